@@ -1,0 +1,380 @@
+"""CQL: conservative Q-learning on SAC (Kumar et al. 2020, arXiv 2006.04779).
+
+As in CORL: every loss of a step is evaluated at the parameters before the step; the
+policy's log-std is scaled and shifted by two learned scalars; actions proposed from
+the next observation are scored at the observation; there is no entropy in the target.
+With `cql_weight` 0 nothing conservative is computed and this is SAC (Haarnoja et al.
+2018). With `calibrated` it is Cal-QL (Nakamoto et al. 2023, arXiv 2303.05479): values
+of the policy's actions are bounded below by the data's return-to-go.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from flax import struct
+
+from samg_jax import distributions, losses, networks, optimization
+from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, unguided
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Hyperparameters of CQL.
+
+    Attributes:
+        actor_learning_rate: of Adam, for the policy and the temperature.
+        critic_learning_rate: of Adam, for the critics and the Lagrange multiplier.
+        actor_hidden_dims: layers of the policy.
+        critic_hidden_dims: layers of each critic.
+        initialization: `offline` or `finetune`, after CORL's two scripts.
+        discount: in (0, 1).
+        tau: share of the new parameters in a target update.
+        cql_weight: weight of the conservative gap; 0 leaves SAC.
+        cql_weight_online: the same while fine-tuning; None keeps `cql_weight`.
+        num_samples: actions of each of the three kinds in the gap.
+        softmax_temperature: of the log-sum-exp in the gap.
+        gap_clip_min: lower bound of the gap per sample.
+        gap_clip_max: upper bound of the gap per sample.
+        lagrange_gap: target of the gap under a learned multiplier; None for none.
+        max_target_backup: bootstrap from the best of `num_samples` actions.
+        backup_entropy: subtract the entropy term from the target (SAC does).
+        guided_penalty: let the guide act on the conservative gap as well.
+        calibrated: bound proposals from below by the return-to-go, while offline.
+    """
+
+    actor_learning_rate: float = 3e-5
+    critic_learning_rate: float = 3e-4
+    actor_hidden_dims: tuple[int, ...] = (256, 256, 256)
+    critic_hidden_dims: tuple[int, ...] = (256, 256, 256)
+    initialization: str = "offline"
+    discount: float = 0.99
+    tau: float = 0.005
+    cql_weight: float = 10.0
+    cql_weight_online: float | None = None
+    num_samples: int = 10
+    softmax_temperature: float = 1.0
+    gap_clip_min: float = -math.inf
+    gap_clip_max: float = math.inf
+    lagrange_gap: float | None = None
+    max_target_backup: bool = False
+    backup_entropy: bool = False
+    guided_penalty: bool = True
+    calibrated: bool = False
+
+
+class State(struct.PyTreeNode):
+    """Everything CQL learns; arrays only.
+
+    Attributes:
+        step: `[]` number of updates taken.
+        actor: policy pi(a | s).
+        critic: ensemble of Q(s, a).
+        target_critic: moving average of the critic's parameters.
+        log_temperature: log of SAC's entropy weight.
+        log_multiplier: log of the Lagrange multiplier; rests without `lagrange_gap`.
+    """
+
+    step: jax.Array
+    actor: ModelState
+    critic: ModelState
+    target_critic: Params
+    log_temperature: ModelState
+    log_multiplier: ModelState
+
+
+class Proposals(NamedTuple):
+    """Actions that the conservative gap compares with the data's.
+
+    Attributes:
+        actions: `[3N, B, A]`: uniform, from pi(. | s), from pi(. | s').
+        log_densities: `[3N, B]` of the distribution each was drawn from.
+    """
+
+    actions: jax.Array
+    log_densities: jax.Array
+
+
+class Keys(NamedTuple):
+    """One key per draw of an update."""
+
+    policy: chex.PRNGKey
+    target: chex.PRNGKey
+    proposals: chex.PRNGKey
+
+
+@dataclasses.dataclass(frozen=True)
+class CQL:
+    """The fixed parts of CQL and its pure methods; see `types.Algorithm`."""
+
+    config: Config
+    action_size: int
+    actor: nn.Module
+    critic: nn.Module
+    actor_optimizer: optax.GradientTransformation
+    critic_optimizer: optax.GradientTransformation
+
+    def init(self, key: chex.PRNGKey, observations: jax.Array) -> State:
+        actor_key, critic_key = jax.random.split(key)
+        actions = jnp.zeros((*observations.shape[:-1], self.action_size))
+        actor = self.actor.init(actor_key, observations)
+        critic = self.critic.init(critic_key, observations, actions)
+        return State(
+            step=jnp.zeros((), jnp.int32),
+            actor=optimization.create(actor, self.actor_optimizer),
+            critic=optimization.create(critic, self.critic_optimizer),
+            target_critic=jax.tree.map(jnp.copy, critic),
+            log_temperature=optimization.create(jnp.zeros(()), self.actor_optimizer),
+            log_multiplier=optimization.create(jnp.ones(()), self.critic_optimizer),
+        )
+
+    def update(
+        self, state: State, batch: Batch, key: chex.PRNGKey, guide: Guide = unguided
+    ) -> tuple[State, Metrics]:
+        """Takes one step on everything, from the parameters before the step."""
+        keys = Keys(*jax.random.split(key, 3))
+        next_values = self.next_values(state, batch, key, guide)
+        targets = losses.td_targets(
+            batch.rewards, batch.masks, next_values, self.config.discount
+        )
+        actor, (log_probs, actor_metrics) = optimization.gradient_step(
+            self.actor_loss, state.actor, self.actor_optimizer, state, batch, keys
+        )
+        temperature, temperature_metrics = optimization.gradient_step(
+            self.temperature_loss,
+            state.log_temperature,
+            self.actor_optimizer,
+            log_probs,
+        )
+        critic, critic_metrics = optimization.gradient_step(
+            self.critic_loss,
+            state.critic,
+            self.critic_optimizer,
+            (state, batch, targets, keys),
+            guide,
+        )
+        multiplier, multiplier_metrics = self.update_multiplier(
+            state.log_multiplier, critic_metrics
+        )
+        target_critic = optimization.soft_update(
+            critic.params, state.target_critic, self.config.tau
+        )
+        metrics = {
+            **actor_metrics,
+            **temperature_metrics,
+            **critic_metrics,
+            **multiplier_metrics,
+        }
+        state = State(
+            state.step + 1, actor, critic, target_critic, temperature, multiplier
+        )
+        return state, metrics
+
+    def next_values(
+        self, state: State, batch: Batch, key: chex.PRNGKey, guide: Guide = unguided
+    ) -> jax.Array:
+        keys = Keys(*jax.random.split(key, 3))
+        mean, log_std = self.actor.apply(state.actor.params, batch.next_observations)
+        samples = self.config.num_samples if self.config.max_target_backup else 1
+        actions, log_probs = distributions.sample_tanh_gaussian(
+            keys.target, mean, log_std, samples
+        )
+        # The ensemble's minimum is inside, then the blend, then the maximum.
+        values = jax.vmap(guide(self.q), in_axes=(None, None, 0))(
+            state.target_critic, batch.next_observations, actions
+        )
+        best = jnp.argmax(values, axis=0)[None]
+        values = jnp.take_along_axis(values, best, axis=0)[0]
+        if self.config.backup_entropy:
+            log_probs = jnp.take_along_axis(log_probs, best, axis=0)[0]
+            values = values - jnp.exp(state.log_temperature.params) * log_probs
+        return values
+
+    def q(
+        self, params: Params, observations: jax.Array, actions: jax.Array
+    ) -> jax.Array:
+        """Returns the minimum over the ensemble, `[B]`."""
+        return self.critic.apply(params, observations, actions).min(axis=0)
+
+    def proposals(self, state: State, batch: Batch, key: chex.PRNGKey) -> Proposals:
+        """Returns the actions of the conservative gap; no gradient flows through."""
+        current_key, next_key, random_key = jax.random.split(key, 3)
+        samples = self.config.num_samples
+        current, current_log_probs = distributions.sample_tanh_gaussian(
+            current_key,
+            *self.actor.apply(state.actor.params, batch.observations),
+            samples,
+        )
+        following, following_log_probs = distributions.sample_tanh_gaussian(
+            next_key,
+            *self.actor.apply(state.actor.params, batch.next_observations),
+            samples,
+        )
+        uniform = jax.random.uniform(random_key, current.shape, minval=-1.0, maxval=1.0)
+        uniform_log_probs = jnp.full_like(
+            current_log_probs, -self.action_size * np.log(2.0)
+        )
+        return Proposals(
+            jnp.concatenate([uniform, current, following]),
+            jnp.concatenate(
+                [uniform_log_probs, current_log_probs, following_log_probs]
+            ),
+        )
+
+    def gaps(self, params: Params, batch: Batch, proposals: Proposals) -> jax.Array:
+        """Returns the conservative gap of each critic, `[E, B]`."""
+        q = jax.vmap(self.critic.apply, in_axes=(None, None, 0))(
+            params, batch.observations, proposals.actions
+        )
+        if self.config.calibrated:
+            uniform, policy = jnp.split(q, [self.config.num_samples])
+            q = jnp.concatenate([uniform, jnp.maximum(policy, batch.mc_returns)])
+        data_q = self.critic.apply(params, batch.observations, batch.actions)
+        return losses.conservative_gaps(
+            q,
+            data_q,
+            proposals.log_densities,
+            self.config.softmax_temperature,
+            (self.config.gap_clip_min, self.config.gap_clip_max),
+        )
+
+    def total_gap(
+        self, params: Params, batch: Batch, proposals: Proposals
+    ) -> jax.Array:
+        """Returns the gap summed over the ensemble, `[B]`: what the guide blends."""
+        return self.gaps(params, batch, proposals).sum(axis=0)
+
+    def actor_loss(self, params, state, batch, keys):
+        mean, log_std = self.actor.apply(params, batch.observations)
+        actions, log_probs = distributions.sample_tanh_gaussian(
+            keys.policy, mean, log_std, None
+        )
+        q = self.q(state.critic.params, batch.observations, actions)
+        temperature = jnp.exp(state.log_temperature.params)
+        loss = losses.soft_actor_loss(log_probs, q, temperature)
+        return loss, (log_probs, {"actor_loss": loss, "log_prob": log_probs.mean()})
+
+    def temperature_loss(self, log_temperature, log_probs):
+        loss = losses.temperature_loss(log_temperature, log_probs, -self.action_size)
+        metrics = {"temperature_loss": loss, "temperature": jnp.exp(log_temperature)}
+        return loss, metrics
+
+    def critic_loss(self, params, inputs, guide):
+        state, batch, targets, keys = inputs
+        q = self.critic.apply(params, batch.observations, batch.actions)
+        td_loss = losses.td_loss(q, targets)
+        metrics = {"td_loss": td_loss, "q": q.mean(), "target": targets.mean()}
+        if not self.config.cql_weight:
+            return td_loss, metrics
+        proposals = self.proposals(state, batch, keys.proposals)
+        gap_guide = guide if self.config.guided_penalty else unguided
+        gap = gap_guide(self.total_gap)(params, batch, proposals).mean()
+        if self.config.lagrange_gap is not None:
+            gap = gap - q.shape[0] * self.config.lagrange_gap
+        penalty = self.config.cql_weight * gap
+        multiplier = self.multiplier(state.log_multiplier.params)
+        loss = td_loss + jax.lax.stop_gradient(multiplier) * penalty
+        return loss, {**metrics, "critic_loss": loss, "penalty": penalty}
+
+    def multiplier(self, log_multiplier):
+        """Returns the factor of the penalty: 1 without `lagrange_gap`."""
+        if self.config.lagrange_gap is None:
+            return jnp.ones(())
+        return jnp.clip(jnp.exp(log_multiplier), 0.0, 1e6)
+
+    def update_multiplier(self, model, critic_metrics):
+        """Returns the multiplier raised where the gap exceeds its target."""
+        if not self.config.cql_weight or self.config.lagrange_gap is None:
+            return model, {}
+
+        def loss(log_multiplier):
+            multiplier = self.multiplier(log_multiplier)
+            return -0.5 * multiplier * critic_metrics["penalty"], {
+                "multiplier": multiplier
+            }
+
+        return optimization.gradient_step(loss, model, self.critic_optimizer)
+
+    def value_params(self, state: State) -> Params:
+        return state.target_critic
+
+    def online_value_params(self, state: State) -> Params:
+        return state.critic.params
+
+    def online(self) -> CQL:
+        weight = self.config.cql_weight_online
+        config = dataclasses.replace(
+            self.config,
+            calibrated=False,
+            cql_weight=self.config.cql_weight if weight is None else weight,
+        )
+        return dataclasses.replace(self, config=config)
+
+    def start_online(self, state: State) -> State:
+        return state
+
+    def explore(
+        self, state: State, observations: jax.Array, key: chex.PRNGKey
+    ) -> jax.Array:
+        mean, log_std = self.actor.apply(state.actor.params, observations)
+        actions, _ = distributions.sample_tanh_gaussian(key, mean, log_std, None)
+        return actions
+
+    def act(self, state: State, observations: jax.Array) -> jax.Array:
+        mean, _ = self.actor.apply(state.actor.params, observations)
+        return jnp.tanh(mean)
+
+
+def initializations(name: str) -> dict[str, networks.Init]:
+    """Returns the initialisers of actor and critic after CORL's script of that name.
+
+    The offline script hands its orthogonal switch to the critics alone and keeps
+    their heads small; the fine-tuning script hands it to all and scales the heads by
+    sqrt(2) like the other layers.
+    """
+    orthogonal = networks.orthogonal_init(math.sqrt(2.0))
+    if name == "offline":
+        return {
+            "actor_hidden": networks.default_init,
+            "actor_head": networks.xavier_init(0.01),
+            "critic_hidden": orthogonal,
+            "critic_head": networks.orthogonal_init(0.01),
+        }
+    if name == "finetune":
+        return dict.fromkeys(
+            ["actor_hidden", "actor_head", "critic_hidden", "critic_head"], orthogonal
+        )
+    raise ValueError(
+        f"Unknown initialization {name!r} of CQL. Known are 'offline' and 'finetune'. "
+        "Set --config.agent.initialization to one of them."
+    )
+
+
+def make(config: Config, action_size: int) -> CQL:
+    """Returns CQL for actions of that size."""
+    init = initializations(config.initialization)
+    return CQL(
+        config=config,
+        action_size=action_size,
+        actor=networks.TanhGaussianActor(
+            config.actor_hidden_dims,
+            action_size,
+            init["actor_hidden"],
+            init["actor_head"],
+        ),
+        critic=networks.critic_ensemble(
+            config.critic_hidden_dims,
+            hidden_init=init["critic_hidden"],
+            head_init=init["critic_head"],
+        ),
+        actor_optimizer=optax.adam(config.actor_learning_rate),
+        critic_optimizer=optax.adam(config.critic_learning_rate),
+    )

@@ -1,0 +1,60 @@
+"""Policies' distributions: the tanh-Gaussian and the clipped Gaussian.
+
+Means and log standard deviations broadcast against leading axes of samples.
+"""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+
+LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
+
+
+def gaussian_log_prob(x: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.Array:
+    """Returns log N(x; mean, exp(log_std)^2), summed over the last axis.
+
+    Args:
+        x: `[..., A]`.
+        mean: `[..., A]`.
+        log_std: `[..., A]` or `[A]`.
+
+    Returns:
+        `[...]`.
+    """
+    z = (x - mean) * jnp.exp(-log_std)
+    return jnp.sum(-0.5 * (jnp.square(z) + jnp.log(2 * jnp.pi)) - log_std, axis=-1)
+
+
+def sample_clipped_gaussian(
+    key: chex.PRNGKey, mean: jax.Array, log_std: jax.Array
+) -> jax.Array:
+    """Returns samples of N(mean, std^2) clipped to [-1, 1], `[..., A]`."""
+    noise = jax.random.normal(key, mean.shape, mean.dtype)
+    return jnp.clip(mean + jnp.exp(log_std) * noise, -1.0, 1.0)
+
+
+def sample_tanh_gaussian(
+    key: chex.PRNGKey, mean: jax.Array, log_std: jax.Array, num_samples: int | None
+) -> tuple[jax.Array, jax.Array]:
+    """Returns actions tanh(u), u ~ N(mean, std^2), and their log-densities.
+
+    The density uses the value before tanh, so it is exact for saturated actions:
+    log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u)).
+
+    Args:
+        key: consumed.
+        mean: `[B, A]`.
+        log_std: `[B, A]`.
+        num_samples: actions per row; None for one without a leading axis.
+
+    Returns:
+        Actions `[N, B, A]` and log-densities `[N, B]` (without `N` for None).
+    """
+    chex.assert_equal_shape([mean, log_std])
+    shape = mean.shape if num_samples is None else (num_samples, *mean.shape)
+    u = mean + jnp.exp(log_std) * jax.random.normal(key, shape, mean.dtype)
+    correction = 2.0 * (jnp.log(2.0) - u - jax.nn.softplus(-2.0 * u))
+    log_probs = gaussian_log_prob(u, mean, log_std) - jnp.sum(correction, axis=-1)
+    return jnp.tanh(u), log_probs

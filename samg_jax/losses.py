@@ -1,0 +1,153 @@
+"""Every formula of the algorithms: arrays in, arrays out; knows no network.
+
+Shapes are asserted with chex, which costs nothing after tracing.
+"""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+def td_targets(
+    rewards: jax.Array, masks: jax.Array, next_values: jax.Array, discount: float
+) -> jax.Array:
+    """Returns the one-step targets `r + discount * mask * V(s')`, without gradient.
+
+    Args:
+        rewards: `[B]`.
+        masks: `[B]`, 0 at true terminals and 1 elsewhere.
+        next_values: `[B]`.
+        discount: in (0, 1).
+
+    Returns:
+        `[B]`.
+    """
+    chex.assert_rank([rewards, masks, next_values], 1)
+    chex.assert_equal_shape([rewards, masks, next_values])
+    return jax.lax.stop_gradient(rewards + discount * masks * next_values)
+
+
+def td_loss(q: jax.Array, targets: jax.Array) -> jax.Array:
+    """Returns the squared TD error: a mean over the batch, a sum over the ensemble.
+
+    Args:
+        q: `[E, B]`.
+        targets: `[B]`, shared by the ensemble.
+
+    Returns:
+        Scalar.
+    """
+    chex.assert_rank([q, targets], [2, 1])
+    chex.assert_equal_shape_suffix([q, targets], 1)
+    return jnp.sum(jnp.mean(jnp.square(q - targets), axis=-1))
+
+
+def exponential_weights(
+    advantages: jax.Array, inverse_temperature: float, max_weight: float
+) -> jax.Array:
+    """Returns `min(exp(inverse_temperature * advantage), max_weight)`, no gradient.
+
+    The weights of advantage-weighted regression (Peng et al. 2019; AWAC, Nair et al.
+    2020, Eq. 9), not normalised over the batch, as in CORL.
+
+    Args:
+        advantages: `[B]`.
+        inverse_temperature: `1 / lambda` in AWAC, `beta` in IQL.
+        max_weight: cap that keeps single samples from taking over.
+
+    Returns:
+        `[B]`.
+    """
+    chex.assert_rank(advantages, 1)
+    # The exponent is capped, not only its value: exp would overflow to inf first.
+    exponents = jnp.minimum(inverse_temperature * advantages, jnp.log(max_weight))
+    return jax.lax.stop_gradient(jnp.exp(exponents))
+
+
+def weighted_regression_loss(log_probs: jax.Array, weights: jax.Array) -> jax.Array:
+    """Returns the weighted negative log-likelihood of the batch's actions.
+
+    Args:
+        log_probs: `[B]` log pi(a | s) of the actions in the batch.
+        weights: `[B]`, no gradient flows through them.
+
+    Returns:
+        Scalar.
+    """
+    chex.assert_rank([log_probs, weights], 1)
+    chex.assert_equal_shape([log_probs, weights])
+    return -jnp.mean(jax.lax.stop_gradient(weights) * log_probs)
+
+
+def soft_actor_loss(
+    log_probs: jax.Array, q: jax.Array, temperature: jax.Array
+) -> jax.Array:
+    """Returns SAC's policy loss, `mean(temperature * log pi - Q)`.
+
+    Haarnoja et al. 2018, Eq. 7, with reparameterised actions.
+
+    Args:
+        log_probs: `[B]` of the sampled actions.
+        q: `[B]` minimum over the ensemble at the same actions.
+        temperature: scalar entropy weight, no gradient flows through it.
+
+    Returns:
+        Scalar.
+    """
+    chex.assert_rank([log_probs, q, temperature], [1, 1, 0])
+    chex.assert_equal_shape([log_probs, q])
+    return jnp.mean(jax.lax.stop_gradient(temperature) * log_probs - q)
+
+
+def temperature_loss(
+    log_temperature: jax.Array, log_probs: jax.Array, target_entropy: float
+) -> jax.Array:
+    """Returns the loss that steers the policy's entropy towards the target.
+
+    Linear in the logarithm of the temperature, as CORL has it (SAC's paper is linear
+    in the temperature itself; the sign of the gradient is the same).
+
+    Args:
+        log_temperature: scalar.
+        log_probs: `[B]`, no gradient flows through them.
+        target_entropy: usually minus the number of action dimensions.
+
+    Returns:
+        Scalar.
+    """
+    chex.assert_rank([log_temperature, log_probs], [0, 1])
+    excess = jax.lax.stop_gradient(log_probs + target_entropy)
+    return -jnp.mean(log_temperature * excess)
+
+
+def conservative_gaps(
+    sampled_q: jax.Array,
+    data_q: jax.Array,
+    log_densities: jax.Array,
+    softmax_temperature: float,
+    clip: tuple[float, float],
+) -> jax.Array:
+    """Returns how far a soft maximum of Q lies above the value of the data.
+
+    CQL(H) with importance sampling (Kumar et al. 2020, Eq. 4 and Appendix F): the
+    log-sum-exp over sampled actions of `Q - log density`, less `Q(s, a)` of the data.
+    There is no `log N` term, as in CORL.
+
+    Args:
+        sampled_q: `[N, E, B]` values of the sampled actions.
+        data_q: `[E, B]` values of the actions in the data.
+        log_densities: `[N, B]` log-density that each sampled action was drawn from.
+        softmax_temperature: 1 gives the plain log-sum-exp.
+        clip: lower and upper bound of the gap, per sample.
+
+    Returns:
+        `[E, B]`.
+    """
+    chex.assert_rank([sampled_q, data_q, log_densities], [3, 2, 2])
+    chex.assert_equal_shape_suffix([sampled_q, data_q], 2)
+    chex.assert_shape(log_densities, (sampled_q.shape[0], data_q.shape[1]))
+    scores = (sampled_q - log_densities[:, None, :]) / softmax_temperature
+    soft_maximum = softmax_temperature * jax.nn.logsumexp(scores, axis=0)
+    return jnp.clip(soft_maximum - data_q, *clip)

@@ -1,0 +1,146 @@
+"""Networks of the algorithms, with CORL's layer sizes and initialisations.
+
+Four initialisations of a dense layer appear in CORL; `Init` names them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from samg_jax import distributions
+
+# Takes the number of inputs; returns the initialisers of the kernel and of the bias.
+Init = Callable[[int], tuple[nn.initializers.Initializer, nn.initializers.Initializer]]
+
+
+def uniform(bound: float) -> nn.initializers.Initializer:
+    """Returns the initialiser that draws from U(-bound, bound)."""
+
+    def draw(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return draw
+
+
+def default_init(inputs: int):
+    """PyTorch's: kernel and bias from U(-1/sqrt(inputs), 1/sqrt(inputs))."""
+    bound = 1.0 / np.sqrt(inputs)
+    return uniform(bound), uniform(bound)
+
+
+def orthogonal_init(gain: float) -> Init:
+    """Returns the orthogonal kernel of that gain with a bias of zero."""
+    return lambda inputs: (nn.initializers.orthogonal(gain), nn.initializers.zeros)
+
+
+def xavier_init(gain: float) -> Init:
+    """Returns Xavier's uniform kernel of that gain with a bias of zero."""
+    kernel = nn.initializers.variance_scaling(gain**2, "fan_avg", "uniform")
+    return lambda inputs: (kernel, nn.initializers.zeros)
+
+
+def dense(features: int, inputs: int, init: Init = default_init) -> nn.Dense:
+    """Returns a dense layer from `inputs` to `features` with that initialisation."""
+    kernel_init, bias_init = init(inputs)
+    return nn.Dense(features, kernel_init=kernel_init, bias_init=bias_init)
+
+
+class MLP(nn.Module):
+    """ReLU layers and a linear head: `[..., I]` to `[..., outputs]`."""
+
+    hidden_dims: Sequence[int]
+    outputs: int
+    hidden_init: Init = default_init
+    head_init: Init = default_init
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for width in self.hidden_dims:
+            x = nn.relu(dense(width, x.shape[-1], self.hidden_init)(x))
+        return dense(self.outputs, x.shape[-1], self.head_init)(x)
+
+
+class Critic(nn.Module):
+    """Q(s, a): `[..., O]` and `[..., A]` to `[...]`."""
+
+    hidden_dims: Sequence[int]
+    hidden_init: Init = default_init
+    head_init: Init = default_init
+
+    @nn.compact
+    def __call__(self, observations: jax.Array, actions: jax.Array) -> jax.Array:
+        inputs = jnp.concatenate([observations, actions], axis=-1)
+        mlp = MLP(self.hidden_dims, 1, self.hidden_init, self.head_init)
+        return jnp.squeeze(mlp(inputs), axis=-1)
+
+
+def critic_ensemble(
+    hidden_dims: Sequence[int],
+    size: int = 2,
+    hidden_init: Init = default_init,
+    head_init: Init = default_init,
+) -> nn.Module:
+    """Returns independent critics as one module: `[..., O]`, `[..., A]` to `[E, ...]`.
+
+    The ensemble is the leading axis of every parameter, so that one batched product
+    serves all members.
+    """
+    ensemble = nn.vmap(
+        Critic,
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+        in_axes=None,
+        out_axes=0,
+        axis_size=size,
+    )
+    return ensemble(tuple(hidden_dims), hidden_init, head_init)
+
+
+class GaussianActor(nn.Module):
+    """Mean from the observation, one log-std per dimension: AWAC's policy.
+
+    Returns the mean `[..., A]`, not squashed, and the clipped log-std `[A]`.
+    """
+
+    hidden_dims: Sequence[int]
+    action_size: int
+
+    @nn.compact
+    def __call__(self, observations: jax.Array) -> tuple[jax.Array, jax.Array]:
+        mean = MLP(self.hidden_dims, self.action_size)(observations)
+        log_std = self.param("log_std", nn.initializers.zeros, (self.action_size,))
+        low, high = distributions.LOG_STD_MIN, distributions.LOG_STD_MAX
+        return mean, jnp.clip(log_std, low, high)
+
+
+class TanhGaussianActor(nn.Module):
+    """Mean and log-std from the observation, before tanh: SAC's and CQL's policy.
+
+    The raw log-std is scaled and shifted by two learned scalars, which start at
+    `log_std_multiplier` and `log_std_offset`. Both results are `[..., A]`.
+    """
+
+    hidden_dims: Sequence[int]
+    action_size: int
+    hidden_init: Init = default_init
+    head_init: Init = default_init
+    log_std_multiplier: float = 1.0
+    log_std_offset: float = -1.0
+
+    @nn.compact
+    def __call__(self, observations: jax.Array) -> tuple[jax.Array, jax.Array]:
+        mlp = MLP(
+            self.hidden_dims, 2 * self.action_size, self.hidden_init, self.head_init
+        )
+        mean, raw = jnp.split(mlp(observations), 2, axis=-1)
+        constant = functools.partial(nn.initializers.constant, dtype=jnp.float32)
+        multiplier = self.param("multiplier", constant(self.log_std_multiplier), ())
+        offset = self.param("offset", constant(self.log_std_offset), ())
+        low, high = distributions.LOG_STD_MIN, distributions.LOG_STD_MAX
+        return mean, jnp.clip(multiplier * raw + offset, low, high)

@@ -1,0 +1,41 @@
+"""Gradient steps on a `ModelState`, and target networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+
+from samg_jax.types import Metrics, ModelState, Params
+
+
+def create(params: Params, optimizer: optax.GradientTransformation) -> ModelState:
+    """Returns the state of a network that starts training at `params`."""
+    return ModelState(params=params, opt_state=optimizer.init(params))
+
+
+def gradient_step(
+    loss: Callable[..., tuple[jax.Array, Metrics]],
+    model: ModelState,
+    optimizer: optax.GradientTransformation,
+    *inputs: Any,
+) -> tuple[ModelState, Metrics]:
+    """Returns the model after one step down `loss(params, *inputs)`.
+
+    Args:
+        loss: `(params, *inputs) -> (scalar, metrics)`.
+        model: what is trained; gradients flow to its parameters alone.
+        optimizer: the one that made `model.opt_state`.
+        *inputs: data of the loss.
+    """
+    grads, metrics = jax.grad(loss, has_aux=True)(model.params, *inputs)
+    updates, opt_state = optimizer.update(grads, model.opt_state, model.params)
+    params = optax.apply_updates(model.params, updates)
+    return ModelState(params=params, opt_state=opt_state), metrics
+
+
+def soft_update(params: Params, target: Params, tau: float) -> Params:
+    """Returns the target moved by the share `tau` towards the trained parameters."""
+    return optax.incremental_update(params, target, tau)

@@ -1,0 +1,55 @@
+"""Package metadata: version ranges here, the tested versions in requirements.txt."""
+
+import pathlib
+
+import setuptools
+
+HERE = pathlib.Path(__file__).parent
+
+# MuJoCo: >= 3.1 for the state API that exact resume needs (mj_getState with the
+# solver's warm start); < 3.5 because 3.5 sums the contact margins of two geoms
+# where D4RL's simulator takes their maximum, and 4.0 changes RK4 for the ant. The
+# `physics="d4rl"` patch undoes the former, but below 3.5 nothing has to be undone.
+MUJOCO = "mujoco>=3.1,<3.5"
+
+INSTALL_REQUIRES = [
+    "jax>=0.6,<0.12",
+    "flax>=0.10,<0.13",
+    "optax>=0.2.4,<0.3",
+    "chex>=0.1.89,<0.2",
+    "orbax-checkpoint>=0.11,<0.13",
+    "gymnasium[mujoco]>=1.1,<1.5",
+    MUJOCO,
+    "ml-collections>=1.0,<2",
+    "absl-py>=2.1,<3",
+    "numpy>=1.26,<3",
+    "scipy>=1.12,<2",
+    "h5py>=3.10,<4",
+    "matplotlib>=3.8,<4",
+    "tensorboardX>=2.6,<3",
+    "tqdm>=4.66,<5",
+]
+
+EXTRAS_REQUIRE = {
+    "cuda": ["jax[cuda12]>=0.6,<0.12"],
+    # D4RL's own package is only a judge in the tests and a second table of scores;
+    # it has no wheels' worth of dependencies for Python 3.12 and later.
+    "d4rl": ['d4rl==1.1; python_version < "3.12"'],
+    "test": ["pytest>=8,<10", "pytest-xdist>=3.5,<4", "ruff>=0.9,<1"],
+}
+
+setuptools.setup(
+    name="samg_jax",
+    version="0.1.0",
+    description=(
+        "Offline-to-online RL with offline model guidance (SAMG) and its baselines, "
+        "many seeds at once in JAX"
+    ),
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11",
+    packages=setuptools.find_packages(include=["samg_jax", "samg_jax.*"]),
+    package_data={"samg_jax.data": ["*.hdf5"]},
+    install_requires=INSTALL_REQUIRES,
+    extras_require=EXTRAS_REQUIRE,
+)
