@@ -1,0 +1,153 @@
+"""What all experiments share: dataset families, phases, evaluation, logging, seeds.
+
+A config file sets `config.algorithm`, `config.agent` and what differs, then locks:
+from there on a misspelt name is an error. Every field can be given as a flag, such as
+`--config.online.steps=20000`.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+import ml_collections
+from ml_collections import config_dict
+
+# Datasets by family; hyperparameters differ by family, then by dataset.
+FAMILIES = {
+    "locomotion": tuple(
+        f"{agent}-{level}"
+        for agent in ("halfcheetah", "hopper", "walker2d")
+        for level in ("medium", "medium-replay", "medium-expert")
+    ),
+    # Ships with the package: locally collected, not D4RL.
+    "demo": ("hopper-demo",),
+}
+
+
+def task_of(dataset: str) -> str:
+    """Returns the dataset's name without its version, refusing unknown names."""
+    task = dataset.removesuffix("-v2")
+    known = [name for tasks in FAMILIES.values() for name in tasks]
+    if task in known:
+        return task
+    close = difflib.get_close_matches(task, known, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    raise ValueError(
+        f"Unknown dataset {dataset!r}. {hint}Known datasets: {', '.join(known)}. For "
+        "a file of your own leave the name out and give --config.dataset.path=FILE "
+        "--config.env_id=ENVIRONMENT."
+    )
+
+
+def family_of(dataset: str) -> str:
+    """Returns the family whose hyperparameters the dataset takes."""
+    task = task_of(dataset)
+    return next(family for family, tasks in FAMILIES.items() if task in tasks)
+
+
+def get_config(dataset: str) -> ml_collections.ConfigDict:
+    """Returns the unlocked defaults for a dataset."""
+    task = task_of(dataset)
+    config = ml_collections.ConfigDict()
+    config.algorithm = ""  # Set by the experiment's file.
+    config.agent = ml_collections.ConfigDict()  # Hyperparameters of the algorithm.
+
+    # Seeds `seed`, ..., `seed + num_seeds - 1` train in one process, by one vmap.
+    config.seed = 0
+    config.num_seeds = 1
+
+    config.dataset = ml_collections.ConfigDict()
+    config.dataset.name = task if task.endswith("-demo") else f"{task}-v2"
+    # A D4RL-format HDF5 of your own; wins over the name. Needs `env_id`.
+    config.dataset.path = config_dict.placeholder(str)
+    config.dataset.normalize_observations = True
+    # `none`, `range` (1000 / (best - worst return)) or `affine` (scale and bias).
+    config.dataset.reward_transform = "none"
+    config.dataset.reward_scale = 1.0
+    config.dataset.reward_bias = 0.0
+
+    config.env_id = config_dict.placeholder(str)  # None: the dataset's own.
+    # `d4rl`: the simulator that recorded D4RL; `stock`: the installed MuJoCo's.
+    # None: `d4rl` where it is defined.
+    config.physics = config_dict.placeholder(str)
+
+    config.offline = ml_collections.ConfigDict()
+    config.offline.updates = 1_000_000
+    config.offline.batch_size = 256
+    # Directory of a run or of its `offline/`: fork from it, train nothing offline.
+    config.offline.restore = config_dict.placeholder(str)
+    config.offline.eval_every = 5_000
+    config.offline.log_every = 1_000
+    config.offline.checkpoint_every = 50_000
+
+    config.online = ml_collections.ConfigDict()
+    config.online.steps = 500_000
+    config.online.batch_size = 256
+    config.online.updates_per_step = 1  # UTD.
+    # `append`: offline and online data, uniformly; `mix`: a fixed share of each;
+    # `buffer`: online data only, the offline dataset is not opened.
+    config.online.data = "append"
+    config.online.offline_share = 0.5  # Of a batch, with `mix`.
+    config.online.buffer_size = 10_000_000
+    config.online.warmup_steps = 0  # Of the offline policy, before the first update.
+    config.online.eval_every = 5_000
+    config.online.log_every = 1_000
+    config.online.checkpoint_every = 50_000
+
+    config.evaluation = ml_collections.ConfigDict()
+    config.evaluation.episodes = 10
+    config.evaluation.threads = 0  # 0: one per core.
+
+    config.guidance = ml_collections.ConfigDict()
+    config.guidance.weight = "none"
+
+    config.logging = ml_collections.ConfigDict()
+    config.logging.progress = True
+    config.logging.tensorboard = True
+    # Compiled programs are kept here between runs; empty: not at all.
+    config.compilation_cache = "~/.cache/samg_jax"
+    return config
+
+
+def add_guidance(config: ml_collections.ConfigDict) -> None:
+    """Turns vanilla fine-tuning into SAMG: the C-VAE's weight, online data only."""
+    config.online.data = "buffer"
+    config.online.buffer_size = 50_000
+    config.online.warmup_steps = 1_000
+
+    guidance = config.guidance
+    guidance.weight = "cvae"  # Or `constant`, `random`, `none`.
+    guidance.kind = "tail"  # p_int: `tail`, `window` or `joint`.
+    guidance.fit = "per_dimension"  # Or `pooled`.
+    guidance.use_std = False
+    guidance.cut = "hard"  # Or `soft`.
+    guidance.threshold = 0.5  # p_m^off of Eq. 3.
+    # Sets the threshold to this quantile of p_int over the offline data.
+    guidance.threshold_quantile = config_dict.placeholder(float)
+    guidance.temperature = 0.05  # Of the soft cut.
+    guidance.delta = 1.0  # Half-width of the window, in standard deviations.
+    guidance.constant = 0.5  # Of the constant weight.
+    guidance.strength = 1.0  # Factor on p; 0 is the p = 0 control.
+    guidance.cutoff_steps = config_dict.placeholder(int)  # p := 0 from here on.
+    guidance.penalty = "mixed"  # CQL's gap: blended like the target, or `online`.
+    guidance.freeze = "target_critic"  # Or `critic`.
+
+    cvae = guidance.cvae = ml_collections.ConfigDict()
+    cvae.steps = 100_000
+    cvae.batch_size = 256
+    cvae.learning_rate = 1e-3
+    cvae.hidden_dim = 400
+    cvae.encoder_layers = 2
+    cvae.decoder_layers = 2
+    cvae.beta = 0.5
+    cvae.kl_warmup_start = 0
+    cvae.kl_warmup_steps = 0
+    cvae.decoder_input = "latent"  # Or `latent_and_pair`.
+    cvae.reconstruct = "next_state"  # Or `next_state_action`.
+    cvae.scale_targets = False
+    cvae.holdout = 0.05
+    if config.dataset.name.startswith(("hopper", "walker2d")):
+        cvae.decoder_layers = 1  # The paper's simplified decoder.
+    if config.dataset.name.startswith("hopper"):
+        cvae.kl_warmup_start = 10_000
+        cvae.kl_warmup_steps = 20_000

@@ -1,0 +1,18 @@
+r"""CQL fine-tuned with SAMG: online data only, guided by the frozen offline critic.
+
+    python -m samg_jax.train --config=configs/cql_samg.py:halfcheetah-medium
+
+Published (D4RL, SAMG paper): hopper-medium 93.6, hopper-medium-replay 103.7.
+"""
+
+import ml_collections
+
+from configs import base, cql
+
+
+def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
+    """Returns the experiment for a dataset."""
+    config = cql.get_config(dataset)
+    with config.unlocked():
+        base.add_guidance(config)
+    return config

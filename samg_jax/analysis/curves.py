@@ -1,0 +1,99 @@
+"""Learning curves from a run's table of evaluations."""
+
+from __future__ import annotations
+
+import csv
+import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple, get_type_hints
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")  # Pictures are files here; no display is needed.
+
+from matplotlib import pyplot as plt
+
+
+class Row(NamedTuple):
+    """One row of `metrics.csv`; see `training.metrics`."""
+
+    phase: str
+    seed: int
+    offline_step: int
+    env_step: int
+    return_mean: float
+    return_std: float
+    normalized_score: float
+    episode_length: float
+    failed: int
+
+
+def read(path: pathlib.Path) -> list[Row]:
+    """Returns the rows of `metrics.csv`."""
+    kinds = get_type_hints(Row)
+    with path.open(newline="") as file:
+        return [
+            Row(**{name: kind(row[name]) for name, kind in kinds.items()})
+            for row in csv.DictReader(file)
+        ]
+
+
+def draw(rows: Sequence[Row], path: pathlib.Path, title: str) -> pathlib.Path:
+    """Draws both phases side by side, each seed thin and the mean thick.
+
+    Args:
+        rows: from `read`.
+        path: of the PNG.
+        title: of the picture.
+    """
+    phases = [phase for phase in ("offline", "online") if _of(rows, phase)]
+    normalized = not any(np.isnan(row.normalized_score) for row in rows)
+    figure, axes = plt.subplots(
+        1,
+        max(len(phases), 1),
+        figsize=(5.0 * max(len(phases), 1), 3.6),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis, phase in zip(axes[0], phases, strict=False):
+        _draw_phase(axis, _of(rows, phase), normalized)
+        unit = "gradient updates" if phase == "offline" else "environment steps"
+        axis.set_xlabel(f"{phase}: {unit}")
+    axes[0, 0].set_ylabel("normalized score" if normalized else "return")
+    if phases:
+        axes[0, len(phases) - 1].legend(frameon=False)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+    return path
+
+
+def _of(rows: Sequence[Row], phase: str) -> list[Row]:
+    return [row for row in rows if row.phase == phase]
+
+
+def _draw_phase(axis, rows: Sequence[Row], normalized: bool) -> None:
+    seeds = sorted({row.seed for row in rows})
+    lines = []
+    for seed in seeds:
+        own = [row for row in rows if row.seed == seed]
+        steps = [
+            row.offline_step if row.phase == "offline" else row.env_step for row in own
+        ]
+        values = [
+            row.normalized_score if normalized else row.return_mean for row in own
+        ]
+        lines.append(values)
+        axis.plot(steps, values, color="tab:blue", alpha=0.3, linewidth=0.8)
+    axis.plot(
+        steps,
+        np.mean(lines, axis=0),
+        color="tab:blue",
+        linewidth=2,
+        marker="o" if len(steps) == 1 else None,
+        label=f"mean of {len(seeds)}",
+    )
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(alpha=0.3)

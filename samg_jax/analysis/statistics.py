@@ -1,0 +1,66 @@
+"""Numbers that summarise a run over its seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from samg_jax.analysis.curves import Row
+
+
+def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Returns the mean and the half-width of its Student-t confidence interval.
+
+    Args:
+        values: one per seed; the half-width is NaN for a single one.
+        level: of confidence.
+    """
+    values = np.asarray(values, np.float64)
+    if len(values) < 2:
+        return float(values.mean()), float("nan")
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(
+        error * stats.t.ppf(0.5 + level / 2, len(values) - 1)
+    )
+
+
+def closing_table(rows: Sequence[Row], normalized: bool) -> str:
+    """Returns the offline and the final score of every seed, and their means.
+
+    The offline score is that of the policy with which fine-tuning begins.
+
+    Args:
+        rows: of `metrics.csv`.
+        normalized: whether the task has reference scores; raw returns otherwise.
+    """
+    value = (lambda r: r.normalized_score) if normalized else (lambda r: r.return_mean)
+    online = [row for row in rows if row.phase == "online"]
+    scored = online or [row for row in rows if row.phase == "offline"]
+    unit = "normalized score" if normalized else "return"
+    lines = [f"{unit:<18} {'offline':>10} {'final':>10} {'change':>10}"]
+    first, last, finite = [], [], []
+    for seed in sorted({row.seed for row in scored}):
+        own = [row for row in scored if row.seed == seed]
+        start, end = value(own[0]), value(own[-1])
+        if not online:  # Nothing was fine-tuned: the last offline score is both.
+            start = end
+        failed = "  failed" if own[-1].failed else ""
+        lines.append(
+            f"seed {seed:<13} {start:>10.1f} {end:>10.1f} {end - start:>+10.1f}{failed}"
+        )
+        first.append(start)
+        last.append(end)
+        finite.append(not own[-1].failed)
+    kept = [i for i, ok in enumerate(finite) if ok]
+    if kept:
+        columns = [np.take(first, kept), np.take(last, kept)]
+        columns.append(columns[1] - columns[0])
+        cells = [interval(column) for column in columns]
+        note = "" if len(kept) == len(finite) else f" ({len(kept)} seeds that lasted)"
+        lines.append(f"mean{note:<14} " + " ".join(f"{m:>10.1f}" for m, _ in cells))
+        lines.append(
+            f"{'95 % interval':<18} " + " ".join(f"{f'±{h:.1f}':>10}" for _, h in cells)
+        )
+    return "\n".join(lines)

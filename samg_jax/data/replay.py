@@ -1,0 +1,67 @@
+"""The online replay buffer: a ring of transitions on the device.
+
+The number of transitions ever inserted is not part of the buffer: all seeds insert in
+step, so it stays one shared scalar and the write one slice under `jax.vmap`.
+"""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from samg_jax.types import Batch
+
+
+def create(capacity: int, observation_size: int, action_size: int) -> Batch:
+    """Returns an empty buffer: a `Batch` with a leading axis of `capacity`."""
+    return Batch(
+        observations=jnp.zeros((capacity, observation_size)),
+        actions=jnp.zeros((capacity, action_size)),
+        rewards=jnp.zeros(capacity),
+        next_observations=jnp.zeros((capacity, observation_size)),
+        masks=jnp.zeros(capacity),
+        mc_returns=jnp.zeros(capacity),
+        weights=jnp.zeros(capacity),
+    )
+
+
+def insert(buffer: Batch, transition: Batch, count: jax.Array) -> Batch:
+    """Returns the buffer with the transition in place of the oldest.
+
+    Args:
+        buffer: from `create`.
+        transition: one transition, without a batch axis.
+        count: `[]` number of transitions inserted before this one.
+    """
+    position = count % buffer.rewards.shape[0]
+    return jax.tree.map(
+        lambda rows, row: jax.lax.dynamic_update_index_in_dim(rows, row, position, 0),
+        buffer,
+        transition,
+    )
+
+
+def size(buffer: Batch, count: jax.Array) -> jax.Array:
+    """Returns how many transitions the buffer holds, `[]`."""
+    return jnp.minimum(count, buffer.rewards.shape[0])
+
+
+def sample(
+    buffer: Batch, count: jax.Array, key: chex.PRNGKey, batch_size: int
+) -> Batch:
+    """Returns transitions drawn uniformly with replacement.
+
+    Args:
+        buffer: from `create`.
+        count: `[]` number of transitions inserted so far, at least 1.
+        key: consumed.
+        batch_size: `B`.
+    """
+    indices = jax.random.randint(key, (batch_size,), 0, size(buffer, count))
+    return take(buffer, indices)
+
+
+def take(rows: Batch, indices: jax.Array) -> Batch:
+    """Returns the transitions at `indices`, `[B]`."""
+    return jax.tree.map(lambda leaf: leaf[indices], rows)

@@ -1,0 +1,1 @@
+"""Environments: named tasks, D4RL's physics, and batches stepped as one."""

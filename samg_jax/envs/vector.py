@@ -1,0 +1,296 @@
+"""All seeds' environments, stepped as one batch.
+
+Actions are in [-1, 1] here whatever the environment's own bounds. Environment k depends
+on its own seed and actions only, never on the others beside it.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from samg_jax.envs import generic, locomotion, tasks
+from samg_jax.envs import physics as physics_lib
+
+_STATE_NAMES = ("observations", "episode_lengths", "episode_returns")
+
+
+class Step(NamedTuple):
+    """What one step of `n` environments yields.
+
+    Attributes:
+        next_observations: `[n, O]` float32; the true successors, before any reset.
+        rewards: `[n]` float32.
+        terminals: `[n]` bool; the task ended, nothing follows.
+        truncations: `[n]` bool; only the time was up. Never where `terminals`.
+        observations: `[n, O]` float32; what to act on next: the first observation of a
+            new episode where one ended, `next_observations` elsewhere.
+        episode_returns: `[n]` float64; sum of the rewards of the episode so far.
+        episode_lengths: `[n]` int64; number of its steps so far.
+    """
+
+    next_observations: np.ndarray
+    rewards: np.ndarray
+    terminals: np.ndarray
+    truncations: np.ndarray
+    observations: np.ndarray
+    episode_returns: np.ndarray
+    episode_lengths: np.ndarray
+
+    @property
+    def dones(self) -> np.ndarray:
+        """`[n]` bool: the episode is over, for either reason."""
+        return self.terminals | self.truncations
+
+
+class Simulators(Protocol):
+    """What steps the batch: `locomotion.Simulators` or `generic.Simulators`."""
+
+    action_low: np.ndarray
+    action_high: np.ndarray
+    state_names: tuple[str, ...]
+
+    def step(
+        self, actions: np.ndarray, active: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: ...
+
+    def reset(self, index: int, seed: int | None) -> np.ndarray: ...
+
+    def get_state(self) -> dict[str, np.ndarray]: ...
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def make(
+    env_id: str,
+    num_envs: int,
+    seeds: Sequence[int],
+    physics: str = "d4rl",
+    threads: int | None = None,
+) -> "VectorEnv":
+    """Returns `num_envs` copies of an environment; call `reset` before the first step.
+
+    Args:
+        env_id: any id that `tasks.for_env_id` knows.
+        num_envs: n.
+        seeds: n non-negative integers, one per environment.
+        physics: "d4rl" or "stock", see `physics.make`.
+        threads: how many work on a batch of the three locomotion agents; by default
+            one per processor, but not for fewer than four environments each, where
+            handing over costs more than it saves. Results do not depend on it.
+    """
+    if num_envs < 1 or (threads is not None and threads < 1):
+        raise ValueError(
+            f"Got num_envs={num_envs} and threads={threads}; both must be at least 1. "
+            "Leave threads out to use all processors."
+        )
+    resolved = physics_lib.resolve(env_id, physics)
+    task = tasks.for_env_id(resolved)
+    if resolved in locomotion.ROBOTS:
+        default = max(1, min(os.cpu_count() or 1, num_envs // 4))
+        threads = min(threads or default, num_envs)
+        simulators = locomotion.Simulators(resolved, num_envs, physics, threads)
+    else:
+        simulators = generic.Simulators(resolved, num_envs)
+    return VectorEnv(simulators, task, num_envs, seeds)
+
+
+class VectorEnv:
+    """A batch of environments that restart by themselves; see `make`.
+
+    Attributes:
+        num_envs: n.
+        observation_size: O.
+        action_size: A.
+        max_episode_steps: time limit, or None.
+        observations: `[n, O]` float32, what to act on next; None before `reset`.
+    """
+
+    def __init__(
+        self,
+        simulators: Simulators,
+        task: tasks.Task,
+        num_envs: int,
+        seeds: Sequence[int],
+    ):
+        self.num_envs = num_envs
+        self.observation_size = task.observation_size
+        self.action_size = task.action_size
+        self.max_episode_steps = task.max_episode_steps
+        self.observations: np.ndarray | None = None
+        self._simulators = simulators
+        low, high = simulators.action_low, simulators.action_high
+        unit = bool((low == -1.0).all() and (high == 1.0).all())
+        self._bounds = None if unit else (low, high)
+        self._seeds = self._check_seeds(seeds)  # Until the first reset.
+        self._all = np.ones(num_envs, bool)
+        self._lengths = np.zeros(num_envs, np.int64)
+        self._returns = np.zeros(num_envs, np.float64)
+
+    def reset(self, seeds: Sequence[int] | None = None) -> np.ndarray:
+        """Starts new episodes everywhere and returns their observations `[n, O]`.
+
+        Args:
+            seeds: n new seeds; by default each environment goes on with its own random
+                numbers (the first time, with the seeds it was made with).
+        """
+        if seeds is not None:
+            self._seeds = self._check_seeds(seeds)
+        starts = [
+            self._simulators.reset(index, seed)
+            for index, seed in enumerate(self._seeds)
+        ]
+        self._seeds = [None] * self.num_envs
+        self._lengths[:] = 0
+        self._returns[:] = 0.0
+        self.observations = np.stack(starts).astype(np.float32)
+        return self.observations.copy()
+
+    def step(self, actions: np.ndarray, active: np.ndarray | None = None) -> Step:
+        """Acts once everywhere; an environment whose episode ends is reset.
+
+        Actions are rounded to float32, as replay buffers store them, and clipped to
+        [-1, 1]. The simulators receive exactly these numbers as float64, rescaled to
+        their bounds. An action that is not a number counts as 0: one seed that went
+        wrong does not stop the others, and it is for the training loop to report it.
+
+        Args:
+            actions: `[n, A]`.
+            active: `[n]` bool, by default all; the others stand still: same
+                observation, reward 0, no end.
+        """
+        actions = self._to_bounds(actions)
+        active = self._all if active is None else np.asarray(active, bool)
+        next_observations, rewards, terminals, truncations = self._simulators.step(
+            actions, active
+        )
+        next_observations = next_observations.astype(np.float32)
+        if not active.all():
+            next_observations[~active] = self.observations[~active]
+            rewards = np.where(active, rewards, 0.0)
+            terminals = terminals & active
+        self._lengths += active
+        self._returns += rewards
+        if self.max_episode_steps is not None:
+            truncations = truncations | (self._lengths >= self.max_episode_steps)
+        truncations = truncations & active & ~terminals
+        lengths, returns = self._lengths.copy(), self._returns.copy()
+
+        self.observations = next_observations.copy()
+        for index in np.flatnonzero(terminals | truncations):
+            self.observations[index] = self._simulators.reset(int(index), None)
+            self._lengths[index] = 0
+            self._returns[index] = 0.0
+        return Step(
+            next_observations,
+            rewards.astype(np.float32),
+            terminals,
+            truncations,
+            self.observations.copy(),
+            returns,
+            lengths,
+        )
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Returns everything that the future depends on, as arrays; see `set_state`."""
+        self._require_reset("get_state")
+        return {
+            "observations": self.observations.copy(),
+            "episode_lengths": self._lengths.copy(),
+            "episode_returns": self._returns.copy(),
+            **self._simulators.get_state(),
+        }
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Continues, bit for bit, from a state of a batch made with the same arguments.
+
+        The seeds may differ: the states of the random generators are in `state`.
+        """
+        state = {name: np.asarray(array) for name, array in state.items()}
+        shapes = {name: array.shape for name, array in state.items()}
+        names = {*_STATE_NAMES, *self._simulators.state_names}
+        expected = (self.num_envs, self.observation_size)
+        if set(state) != names or shapes["observations"] != expected:
+            raise ValueError(
+                f"Cannot restore a state with the arrays {shapes}; this batch has "
+                f"{', '.join(sorted(names))}, with observations {expected}. Make the "
+                "batch with the arguments it was saved with."
+            )
+        self._simulators.set_state(state)
+        self._seeds = [None] * self.num_envs
+        self.observations = state["observations"].astype(np.float32)
+        self._lengths = state["episode_lengths"].astype(np.int64)
+        self._returns = state["episode_returns"].astype(np.float64)
+
+    def close(self) -> None:
+        """Ends threads and simulators."""
+        self._simulators.close()
+
+    def _check_seeds(self, seeds: Sequence[int]) -> list[int | None]:
+        seeds = [int(seed) for seed in seeds]
+        if len(seeds) != self.num_envs or min(seeds) < 0:
+            raise ValueError(
+                f"Got the seeds {seeds} for {self.num_envs} environments; each needs "
+                "one non-negative integer. Pass a list of that length."
+            )
+        return seeds
+
+    def _require_reset(self, name: str) -> None:
+        if self.observations is None:
+            raise ValueError(
+                f"{name} was called on environments that were never reset; episodes "
+                "begin with reset or set_state. Call one of them first."
+            )
+
+    def _to_bounds(self, actions: np.ndarray) -> np.ndarray:
+        """Returns `actions`, `[n, A]`, in the units of the environment, as float64."""
+        self._require_reset("step")
+        actions = np.asarray(actions, np.float32)
+        expected = (self.num_envs, self.action_size)
+        if actions.shape != expected:
+            raise ValueError(
+                f"Got actions of shape {actions.shape}; {expected} is allowed: one row "
+                "per environment. Stack the actions of all environments."
+            )
+        actions = np.where(np.isnan(actions), 0.0, actions)
+        actions = np.minimum(np.maximum(actions, -1.0), 1.0).astype(np.float64)
+        if self._bounds is None:
+            return actions  # Exactly, without rounding.
+        low, high = self._bounds
+        return np.clip(low + 0.5 * (actions + 1.0) * (high - low), low, high)
+
+
+def rollout(
+    env: VectorEnv,
+    policy: Callable[[np.ndarray], np.ndarray],
+    episodes: int = 1,
+    seeds: Sequence[int] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what a policy earns per environment, and for how long it acts.
+
+    Environments that are through stand still until the last one is. The policy is
+    always asked for all of them, so that it is compiled once. Needs episodes that end:
+    without a time limit it may never return.
+
+    Args:
+        env: n environments; episodes begin with a reset.
+        policy: observations `[n, O]` to actions `[n, A]`.
+        episodes: how many in each environment.
+        seeds: n seeds for that reset; by default the random numbers go on.
+
+    Returns:
+        Undiscounted returns `[n]` and lengths `[n]`, float64 means over the episodes.
+    """
+    returns, lengths = np.zeros(env.num_envs), np.zeros(env.num_envs)
+    remaining = np.full(env.num_envs, episodes)
+    observations = env.reset(seeds)
+    while remaining.any():
+        step = env.step(np.asarray(policy(observations)), active=remaining > 0)
+        returns += np.where(step.dones, step.episode_returns, 0.0)
+        lengths += np.where(step.dones, step.episode_lengths, 0)
+        remaining -= step.dones
+        observations = step.observations
+    return returns / episodes, lengths / episodes

@@ -1,0 +1,1 @@
+"""SAMG itself: the guided target and the weight p(s, a) of each transition."""

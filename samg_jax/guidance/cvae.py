@@ -1,0 +1,300 @@
+"""The state-action C-VAE whose latent code says how familiar a pair (s, a) is."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from flax import struct
+
+from samg_jax.guidance import validation
+from samg_jax.types import Metrics, ModelState, Params
+
+LOG_STD_MIN, LOG_STD_MAX = -4.0, 15.0
+CONSTANT_STD = 1e-3  # A target that varies less than this is not scaled up.
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings of the C-VAE.
+
+    Attributes:
+        hidden_dim: width of all hidden layers.
+        encoder_layers: hidden layers of the encoder.
+        decoder_layers: hidden layers of the decoder; 1 is the simplified decoder.
+        latent_size: `Z`; `None` for twice the action size.
+        beta: weight of the KL term.
+        learning_rate: of Adam.
+        batch_size: rows per update.
+        steps: number of updates.
+        kl_warmup_start: updates during which the weight of the KL term is 0.
+        kl_warmup_steps: updates, after these, over which it rises linearly to `beta`.
+        decoder_input: "latent", or "latent_and_pair" for z with s and a.
+        reconstruct: "next_state", or "next_state_action" for s' with a.
+        scale_targets: weights each reconstructed dimension by its inverse variance.
+        holdout: share of the rows on which the encoder is examined, not trained.
+    """
+
+    hidden_dim: int = 400
+    encoder_layers: int = 2
+    decoder_layers: int = 2
+    latent_size: int | None = None
+    beta: float = 0.5
+    learning_rate: float = 1e-3
+    batch_size: int = 256
+    steps: int = 100_000
+    kl_warmup_start: int = 0
+    kl_warmup_steps: int = 0
+    decoder_input: str = "latent"
+    reconstruct: str = "next_state"
+    scale_targets: bool = False
+    holdout: float = 0.05
+
+    def __post_init__(self):
+        name = "config.guidance.cvae.{}".format
+        for field in ("hidden_dim", "encoder_layers", "decoder_layers", "batch_size"):
+            validation.integer(name(field), getattr(self, field), 1, 2)
+        for field in ("steps", "kl_warmup_start", "kl_warmup_steps"):
+            validation.integer(name(field), getattr(self, field), 0, 1000)
+        if self.latent_size is not None:
+            validation.integer(name("latent_size"), self.latent_size, 1, 12)
+        validation.number(name("beta"), self.beta, 0, np.inf, 0.5)
+        validation.number(
+            name("learning_rate"), self.learning_rate, 0, np.inf, 1e-3, strict=True
+        )
+        validation.number(name("holdout"), self.holdout, 0, 1, 0.05, strict=True)
+        inputs = ("latent", "latent_and_pair")
+        validation.choice(name("decoder_input"), self.decoder_input, inputs)
+        targets = ("next_state", "next_state_action")
+        validation.choice(name("reconstruct"), self.reconstruct, targets)
+
+
+def default_dense(features: int, fan_in: int, name: str | None = None) -> nn.Dense:
+    """Returns a dense layer that starts uniform in +-1 / sqrt(fan_in), bias included.
+
+    PyTorch's default, which the authors' code inherits.
+    """
+    bound = fan_in**-0.5
+
+    def init(key: chex.PRNGKey, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return nn.Dense(features, kernel_init=init, bias_init=init, name=name)
+
+
+class Encoder(nn.Module):
+    """(s, a) -> mean and standard deviation of the latent code."""
+
+    hidden_dim: int
+    layers: int
+    latent_size: int
+
+    @nn.compact
+    def __call__(self, observations, actions):
+        x = jnp.concatenate([observations, actions], axis=-1)
+        for _ in range(self.layers):
+            x = nn.relu(default_dense(self.hidden_dim, x.shape[-1])(x))
+        means = default_dense(self.latent_size, x.shape[-1], name="mean")(x)
+        log_stds = default_dense(self.latent_size, x.shape[-1], name="log_std")(x)
+        return means, jnp.exp(jnp.clip(log_stds, LOG_STD_MIN, LOG_STD_MAX))
+
+
+class Decoder(nn.Module):
+    """Latent code, and whatever else it is given -> the reconstruction."""
+
+    hidden_dim: int
+    layers: int
+    target_size: int
+
+    @nn.compact
+    def __call__(self, *inputs):
+        x = jnp.concatenate(inputs, axis=-1)
+        for _ in range(self.layers):
+            x = nn.relu(default_dense(self.hidden_dim, x.shape[-1])(x))
+        return default_dense(self.target_size, x.shape[-1], name="target")(x)
+
+
+class State(struct.PyTreeNode):
+    """Everything the C-VAE learns, and the scale of its targets.
+
+    Attributes:
+        step: `[]` number of updates taken.
+        model: parameters of encoder and decoder.
+        target_scale: weight of each reconstructed dimension, `[O]` or `[O + A]`.
+    """
+
+    step: jax.Array
+    model: ModelState
+    target_scale: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class CVAE:
+    """The state-action C-VAE of SAMG (2024), Eq. 2.
+
+    Observations and actions are raw: on normalised ones the encoder collapses.
+    """
+
+    config: Config
+    observation_size: int
+    action_size: int
+
+    @property
+    def latent_size(self) -> int:
+        return self.config.latent_size or 2 * self.action_size
+
+    @property
+    def target_size(self) -> int:
+        with_action = self.config.reconstruct == "next_state_action"
+        return self.observation_size + with_action * self.action_size
+
+    @property
+    def encoder(self) -> Encoder:
+        config = self.config
+        return Encoder(config.hidden_dim, config.encoder_layers, self.latent_size)
+
+    @property
+    def decoder(self) -> Decoder:
+        config = self.config
+        return Decoder(config.hidden_dim, config.decoder_layers, self.target_size)
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        return optax.adam(self.config.learning_rate)
+
+    def init(self, key: chex.PRNGKey, target_scale: jax.Array | None = None) -> State:
+        """Returns a fresh state; `target_scale` as `measure_target_scale` gives it."""
+        if target_scale is None:
+            if self.config.scale_targets:
+                raise ValueError(
+                    "config.guidance.cvae.scale_targets is True, but no target_scale "
+                    f"was given. It needs an array [{self.target_size}]. Pass what "
+                    "measure_target_scale returns for the offline data."
+                )
+            target_scale = jnp.ones(self.target_size)
+        chex.assert_shape(target_scale, (self.target_size,))
+        encoder_key, decoder_key = jax.random.split(key)
+        sizes = self.latent_size, self.observation_size, self.action_size
+        latents, observations, actions = (jnp.zeros((1, size)) for size in sizes)
+        inputs = self._decoder_inputs(latents, observations, actions)
+        params = {
+            "encoder": self.encoder.init(encoder_key, observations, actions),
+            "decoder": self.decoder.init(decoder_key, *inputs),
+        }
+        model = ModelState(params, self.optimizer.init(params))
+        # A copy, so that the state may be donated.
+        return State(jnp.zeros((), jnp.int32), model, jnp.array(target_scale))
+
+    def measure_target_scale(
+        self, actions: jax.Array, next_observations: jax.Array
+    ) -> np.ndarray:
+        """Returns the inverse variance of each target if these are scaled, else ones.
+
+        Computed on the host in float64. A target that hardly varies keeps 1:
+        its inverse variance would drown all others.
+
+        Args:
+            actions: `[M, A]`, all of the offline data.
+            next_observations: `[M, O]`.
+
+        Returns:
+            `[O]` or `[O + A]`.
+        """
+        if not self.config.scale_targets:
+            return np.ones(self.target_size, np.float32)
+        columns = [*np.asarray(next_observations).T, *np.asarray(actions).T]
+        columns = columns[: self.target_size]
+        variances = np.array([column.var(dtype=np.float64) for column in columns])
+        variances[variances < CONSTANT_STD**2] = 1.0
+        return (1.0 / variances).astype(np.float32)
+
+    def encode(
+        self, params: Params, observations: jax.Array, actions: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns means `[B, Z]` and standard deviations `[B, Z]` of the latent code.
+
+        The pairs are raw observations `[B, O]` and actions `[B, A]`.
+        """
+        chex.assert_shape(observations, (None, self.observation_size))
+        chex.assert_shape(actions, (observations.shape[0], self.action_size))
+        return self.encoder.apply(params["encoder"], observations, actions)
+
+    def beta(self, step: jax.Array) -> jax.Array:
+        """Returns the weight of the KL term after `step` updates."""
+        since = step - self.config.kl_warmup_start
+        if self.config.kl_warmup_steps == 0:
+            return self.config.beta * jnp.where(since >= 0, 1.0, 0.0)
+        return self.config.beta * jnp.clip(since / self.config.kl_warmup_steps, 0, 1)
+
+    def loss(
+        self,
+        params: Params,
+        observations: jax.Array,
+        actions: jax.Array,
+        next_observations: jax.Array,
+        target_scale: jax.Array,
+        beta: jax.Array,
+        key: chex.PRNGKey,
+    ) -> tuple[jax.Array, Metrics]:
+        """Returns the negative evidence bound with one latent sample, and metrics."""
+        chex.assert_equal_shape([observations, next_observations])
+        means, stds = self.encode(params, observations, actions)
+        latents = means + stds * jax.random.normal(key, means.shape)
+        inputs = self._decoder_inputs(latents, observations, actions)
+        predictions = self.decoder.apply(params["decoder"], *inputs)
+        targets = next_observations
+        if self.config.reconstruct == "next_state_action":
+            targets = jnp.concatenate([next_observations, actions], axis=-1)
+        reconstruction = jnp.mean(target_scale * jnp.square(predictions - targets))
+        kl = jnp.mean(kl_divergence(means, stds))
+        loss = reconstruction + beta * kl
+        metrics = {"reconstruction": reconstruction, "kl": kl, "beta": beta}
+        return loss, {"loss": loss, **metrics}
+
+    def update(
+        self,
+        state: State,
+        observations: jax.Array,
+        actions: jax.Array,
+        next_observations: jax.Array,
+        key: chex.PRNGKey,
+    ) -> tuple[State, Metrics]:
+        """Returns the state after one gradient step, and scalar metrics.
+
+        Rows are raw, `[B, O]`, `[B, A]` and `[B, O]`; the latent samples use `key`.
+        """
+        beta = self.beta(state.step)
+        rows = observations, actions, next_observations
+        grads, metrics = jax.grad(self.loss, has_aux=True)(
+            state.model.params, *rows, state.target_scale, beta, key
+        )
+        updates, opt_state = self.optimizer.update(grads, state.model.opt_state)
+        params = optax.apply_updates(state.model.params, updates)
+        model = ModelState(params, opt_state)
+        return state.replace(step=state.step + 1, model=model), metrics
+
+    def _decoder_inputs(self, latents, observations, actions):
+        if self.config.decoder_input == "latent":
+            return (latents,)
+        return latents, observations, actions
+
+
+def kl_divergence(means: jax.Array, stds: jax.Array) -> jax.Array:
+    """Returns KL(N(means, stds^2) || N(0, 1)), averaged over latent dimensions.
+
+    Args:
+        means: `[B, Z]`.
+        stds: `[B, Z]`.
+
+    Returns:
+        `[B]`.
+    """
+    chex.assert_rank([means, stds], 2)
+    chex.assert_equal_shape([means, stds])
+    terms = 0.5 * (jnp.square(means) + jnp.square(stds) - 1.0) - jnp.log(stds)
+    return jnp.mean(terms, axis=-1)

@@ -1,0 +1,224 @@
+"""The normals fitted to the latent code, and the probability they give a pair."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from samg_jax.guidance import validation
+from samg_jax.types import Params
+
+KINDS = ("tail", "window", "joint")
+FITS = ("per_dimension", "pooled")
+SMALLEST_SIGMA = 1e-6  # A latent dimension that never moves must not divide by 0.
+CORRELATION_RIDGE = 1e-6  # Keeps the covariance of redundant dimensions invertible.
+
+# (params, observations [b, O], actions [b, A]) -> means [..., b, Z], stds [..., b, Z].
+EncodeFn = Callable[[Params, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+
+
+class Normals(struct.PyTreeNode):
+    """What the latent code looks like over the offline data.
+
+    Attributes:
+        mean_mu: `[Z]` centre of the latent means; `Z` equal numbers if pooled.
+        mean_sigma: `[Z]` their standard deviation.
+        std_mu: `[Z]` centre of the latent standard deviations.
+        std_sigma: `[Z]` their standard deviation.
+        joint_mu: `[Z]` centre of the latent means, never pooled.
+        joint_factor: `[Z, Z]` lower Cholesky factor of their covariance.
+    """
+
+    mean_mu: jax.Array
+    mean_sigma: jax.Array
+    std_mu: jax.Array
+    std_sigma: jax.Array
+    joint_mu: jax.Array
+    joint_factor: jax.Array
+
+
+class _Moments(NamedTuple):
+    """Count, mean `[..., Z]` and scatter matrix `[..., Z, Z]`, in float64."""
+
+    count: int
+    mean: np.ndarray
+    scatter: np.ndarray
+
+
+def fit(
+    encode: EncodeFn,
+    params: Params,
+    observations: jax.Array,
+    actions: jax.Array,
+    fit: str = "per_dimension",
+    batch_size: int = 16_384,
+) -> Normals:
+    """Returns the normals of the latent code over the whole offline data.
+
+    The code is computed on the device batch by batch and its moments are merged on
+    the host in float64 (Chan, Golub and LeVeque, 1979), so that they are exact to
+    the last bits of float32. For several seeds pass an `encode` mapped over stacked
+    params: each leaf of the result then has their leading axes.
+
+    Args:
+        encode: `(params, observations, actions) -> (means, stds)`.
+        params: of the encoder.
+        observations: `[M, O]` raw.
+        actions: `[M, A]`.
+        fit: "per_dimension", or "pooled" for one normal shared by the dimensions.
+        batch_size: rows encoded at once.
+    """
+    validation.choice("config.guidance.fit", fit, FITS)
+    batches = in_batches(encode, params, observations, actions, batch_size)
+    moments = ((_moments(means), _moments(stds)) for means, stds in batches)
+    means, stds = functools.reduce(
+        lambda left, right: tuple(map(_merge, left, right)), moments
+    )
+    leaves = {
+        **dict(zip(("mean_mu", "mean_sigma"), _normal(means, fit), strict=True)),
+        **dict(zip(("std_mu", "std_sigma"), _normal(stds, fit), strict=True)),
+        "joint_mu": means.mean,
+        "joint_factor": _covariance_factor(means),
+    }
+    return Normals(**{k: jnp.asarray(v, jnp.float32) for k, v in leaves.items()})
+
+
+def in_batches(
+    fn: Callable[..., Any],
+    state: Any,
+    observations: jax.Array,
+    actions: jax.Array,
+    batch_size: int = 16_384,
+) -> Iterator[Any]:
+    """Yields `fn(state, observations, actions)` for consecutive rows, on the host.
+
+    Args:
+        fn: jitted here, once per call.
+        state: first argument of `fn`.
+        observations: `[M, O]`.
+        actions: `[M, A]`.
+        batch_size: rows given to `fn` at once; the last batch may have fewer.
+    """
+    chex.assert_rank([observations, actions], 2)
+    chex.assert_equal_shape_prefix([observations, actions], 1)
+    validation.integer("batch_size", batch_size, 1, 16_384)
+    validation.integer("number of rows", len(observations), 1, 1000)
+    fn = jax.jit(fn)
+    for start in range(0, len(observations), batch_size):
+        rows = slice(start, start + batch_size)
+        yield jax.device_get(fn(state, observations[rows], actions[rows]))
+
+
+def probabilities(
+    kind: str,
+    means: jax.Array,
+    stds: jax.Array,
+    normals: Normals,
+    delta: jax.Array | float = 1.0,
+    use_std: bool = False,
+) -> jax.Array:
+    """Returns p_int, how familiar each pair is, before any cut. SAMG (2024), Eq. 3.
+
+    Args:
+        kind: "tail", the share of offline pairs at least as far from the centre;
+            "window", the share within `delta` of the pair, both averaged over latent
+            dimensions; or "joint", the tail of the normal with full covariance.
+        means: `[B, Z]` latent means of the pairs.
+        stds: `[B, Z]` latent standard deviations.
+        normals: fitted to the offline data.
+        delta: half width of the window, in standard deviations of the normal.
+        use_std: averages with the same probability of the latent stds.
+
+    Returns:
+        `[B]` in [0, 1].
+    """
+    validation.choice("config.guidance.kind", kind, KINDS)
+    check_use_std(kind, use_std)
+    chex.assert_rank([means, stds], 2)
+    chex.assert_equal_shape([means, stds])
+    chex.assert_shape(normals.mean_mu, (means.shape[1],))
+    if kind == "joint":
+        return _joint(means, normals.joint_mu, normals.joint_factor)
+    per_dimension = _tail if kind == "tail" else functools.partial(_window, delta=delta)
+    p = per_dimension((means - normals.mean_mu) / normals.mean_sigma)
+    if use_std:
+        p_std = per_dimension((stds - normals.std_mu) / normals.std_sigma)
+        p = 0.5 * (p + p_std)
+    return jnp.mean(p, axis=-1)
+
+
+def check_use_std(kind: str, use_std: bool) -> None:
+    """Refuses latent stds in the joint normal, which is one of the means only."""
+    if use_std and kind == "joint":
+        raise ValueError(
+            "config.guidance.use_std is True with config.guidance.kind 'joint'. The "
+            "joint normal is one of the latent means only. Set "
+            "--config.guidance.use_std=False, or kind to 'tail' or 'window'."
+        )
+
+
+def _tail(u):
+    # 2 (1 - F(|u|)), without the cancellation.
+    return jax.scipy.special.erfc(jnp.abs(u) * np.sqrt(0.5))
+
+
+def _window(u, delta):
+    # F(u + delta) - F(u - delta), mirrored to the side where F is small and precise.
+    u = jnp.abs(u)
+    return jax.scipy.special.ndtr(delta - u) - jax.scipy.special.ndtr(-delta - u)
+
+
+def _joint(means, mu, factor):
+    whitened = jax.scipy.linalg.solve_triangular(factor, (means - mu).T, lower=True)
+    squared_distances = jnp.sum(jnp.square(whitened), axis=0)
+    return jax.scipy.special.gammaincc(0.5 * means.shape[1], 0.5 * squared_distances)
+
+
+def _moments(values):
+    values = values.astype(np.float64)
+    mean = values.mean(axis=-2)
+    centred = values - mean[..., None, :]
+    return _Moments(values.shape[-2], mean, np.swapaxes(centred, -1, -2) @ centred)
+
+
+def _merge(a, b):
+    count = a.count + b.count
+    shift = b.mean - a.mean
+    between = shift[..., :, None] * shift[..., None, :] * (a.count * b.count / count)
+    return _Moments(
+        count, a.mean + shift * (b.count / count), a.scatter + b.scatter + between
+    )
+
+
+def _normal(moments, fit):
+    mu = moments.mean
+    variance = np.diagonal(moments.scatter, axis1=-2, axis2=-1) / moments.count
+    if fit == "pooled":
+        variance = variance.mean(axis=-1, keepdims=True) + mu.var(
+            axis=-1, keepdims=True
+        )
+        mu, variance = (
+            np.broadcast_to(x, moments.mean.shape)
+            for x in (mu.mean(axis=-1, keepdims=True), variance)
+        )
+    return mu, np.maximum(np.sqrt(variance), SMALLEST_SIGMA)
+
+
+def _covariance_factor(moments):
+    # Through the correlations, so that the ridge is relative to each dimension.
+    _, sigma = _normal(moments, "per_dimension")
+    scales = sigma[..., :, None] * sigma[..., None, :]
+    correlations = moments.scatter / moments.count / scales
+    identity = np.eye(sigma.shape[-1])
+    # A seed that diverged stays not finite, and does not stop the others.
+    finite = np.isfinite(correlations).all(axis=(-2, -1), keepdims=True)
+    safe = np.where(finite, correlations, identity) + CORRELATION_RIDGE * identity
+    factor = sigma[..., :, None] * np.linalg.cholesky(safe)
+    return np.where(finite, factor, np.nan)

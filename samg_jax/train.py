@@ -1,0 +1,57 @@
+r"""The main job: offline pre-training, then fine-tuning, of several seeds at once.
+
+    python -m samg_jax.train --config=configs/cql_samg.py:halfcheetah-medium
+    python -m samg_jax.train --config=configs/awac_samg.py:hopper-demo \
+        --config.num_seeds=8 --config.online.steps=20000 --workdir=runs/mine
+
+The same command resumes a run that was stopped. `--dry_run` says what would be done.
+"""
+
+import pathlib
+import sys
+
+import jax
+from absl import app, flags
+from ml_collections import config_flags
+
+from samg_jax.data import download
+from samg_jax.training import estimate, experiment, logs
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Experiment, as in configs/cql_samg.py:halfcheetah-medium."
+)
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Where results go; by default a folder under runs/."
+)
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Print the config, update counts and memory, and exit."
+)
+flags.mark_flag_as_required("config")
+
+
+def main(argv: list[str]) -> None:
+    """Runs the experiment that the flags describe."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
+    config = CONFIG.value
+    workdir = pathlib.Path(WORKDIR.value or experiment.default_workdir(config))
+    try:
+        if DRY_RUN.value:
+            print(estimate.describe(config, workdir))
+            return
+        use_compilation_cache(config.compilation_cache)
+        experiment.run(config, workdir.expanduser())
+    except (ValueError, download.DownloadError) as error:
+        logs.LOGGER.debug("", exc_info=True)
+        sys.exit(f"error: {error}")
+
+
+def use_compilation_cache(folder: str) -> None:
+    """Keeps compiled programs between runs, in `folder`; nowhere if it is empty."""
+    if folder and not jax.config.jax_compilation_cache_dir:
+        path = pathlib.Path(folder).expanduser()
+        jax.config.update("jax_compilation_cache_dir", str(path))
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,1 @@
+"""The phases of an experiment, for all seeds at once."""

@@ -1,0 +1,105 @@
+"""What a run would do and need, without doing it."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import jax
+import ml_collections
+
+from samg_jax.data import d4rl
+from samg_jax.training import forking, online, validation
+from samg_jax.training import parts as parts_lib
+from samg_jax.training.parts import Parts
+
+MEGABYTE = 1e6
+# Python, JAX and its compiled programs, measured on a CPU-only machine.
+HOST_BASE = 700 * MEGABYTE
+# A simulator with its data, for any of the locomotion models.
+HOST_PER_SIMULATOR = 0.4 * MEGABYTE
+
+
+def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
+    """Returns the resolved config, the updates per phase, UTD, and memory.
+
+    Raises:
+        ValueError: where the run would be refused.
+    """
+    validation.check(config)
+    parts = parts_lib.resolve(config)
+    with config.unlocked():
+        config.env_id = parts.task.env_id
+        config.physics = parts.physics
+    learned = 0 if config.offline.restore else config.offline.updates
+    fitted = (
+        0
+        if parts.cvae is None or config.offline.restore
+        else config.guidance.cvae.steps
+    )
+    steps, warmup = config.online.steps, config.online.warmup_steps
+    updates = max(steps - warmup, 0) * config.online.updates_per_step
+    rows, origin = dataset_rows(config, parts)
+    device, host = memory(config, parts, rows)
+    lines = [
+        json.dumps(config.to_dict(), indent=2),
+        "",
+        f"workdir: {workdir}",
+        f"seeds: {', '.join(str(seed) for seed in parts.seeds)} in one process",
+        f"environment: {parts.task.env_id}, physics {parts.physics}",
+        f"offline: {learned:,} updates per seed"
+        + (f", forked from {config.offline.restore}" if config.offline.restore else ""),
+        f"C-VAE: {fitted:,} updates per seed",
+        f"online: {steps:,} environment steps per seed, of them {warmup:,} warm-up",
+        f"online: {updates:,} updates per seed, UTD {config.online.updates_per_step}",
+        f"dataset: about {rows:,} transitions ({origin})",
+        f"device memory: about {device / MEGABYTE:,.0f} MB for data and states",
+        f"host memory: about {host / MEGABYTE:,.0f} MB",
+    ]
+    return "\n".join(lines)
+
+
+def dataset_rows(config: ml_collections.ConfigDict, parts: Parts) -> tuple[int, str]:
+    """Returns the number of transitions that the run loads, and how that is known."""
+    if config.offline.restore and not online.needs_dataset(config.online):
+        return 0, "not opened: the run forks from a checkpoint"
+    try:
+        path = d4rl.resolve(config.dataset.name, config.dataset.path, download=False)
+    except RuntimeError:
+        file = d4rl.FILES[d4rl.canonical_name(config.dataset.name)]
+        row = 4 * (2 * parts.task.observation_size + parts.task.action_size + 3)
+        return file.size // row, "not on disk; from the size of D4RL's file"
+    return len(d4rl.load(path).rewards), str(path)
+
+
+def memory(
+    config: ml_collections.ConfigDict, parts: Parts, rows: int
+) -> tuple[float, float]:
+    """Returns the bytes on the device and on the host, for data and states.
+
+    Activations of an update are not counted; compiled scans add a few megabytes per
+    seed.
+    """
+    task, count = parts.task, len(parts.seeds)
+    dataset = 4 * rows * (2 * task.observation_size + task.action_size + 3)
+    pretrained = forking.template(parts)
+    states = size(pretrained)
+    if config.online.steps:
+        first = jax.ShapeDtypeStruct((count, task.observation_size), "float32")
+        states += size(
+            jax.eval_shape(
+                lambda state, first: online.init(parts, config.online, state, first),
+                pretrained,
+                first,
+            )
+        )
+    simulators = count * (1 + config.evaluation.episodes)
+    host = HOST_BASE + 2 * dataset + HOST_PER_SIMULATOR * simulators
+    if jax.default_backend() == "cpu":
+        host += dataset + states
+    return dataset + states, host
+
+
+def size(tree) -> int:
+    """Returns the bytes of all arrays in a tree."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

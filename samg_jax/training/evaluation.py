@@ -1,0 +1,75 @@
+"""Evaluation episodes of all seeds, played as one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from samg_jax.envs import tasks, vector
+from samg_jax.training import seeds as seeds_lib
+from samg_jax.training.parts import Parts, Preprocessing
+
+
+class Scores(NamedTuple):
+    """Results of an evaluation, per seed.
+
+    Attributes:
+        returns: `[S, episodes]` undiscounted raw returns.
+        normalized: `[S]` D4RL's score of the mean return, NaN without a reference.
+        lengths: `[S]` mean length of an episode in steps.
+    """
+
+    returns: np.ndarray
+    normalized: np.ndarray
+    lengths: np.ndarray
+
+
+def make_evaluator(
+    parts: Parts, episodes: int, threads: int
+) -> Callable[[Any, Preprocessing], Scores]:
+    """Returns the function that plays `episodes` per seed with evaluation actions.
+
+    As in CORL the simulators are seeded anew at every evaluation, so start states
+    repeat from one evaluation to the next, and evaluations leave no trace.
+
+    Args:
+        parts: of the experiment.
+        episodes: per seed.
+        threads: of the simulators; 0 for one per core.
+    """
+    count = len(parts.seeds)
+    env_seeds = seeds_lib.host_seeds(parts.seeds, "evaluation", episodes)
+    env = vector.make(
+        parts.task.env_id,
+        count * episodes,
+        env_seeds,
+        parts.physics,
+        threads or None,
+    )
+
+    @jax.jit
+    def act(agent, preprocessing, observations):
+        def one(agent, observations):
+            return parts.online.act(agent, preprocessing.normalizer(observations))
+
+        axes = (seeds_lib.axes(agent), 0)
+        return jax.vmap(one, in_axes=axes)(agent, observations)
+
+    def evaluate(agent: Any, preprocessing: Preprocessing) -> Scores:
+        def policy(observations):
+            by_seed = observations.reshape(count, episodes, -1)
+            actions = np.asarray(act(agent, preprocessing, by_seed))
+            return actions.reshape(count * episodes, -1)
+
+        returns, lengths = vector.rollout(env, policy, seeds=env_seeds)
+        returns = returns.reshape(count, episodes)
+        return Scores(
+            returns=returns,
+            normalized=tasks.normalized_score(returns.mean(axis=1), parts.task),
+            lengths=lengths.reshape(count, episodes).mean(axis=1),
+        )
+
+    return evaluate

@@ -1,0 +1,146 @@
+"""Starting online runs from another run's offline checkpoint."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from samg_jax.data import transitions
+from samg_jax.training import checkpoints, offline, validation
+from samg_jax.training import parts as parts_lib
+from samg_jax.training import seeds as seeds_lib
+from samg_jax.training.parts import Parts
+
+# What the saved arrays were made with; everything else is the new config's.
+MUST_AGREE = (
+    "algorithm",
+    "dataset.normalize_observations",
+    "dataset.reward_transform",
+    "dataset.reward_scale",
+    "dataset.reward_bias",
+)
+# What a threshold by quantile was read off.
+QUANTILE_FIELDS = ("threshold_quantile", "kind", "use_std", "delta")
+
+
+def meta(source: pathlib.Path) -> dict[str, Any]:
+    """Returns the description of an offline checkpoint, its version checked."""
+    store = checkpoints.Store(source)
+    try:
+        return store.meta()
+    finally:
+        store.close()
+
+
+def check(config: ml_collections.ConfigDict, parts: Parts, saved: dict) -> None:
+    """Raises ValueError where the checkpoint cannot be fine-tuned with this config."""
+    source = config.offline.restore
+    if not saved["complete"]:
+        raise ValueError(
+            f"The offline phase in {source!r} stopped at update "
+            f"{saved['offline_step']} and is not complete. Only complete ones can be "
+            "forked from. Resume that run first, by the command that began it."
+        )
+    before = validation.flatten(saved["config"])
+    after = validation.flatten(config.to_dict())
+    sizes = {"observation_size", "action_size"}
+    before |= {name: saved[name] for name in sizes}
+    after |= {name: getattr(parts.task, name) for name in sizes}
+    networks = {name for name in before | after if name.endswith("hidden_dims")}
+    different = [
+        f"  {name}: {before.get(name)!r} in the checkpoint, {after.get(name)!r} now"
+        for name in sorted({*MUST_AGREE, *networks, *sizes})
+        if _plain(before.get(name)) != _plain(after.get(name))
+    ]
+    if different:
+        raise ValueError(
+            f"The offline checkpoint in {source!r} does not fit this config:\n"
+            + "\n".join(different)
+            + "\nThese must agree. Change the config, or restore another checkpoint."
+        )
+    missing = sorted({int(seed) for seed in parts.seeds} - set(saved["seeds"]))
+    if missing:
+        raise ValueError(
+            f"The offline checkpoint in {source!r} holds the seeds {saved['seeds']}, "
+            f"not {missing}. Fine-tuned seeds are a part of the pre-trained ones. "
+            "Change --config.seed and --config.num_seeds."
+        )
+
+
+def first_fit_step(parts: Parts, saved: dict) -> int | None:
+    """Returns from which C-VAE update on the fit must be made, None if it is there.
+
+    The saved fit serves if the C-VAE and its normals have the same settings. If only
+    a threshold by quantile is to be found anew, no update is needed but the data are.
+    """
+    if parts.cvae is None:
+        return None
+    before = parts_lib.guidance_config(ml_collections.ConfigDict(saved["config"]))
+    now = parts.guidance
+    if before.weight != "cvae" or (before.cvae, before.fit) != (now.cvae, now.fit):
+        return 0
+    changed = any(getattr(before, f) != getattr(now, f) for f in QUANTILE_FIELDS)
+    if now.threshold_quantile is not None and changed:
+        return now.cvae.steps
+    return None
+
+
+def needs_dataset(
+    config: ml_collections.ConfigDict, parts: Parts, source: pathlib.Path
+) -> bool:
+    """Returns whether forking opens the dataset; refuses what does not fit."""
+    saved = meta(source)
+    check(config, parts, saved)
+    return first_fit_step(parts, saved) is not None
+
+
+def restore(
+    parts: Parts, source: pathlib.Path, target_scale: Any
+) -> tuple[offline.State, int | None]:
+    """Returns the pre-trained state of these seeds, and what is left to fit.
+
+    Args:
+        parts: of the new experiment.
+        source: folder of the checkpoint.
+        target_scale: of a C-VAE that must be trained anew; may be None otherwise.
+
+    Returns:
+        The state, and what `first_fit_step` says.
+    """
+    store = checkpoints.Store(source)
+    try:
+        saved = store.meta()
+        saved_parts = parts_lib.resolve(ml_collections.ConfigDict(saved["config"]))
+        state, _ = store.restore(template(saved_parts))
+    finally:
+        store.close()
+    places = np.array([saved["seeds"].index(int(seed)) for seed in parts.seeds])
+    state = seeds_lib.select(state.replace(preprocessing=None), places).replace(
+        preprocessing=state.preprocessing
+    )
+    start = first_fit_step(parts, saved)
+    if parts.cvae is None:
+        state = state.replace(cvae=(), weight=())
+    elif start == 0:
+        fresh = offline.init(parts, state.preprocessing, target_scale)
+        state = state.replace(cvae=fresh.cvae, weight=fresh.weight)
+    return state, start
+
+
+def template(parts: Parts) -> offline.State:
+    """Returns the shapes of an offline state."""
+    size = parts.task.observation_size
+    preprocessing = parts_lib.Preprocessing(
+        transitions.Normalizer.identity(size), transitions.RewardTransform.identity()
+    )
+    scale = None if parts.cvae is None else jnp.ones(parts.cvae.target_size)
+    return jax.eval_shape(lambda: offline.init(parts, preprocessing, scale))
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

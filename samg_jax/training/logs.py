@@ -1,0 +1,43 @@
+"""The package's log: lines above the progress bar, and the same in a file."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import pathlib
+from collections.abc import Iterator
+
+from absl import logging as absl_logging
+from tqdm import tqdm
+
+LOGGER = logging.getLogger("samg_jax")
+
+
+class _AboveTheBar(logging.Handler):
+    """Prints without breaking a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record))
+
+
+@contextlib.contextmanager
+def to_file(path: pathlib.Path) -> Iterator[None]:
+    """Sends the log to the terminal and to the end of `path`, inside the block."""
+    # Orbax reports every save at this level; the log would be about nothing else.
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    terminal, file = _AboveTheBar(), logging.FileHandler(path)
+    terminal.setFormatter(logging.Formatter("%(message)s"))
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    before = LOGGER.level, LOGGER.propagate
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+    for handler in (terminal, file):
+        LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in (terminal, file):
+            LOGGER.removeHandler(handler)
+        file.close()
+        LOGGER.setLevel(before[0])
+        LOGGER.propagate = before[1]

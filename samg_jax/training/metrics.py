@@ -1,0 +1,152 @@
+"""What a run writes while it trains: two tables, TensorBoard events, a log.
+
+`metrics.csv` has one row per seed and evaluation, `training.csv` one per seed and
+logged quantity. Both hold nothing that differs between two runs of the same config
+(no wall-clock times), so that a resumed run can be compared with one that never
+stopped; times are in `log.txt` and TensorBoard.
+"""
+
+from __future__ import annotations
+
+import csv
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorboardX
+
+EVALUATION_COLUMNS = (
+    "phase",
+    "seed",
+    "offline_step",
+    "env_step",
+    "return_mean",
+    "return_std",
+    "normalized_score",
+    "episode_length",
+    "failed",
+)
+TRAINING_COLUMNS = ("phase", "seed", "offline_step", "env_step", "name", "value")
+
+
+class Table:
+    """A CSV file that grows by rows and can go back to an earlier length."""
+
+    def __init__(self, path: pathlib.Path, columns: tuple[str, ...], length: int):
+        """Opens the table and cuts off whatever lies behind `length` bytes.
+
+        Args:
+            path: of the file, created where missing.
+            columns: of every row; a row with others is refused.
+            length: bytes to keep, from `tell` at the time of a checkpoint; 0 to begin.
+        """
+        self._columns = columns
+        self._file = path.open("a+", newline="")
+        if length > path.stat().st_size:
+            raise ValueError(
+                f"{path} has {path.stat().st_size} bytes, but the checkpoint was saved "
+                f"when it had {length}. It was shortened or replaced since. Restore "
+                "the file, or begin anew in another --workdir."
+            )
+        self._file.truncate(length)
+        self._writer = csv.DictWriter(self._file, columns, lineterminator="\n")
+        if length == 0:
+            self._writer.writeheader()
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Appends a row; its names must be the columns."""
+        if set(row) != set(self._columns):
+            raise ValueError(
+                f"A row has {sorted(row)}; the table has {sorted(self._columns)}. "
+                "Every row needs exactly the columns of its table."
+            )
+        self._writer.writerow(row)
+
+    def tell(self) -> int:
+        """Returns the length in bytes, everything written out."""
+        self._file.flush()
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Writer:
+    """Everything a run writes down; see the module."""
+
+    def __init__(
+        self,
+        workdir: pathlib.Path,
+        seeds: np.ndarray,
+        lengths: tuple[int, int] = (0, 0),
+        tensorboard: bool = True,
+    ):
+        self._seeds = [int(seed) for seed in seeds]
+        self._evaluations = Table(
+            workdir / "metrics.csv", EVALUATION_COLUMNS, lengths[0]
+        )
+        self._training = Table(workdir / "training.csv", TRAINING_COLUMNS, lengths[1])
+        self._events = (
+            tensorboardX.SummaryWriter(str(workdir / "tensorboard"))
+            if tensorboard
+            else None
+        )
+
+    def evaluation(
+        self, phase: str, steps: tuple[int, int], scores: Any, alive: np.ndarray
+    ) -> None:
+        """Writes the result of an evaluation.
+
+        Args:
+            phase: `offline` or `online`.
+            steps: offline updates and environment steps so far.
+            scores: `evaluation.Scores`.
+            alive: `[S]`.
+        """
+        for index, seed in enumerate(self._seeds):
+            returns = scores.returns[index]
+            row = {
+                "return_mean": float(returns.mean()),
+                "return_std": float(returns.std()),
+                "normalized_score": float(scores.normalized[index]),
+                "episode_length": float(scores.lengths[index]),
+                "failed": int(not alive[index]),
+            }
+            self._events_of(phase, seed, row, steps)
+            place = dict(zip(("offline_step", "env_step"), steps, strict=True))
+            self._evaluations.write({"phase": phase, "seed": seed, **place, **row})
+        self._evaluations.tell()
+
+    def training(
+        self, phase: str, steps: tuple[int, int], metrics: Mapping[str, np.ndarray]
+    ) -> None:
+        """Writes metric -> `[S]`."""
+        place = dict(zip(("offline_step", "env_step"), steps, strict=True))
+        for index, seed in enumerate(self._seeds):
+            values = {name: float(metrics[name][index]) for name in sorted(metrics)}
+            self._events_of(phase, seed, values, steps)
+            for name, value in values.items():
+                row = {"phase": phase, "seed": seed, **place}
+                self._training.write({**row, "name": name, "value": value})
+
+    def rate(self, phase: str, steps: tuple[int, int], per_second: float) -> None:
+        """Writes a speed, to TensorBoard alone: it is not reproducible."""
+        if self._events:
+            self._events.add_scalar(f"{phase}/per_second", per_second, sum(steps))
+
+    def lengths(self) -> tuple[int, int]:
+        """Returns the lengths of both tables, to be saved with a checkpoint."""
+        return self._evaluations.tell(), self._training.tell()
+
+    def close(self) -> None:
+        self._evaluations.close()
+        self._training.close()
+        if self._events:
+            self._events.close()
+
+    def _events_of(self, phase, seed, values, steps):
+        if self._events:
+            for name, value in values.items():
+                tag = f"{phase}/{name}/seed_{seed}"
+                self._events.add_scalar(tag, value, sum(steps))

@@ -1,0 +1,372 @@
+"""The online phase: one environment step and its updates as one compiled call."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+from flax import struct
+
+from samg_jax.data import replay
+from samg_jax.guidance import guide as guide_lib
+from samg_jax.guidance import weights
+from samg_jax.training import offline
+from samg_jax.training import parts as parts_lib
+from samg_jax.training import seeds as seeds_lib
+from samg_jax.training.parts import Parts, Preprocessing
+from samg_jax.types import Batch, Metrics, unguided
+
+
+class State(struct.PyTreeNode):
+    """Everything the online phase changes or reads, for all seeds; arrays only.
+
+    Attributes:
+        seeds: `[S]` values of the seeds.
+        agent: the algorithm's state, stacked over seeds.
+        guidance: `weights.Guidance` stacked over seeds, `()` without guidance.
+        buffer: replay buffer, `[S, capacity, ...]`, raw.
+        preprocessing: normaliser and reward transform, shared.
+        count: `[]` environment steps taken by each seed, warm-up included.
+        observations: `[S, O]` raw, what the actions answer to.
+        actions: `[S, A]` to be executed next.
+        alive: `[S]` whether the seed has stayed finite.
+        failed_step: `[S]` environment step at which it did not, -1 otherwise.
+        sums: metric -> `[S]`, summed over updates since the last log.
+        summed: `[]` number of updates in the sums.
+    """
+
+    seeds: jax.Array
+    agent: Any
+    guidance: Any
+    buffer: Batch
+    preprocessing: Preprocessing
+    count: jax.Array
+    observations: jax.Array
+    actions: jax.Array
+    alive: jax.Array
+    failed_step: jax.Array
+    sums: Metrics
+    summed: jax.Array
+
+
+class Feedback(NamedTuple):
+    """What the environments answered to the actions, `[S]` or `[S, O]`.
+
+    Attributes:
+        rewards: raw.
+        next_observations: true successors, before any reset.
+        masks: 0 at true terminals; time limits are none.
+        observations: what to act on next, after any reset.
+    """
+
+    rewards: Any
+    next_observations: Any
+    masks: Any
+    observations: Any
+
+
+def capacity(online: ml_collections.ConfigDict) -> int:
+    """Returns the rows of the buffer: no more than the run can fill."""
+    return min(online.buffer_size, max(online.steps, 1))
+
+
+def init(
+    parts: Parts,
+    online: ml_collections.ConfigDict,
+    pretrained: offline.State,
+    observations: jax.Array,
+) -> State:
+    """Returns the state at the switch: frozen copies made, nothing learnt yet.
+
+    Args:
+        parts: of the experiment.
+        online: settings of the phase.
+        pretrained: what the offline phase produced.
+        observations: `[S, O]` first observations of the training environments.
+    """
+    count = len(parts.seeds)
+    axes = seeds_lib.axes(pretrained.agent)
+
+    def start(agent):
+        return parts.online.start_online(agent)
+
+    agent = jax.vmap(start, in_axes=(axes,), out_axes=axes)(pretrained.agent)
+    buffer = replay.create(
+        capacity(online), parts.task.observation_size, parts.task.action_size
+    )
+    state = State(
+        seeds=jnp.copy(pretrained.seeds),
+        agent=jax.tree.map(jnp.copy, agent),
+        guidance=freeze(parts, pretrained),
+        buffer=jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), buffer),
+        preprocessing=jax.tree.map(jnp.copy, pretrained.preprocessing),
+        count=jnp.zeros((), jnp.int32),
+        observations=jnp.asarray(observations),
+        actions=jnp.zeros((count, parts.task.action_size)),
+        alive=jnp.copy(pretrained.alive),
+        failed_step=jnp.where(pretrained.alive, -1, 0).astype(jnp.int32),
+        sums={},
+        summed=jnp.zeros((), jnp.int32),
+    )
+    metrics = jax.eval_shape(lambda s: _example_metrics(parts, online, s), state)
+    sums = {name: jnp.zeros(count) for name in metrics}
+    return state.replace(sums=sums, actions=jax.jit(_explorer(parts))(state))
+
+
+def freeze(parts: Parts, pretrained: offline.State) -> Any:
+    """Returns the guidance towards a copy of the offline value parameters."""
+    if parts.guidance.weight == "none":
+        return ()
+    algorithm = parts.algorithm
+    values = algorithm.value_params(pretrained.agent)
+    if parts.guidance.freeze == "critic":
+        values = algorithm.online_value_params(pretrained.agent)
+
+    threshold = pretrained.threshold
+    if parts.guidance.threshold_quantile is None:
+        threshold = jnp.full(len(parts.seeds), parts.guidance.threshold)
+    weight = pretrained.weight if parts.guidance.weight == "cvae" else ()
+    make = functools.partial(weights.make_guidance, parts.guidance)
+    return jax.vmap(make)(values, weight, threshold)
+
+
+def make_step(
+    parts: Parts, online: ml_collections.ConfigDict
+) -> Callable[[State, Feedback, Any], State]:
+    """Returns the compiled step `(state, feedback, dataset, learn) -> state`.
+
+    Stores the transition with its weight, takes the updates (if `learn`), and draws
+    the next actions, in one call. The state is donated; the dataset is None unless
+    offline data are kept.
+    """
+    weigh = _weigher(parts)
+    update = _updater(parts, online)
+    explore = _explorer(parts)
+
+    @functools.partial(jax.jit, static_argnames="learn", donate_argnums=0)
+    def step(state: State, feedback: Feedback, dataset, *, learn: bool) -> State:
+        stored = jax.vmap(weigh, in_axes=(0, 0, 0, 0, 0, None))(
+            state.seeds,
+            state.guidance,
+            state.observations,
+            state.actions,
+            feedback.next_observations,
+            state.count,
+        )
+        transition = Batch(
+            observations=state.observations,
+            actions=jnp.clip(state.actions, -1.0, 1.0),
+            rewards=feedback.rewards,
+            next_observations=feedback.next_observations,
+            masks=feedback.masks,
+            mc_returns=jnp.zeros_like(feedback.rewards),
+            weights=stored,
+        )
+        buffer = jax.vmap(replay.insert, in_axes=(0, 0, None))(
+            state.buffer, transition, state.count
+        )
+        state = state.replace(
+            buffer=buffer,
+            count=state.count + 1,
+            observations=jnp.asarray(feedback.observations),
+        )
+        if learn:
+            state = update(state, dataset)
+        return state.replace(actions=explore(state))
+
+    return step
+
+
+def make_diagnostics(
+    parts: Parts, online: ml_collections.ConfigDict
+) -> Callable[[State], Metrics]:
+    """Returns the compiled look at the guidance on one fresh batch, `[S]` each.
+
+    `guidance_term` is the mean of |discount * mask * p (V_off - V_on)|: what the
+    guide adds to the target, equal to the intrinsic reward of Eq. 5.
+    """
+    discount = parts.online.config.discount
+
+    def one(seed, agent, guidance, buffer, preprocessing, count):
+        key = seeds_lib.stream(seed, "diagnostics", count)
+        batch_key, value_key = jax.random.split(key)
+        batch = replay.sample(buffer, count, batch_key, online.batch_size)
+        batch = preprocessing(batch)
+        p = _effective(parts, guidance, batch.weights, count)
+        guide = guide_lib.make_guide(guidance.offline, p)
+        values = parts.online.next_values(agent, batch, value_key)
+        guided = parts.online.next_values(agent, batch, value_key, guide)
+        term = jnp.abs(discount * batch.masks * (guided - values))
+        return {
+            "weight_mean": p.mean(),
+            "weight_active": (p > 0).mean(),
+            "guidance_term": term.mean(),
+        }
+
+    @jax.jit
+    def diagnose(state: State) -> Metrics:
+        axes = (0, seeds_lib.axes(state.agent), 0, 0, None, None)
+        return jax.vmap(one, in_axes=axes)(
+            state.seeds,
+            state.agent,
+            state.guidance,
+            state.buffer,
+            state.preprocessing,
+            state.count,
+        )
+
+    return diagnose
+
+
+def _effective(parts: Parts, guidance: Any, p: jax.Array, count: jax.Array):
+    """Returns p times the strength, 0 from the cut-off on."""
+    strength = guidance.strength
+    if parts.guidance.cutoff_steps is not None:
+        strength = jnp.where(count > parts.guidance.cutoff_steps, 0.0, strength)
+    return strength * p
+
+
+def _weigher(parts: Parts):
+    """Returns the function that weighs one seed's new transition, `[]`."""
+    if parts.guidance.weight == "none":
+        return lambda seed, *_: jnp.zeros(())
+    fn = weights.weights(parts.guidance)
+
+    def weigh(seed, guidance, observation, action, next_observation, count):
+        key = seeds_lib.stream(seed, "weight", count)
+        rows = (observation[None], action[None], next_observation[None])
+        return fn(guidance, *rows, key)[0]
+
+    return weigh
+
+
+def _explorer(parts: Parts):
+    """Returns the function that draws the next actions of all seeds, `[S, A]`."""
+
+    def explore(seed, agent, observation, preprocessing, count):
+        key = seeds_lib.stream(seed, "explore", count)
+        observations = preprocessing.normalizer(observation[None])
+        return parts.online.explore(agent, observations, key)[0]
+
+    def batched(state: State) -> jax.Array:
+        axes = (0, seeds_lib.axes(state.agent), 0, None, None)
+        return jax.vmap(explore, in_axes=axes)(
+            state.seeds,
+            state.agent,
+            state.observations,
+            state.preprocessing,
+            state.count,
+        )
+
+    return batched
+
+
+def _updater(parts: Parts, online: ml_collections.ConfigDict):
+    """Returns `(state, dataset) -> state` after the updates of one step."""
+    sample = _sampler(online)
+
+    def update(
+        seed, agent, alive, guidance, buffer, preprocessing, dataset, count, turn
+    ):
+        key = seeds_lib.stream(seed, "online", count, turn)
+        batch_key, update_key = jax.random.split(key)
+        batch = preprocessing(sample(buffer, count, dataset, batch_key))
+        guide = unguided
+        if parts.guidance.weight != "none":
+            p = _effective(parts, guidance, batch.weights, count)
+            guide = guide_lib.make_guide(guidance.offline, p)
+        new, metrics = parts.online.update(agent, batch, update_key, guide)
+        agent, alive = seeds_lib.guard(agent, new, metrics, alive)
+        return agent, alive, metrics
+
+    def batched(state: State, dataset, turn):
+        axes = seeds_lib.axes(state.agent)
+        agent, alive, metrics = jax.vmap(
+            update,
+            in_axes=(0, axes, 0, 0, 0, None, None, None, None),
+            out_axes=(axes, 0, 0),
+        )(
+            state.seeds,
+            state.agent,
+            state.alive,
+            state.guidance,
+            state.buffer,
+            state.preprocessing,
+            dataset,
+            state.count,
+            turn,
+        )
+        failed = jnp.where(state.alive & ~alive, state.count, state.failed_step)
+        return state.replace(agent=agent, alive=alive, failed_step=failed), metrics
+
+    def updates(state: State, dataset) -> State:
+        buffer = state.buffer  # Read only; kept out of the carry of the loop.
+
+        def body(state, turn):
+            state, metrics = batched(state.replace(buffer=buffer), dataset, turn)
+            sums = {name: state.sums[name] + metrics[name] for name in state.sums}
+            return state.replace(sums=sums, summed=state.summed + 1, buffer=()), None
+
+        state = state.replace(buffer=())
+        if online.updates_per_step == 1:
+            state, _ = body(state, jnp.zeros((), jnp.int32))
+        else:
+            turns = jnp.arange(online.updates_per_step)
+            state, _ = jax.lax.scan(body, state, turns)
+        return state.replace(buffer=buffer)
+
+    return updates
+
+
+def _sampler(online: ml_collections.ConfigDict):
+    """Returns `(buffer, count, dataset, key) -> batch` for the configured data."""
+
+    def buffer_only(buffer, count, dataset, key):
+        del dataset
+        return replay.sample(buffer, count, key, online.batch_size)
+
+    def append(buffer, count, dataset, key):
+        stored = len(dataset.rewards)
+        total = stored + replay.size(buffer, count)
+        rows = jax.random.randint(key, (online.batch_size,), 0, total)
+        # Both are read and one is kept: a gather is cheaper than one joint copy.
+        old = parts_lib.as_batch(dataset, jnp.minimum(rows, stored - 1))
+        new = replay.take(buffer, jnp.maximum(rows - stored, 0))
+        is_old = rows < stored
+
+        def choose(a, b):
+            return jnp.where(jnp.expand_dims(is_old, range(1, a.ndim)), a, b)
+
+        return jax.tree.map(choose, old, new)
+
+    def mix(buffer, count, dataset, key):
+        offline_rows = int(online.batch_size * online.offline_share)
+        old_key, new_key = jax.random.split(key)
+        rows = jax.random.randint(old_key, (offline_rows,), 0, len(dataset.rewards))
+        old = parts_lib.as_batch(dataset, rows)
+        new = replay.sample(buffer, count, new_key, online.batch_size - offline_rows)
+        return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), old, new)
+
+    samplers: dict[str, Callable[..., Batch]] = {
+        "buffer": buffer_only,
+        "append": append,
+        "mix": mix,
+    }
+    return samplers[online.data]
+
+
+def _example_metrics(parts: Parts, online: ml_collections.ConfigDict, state: State):
+    """Returns one seed's metrics of an update; only their names matter."""
+    buffer = jax.tree.map(lambda leaf: leaf[0], state.buffer)
+    agent = seeds_lib.select(state.agent, 0)
+    batch = replay.sample(buffer, jnp.ones((), jnp.int32), jax.random.key(0), 2)
+    return parts.online.update(agent, batch, jax.random.key(0))[1]
+
+
+def needs_dataset(online: ml_collections.ConfigDict) -> bool:
+    """Returns whether fine-tuning reads the offline data."""
+    return online.data != "buffer" and online.steps > 0

@@ -1,0 +1,181 @@
+"""From a config to the fixed parts of an experiment, and to its data."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import jax
+import ml_collections
+import numpy as np
+from flax import struct
+
+from samg_jax import algorithms
+from samg_jax.data import d4rl, transitions
+from samg_jax.envs import physics, tasks
+from samg_jax.guidance import cvae, weights
+from samg_jax.types import Algorithm, Batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What is fixed in a run: no arrays, nothing that learns.
+
+    Attributes:
+        task: the environment and its reference scores.
+        physics: `d4rl` or `stock`.
+        algorithm: as it trains offline.
+        online: the same as it fine-tunes.
+        guidance: settings of the guidance.
+        cvae: the C-VAE, None where the weight needs none.
+        seeds: `[S]` values of the seeds.
+    """
+
+    task: tasks.Task
+    physics: str
+    algorithm: Algorithm
+    online: Algorithm
+    guidance: weights.GuidanceConfig
+    cvae: cvae.CVAE | None
+    seeds: np.ndarray
+
+
+class Preprocessing(struct.PyTreeNode):
+    """Fixed maps of raw data, fitted offline and carried in every checkpoint."""
+
+    normalizer: transitions.Normalizer
+    reward_transform: transitions.RewardTransform
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Returns a raw batch as algorithms want it."""
+        return batch.replace(
+            observations=self.normalizer(batch.observations),
+            next_observations=self.normalizer(batch.next_observations),
+            rewards=self.reward_transform(batch.rewards),
+        )
+
+
+def resolve(config: ml_collections.ConfigDict) -> Parts:
+    """Returns the fixed parts; raises ValueError where the config cannot be built."""
+    task = resolve_task(config)
+    guidance = guidance_config(config)
+    hyperparameters = config.agent.to_dict()
+    if "cql_weight" in hyperparameters:
+        hyperparameters["guided_penalty"] = guidance.penalty == "mixed"
+    algorithm = algorithms.make(config.algorithm, hyperparameters, task.action_size)
+    model = None
+    if guidance.weight == "cvae":
+        model = cvae.CVAE(guidance.cvae, task.observation_size, task.action_size)
+    return Parts(
+        task=task,
+        physics=resolve_physics(config, task),
+        algorithm=algorithm,
+        online=algorithm.online(),
+        guidance=guidance,
+        cvae=model,
+        seeds=np.arange(config.seed, config.seed + config.num_seeds, dtype=np.uint32),
+    )
+
+
+def resolve_task(config: ml_collections.ConfigDict) -> tasks.Task:
+    """Returns the task of `env_id`, or of the dataset where no `env_id` is given."""
+    if config.env_id:
+        return tasks.for_env_id(config.env_id)
+    if config.dataset.path:
+        raise ValueError(
+            f"config.dataset.path is {config.dataset.path!r} but config.env_id is "
+            "empty. A file of your own does not say where its policies are evaluated. "
+            "Give the environment too, as in --config.env_id=Hopper-v4."
+        )
+    return tasks.for_dataset(config.dataset.name)
+
+
+def resolve_physics(config: ml_collections.ConfigDict, task: tasks.Task) -> str:
+    """Returns the physics: as configured, else `d4rl` where that is defined."""
+    if config.physics:
+        physics.resolve(task.env_id, config.physics)  # Refuses what is not defined.
+        return config.physics
+    return "d4rl" if tasks.is_locomotion(task.env_id) else "stock"
+
+
+def guidance_config(config: ml_collections.ConfigDict) -> weights.GuidanceConfig:
+    """Returns the settings of the guidance, checked."""
+    settings = config.guidance.to_dict()
+    model = cvae.Config(**settings.pop("cvae", {}))
+    return weights.GuidanceConfig(**settings, cvae=model)
+
+
+def load_dataset(
+    config: ml_collections.ConfigDict, task: tasks.Task, log=print
+) -> tuple[transitions.Dataset, Preprocessing, dict]:
+    """Returns the transitions on the host, their preprocessing, and where from.
+
+    Raises:
+        ValueError: for a file that cannot be used, or not with this environment.
+        DownloadError: for a D4RL file that is not there and cannot be had.
+    """
+    path = d4rl.resolve(config.dataset.name, config.dataset.path, log=log)
+    raw = d4rl.load(path)
+    check_sizes(path, raw, task)
+    dataset = transitions.q_learning_view(raw, task.max_episode_steps)
+    transform = fit_reward_transform(config, dataset)
+    if config.agent.get("calibrated"):
+        dataset = with_returns(config, dataset, transform, task)
+    normalizer = transitions.Normalizer.identity(task.observation_size)
+    if config.dataset.normalize_observations:
+        normalizer = transitions.Normalizer.fit(dataset.observations)
+    source = {
+        "path": str(path),
+        "transitions": len(dataset.rewards),
+        "locally_collected": bool(raw.attributes.get("locally_collected", False)),
+    }
+    return dataset, Preprocessing(normalizer, transform), source
+
+
+def check_sizes(path: pathlib.Path, raw: d4rl.Raw, task: tasks.Task) -> None:
+    """Refuses data of other dimensions than the environment's."""
+    found = raw.observations.shape[1], raw.actions.shape[1]
+    wanted = task.observation_size, task.action_size
+    if found != wanted:
+        raise ValueError(
+            f"The dataset {path} has observations of size {found[0]} and actions of "
+            f"size {found[1]}, but {task.env_id} has {wanted[0]} and {wanted[1]}. "
+            "Give the environment that the data were collected on: --config.env_id=..."
+        )
+
+
+def fit_reward_transform(config, dataset) -> transitions.RewardTransform:
+    """Returns the configured transform of rewards, fitted to the offline data."""
+    kind = config.dataset.reward_transform
+    scale, bias = config.dataset.reward_scale, config.dataset.reward_bias
+    if kind == "range":
+        return transitions.RewardTransform.range(dataset, scale, bias)
+    if kind == "affine":
+        return transitions.RewardTransform.affine(scale, bias)
+    return transitions.RewardTransform.identity()
+
+
+def with_returns(config, dataset, transform, task) -> transitions.Dataset:
+    """Returns the data with the returns-to-go that calibration bounds values by."""
+    ends = transitions.episode_ends(dataset, task.max_episode_steps)
+    returns = transitions.returns_to_go(
+        np.asarray(transform(dataset.rewards), np.float32),
+        dataset.masks,
+        ends,
+        config.agent.discount,
+    )
+    return dataset.replace(mc_returns=returns)
+
+
+def as_batch(dataset: transitions.Dataset, indices: jax.Array) -> Batch:
+    """Returns rows of the dataset as a raw batch, with weight 0."""
+    rows = jax.tree.map(lambda leaf: leaf[indices], dataset)
+    return Batch(
+        observations=rows.observations,
+        actions=rows.actions,
+        rewards=rows.rewards,
+        next_observations=rows.next_observations,
+        masks=rows.masks,
+        mc_returns=rows.mc_returns,
+        weights=jax.numpy.zeros_like(rows.rewards),
+    )

@@ -1,0 +1,160 @@
+"""Checks of a whole config, before any compute is spent."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+POSITIVE = (0.0, math.inf)
+# Open intervals of hyperparameters, by name, whatever the algorithm.
+OPEN_INTERVALS = {
+    "discount": (0.0, 1.0),
+    "learning_rate": POSITIVE,
+    "actor_learning_rate": POSITIVE,
+    "critic_learning_rate": POSITIVE,
+    "inverse_temperature": POSITIVE,
+    "max_weight": POSITIVE,
+    "softmax_temperature": POSITIVE,
+}
+# Closed intervals.
+CLOSED_INTERVALS = {
+    "tau": (0.0, 1.0),
+    "cql_weight": (0.0, math.inf),
+    "cql_weight_online": (0.0, math.inf),
+}
+COUNTS = {
+    "num_seeds": 1,
+    "seed": 0,
+    "offline.updates": 0,
+    "offline.batch_size": 1,
+    "offline.eval_every": 1,
+    "offline.log_every": 1,
+    "offline.checkpoint_every": 1,
+    "online.steps": 0,
+    "online.batch_size": 1,
+    "online.updates_per_step": 1,
+    "online.buffer_size": 1,
+    "online.warmup_steps": 0,
+    "online.eval_every": 1,
+    "online.log_every": 1,
+    "online.checkpoint_every": 1,
+    "evaluation.episodes": 1,
+    "evaluation.threads": 0,
+    "agent.num_samples": 1,
+}
+CHOICES = {
+    "dataset.reward_transform": ("none", "range", "affine"),
+    "online.data": ("append", "mix", "buffer"),
+}
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Raises ValueError at the first value that cannot be used."""
+    fields = flatten(config.to_dict())
+    for name, least in COUNTS.items():
+        if name in fields and fields[name] < least:
+            raise ValueError(
+                f"config.{name} is {fields[name]}; it must be at least {least}. Give "
+                f"--config.{name}={max(least, 1)} or more."
+            )
+    for name, allowed in CHOICES.items():
+        if fields[name] not in allowed:
+            raise ValueError(
+                f"config.{name} is {fields[name]!r}; allowed are {', '.join(allowed)}. "
+                f"Give --config.{name}={allowed[0]}, for example."
+            )
+    for name, value in config.agent.items():
+        check_hyperparameter(name, value)
+    if not 0.0 < fields["online.offline_share"] < 1.0:
+        raise ValueError(
+            f"config.online.offline_share is {fields['online.offline_share']}; it must "
+            "lie between 0 and 1, both excluded. For online data only give "
+            "--config.online.data=buffer."
+        )
+    check_online(config)
+    check_annealing(config)
+
+
+def check_hyperparameter(name: str, value: Any) -> None:
+    """Raises ValueError for a hyperparameter outside its interval."""
+    if value is None:
+        return
+    if name.endswith("hidden_dims") and not (value and min(value) >= 1):
+        raise ValueError(
+            f"config.agent.{name} is {value}; it must name at least one layer, each of "
+            f"width 1 or more. Give --config.agent.{name}='(256, 256)', for example."
+        )
+    low, high = OPEN_INTERVALS.get(name, (-math.inf, math.inf))
+    if name in OPEN_INTERVALS and not low < value < high:
+        raise ValueError(
+            f"config.agent.{name} is {value}; it must lie between {low:g} and {high:g},"
+            f" both excluded. Change --config.agent.{name}."
+        )
+    low, high = CLOSED_INTERVALS.get(name, (-math.inf, math.inf))
+    if name in CLOSED_INTERVALS and not low <= value <= high:
+        raise ValueError(
+            f"config.agent.{name} is {value}; it must lie between {low:g} and {high:g}."
+            f" Change --config.agent.{name}."
+        )
+
+
+def check_online(config: ml_collections.ConfigDict) -> None:
+    """Raises ValueError where the online phase could not start."""
+    online = config.online
+    if config.guidance.weight != "none" and online.data != "buffer":
+        raise ValueError(
+            f"config.guidance.weight is {config.guidance.weight!r} with "
+            f"config.online.data {online.data!r}. SAMG fine-tunes on online data only. "
+            "Give --config.online.data=buffer, or --config.guidance.weight=none."
+        )
+    if online.steps and online.warmup_steps >= online.steps:
+        raise ValueError(
+            f"config.online.warmup_steps is {online.warmup_steps} of "
+            f"config.online.steps {online.steps}, so no update would be made. Raise "
+            "--config.online.steps or lower --config.online.warmup_steps."
+        )
+
+
+def check_annealing(config: ml_collections.ConfigDict) -> None:
+    """Raises ValueError where the C-VAE's KL term would never reach its weight."""
+    cvae = config.guidance.get("cvae")
+    if config.guidance.weight != "cvae" or cvae.kl_warmup_steps == 0:
+        return
+    end = cvae.kl_warmup_start + cvae.kl_warmup_steps
+    if end > cvae.steps:
+        raise ValueError(
+            f"The C-VAE trains for {cvae.steps} steps, but its KL term reaches its "
+            f"weight after {end}. Lower --config.guidance.cvae.kl_warmup_start and "
+            "--config.guidance.cvae.kl_warmup_steps, or raise "
+            "--config.guidance.cvae.steps."
+        )
+
+
+def check_workdir(workdir: pathlib.Path) -> None:
+    """Creates the folder; raises ValueError if files cannot be written into it."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=workdir):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"Cannot write into the workdir {str(workdir)!r}: {error.strerror}. It "
+            "must be a folder that can be created and written to. Give another one "
+            "with --workdir=FOLDER."
+        ) from error
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested dictionaries as one, with dotted names."""
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat
