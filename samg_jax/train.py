@@ -10,12 +10,11 @@ The same command resumes a run that was stopped. `--dry_run` says what would be 
 import pathlib
 import sys
 
-import jax
 from absl import app, flags
 from ml_collections import config_flags
 
 from samg_jax.data import download
-from samg_jax.training import estimate, experiment, logs
+from samg_jax.training import compilation, estimate, experiment, logs
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment, as in configs/cql_samg.py:halfcheetah-medium."
@@ -39,18 +38,11 @@ def main(argv: list[str]) -> None:
         if DRY_RUN.value:
             print(estimate.describe(config, workdir))
             return
-        use_compilation_cache(config.compilation_cache)
+        compilation.use_cache(config.compilation_cache)
         experiment.run(config, workdir.expanduser())
     except (ValueError, download.DownloadError) as error:
         logs.LOGGER.debug("", exc_info=True)
         sys.exit(f"error: {error}")
-
-
-def use_compilation_cache(folder: str) -> None:
-    """Keeps compiled programs between runs, in `folder`; nowhere if it is empty."""
-    if folder and not jax.config.jax_compilation_cache_dir:
-        path = pathlib.Path(folder).expanduser()
-        jax.config.update("jax_compilation_cache_dir", str(path))
 
 
 if __name__ == "__main__":

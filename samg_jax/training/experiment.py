@@ -23,6 +23,7 @@ from samg_jax.training import (
     checkpoints,
     evaluation,
     forking,
+    logs,
     metrics,
     offline,
     online,
@@ -100,13 +101,13 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         data.download.DownloadError: where a D4RL file is missing and cannot be had.
     """
     parts = prepare(config, workdir)
-    offline_store = checkpoints.Store(workdir / "offline")
-    online_store = checkpoints.Store(workdir / "online")
-    this = Run(config, parts, workdir, offline_store, online_store, None)
     with contextlib.ExitStack() as stack:
         stack.enter_context(logs.to_file(workdir / "log.txt"))
+        offline_store = checkpoints.Store(workdir / "offline")
         stack.callback(offline_store.close)
+        online_store = checkpoints.Store(workdir / "online")
         stack.callback(online_store.close)
+        this = Run(config, parts, workdir, offline_store, online_store, None)
         plan = plan_phases(this)
         this.evaluate = evaluation.make_evaluator(
             parts, config.evaluation.episodes, config.evaluation.threads
@@ -144,7 +145,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Parts:
     with config.unlocked():
         config.env_id = parts.task.env_id
         config.physics = parts.physics
-    validation.check_workdir(workdir)
+    validation.check_folder(workdir, "--workdir=FOLDER")
     check_same_config(config, workdir)
     return parts
 
@@ -438,13 +439,8 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
             for count in range(begin, end):
                 outcome = env.step(np.asarray(state.actions))
                 episodes.add(outcome)
-                feedback = online.Feedback(
-                    outcome.rewards,
-                    outcome.next_observations,
-                    1.0 - outcome.terminals.astype(np.float32),
-                    outcome.observations,
-                )
                 learn = count >= phase.warmup_steps
+                feedback = online.to_feedback(outcome)
                 state = step(state, feedback, dataset, learn=learn)
             steps = (offline_step, end)
             first = guided and end == max(phase.warmup_steps, 1)

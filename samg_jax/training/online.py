@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 from flax import struct
 
 from samg_jax.data import replay
+from samg_jax.envs import vector
 from samg_jax.guidance import guide as guide_lib
 from samg_jax.guidance import weights
 from samg_jax.training import offline
@@ -67,6 +69,16 @@ class Feedback(NamedTuple):
     next_observations: Any
     masks: Any
     observations: Any
+
+
+def to_feedback(step: vector.Step) -> Feedback:
+    """Returns what training needs of a step of the environments."""
+    return Feedback(
+        step.rewards,
+        step.next_observations,
+        1.0 - step.terminals.astype(np.float32),
+        step.observations,
+    )
 
 
 def capacity(online: ml_collections.ConfigDict) -> int:

@@ -135,17 +135,16 @@ def check_annealing(config: ml_collections.ConfigDict) -> None:
         )
 
 
-def check_workdir(workdir: pathlib.Path) -> None:
+def check_folder(folder: pathlib.Path, flag: str) -> None:
     """Creates the folder; raises ValueError if files cannot be written into it."""
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=workdir):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise ValueError(
-            f"Cannot write into the workdir {str(workdir)!r}: {error.strerror}. It "
-            "must be a folder that can be created and written to. Give another one "
-            "with --workdir=FOLDER."
+            f"Cannot write into {str(folder)!r}: {error.strerror}. It must be a "
+            f"folder that can be created and written to. Give another one: {flag}."
         ) from error
 
 

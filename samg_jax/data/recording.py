@@ -1,0 +1,90 @@
+"""Writing transitions as a D4RL-format HDF5 file."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import h5py
+import numpy as np
+
+KEYS = ("observations", "actions", "rewards", "terminals", "timeouts")
+
+
+class Recorder:
+    """Rows of several environments side by side, each in its own order."""
+
+    def __init__(self, num_envs: int):
+        self._rows: list[dict[str, np.ndarray]] = []
+        self._num_envs = num_envs
+
+    def add(self, observations: np.ndarray, actions: np.ndarray, step: Any) -> None:
+        """Keeps one step of every environment.
+
+        Args:
+            observations: `[n, O]` that the actions answered to.
+            actions: `[n, A]`.
+            step: `envs.vector.Step`.
+        """
+        values = (observations, actions, step.rewards, step.terminals, step.truncations)
+        self._rows.append(
+            {key: np.array(v) for key, v in zip(KEYS, values, strict=True)}
+        )
+
+    def rows(self, steps: int | None = None) -> dict[str, np.ndarray]:
+        """Returns key -> `[T, ...]`, environment after environment.
+
+        The last row of each environment is flagged as a timeout, so that no
+        transition leads from one environment into the next.
+
+        Args:
+            steps: T at most; None for all.
+        """
+        stacked = {
+            key: np.stack([row[key] for row in self._rows], axis=1) for key in KEYS
+        }
+        open_ended = ~stacked["terminals"][:, -1]
+        stacked["timeouts"][:, -1] |= open_ended
+        flat = {
+            key: value.reshape(-1, *value.shape[2:])[:steps]
+            for key, value in stacked.items()
+        }
+        flat["timeouts"][-1] |= not flat["terminals"][-1]
+        return flat
+
+
+def returns(rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns the undiscounted return of every episode that ended in the rows."""
+    ends = np.flatnonzero(rows["terminals"] | rows["timeouts"])
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    return np.add.reduceat(rows["rewards"].astype(np.float64), starts)
+
+
+def write(
+    path: pathlib.Path, rows: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
+) -> None:
+    """Writes a file that D4RL's loader and ours read; all of it or nothing.
+
+    There are no `next_observations`: D4RL's view of a file takes the following row.
+
+    Args:
+        path: of the file, replaced if it exists.
+        rows: key -> `[T, ...]`.
+        attributes: of the file; what says that it is not D4RL's.
+    """
+    temporary = path.with_name(path.name + ".part")
+    with h5py.File(temporary, "w") as file:
+        for key in KEYS:
+            value = rows[key]
+            kind = bool if key in ("terminals", "timeouts") else np.float32
+            file.create_dataset(
+                key,
+                data=value.astype(kind),
+                compression="gzip",
+                compression_opts=9,
+                shuffle=True,
+            )
+        file.attrs.update(attributes)
+    os.replace(temporary, path)

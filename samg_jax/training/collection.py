@@ -1,0 +1,221 @@
+"""Data of one's own: SAC trained online, and rollouts of what it learnt.
+
+The levels are D4RL's in spirit: `random` is the untrained policy, `medium` the policy
+that first reaches a share of the reference return, `medium-replay` everything it saw
+until then, `expert` the best policy of a longer training, `medium-expert` half each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+from tqdm import tqdm
+
+from samg_jax.data import recording, transitions
+from samg_jax.envs import tasks, vector
+from samg_jax.training import evaluation, offline, online
+from samg_jax.training import parts as parts_lib
+from samg_jax.training import seeds as seeds_lib
+from samg_jax.training.parts import Parts
+
+LEVELS = ("random", "medium", "medium-replay", "medium-expert", "expert")
+ROLLOUT_ENVS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How SAC is trained.
+
+    Attributes:
+        train_steps: environment steps at most.
+        warmup_steps: steps of the untrained policy before the first update.
+        eval_every: steps between evaluations.
+        episodes: of an evaluation.
+        medium_return: mean return at which the policy counts as medium.
+        hidden_dims: layers of actor and critics.
+    """
+
+    train_steps: int
+    warmup_steps: int
+    eval_every: int
+    episodes: int
+    medium_return: float
+    hidden_dims: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What a training of SAC leaves behind.
+
+    Attributes:
+        agent: the state of the chosen policy, stacked over one seed.
+        score: mean return of its evaluation.
+        steps: environment steps it was trained for.
+        replay: rows of everything seen until then.
+    """
+
+    agent: Any
+    score: float
+    steps: int
+    replay: dict[str, np.ndarray]
+
+
+def make_parts(env_id: str, physics: str | None, seed: int, settings: Settings):
+    """Returns SAC on an environment: CQL with its penalty off."""
+    agent = {
+        "actor_learning_rate": 3e-4,
+        "critic_learning_rate": 3e-4,
+        "actor_hidden_dims": settings.hidden_dims,
+        "critic_hidden_dims": settings.hidden_dims,
+        "cql_weight": 0.0,
+        "backup_entropy": True,
+    }
+    config = {
+        "algorithm": "cql",
+        "agent": agent,
+        "seed": seed,
+        "num_seeds": 1,
+        "env_id": env_id,
+        "physics": physics,
+        "dataset": {"path": None},
+        "guidance": {"weight": "none"},
+    }
+    return parts_lib.resolve(ml_collections.ConfigDict(config))
+
+
+def untrained(parts: Parts) -> offline.State:
+    """Returns the state before any training, with raw observations and rewards."""
+    preprocessing = parts_lib.Preprocessing(
+        transitions.Normalizer.identity(parts.task.observation_size),
+        transitions.RewardTransform.identity(),
+    )
+    return offline.init(parts, preprocessing)
+
+
+def train(parts: Parts, settings: Settings, until_medium: bool) -> Trained:
+    """Returns the first policy of medium level, or the best one of a whole training.
+
+    Raises:
+        ValueError: if no policy reaches the medium level.
+    """
+    phase = ml_collections.ConfigDict(
+        {
+            "steps": settings.train_steps,
+            "batch_size": 256,
+            "updates_per_step": 1,
+            "data": "buffer",
+            "offline_share": 0.5,
+            "buffer_size": 1_000_000,
+            "warmup_steps": settings.warmup_steps,
+        }
+    )
+    env = vector.make(
+        parts.task.env_id,
+        1,
+        seeds_lib.host_seeds(parts.seeds, "training"),
+        parts.physics,
+    )
+    state = online.init(parts, phase, untrained(parts), env.reset())
+    step = online.make_step(parts, phase)
+    evaluate = evaluation.make_evaluator(parts, settings.episodes, 0)
+    recorder, best = recording.Recorder(1), None
+    with tqdm(total=settings.train_steps, unit="step", desc="SAC") as bar:
+        for count in range(settings.train_steps):
+            observations, actions = env.observations, np.asarray(state.actions)
+            outcome = env.step(actions)
+            recorder.add(observations, np.clip(actions, -1, 1), outcome)
+            feedback = online.to_feedback(outcome)
+            learn = count >= settings.warmup_steps
+            state = step(state, feedback, None, learn=learn)
+            bar.update()
+            if (count + 1) % settings.eval_every:
+                continue
+            score = float(evaluate(state.agent, state.preprocessing).returns.mean())
+            bar.set_postfix_str(f"return {score:.0f}")
+            if best is None or score > best.score:
+                agent = jax.device_get(state.agent)
+                best = Trained(agent, score, count + 1, {})
+            if until_medium and score >= settings.medium_return:
+                break
+    env.close()
+    if until_medium and (best is None or best.score < settings.medium_return):
+        raise ValueError(
+            f"No policy reached the medium return of {settings.medium_return:.0f} "
+            f"within {settings.train_steps} steps; the best evaluation was "
+            f"{best.score if best else float('nan'):.0f}. Raise --train_steps, or "
+            "lower --medium_return."
+        )
+    return dataclasses.replace(best, replay=recorder.rows())
+
+
+def roll_out(parts: Parts, agent: Any, steps: int) -> dict[str, np.ndarray]:
+    """Returns rows of the stochastic policy, key -> `[steps, ...]`.
+
+    Args:
+        parts: of the environment.
+        agent: state stacked over one seed.
+        steps: rows in all, of several environments one after the other.
+    """
+    count = min(ROLLOUT_ENVS, steps)
+    env_seeds = seeds_lib.host_seeds(parts.seeds, "rollout", count)
+    env = vector.make(parts.task.env_id, count, env_seeds, parts.physics)
+    agent = seeds_lib.select(agent, 0)
+
+    @jax.jit
+    def act(agent, observations, turn):
+        key = seeds_lib.stream(parts.seeds[0], "rollout actions", turn)
+        return parts.online.explore(agent, observations, key)
+
+    recorder = recording.Recorder(count)
+    observations = env.reset()
+    for turn in range(-(-steps // count)):
+        actions = np.asarray(act(agent, observations, turn))
+        outcome = env.step(actions)
+        recorder.add(observations, np.clip(actions, -1, 1), outcome)
+        observations = outcome.observations
+    env.close()
+    return recorder.rows(steps)
+
+
+def collect(
+    parts: Parts, settings: Settings, level: str, steps: int
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Returns the rows of a level, and attributes that say what they are."""
+    if level == "random":
+        agent = jax.device_get(untrained(parts).agent)
+        return roll_out(parts, agent, steps), {"policy": "untrained SAC policy"}
+    if level in ("medium", "medium-replay"):
+        trained = train(parts, settings, until_medium=True)
+        rows = trained.replay
+        if level == "medium":
+            rows = roll_out(parts, trained.agent, steps)
+        return rows, _describe(trained)
+    expert = train(parts, settings, until_medium=False)
+    if level == "expert":
+        return roll_out(parts, expert.agent, steps), _describe(expert)
+    medium = train(parts, settings, until_medium=True)
+    halves = [
+        roll_out(parts, expert.agent, steps - steps // 2),
+        roll_out(parts, medium.agent, steps // 2),
+    ]
+    rows = {key: np.concatenate([half[key] for half in halves]) for key in halves[0]}
+    return rows, {**_describe(expert), **_describe(medium, "medium_")}
+
+
+def _describe(trained: Trained, prefix: str = "") -> dict[str, Any]:
+    return {
+        f"{prefix}policy": "SAC, stochastic actions",
+        f"{prefix}policy_train_steps": trained.steps,
+        f"{prefix}policy_evaluation_return": trained.score,
+    }
+
+
+def medium_return(task: tasks.Task, share: float) -> float | None:
+    """Returns the reference return of a share, None for tasks without a reference."""
+    if task.ref_min is None or task.ref_max is None:
+        return None
+    return task.ref_min + share * (task.ref_max - task.ref_min)
