@@ -26,19 +26,21 @@ def create(capacity: int, observation_size: int, action_size: int) -> Batch:
     )
 
 
-def insert(buffer: Batch, transition: Batch, count: jax.Array) -> Batch:
-    """Returns the buffer with the transition in place of the oldest.
+def insert(buffers: Batch, transitions: Batch, count: jax.Array) -> Batch:
+    """Returns the buffers of all seeds, each with a transition in place of its oldest.
 
     Args:
-        buffer: from `create`.
-        transition: one transition, without a batch axis.
+        buffers: from `create`, stacked: `[S, capacity, ...]`.
+        transitions: one per seed, `[S, ...]`.
         count: `[]` number of transitions inserted before this one.
     """
-    position = count % buffer.rewards.shape[0]
+    position = count % buffers.rewards.shape[1]
     return jax.tree.map(
-        lambda rows, row: jax.lax.dynamic_update_index_in_dim(rows, row, position, 0),
-        buffer,
-        transition,
+        lambda rows, row: jax.lax.dynamic_update_slice_in_dim(
+            rows, row[:, None], position, axis=1
+        ),
+        buffers,
+        transitions,
     )
 
 

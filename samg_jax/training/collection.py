@@ -128,9 +128,8 @@ def train(parts: Parts, settings: Settings, until_medium: bool) -> Trained:
             observations, actions = env.observations, np.asarray(state.actions)
             outcome = env.step(actions)
             recorder.add(observations, np.clip(actions, -1, 1), outcome)
-            feedback = online.to_feedback(outcome)
-            learn = count >= settings.warmup_steps
-            state = step(state, feedback, None, learn=learn)
+            turns = int(count >= settings.warmup_steps)
+            state = step(state, online.to_feedback(outcome), None, turns)
             bar.update()
             if (count + 1) % settings.eval_every:
                 continue

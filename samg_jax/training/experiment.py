@@ -439,9 +439,8 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
             for count in range(begin, end):
                 outcome = env.step(np.asarray(state.actions))
                 episodes.add(outcome)
-                learn = count >= phase.warmup_steps
-                feedback = online.to_feedback(outcome)
-                state = step(state, feedback, dataset, learn=learn)
+                turns = phase.updates_per_step * (count >= phase.warmup_steps)
+                state = step(state, online.to_feedback(outcome), dataset, turns)
             steps = (offline_step, end)
             first = guided and end == max(phase.warmup_steps, 1)
             if first or schedule.due(end, phase.log_every, total):

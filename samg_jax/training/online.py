@@ -149,18 +149,18 @@ def freeze(parts: Parts, pretrained: offline.State) -> Any:
 def make_step(
     parts: Parts, online: ml_collections.ConfigDict
 ) -> Callable[[State, Feedback, Any], State]:
-    """Returns the compiled step `(state, feedback, dataset, learn) -> state`.
+    """Returns the compiled step `(state, feedback, dataset, turns) -> state`.
 
-    Stores the transition with its weight, takes the updates (if `learn`), and draws
-    the next actions, in one call. The state is donated; the dataset is None unless
-    offline data are kept.
+    Stores the transition with its weight, takes `turns` updates, and draws the next
+    actions, in one call. The state is donated; the dataset is None unless offline
+    data are kept.
     """
     weigh = _weigher(parts)
     update = _updater(parts, online)
     explore = _explorer(parts)
 
-    @functools.partial(jax.jit, static_argnames="learn", donate_argnums=0)
-    def step(state: State, feedback: Feedback, dataset, *, learn: bool) -> State:
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(state: State, feedback: Feedback, dataset, turns) -> State:
         stored = jax.vmap(weigh, in_axes=(0, 0, 0, 0, 0, None))(
             state.seeds,
             state.guidance,
@@ -178,16 +178,13 @@ def make_step(
             mc_returns=jnp.zeros_like(feedback.rewards),
             weights=stored,
         )
-        buffer = jax.vmap(replay.insert, in_axes=(0, 0, None))(
-            state.buffer, transition, state.count
-        )
+        buffer = replay.insert(state.buffer, transition, state.count)
         state = state.replace(
             buffer=buffer,
             count=state.count + 1,
             observations=jnp.asarray(feedback.observations),
         )
-        if learn:
-            state = update(state, dataset)
+        state = update(state, dataset, turns)
         return state.replace(actions=explore(state))
 
     return step
@@ -278,7 +275,7 @@ def _explorer(parts: Parts):
 
 
 def _updater(parts: Parts, online: ml_collections.ConfigDict):
-    """Returns `(state, dataset) -> state` after the updates of one step."""
+    """Returns `(state, dataset, turns) -> state` after the updates of one step."""
     sample = _sampler(online)
 
     def update(
@@ -315,20 +312,19 @@ def _updater(parts: Parts, online: ml_collections.ConfigDict):
         failed = jnp.where(state.alive & ~alive, state.count, state.failed_step)
         return state.replace(agent=agent, alive=alive, failed_step=failed), metrics
 
-    def updates(state: State, dataset) -> State:
+    def updates(state: State, dataset, turns: jax.Array) -> State:
         buffer = state.buffer  # Read only; kept out of the carry of the loop.
 
-        def body(state, turn):
+        def body(turn, state):
             state, metrics = batched(state.replace(buffer=buffer), dataset, turn)
             sums = {name: state.sums[name] + metrics[name] for name in state.sums}
-            return state.replace(sums=sums, summed=state.summed + 1, buffer=()), None
+            return state.replace(sums=sums, summed=state.summed + 1, buffer=())
 
-        state = state.replace(buffer=())
-        if online.updates_per_step == 1:
-            state, _ = body(state, jnp.zeros((), jnp.int32))
-        else:
-            turns = jnp.arange(online.updates_per_step)
-            state, _ = jax.lax.scan(body, state, turns)
+        # The number of updates is data, so this stays a loop when it is 1: its
+        # boundary keeps XLA from fusing the write of the buffer into the read of the
+        # batch, which would copy the whole buffer at every step.
+
+        state = jax.lax.fori_loop(0, turns, body, state.replace(buffer=()))
         return state.replace(buffer=buffer)
 
     return updates

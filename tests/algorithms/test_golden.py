@@ -1,0 +1,188 @@
+"""The losses of CORL's own update functions on the golden toy problem.
+
+Every step uses the same batch and the same draws. What an update reports as a sum over
+the critics is recomputed per critic, from the state before the step and the same draws.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from samg_jax import losses
+from samg_jax.algorithms import awac, cql
+from tests import toy
+
+TOLERANCE = 2e-4
+N = 10  # Sampled actions of each kind.
+
+POLICY, TARGET, CURRENT, FOLLOWING = 1, 2, 3, 4
+
+LOCOMOTION = cql.Config()
+ANTMAZE = cql.Config(
+    actor_learning_rate=1e-4,
+    critic_hidden_dims=(256,) * 5,
+    initialization="finetune",
+    cql_weight=5.0,
+    gap_clip_min=-200.0,
+    lagrange_gap=0.8,
+    max_target_backup=True,
+)
+CAL_QL = cql.Config(
+    actor_learning_rate=1e-4,
+    critic_hidden_dims=(256,) * 5,
+    initialization="finetune",
+    cql_weight=5.0,
+    gap_clip_min=-200.0,
+    lagrange_gap=0.8,
+    max_target_backup=True,
+    calibrated=True,
+)
+
+GOLDEN_AWAC = {
+    "critic loss": (0.0527781, 0.0163622, 0.0180495),
+    "actor loss": (2.31443, 1.83207, 1.61296),
+}
+GOLDEN_CQL = {
+    "locomotion": {
+        "mean log pi": (-0.871717, -0.901128, -0.929579),
+        "actor loss": (-0.767386, -0.737464, -0.707555),
+        "temperature loss": (0, -8.70338e-05, -0.000175797),
+        "TD loss 1": (0.0248037, 0.0186251, 0.0388714),
+        "TD loss 2": (0.0100504, 0.0166452, 0.045657),
+        "mean bootstrap value": (-0.0157236, -0.0151818, -0.0143324),
+        "D_1": (4.41093, 4.25511, 4.11902),
+        "D_2": (4.41631, 4.25906, 4.12081),
+        "penalty_1": (44.1093, 42.5511, 41.1902),
+        "log temperature after": (-3e-05, -6.00076e-05, -9.00274e-05),
+        "log-std offset after": (-0.99997, -0.99994, -0.99991),
+    },
+    "antmaze": {
+        "mean log pi": (-0.871717, -0.956522, -1.03749),
+        "actor loss": (-0.88731, -0.907539, -0.909056),
+        "temperature loss": (0, -0.000295652, -0.000607697),
+        "TD loss 1": (0.0118864, 0.0267862, 0.100892),
+        "TD loss 2": (0.0230283, 0.0481059, 0.122895),
+        "mean bootstrap value": (0.0207021, 0.0181612, 0.0172829),
+        "D_1": (4.4863, 4.22014, 4.00965),
+        "D_2": (4.45797, 4.19917, 3.99708),
+        "penalty_1": (50.102, 46.4985, 43.6498),
+        "multiplier used": (2.71828, 2.7191, 2.71991),
+        "log temperature after": (-0.0001, -0.000200065, -0.000300234),
+        "log multiplier after": (1.0003, 1.0006, 1.0009),
+        "log-std offset after": (-0.9999, -0.9998, -0.9997),
+    },
+    "cal_ql": {
+        "actor loss": (-0.88731, -0.961983, -1.01545),
+        "TD loss 1": (0.0118864, 0.0491793, 0.173839),
+        "TD loss 2": (0.0230283, 0.0753149, 0.199654),
+        "D_1": (4.53368, 4.26968, 4.07872),
+        "D_2": (4.49943, 4.24645, 4.06151),
+        "penalty_1": (50.746, 47.172, 44.5892),
+        "share of Q_1(s, a_s) below G": (0.5, 0.525, 0.625),
+    },
+}
+
+
+def cql_rows(algorithm, state, batch, key):
+    """Returns the table's rows of one step, and the state after it."""
+    config = algorithm.config
+    next_values = algorithm.next_values(state, batch, key)
+    targets = losses.td_targets(
+        batch.rewards, batch.masks, next_values, config.discount
+    )
+    q = algorithm.critic.apply(
+        state.critic.params, batch.observations, batch.actions
+    )
+    proposals = algorithm.proposals(state, batch, key)
+    gaps = algorithm.gaps(state.critic.params, batch, proposals).mean(axis=1)
+    policy_q = jax.vmap(algorithm.critic.apply, in_axes=(None, None, 0))(
+        state.critic.params, batch.observations, proposals.actions[N : 2 * N]
+    )
+    after, metrics = algorithm.update(state, batch, key)
+
+    multiplier = metrics.get("multiplier", jnp.ones(()))
+    excess = gaps - (config.lagrange_gap or 0.0)
+    td_losses = jnp.mean((q - targets) ** 2, axis=1)
+    rows = {
+        "mean log pi": metrics["log_prob"],
+        "actor loss": metrics["actor_loss"],
+        "temperature loss": metrics["temperature_loss"],
+        "TD loss 1": td_losses[0],
+        "TD loss 2": td_losses[1],
+        "mean bootstrap value": next_values.mean(),
+        "D_1": gaps[0],
+        "D_2": gaps[1],
+        "penalty_1": multiplier * config.cql_weight * excess[0],
+        "multiplier used": multiplier,
+        "log temperature after": after.log_temperature.params,
+        "log multiplier after": after.log_multiplier.params,
+        "log-std offset after": after.actor.params["params"]["offset"],
+        "share of Q_1(s, a_s) below G": (policy_q[:, 0] < batch.mc_returns).mean(),
+    }
+    return after, rows, metrics
+
+
+def run(step, algorithm, draws):
+    """Returns what three steps report, traced once with the injected draws."""
+    step = jax.jit(step)
+    state, batch, history = toy.state(algorithm), toy.batch(), []
+    for _ in range(3):
+        state, *reports = step(state, batch, jax.random.key(0))
+        history.append(reports)
+    draws.close()
+    return history
+
+
+def assert_rows(history, golden):
+    for name, expected in golden.items():
+        actual = [float(rows[name]) for rows in history]
+        print(name, np.abs(actual / np.where(expected, expected, 1) - 1).max())
+        np.testing.assert_allclose(actual, expected, rtol=TOLERANCE, err_msg=name)
+
+
+def test_awac_takes_the_steps_of_corl(monkeypatch):
+    algorithm = awac.make(awac.Config(), toy.A)
+    draws = toy.Draws(
+        monkeypatch, [(TARGET, (toy.B, toy.A)), (POLICY, (toy.B, toy.A))]
+    )
+    history = run(algorithm.update, algorithm, draws)
+    rows = [
+        {
+            "critic loss": metrics["critic_loss"],
+            "actor loss": metrics["actor_loss"],
+        }
+        for (metrics,) in history
+    ]
+    assert_rows(rows, GOLDEN_AWAC)
+
+
+@pytest.mark.parametrize(
+    ("mode", "config"),
+    [("locomotion", LOCOMOTION), ("antmaze", ANTMAZE), ("cal_ql", CAL_QL)],
+)
+def test_cql_takes_the_steps_of_corl(mode, config, monkeypatch):
+    algorithm = cql.make(config, toy.A)
+    sampled = (N, toy.B, toy.A)
+    target = (TARGET, sampled if config.max_target_backup else (1, *sampled[1:]))
+    proposals = [(CURRENT, sampled), (FOLLOWING, sampled), ("uniform", sampled)]
+    update = [target, (POLICY, (toy.B, toy.A)), *proposals]
+    draws = toy.Draws(monkeypatch, [target, *proposals, *update])
+
+    def step(state, batch, key):
+        return cql_rows(algorithm, state, batch, key)
+
+    history = run(step, algorithm, draws)
+    assert_rows([rows for rows, _ in history], GOLDEN_CQL[mode])
+    for rows, metrics in history:
+        # The update minimised what the rows were computed from.
+        td_loss = rows["TD loss 1"] + rows["TD loss 2"]
+        gaps = rows["D_1"] + rows["D_2"] - 2 * (config.lagrange_gap or 0.0)
+        penalty = config.cql_weight * gaps
+        np.testing.assert_allclose(metrics["td_loss"], td_loss, rtol=1e-4)
+        np.testing.assert_allclose(metrics["penalty"], penalty, rtol=1e-5)
+        np.testing.assert_allclose(
+            metrics["critic_loss"],
+            td_loss + rows["multiplier used"] * penalty,
+            rtol=1e-5,
+        )
