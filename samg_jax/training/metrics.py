@@ -148,5 +148,6 @@ class Writer:
     def _events_of(self, phase, seed, values, steps):
         if self._events:
             for name, value in values.items():
-                tag = f"{phase}/{name}/seed_{seed}"
-                self._events.add_scalar(tag, value, sum(steps))
+                if np.isfinite(value):  # TensorBoard cannot draw the others.
+                    tag = f"{phase}/{name}/seed_{seed}"
+                    self._events.add_scalar(tag, value, sum(steps))

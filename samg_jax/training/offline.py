@@ -54,6 +54,13 @@ def init(parts: Parts, preprocessing: Preprocessing, target_scale: Any = None) -
         preprocessing: fitted to the data.
         target_scale: of the C-VAE, from `measure_target_scale`; None for ones.
     """
+    # Compiled as one program; layer by layer it would take several times as long.
+    return jax.jit(functools.partial(_init, parts))(
+        jnp.asarray(parts.seeds), preprocessing, target_scale
+    )
+
+
+def _init(parts, values, preprocessing, target_scale):
     observations = jnp.zeros((1, parts.task.observation_size))
 
     def agent(seed):
@@ -62,19 +69,18 @@ def init(parts: Parts, preprocessing: Preprocessing, target_scale: Any = None) -
     def model(seed):
         return parts.cvae.init(seeds_lib.stream(seed, "cvae init"), target_scale)
 
-    values = jnp.asarray(parts.seeds)
     count = len(parts.seeds)
     cvae_state = weight = ()
     if parts.cvae is not None:
         cvae_state = seeds_lib.share_steps(jax.vmap(model)(values))
         weight = _empty_weight(parts.cvae, cvae_state.model.params, count)
     return State(
-        seeds=values,
+        seeds=jnp.copy(values),
         agent=seeds_lib.share_steps(jax.vmap(agent)(values)),
         cvae=cvae_state,
         weight=weight,
         threshold=jnp.zeros(count),
-        preprocessing=jax.tree.map(jnp.asarray, preprocessing),
+        preprocessing=jax.tree.map(jnp.copy, preprocessing),
         alive=jnp.ones(count, bool),
         failed_step=jnp.full(count, -1, jnp.int32),
     )

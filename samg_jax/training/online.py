@@ -100,13 +100,15 @@ def init(
         pretrained: what the offline phase produced.
         observations: `[S, O]` first observations of the training environments.
     """
+    return jax.jit(functools.partial(_init, parts, online))(pretrained, observations)
+
+
+def _init(parts, online, pretrained, observations):
     count = len(parts.seeds)
     axes = seeds_lib.axes(pretrained.agent)
-
-    def start(agent):
-        return parts.online.start_online(agent)
-
-    agent = jax.vmap(start, in_axes=(axes,), out_axes=axes)(pretrained.agent)
+    agent = jax.vmap(parts.online.start_online, in_axes=(axes,), out_axes=axes)(
+        pretrained.agent
+    )
     buffer = replay.create(
         capacity(online), parts.task.observation_size, parts.task.action_size
     )
@@ -117,7 +119,7 @@ def init(
         buffer=jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), buffer),
         preprocessing=jax.tree.map(jnp.copy, pretrained.preprocessing),
         count=jnp.zeros((), jnp.int32),
-        observations=jnp.asarray(observations),
+        observations=jnp.copy(observations),
         actions=jnp.zeros((count, parts.task.action_size)),
         alive=jnp.copy(pretrained.alive),
         failed_step=jnp.where(pretrained.alive, -1, 0).astype(jnp.int32),
@@ -126,7 +128,7 @@ def init(
     )
     metrics = jax.eval_shape(lambda s: _example_metrics(parts, online, s), state)
     sums = {name: jnp.zeros(count) for name in metrics}
-    return state.replace(sums=sums, actions=jax.jit(_explorer(parts))(state))
+    return state.replace(sums=sums, actions=_explorer(parts)(state))
 
 
 def freeze(parts: Parts, pretrained: offline.State) -> Any:
