@@ -17,7 +17,7 @@ from absl import app, flags
 import samg_jax
 from samg_jax.data import recording
 from samg_jax.envs import tasks
-from samg_jax.training import collection, compilation, validation
+from samg_jax.training import collection, compilation, logs, validation
 
 ENV = flags.DEFINE_string("env", None, "Gymnasium id, such as Hopper-v4.")
 LEVEL = flags.DEFINE_enum("level", "medium", collection.LEVELS, "Whose data.")
@@ -42,15 +42,22 @@ HIDDEN_DIMS = flags.DEFINE_list("hidden_dims", ["256", "256"], "Layers of SAC.")
 EVAL_EVERY = flags.DEFINE_integer("eval_every", 5_000, "Steps per evaluation.", 1)
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an existing file.")
 flags.mark_flags_as_required(["env", "out"])
+flags.register_validator(
+    "hidden_dims",
+    lambda widths: widths and all(w.isdecimal() and int(w) >= 1 for w in widths),
+    "layers have widths of 1 or more; give --hidden_dims=256,256, for example",
+)
 
 
 def main(argv: list[str]) -> None:
     """Collects what the flags describe."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
+    logs.quiet_libraries()
     try:
         collect(shlex.join(["python", "-m", "samg_jax.collect", *sys.argv[1:]]))
     except ValueError as error:
         sys.exit(f"error: {error}")
-    del argv
 
 
 def collect(command: str) -> None:
@@ -104,6 +111,10 @@ def collect(command: str) -> None:
 def check(path: pathlib.Path) -> None:
     """Refuses, before any training, a file that could not be written."""
     validation.check_folder(path.absolute().parent, "--out=FOLDER/FILE")
+    if path.is_dir():
+        raise ValueError(
+            f"{path} is a folder; a file is needed. Give --out={path}/FILE."
+        )
     if path.exists() and not OVERWRITE.value:
         raise ValueError(
             f"{path} exists already. Nothing is overwritten unasked. Give another "

@@ -45,10 +45,12 @@ def xavier_init(gain: float) -> Init:
     return lambda inputs: (kernel, nn.initializers.zeros)
 
 
-def dense(features: int, inputs: int, init: Init = default_init) -> nn.Dense:
+def dense(
+    features: int, inputs: int, init: Init = default_init, name: str | None = None
+) -> nn.Dense:
     """Returns a dense layer from `inputs` to `features` with that initialisation."""
     kernel_init, bias_init = init(inputs)
-    return nn.Dense(features, kernel_init=kernel_init, bias_init=bias_init)
+    return nn.Dense(features, kernel_init=kernel_init, bias_init=bias_init, name=name)
 
 
 class MLP(nn.Module):

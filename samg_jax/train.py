@@ -14,7 +14,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from samg_jax.data import download
-from samg_jax.training import compilation, estimate, experiment, logs
+from samg_jax.training import command_line, compilation, estimate, experiment, logs
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment, as in configs/cql_samg.py:halfcheetah-medium."
@@ -32,6 +32,7 @@ def main(argv: list[str]) -> None:
     """Runs the experiment that the flags describe."""
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
+    logs.quiet_libraries()
     config = CONFIG.value
     workdir = pathlib.Path(WORKDIR.value or experiment.default_workdir(config))
     try:
@@ -46,4 +47,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=command_line.parse)

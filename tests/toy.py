@@ -16,17 +16,13 @@ S, A, B = 3, 2, 4
 
 
 def kernel(layer, network, inputs, outputs):
-    values = np.zeros((inputs, outputs))
-    for i in range(inputs):
-        for o in range(outputs):
-            phase = 1 + 0.7 * layer + 0.13 * network + 0.37 * i + 0.61 * o
-            values[i, o] = 2 * math.cos(phase + 0.011 * i * o) / math.sqrt(inputs)
-    return np.float32(values)
+    i, o = np.meshgrid(np.arange(inputs), np.arange(outputs), indexing="ij")
+    phase = 1 + 0.7 * layer + 0.13 * network + 0.37 * i + 0.61 * o + 0.011 * i * o
+    return np.float32(2 * np.cos(phase) / np.sqrt(inputs))
 
 
 def bias(layer, network, outputs):
-    phases = [1 + o + layer + network for o in range(outputs)]
-    return np.float32([0.05 * math.sin(phase) for phase in phases])
+    return np.float32(0.05 * np.sin(1 + np.arange(outputs) + layer + network))
 
 
 def overwrite_mlp(mlp, network):
@@ -41,18 +37,19 @@ def overwrite_mlp(mlp, network):
     return layers
 
 
-def overwrite_actor(params, network):
-    """Returns the toy's actor; scalars keep their start, a log-std vector is set."""
-    inner = dict(params["params"])
-    inner["MLP_0"] = overwrite_mlp(inner["MLP_0"], network)
-    if "log_std" in inner:
+def actor(template):
+    """Returns the toy's actor, network 0; scalars and log-stds at their start."""
+    inner = {"MLP_0": overwrite_mlp(template["params"]["MLP_0"], 0)}
+    if "log_std" in template["params"]:
         inner["log_std"] = np.float32([-0.5 + 0.1 * j for j in range(A)])
+    else:
+        inner |= {"multiplier": np.float32(1.0), "offset": np.float32(-1.0)}
     return jax.tree.map(jnp.asarray, {"params": inner})
 
 
-def overwrite_critics(params, networks):
+def critics(template, networks):
     """Returns the toy's critics, one network number per member of the ensemble."""
-    mlp = params["params"]["MLP_0"]
+    mlp = template["params"]["MLP_0"]
     members = [
         overwrite_mlp(jax.tree.map(lambda leaf, e=e: leaf[e], mlp), network)
         for e, network in enumerate(networks)
@@ -61,16 +58,27 @@ def overwrite_critics(params, networks):
     return {"params": {"MLP_0": stacked}}
 
 
+def zero_state(algorithm, observation_size=S):
+    """Returns a state of zeros: no time is spent on random initialisation."""
+    observations = jnp.zeros((B, observation_size))
+    shapes = jax.eval_shape(algorithm.init, jax.random.key(0), observations)
+    return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+
+
 def state(algorithm):
     """Returns the golden state of an actor-critic algorithm before its first step."""
-    fresh = jax.jit(algorithm.init)(jax.random.key(0), jnp.zeros((B, S)))
-    return fresh.replace(
-        actor=fresh.actor.replace(params=overwrite_actor(fresh.actor.params, 0)),
-        critic=fresh.critic.replace(
-            params=overwrite_critics(fresh.critic.params, (1, 2))
-        ),
-        target_critic=overwrite_critics(fresh.target_critic, (11, 12)),
+    zeros = zero_state(algorithm)
+    online = critics(zeros.critic.params, (1, 2))
+    target = critics(zeros.target_critic, (11, 12))
+    golden = zeros.replace(
+        actor=zeros.actor.replace(params=actor(zeros.actor.params)),
+        critic=zeros.critic.replace(params=online),
+        target_critic=target,
     )
+    if hasattr(golden, "log_multiplier"):
+        one = golden.log_multiplier.replace(params=np.float32(1.0))
+        golden = golden.replace(log_multiplier=one)
+    return jax.tree.map(jnp.asarray, golden)
 
 
 def batch():
@@ -110,16 +118,24 @@ def to_ours(flat, shape):
 class Draws:
     """Stands in for `jax.random.normal` and `uniform` while a function is traced.
 
-    The draws must come in the order of `expected`, a list of `(kind, shape)`; the kind
-    is the toy's number of a normal draw or "uniform". Tracing is followed by `close`,
-    which checks that all of them came.
+    A context: the draws must come in the order of `expected`, a list of `(kind, shape)`,
+    and all of them before it ends. The kind is the toy's number of a normal draw or
+    "uniform".
     """
 
-    def __init__(self, monkeypatch, expected):
+    def __init__(self, expected):
         self.expected = list(expected)
         self.taken = 0
-        monkeypatch.setattr(jax.random, "normal", self.normal)
-        monkeypatch.setattr(jax.random, "uniform", self.uniform)
+
+    def __enter__(self):
+        self.originals = jax.random.normal, jax.random.uniform
+        jax.random.normal, jax.random.uniform = self.normal, self.uniform
+        return self
+
+    def __exit__(self, failure, *_):
+        jax.random.normal, jax.random.uniform = self.originals
+        if failure is None:
+            assert self.taken == len(self.expected), "fewer draws than expected"
 
     def next(self, shape):
         assert self.taken < len(self.expected), f"an unexpected draw of {shape}"
@@ -134,12 +150,11 @@ class Draws:
         return noise(kind, shape).astype(dtype)
 
     def uniform(self, key, shape=(), dtype=jnp.float32, minval=0.0, maxval=1.0):
+        if (minval, maxval) != (-1.0, 1.0):
+            # Not an action: flax asks initialisers for their shape at every apply.
+            return self.originals[1](key, shape, dtype, minval, maxval)
         assert self.next(shape) == "uniform"
-        assert (minval, maxval) == (-1.0, 1.0)
         return uniform(shape).astype(dtype)
-
-    def close(self):
-        assert self.taken == len(self.expected), "fewer draws than expected"
 
 
 def random_batch(rng, size, observation_size, action_size):

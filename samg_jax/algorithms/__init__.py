@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import types as builtin_types
 
@@ -32,4 +33,12 @@ def make(name: str, hyperparameters: dict, action_size: int) -> Algorithm:
         action_size: number of action dimensions.
     """
     chosen = module(name)
+    known = [field.name for field in dataclasses.fields(chosen.Config)]
+    unknown = sorted(set(hyperparameters) - set(known))
+    if unknown:
+        raise ValueError(
+            f"{name!r} has no hyperparameters {', '.join(unknown)}. It has "
+            f"{', '.join(known)}. Use the config file of the algorithm: "
+            f"--config=configs/{name}.py."
+        )
     return chosen.make(chosen.Config(**hyperparameters), action_size)

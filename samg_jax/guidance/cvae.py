@@ -12,6 +12,7 @@ import optax
 from flax import linen as nn
 from flax import struct
 
+from samg_jax import networks, optimization
 from samg_jax.guidance import validation
 from samg_jax.types import Metrics, ModelState, Params
 
@@ -74,19 +75,6 @@ class Config:
         validation.choice(name("reconstruct"), self.reconstruct, targets)
 
 
-def default_dense(features: int, fan_in: int, name: str | None = None) -> nn.Dense:
-    """Returns a dense layer that starts uniform in +-1 / sqrt(fan_in), bias included.
-
-    PyTorch's default, which the authors' code inherits.
-    """
-    bound = fan_in**-0.5
-
-    def init(key: chex.PRNGKey, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return nn.Dense(features, kernel_init=init, bias_init=init, name=name)
-
-
 class Encoder(nn.Module):
     """(s, a) -> mean and standard deviation of the latent code."""
 
@@ -98,9 +86,9 @@ class Encoder(nn.Module):
     def __call__(self, observations, actions):
         x = jnp.concatenate([observations, actions], axis=-1)
         for _ in range(self.layers):
-            x = nn.relu(default_dense(self.hidden_dim, x.shape[-1])(x))
-        means = default_dense(self.latent_size, x.shape[-1], name="mean")(x)
-        log_stds = default_dense(self.latent_size, x.shape[-1], name="log_std")(x)
+            x = nn.relu(networks.dense(self.hidden_dim, x.shape[-1])(x))
+        means = networks.dense(self.latent_size, x.shape[-1], name="mean")(x)
+        log_stds = networks.dense(self.latent_size, x.shape[-1], name="log_std")(x)
         return means, jnp.exp(jnp.clip(log_stds, LOG_STD_MIN, LOG_STD_MAX))
 
 
@@ -115,8 +103,8 @@ class Decoder(nn.Module):
     def __call__(self, *inputs):
         x = jnp.concatenate(inputs, axis=-1)
         for _ in range(self.layers):
-            x = nn.relu(default_dense(self.hidden_dim, x.shape[-1])(x))
-        return default_dense(self.target_size, x.shape[-1], name="target")(x)
+            x = nn.relu(networks.dense(self.hidden_dim, x.shape[-1])(x))
+        return networks.dense(self.target_size, x.shape[-1], name="target")(x)
 
 
 class State(struct.PyTreeNode):
@@ -186,7 +174,7 @@ class CVAE:
             "encoder": self.encoder.init(encoder_key, observations, actions),
             "decoder": self.decoder.init(decoder_key, *inputs),
         }
-        model = ModelState(params, self.optimizer.init(params))
+        model = optimization.create(params, self.optimizer)
         # A copy, so that the state may be donated.
         return State(jnp.zeros((), jnp.int32), model, jnp.array(target_scale))
 
@@ -268,14 +256,15 @@ class CVAE:
 
         Rows are raw, `[B, O]`, `[B, A]` and `[B, O]`; the latent samples use `key`.
         """
-        beta = self.beta(state.step)
-        rows = observations, actions, next_observations
-        grads, metrics = jax.grad(self.loss, has_aux=True)(
-            state.model.params, *rows, state.target_scale, beta, key
+        inputs = observations, actions, next_observations, state.target_scale
+        model, metrics = optimization.gradient_step(
+            self.loss,
+            state.model,
+            self.optimizer,
+            *inputs,
+            self.beta(state.step),
+            key,
         )
-        updates, opt_state = self.optimizer.update(grads, state.model.opt_state)
-        params = optax.apply_updates(state.model.params, updates)
-        model = ModelState(params, opt_state)
         return state.replace(step=state.step + 1, model=model), metrics
 
     def _decoder_inputs(self, latents, observations, actions):

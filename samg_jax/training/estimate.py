@@ -9,7 +9,7 @@ import jax
 import ml_collections
 
 from samg_jax.data import d4rl
-from samg_jax.training import forking, online, validation
+from samg_jax.training import checkpoints, forking, online, validation
 from samg_jax.training import parts as parts_lib
 from samg_jax.training.parts import Parts
 
@@ -31,15 +31,12 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
     with config.unlocked():
         config.env_id = parts.task.env_id
         config.physics = parts.physics
-    learned = 0 if config.offline.restore else config.offline.updates
-    fitted = (
-        0
-        if parts.cvae is None or config.offline.restore
-        else config.guidance.cvae.steps
-    )
+    learned, fitted, needs_data = planned_updates(config, parts)
     steps, warmup = config.online.steps, config.online.warmup_steps
     updates = max(steps - warmup, 0) * config.online.updates_per_step
-    rows, origin = dataset_rows(config, parts)
+    rows, origin = 0, "not opened: the run forks from a checkpoint"
+    if needs_data:
+        rows, origin = dataset_rows(config, parts)
     device, host = memory(config, parts, rows)
     lines = [
         json.dumps(config.to_dict(), indent=2),
@@ -59,17 +56,32 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
     return "\n".join(lines)
 
 
+def planned_updates(
+    config: ml_collections.ConfigDict, parts: Parts
+) -> tuple[int, int, bool]:
+    """Returns offline updates, those of the C-VAE, and whether data are opened."""
+    fitted = 0 if parts.cvae is None else config.guidance.cvae.steps
+    if not config.offline.restore:
+        return config.offline.updates, fitted, True
+    source = checkpoints.find_offline(config.offline.restore)
+    saved = forking.meta(source)
+    forking.check(config, parts, saved)
+    start = forking.first_fit_step(parts, saved)
+    needs_data = start is not None or online.needs_dataset(config.online)
+    return 0, 0 if start is None else fitted - start, needs_data
+
+
 def dataset_rows(config: ml_collections.ConfigDict, parts: Parts) -> tuple[int, str]:
-    """Returns the number of transitions that the run loads, and how that is known."""
-    if config.offline.restore and not online.needs_dataset(config.online):
-        return 0, "not opened: the run forks from a checkpoint"
+    """Returns the number of transitions of the dataset, and how that is known."""
     try:
         path = d4rl.resolve(config.dataset.name, config.dataset.path, download=False)
     except RuntimeError:
         file = d4rl.FILES[d4rl.canonical_name(config.dataset.name)]
         row = 4 * (2 * parts.task.observation_size + parts.task.action_size + 3)
         return file.size // row, "not on disk; from the size of D4RL's file"
-    return len(d4rl.load(path).rewards), str(path)
+    raw = d4rl.load(path)
+    parts_lib.check_sizes(path, raw, parts.task)
+    return len(raw.rewards), str(path)
 
 
 def memory(

@@ -109,6 +109,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         stack.callback(online_store.close)
         this = Run(config, parts, workdir, offline_store, online_store, None)
         plan = plan_phases(this)
+        write_config(config, workdir)  # Only now: a refused run may be corrected.
         this.evaluate = evaluation.make_evaluator(
             parts, config.evaluation.episodes, config.evaluation.threads
         )
@@ -139,7 +140,7 @@ def default_workdir(config: ml_collections.ConfigDict) -> str:
 
 
 def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Parts:
-    """Checks config and workdir, and notes the config down; returns the parts."""
+    """Checks config and workdir; returns the parts."""
     validation.check(config)
     parts = parts_lib.resolve(config)
     with config.unlocked():
@@ -151,12 +152,11 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Parts:
 
 
 def check_same_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Writes `config.json`; refuses a workdir that holds a run of another config."""
+    """Refuses a workdir that holds a run of another config."""
     path = workdir / "config.json"
-    current = json.loads(json.dumps(config.to_dict()))
     if path.exists():
         before = validation.flatten(json.loads(path.read_text()))
-        after = validation.flatten(current)
+        after = validation.flatten(json.loads(json.dumps(config.to_dict())))
         different = [
             f"  {name}: {before.get(name)!r} before, {after.get(name)!r} now"
             for name in sorted(before | after)
@@ -169,8 +169,13 @@ def check_same_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) 
                 + "\nA workdir is resumed by the same command. Give another one with "
                 "--workdir=FOLDER, or the same values."
             )
+
+
+def write_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Writes `config.json`, whole or not at all."""
+    path = workdir / "config.json"
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(current, indent=2) + "\n")
+    temporary.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
     temporary.replace(path)
 
 
@@ -206,11 +211,11 @@ def plan_phases(this: Run) -> Plan:
         plan.offline_meta = this.offline_store.meta()
     needs_data = online.needs_dataset(config.online)
     if plan.online_meta is None:
-        if plan.offline_meta is not None:
-            needs_data |= not plan.offline_meta["complete"]
-        elif config.offline.restore:
+        if config.offline.restore:
             plan.source = checkpoints.find_offline(config.offline.restore)
             needs_data |= forking.needs_dataset(config, this.parts, plan.source)
+        elif plan.offline_meta is not None:
+            needs_data |= not plan.offline_meta["complete"]
         else:
             needs_data = True
     if needs_data:
@@ -230,6 +235,9 @@ def run_offline(this: Run, plan: Plan) -> offline.State:
     config, parts = this.config, this.parts
     if plan.source is not None:
         state, start = forking.restore(parts, plan.source, target_scale(parts, plan))
+        if plan.offline_meta is not None:  # Stopped while its own C-VAE trained.
+            state, _ = this.offline_store.restore(state)
+            start = plan.offline_meta["cvae_step"]
         return state if start is None else fit_guidance(this, plan, state, start)
     start = fitted = 0
     if plan.dataset is None:

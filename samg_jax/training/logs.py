@@ -20,11 +20,14 @@ class _AboveTheBar(logging.Handler):
         tqdm.write(self.format(record))
 
 
+def quiet_libraries() -> None:
+    """Keeps JAX's and Orbax's reports of every step out of the terminal."""
+    absl_logging.set_verbosity(absl_logging.WARNING)
+
+
 @contextlib.contextmanager
 def to_file(path: pathlib.Path) -> Iterator[None]:
     """Sends the log to the terminal and to the end of `path`, inside the block."""
-    # Orbax reports every save at this level; the log would be about nothing else.
-    absl_logging.set_verbosity(absl_logging.WARNING)
     terminal, file = _AboveTheBar(), logging.FileHandler(path)
     terminal.setFormatter(logging.Formatter("%(message)s"))
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

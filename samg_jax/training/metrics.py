@@ -50,6 +50,7 @@ class Table:
                 "the file, or begin anew in another --workdir."
             )
         self._file.truncate(length)
+        self._file.seek(length)  # `tell` would go on to return the old length.
         self._writer = csv.DictWriter(self._file, columns, lineterminator="\n")
         if length == 0:
             self._writer.writeheader()

@@ -68,6 +68,11 @@ def check(config: ml_collections.ConfigDict) -> None:
                 f"config.{name} is {fields[name]!r}; allowed are {', '.join(allowed)}. "
                 f"Give --config.{name}={allowed[0]}, for example."
             )
+    if fields["seed"] + fields["num_seeds"] > 2**32:
+        raise ValueError(
+            f"config.seed is {fields['seed']} with {fields['num_seeds']} seeds; seeds "
+            "must be below 2**32. Lower --config.seed."
+        )
     for name, value in config.agent.items():
         check_hyperparameter(name, value)
     if not 0.0 < fields["online.offline_share"] < 1.0:
@@ -84,7 +89,7 @@ def check_hyperparameter(name: str, value: Any) -> None:
     """Raises ValueError for a hyperparameter outside its interval."""
     if value is None:
         return
-    if name.endswith("hidden_dims") and not (value and min(value) >= 1):
+    if name.endswith("hidden_dims") and not is_widths(value):
         raise ValueError(
             f"config.agent.{name} is {value}; it must name at least one layer, each of "
             f"width 1 or more. Give --config.agent.{name}='(256, 256)', for example."
@@ -96,11 +101,16 @@ def check_hyperparameter(name: str, value: Any) -> None:
             f" both excluded. Change --config.agent.{name}."
         )
     low, high = CLOSED_INTERVALS.get(name, (-math.inf, math.inf))
-    if name in CLOSED_INTERVALS and not low <= value <= high:
+    if name in CLOSED_INTERVALS and not (low <= value <= high and value < math.inf):
         raise ValueError(
-            f"config.agent.{name} is {value}; it must lie between {low:g} and {high:g}."
-            f" Change --config.agent.{name}."
+            f"config.agent.{name} is {value}; it must be finite, between {low:g} and "
+            f"{high:g}. Change --config.agent.{name}."
         )
+
+
+def is_widths(value: Any) -> bool:
+    """Returns whether a value is one layer width or more, each at least 1."""
+    return bool(value) and all(type(width) is int and width >= 1 for width in value)
 
 
 def check_online(config: ml_collections.ConfigDict) -> None:

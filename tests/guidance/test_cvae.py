@@ -135,12 +135,6 @@ def test_encoder_clamps_the_log_stds():
 
 
 def test_layers_start_uniform_within_the_inverse_root_of_fan_in():
-    layer = cvae.default_dense(200, fan_in=16)
-    params = layer.init(jax.random.key(0), jnp.zeros((1, 16)))["params"]
-    for leaf in params.values():
-        assert np.abs(leaf).max() <= 0.25
-        assert np.abs(leaf).max() > 0.24
-        np.testing.assert_allclose(np.std(leaf), 0.25 / np.sqrt(3), rtol=0.1)
     model = make_model()
     params = jax.jit(model.init)(jax.random.key(0)).model.params
     fan_ins = {"encoder": O + A, "decoder": 2 * A}

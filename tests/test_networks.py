@@ -1,0 +1,150 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from samg_jax import networks
+from tests import reference
+
+B, O, A, E = 7, 5, 3, 2  # noqa: E741
+WIDTHS = (48, 40)
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    rng = np.random.default_rng(0)
+    return jnp.float32(rng.normal(size=(B, O))), jnp.float32(rng.normal(size=(B, A)))
+
+
+def initialise(module, *inputs, seed=0):
+    """Returns initial parameters; scaled networks are for the tests of values."""
+    return jax.jit(module.init)(jax.random.key(seed), *inputs)["params"]
+
+
+def layers_of(params):
+    """Returns kernel and bias of each layer of the MLP, in order."""
+    mlp = params["MLP_0"] if "MLP_0" in params else params
+    return [
+        (np.float64(mlp[f"Dense_{i}"]["kernel"]), np.float64(mlp[f"Dense_{i}"]["bias"]))
+        for i in range(len(mlp))
+    ]
+
+
+def assert_uniform(values, bound):
+    assert np.abs(values).max() <= bound * (1 + 1e-6)
+    if values.size >= 40:
+        assert values.max() > 0.85 * bound
+        assert values.min() < -0.85 * bound
+    if values.size >= 500:
+        np.testing.assert_allclose(values.std(), bound / np.sqrt(3), rtol=0.1)
+
+
+def assert_orthogonal(kernel, gain):
+    rows, columns = kernel.shape
+    gram = kernel @ kernel.T if rows < columns else kernel.T @ kernel
+    expected = gain**2 * np.eye(min(rows, columns))
+    np.testing.assert_allclose(gram, expected, atol=1e-5 * gain**2)
+
+
+def test_default_init_is_uniform_in_the_inverse_root_of_the_inputs(inputs):
+    mlp = networks.MLP(WIDTHS, A)
+    for kernel, bias in layers_of(initialise(mlp, inputs[0])):
+        bound = 1 / np.sqrt(kernel.shape[0])
+        assert_uniform(kernel, bound)
+        assert_uniform(bias, bound)
+        assert np.any(bias != 0)
+
+
+@pytest.mark.parametrize("gain", [np.sqrt(2.0), 0.01])
+def test_orthogonal_init_has_its_gain_and_no_bias(inputs, gain):
+    init = networks.orthogonal_init(gain)
+    mlp = networks.MLP((4, 24), A, init, init)  # Narrowing, widening, narrowing.
+    for kernel, bias in layers_of(initialise(mlp, inputs[0])):
+        assert_orthogonal(kernel, gain)
+        np.testing.assert_array_equal(bias, 0.0)
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.01])
+def test_xavier_init_has_its_bound_and_no_bias(inputs, gain):
+    init = networks.xavier_init(gain)
+    mlp = networks.MLP(WIDTHS, A, init, init)
+    for kernel, bias in layers_of(initialise(mlp, inputs[0])):
+        assert_uniform(kernel, gain * np.sqrt(6 / sum(kernel.shape)))
+        np.testing.assert_array_equal(bias, 0.0)
+
+
+def test_mlp_matches_a_plain_loop(inputs):
+    mlp = networks.MLP(WIDTHS, A)
+    params = initialise(mlp, inputs[0])
+    actual = jax.jit(mlp.apply)({"params": params}, inputs[0])
+    expected = [reference.mlp(params, row) for row in inputs[0]]
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_ensemble_members_are_independent_critics(inputs):
+    hidden, head = networks.orthogonal_init(np.sqrt(2.0)), networks.orthogonal_init(1.0)
+    for inits in ({}, {"hidden_init": hidden, "head_init": head}):
+        ensemble = networks.critic_ensemble((12, 10), E, **inits)
+        params = initialise(ensemble, *inputs)
+        actual = jax.jit(ensemble.apply)({"params": params}, *inputs)
+        assert actual.shape == (E, B)
+        for kernels, _ in layers_of(params):
+            assert kernels.shape[0] == E
+            assert np.all(np.abs(kernels[0] - kernels[1]).max() > 1e-3)
+        for e in range(E):
+            member = jax.tree.map(lambda leaf, e=e: leaf[e], params["MLP_0"])
+            rows = np.concatenate(inputs, axis=1)
+            expected = [reference.mlp(member, row)[0] for row in rows]
+            np.testing.assert_allclose(actual[e], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_each_ensemble_member_is_initialised_like_a_critic_of_its_own(inputs):
+    gain = np.sqrt(2.0)
+    hidden, head = networks.orthogonal_init(gain), networks.orthogonal_init(0.01)
+    ensemble = networks.critic_ensemble((12, 10), E, hidden, head)
+    *hidden_layers, (heads, _) = layers_of(initialise(ensemble, *inputs))
+    for e in range(E):
+        for kernels, _ in hidden_layers:
+            assert_orthogonal(kernels[e], gain)
+        assert_orthogonal(heads[e], 0.01)
+    default = layers_of(initialise(networks.critic_ensemble(WIDTHS, E), *inputs))
+    for kernels, biases in default:
+        assert_uniform(kernels, 1 / np.sqrt(kernels.shape[1]))
+        assert_uniform(biases, 1 / np.sqrt(kernels.shape[1]))
+
+
+def test_critics_map_over_leading_axes(inputs):
+    ensemble = networks.critic_ensemble((12, 10), E)
+    params = {"params": initialise(ensemble, *inputs)}
+    observations, actions = inputs
+    actual = jax.jit(ensemble.apply)(params, observations[0], actions[0])
+    assert actual.shape == (E,)
+    stacked = [jnp.stack([x, x + 1, x - 1, 2 * x]) for x in inputs]
+    assert jax.eval_shape(ensemble.apply, params, *stacked).shape == (E, 4, B)
+
+
+def test_gaussian_actor_has_one_clipped_log_std_per_dimension(inputs):
+    actor = networks.GaussianActor(WIDTHS, A)
+    params = initialise(actor, inputs[0])
+    np.testing.assert_array_equal(params["log_std"], np.zeros(A))
+    params = {**params, "log_std": jnp.float32([-30.0, 0.5, 4.0])}
+    mean, log_std = jax.jit(actor.apply)({"params": params}, inputs[0])
+    np.testing.assert_array_equal(log_std, [-20.0, 0.5, 2.0])
+    expected = [reference.mlp(params["MLP_0"], row) for row in inputs[0]]
+    np.testing.assert_allclose(mean, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_tanh_gaussian_actor_scales_shifts_and_clips_its_log_std(inputs):
+    actor = networks.TanhGaussianActor(WIDTHS, A)
+    params = initialise(actor, inputs[0])
+    assert (float(params["multiplier"]), float(params["offset"])) == (1.0, -1.0)
+    apply = jax.jit(actor.apply)
+    rows = np.array([reference.mlp(params["MLP_0"], row) for row in inputs[0]])
+    for multiplier, offset in [(1.0, -1.0), (2.5, 0.3), (500.0, -10.0)]:
+        scalars = {"multiplier": jnp.float32(multiplier), "offset": jnp.float32(offset)}
+        mean, log_std = apply({"params": {**params, **scalars}}, inputs[0])
+        assert mean.shape == log_std.shape == (B, A)
+        np.testing.assert_allclose(mean, rows[:, :A], rtol=1e-4, atol=1e-6)
+        expected = np.clip(multiplier * rows[:, A:] + offset, -20.0, 2.0)
+        np.testing.assert_allclose(log_std, expected, rtol=1e-4, atol=1e-4)
+    assert {-20.0, 2.0} <= set(np.ravel(expected))

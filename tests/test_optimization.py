@@ -1,0 +1,47 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from samg_jax import optimization
+from tests import reference
+
+
+def loss(params, inputs, shift):
+    """Each parameter has a gradient of its own: the input less the shift."""
+    gradients = {"a": inputs[:3] - shift, "b": inputs[3:] - shift}
+    total = sum(jnp.sum(params[name] * gradients[name]) for name in params)
+    return total, {"total": total}
+
+
+def test_gradient_steps_are_adam_by_hand():
+    optimizer = optax.adam(3e-4)
+    rng = np.random.default_rng(0)
+    start = {"a": jnp.float32(rng.normal(size=3)), "b": jnp.float32(rng.normal(size=2))}
+    inputs = np.float32(rng.normal(size=(6, 5)) * [1e3, 1.0, 1e-3, 1e-7, 0.0])
+    model = optimization.create(start, optimizer)
+
+    @jax.jit
+    def step(model, inputs):
+        return optimization.gradient_step(loss, model, optimizer, inputs, 0.0)
+
+    for row in inputs:
+        before = model.params
+        model, metrics = step(model, row)
+    flat = np.concatenate([before["a"], before["b"]])
+    np.testing.assert_allclose(metrics["total"], flat @ inputs[-1], rtol=1e-5)
+    moved = [reference.adam(column, 3e-4) for column in np.float64(inputs).T]
+    expected = np.concatenate([start["a"], start["b"]]) + moved
+    actual = np.concatenate([model.params["a"], model.params["b"]])
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=3e-7)
+    assert actual[-1] == start["b"][-1]
+
+
+def test_soft_update_moves_the_target_by_the_share_tau():
+    params, target = jnp.float32(np.random.default_rng(0).normal(size=(2, 5)))
+    actual = optimization.soft_update({"a": params}, {"a": target}, 0.1)
+    expected = reference.soft_update(params, target, 0.1)
+    np.testing.assert_allclose(actual["a"], expected, rtol=1e-6)
+    for tau, end in [(0.0, target), (1.0, params)]:
+        moved = optimization.soft_update(params, target, tau)
+        np.testing.assert_array_equal(moved, end)
