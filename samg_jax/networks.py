@@ -36,7 +36,17 @@ def default_init(inputs: int):
 
 def orthogonal_init(gain: float) -> Init:
     """Returns the orthogonal kernel of that gain with a bias of zero."""
-    return lambda inputs: (nn.initializers.orthogonal(gain), nn.initializers.zeros)
+    initializer = nn.initializers.orthogonal(gain)
+
+    def draw(key, shape, dtype=jnp.float32):
+        # One member after the other: on a CPU with few cores, two batched QR
+        # decompositions at a time can wait for each other's threads for ever.
+        one = jax.custom_batching.sequential_vmap(
+            lambda k: initializer(k, shape, dtype)
+        )
+        return one(key)
+
+    return lambda inputs: (draw, nn.initializers.zeros)
 
 
 def xavier_init(gain: float) -> Init:

@@ -1,7 +1,8 @@
 """The formulas of the algorithms again, in plain Python and NumPy, in float64.
 
-Loops, `if` and floats on purpose: nothing is shared with the code under test. Parameters
-of networks are those of `samg_jax.networks`, one member of an ensemble at a time.
+Loops, `if` and floats on purpose: nothing is shared with the code under test.
+Parameters of networks are those of `samg_jax.networks`, one member of an ensemble at a
+time. The guidance has its own file beside this one.
 """
 
 import math

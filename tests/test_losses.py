@@ -32,7 +32,7 @@ def test_td_loss_is_a_mean_over_the_batch_and_a_sum_over_the_ensemble():
 
 @pytest.mark.parametrize("inverse_temperature", [1 / 0.3333, 10.0])
 def test_exponential_weights_match_a_plain_loop(inverse_temperature):
-    advantages = np.append(draw(B), [-1e4, 1e4, 1e38]).astype(np.float32)
+    advantages = jnp.append(draw(B), jnp.float32([-1e4, 1e4, 1e38]))
     actual = losses.exponential_weights(advantages, inverse_temperature, 100.0)
     expected = reference.exponential_weights(advantages, inverse_temperature, 100.0)
     assert_close(actual, expected)
@@ -135,7 +135,7 @@ def test_columns_and_other_lengths_are_refused(loss, shapes):
     shape_of_loss(shapes)
     for index, shape in enumerate(shapes):
         wrong = [(*shape, 1)]
-        if len(shapes) > 1 and shape:
+        if shape and () not in shapes[:1] and len(shapes) > 1:
             wrong += [(*shape[:-1], B + 1), (*shape[:-1], 1)]
         for other in wrong:
             with pytest.raises(AssertionError):

@@ -118,7 +118,7 @@ def to_ours(flat, shape):
 class Draws:
     """Stands in for `jax.random.normal` and `uniform` while a function is traced.
 
-    A context: the draws must come in the order of `expected`, a list of `(kind, shape)`,
+    A context: the draws must come in the order of `expected`, pairs of kind and shape,
     and all of them before it ends. The kind is the toy's number of a normal draw or
     "uniform".
     """

@@ -73,13 +73,9 @@ class Store:
         Args:
             like: arrays or `jax.ShapeDtypeStruct` of the same structure as saved.
         """
-        sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        like = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(
-                leaf.shape, leaf.dtype, sharding=sharding
-            ),
-            like,
-        )
+        # As NumPy arrays, because those that Orbax places are committed to a device:
+        # for them JAX would compile everything anew, and perhaps not the same.
+        like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
         restored = self._manager.restore(
             self.latest(),
             args=ocp.args.Composite(
@@ -87,7 +83,8 @@ class Store:
                 host=ocp.args.StandardRestore(),
             ),
         )
-        return restored.state, _unpack(np.asarray(restored.host["npz"]))
+        state = jax.tree.map(jax.device_put, restored.state)
+        return state, _unpack(np.asarray(restored.host["npz"]))
 
     def close(self) -> None:
         """Releases Orbax's threads."""

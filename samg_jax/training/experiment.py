@@ -54,6 +54,7 @@ class Run:
         offline_store: checkpoints of the offline phase.
         online_store: checkpoints of the online phase.
         evaluate: plays the evaluation episodes.
+        data_source: what the offline data are, in words.
         writer: set once it is known where the tables continue.
     """
 
@@ -62,7 +63,8 @@ class Run:
     workdir: pathlib.Path
     offline_store: checkpoints.Store
     online_store: checkpoints.Store
-    evaluate: Any
+    evaluate: Any = None
+    data_source: str = ""
     writer: metrics.Writer | None = None
 
     def score(self, phase: str, steps: tuple[int, int], state: Any) -> str:
@@ -107,7 +109,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         stack.callback(offline_store.close)
         online_store = checkpoints.Store(workdir / "online")
         stack.callback(online_store.close)
-        this = Run(config, parts, workdir, offline_store, online_store, None)
+        this = Run(config, parts, workdir, offline_store, online_store)
         plan = plan_phases(this)
         write_config(config, workdir)  # Only now: a refused run may be corrected.
         this.evaluate = evaluation.make_evaluator(
@@ -122,21 +124,26 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
             pretrained = run_offline(this, plan)
         if config.online.steps:
             run_online(this, plan, pretrained)
-    report(config, parts, workdir)
+    report(this)
+
+
+def variant(config: ml_collections.ConfigDict) -> str:
+    """Returns what the experiment is called among those of its algorithm."""
+    weight = config.guidance.weight
+    if weight == "none":
+        return "no_data" if config.online.data == "buffer" else "vanilla"
+    return "samg" if weight == "cvae" else f"samg_{weight}"
 
 
 def default_workdir(config: ml_collections.ConfigDict) -> str:
-    """Returns a folder under `runs/` that names algorithm, weight, data and seeds."""
-    weight = config.guidance.weight
-    variant = "samg" if weight == "cvae" else weight
-    if weight == "none":
-        variant = "no_data" if config.online.data == "buffer" else "vanilla"
+    """Returns a folder under `runs/` that names algorithm, variant, data and seeds."""
     dataset = config.dataset.name
     if config.dataset.path:
         dataset = pathlib.Path(config.dataset.path).stem
     last = config.seed + config.num_seeds - 1
     seeds = f"seed{config.seed}" + (f"-{last}" if config.num_seeds > 1 else "")
-    return str(pathlib.Path("runs", f"{config.algorithm}_{variant}", dataset, seeds))
+    name = f"{config.algorithm}_{variant(config)}"
+    return str(pathlib.Path("runs", name, dataset, seeds))
 
 
 def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Parts:
@@ -189,7 +196,6 @@ class Plan:
         source: offline folder to fork from, None to train offline.
         dataset: on the host, None where the run does not open it.
         preprocessing: fitted to it.
-        data_source: where it came from.
         table_lengths: bytes of both tables to keep.
     """
 
@@ -198,7 +204,6 @@ class Plan:
     source: pathlib.Path | None = None
     dataset: transitions.Dataset | None = None
     preprocessing: Any = None
-    data_source: dict | None = None
     table_lengths: tuple[int, int] = (0, 0)
 
 
@@ -219,11 +224,13 @@ def plan_phases(this: Run) -> Plan:
         else:
             needs_data = True
     if needs_data:
-        plan.dataset, plan.preprocessing, plan.data_source = parts_lib.load_dataset(
+        plan.dataset, plan.preprocessing, this.data_source = parts_lib.load_dataset(
             config, this.parts.task, logs.LOGGER.info
         )
-        logs.LOGGER.info("offline data: %s", plan.data_source)
     meta = plan.online_meta or plan.offline_meta
+    if not needs_data:
+        this.data_source = (meta or forking.meta(plan.source))["data_source"]
+    logs.LOGGER.info("offline data: %s", this.data_source)
     if meta is not None:
         plan.table_lengths = tuple(meta["table_lengths"])
         logs.LOGGER.info("resuming %s at step %s", this.workdir, meta["step"])
@@ -360,6 +367,7 @@ def save_offline(
         "config": this.config.to_dict(),
         "observation_size": this.parts.task.observation_size,
         "action_size": this.parts.task.action_size,
+        "data_source": this.data_source,
         "table_lengths": this.writer.lengths(),
         "findings": {k: v.tolist() for k, v in (findings or {}).items()},
     }
@@ -487,6 +495,7 @@ def save_online(this: Run, state, env, episodes, offline_step: int) -> None:
     meta = {
         "step": int(state.count),
         "offline_step": offline_step,
+        "data_source": this.data_source,
         "table_lengths": this.writer.lengths(),
     }
     this.online_store.save(int(state.count), state, host, meta)
@@ -504,10 +513,11 @@ def report_failures(parts: Parts, state: Any, unit: str) -> None:
         )
 
 
-def report(config, parts: Parts, workdir: pathlib.Path) -> None:
+def report(this: Run) -> None:
     """Prints the closing table and draws the learning curves."""
-    rows = curves.read(workdir / "metrics.csv")
-    print(statistics.closing_table(rows, parts.task.ref_min is not None))
-    title = f"{config.algorithm} on {config.dataset.path or config.dataset.name}"
-    picture = curves.draw(rows, workdir / "curve.png", title)
+    rows = curves.read(this.workdir / "metrics.csv")
+    print(f"offline data: {this.data_source}; physics {this.parts.physics}")
+    print(statistics.closing_table(rows, this.parts.task.ref_min is not None))
+    title = f"{this.config.algorithm} {variant(this.config)}, {this.data_source}"
+    picture = curves.draw(rows, this.workdir / "curve.png", title)
     print(f"learning curves: {picture}")

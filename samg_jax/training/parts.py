@@ -107,8 +107,8 @@ def guidance_config(config: ml_collections.ConfigDict) -> weights.GuidanceConfig
 
 def load_dataset(
     config: ml_collections.ConfigDict, task: tasks.Task, log=print
-) -> tuple[transitions.Dataset, Preprocessing, dict]:
-    """Returns the transitions on the host, their preprocessing, and where from.
+) -> tuple[transitions.Dataset, Preprocessing, str]:
+    """Returns the transitions on the host, their preprocessing, and what they are.
 
     Raises:
         ValueError: for a file that cannot be used, or not with this environment.
@@ -124,12 +124,17 @@ def load_dataset(
     normalizer = transitions.Normalizer.identity(task.observation_size)
     if config.dataset.normalize_observations:
         normalizer = transitions.Normalizer.fit(dataset.observations)
-    source = {
-        "path": str(path),
-        "transitions": len(dataset.rewards),
-        "locally_collected": bool(raw.attributes.get("locally_collected", False)),
-    }
-    return dataset, Preprocessing(normalizer, transform), source
+    return dataset, Preprocessing(normalizer, transform), describe(config, raw, path)
+
+
+def describe(config: ml_collections.ConfigDict, raw: d4rl.Raw, path) -> str:
+    """Returns what the data are, so that no result passes for one on D4RL."""
+    rows = f"{len(raw.rewards):,} rows"
+    if raw.attributes.get("locally_collected"):
+        return f"{path.stem} ({rows}, locally collected, not D4RL)"
+    if config.dataset.path:
+        return f"{path.stem} ({rows}, a file of your own)"
+    return f"{config.dataset.name} ({rows}, D4RL)"
 
 
 def check_sizes(path: pathlib.Path, raw: d4rl.Raw, task: tasks.Task) -> None:

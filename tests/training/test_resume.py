@@ -1,0 +1,171 @@
+"""A run that was stopped goes on by itself, as if nothing had happened."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import pytest
+
+import samg_jax
+from samg_jax.training import checkpoints, metrics, offline, online
+from tests import runs, small
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture
+def finished(samg_run, tmp_path):
+    """A copy of a finished run."""
+    return pathlib.Path(shutil.copytree(samg_run, tmp_path / "copy"))
+
+
+def assert_same_run(workdir, reference):
+    assert runs.tables(workdir) == runs.tables(reference)
+    runs.assert_same_arrays(runs.saved(workdir), runs.saved(reference))
+
+
+# Offline calls are chunks of at most 10 updates, online calls single steps. There are
+# rows between the last checkpoint and the stop, except in the warm-up, which comes
+# before the first online checkpoint.
+@pytest.mark.parametrize(
+    ("place", "call"),
+    [("offline", 1), ("offline", 6), ("cvae", 5), ("online", 13), ("online", 53)],
+)
+def test_a_samg_run_continues_bit_for_bit(
+    place, call, samg_run, dataset, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        runs.stop_at(patch, place, call)
+        with pytest.raises(runs.Stopped):
+            runs.run("awac_samg", dataset, tmp_path)
+    assert runs.tables(tmp_path) != runs.tables(samg_run)
+    runs.run("awac_samg", dataset, tmp_path)
+    assert_same_run(tmp_path, samg_run)
+
+
+def test_a_vanilla_run_continues_bit_for_bit_however_often_it_stops(
+    awac_run, dataset, tmp_path, monkeypatch
+):
+    for place, call in [("offline", 5), ("online", 31), ("online", 24)]:
+        with monkeypatch.context() as patch:
+            runs.stop_at(patch, place, call)
+            with pytest.raises(runs.Stopped):
+                runs.run("awac", dataset, tmp_path)
+    runs.run("awac", dataset, tmp_path)
+    assert_same_run(tmp_path, awac_run)
+
+
+def test_a_stop_amid_a_save_loses_only_what_came_after_the_one_before(
+    samg_run, dataset, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        runs.stop_at(patch, "online", 41)
+        with pytest.raises(runs.Stopped):
+            runs.run("awac_samg", dataset, tmp_path)
+    half = tmp_path / "online" / "60.orbax-checkpoint-tmp"
+    shutil.copytree(tmp_path / "online" / "40" / "state", half / "state")
+    with (tmp_path / "metrics.csv").open("a") as file:
+        file.write("online,0,60,")  # A row that was not finished.
+    runs.run("awac_samg", dataset, tmp_path)
+    assert_same_run(tmp_path, samg_run)
+
+
+def test_a_killed_process_is_resumed_by_its_command(samg_run, dataset, tmp_path):
+    workdir = tmp_path / "run"
+    periods = {key.replace(".", "__"): value for key, value in runs.PERIODS.items()}
+    flags = small.flags("awac_samg", dataset, **periods)
+    command = [sys.executable, "-m", "samg_jax.train", *flags, f"--workdir={workdir}"]
+    environment = {
+        **os.environ,
+        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    while process.poll() is None and not (workdir / "online" / "20").exists():
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (workdir / "curve.png").exists()  # It did not reach its end.
+
+    again = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert "resuming" in again.stdout + again.stderr
+    assert_same_run(workdir, samg_run)
+
+
+def test_a_finished_run_does_nothing_and_prints_its_table(
+    finished, samg_run, dataset, monkeypatch, capsys
+):
+    def nothing(*_):
+        return lambda *_, **__: pytest.fail("It trained again.")
+
+    for module, name in [
+        (offline, "make_updates"),
+        (offline, "make_cvae_updates"),
+        (online, "make_step"),
+    ]:
+        monkeypatch.setattr(module, name, nothing)
+    # Fields that change no result may change.
+    free = {"evaluation__threads": 2, "compilation_cache": ""}
+    runs.run("awac_samg", dataset, finished, **free)
+    printed = capsys.readouterr().out
+    assert "seed 0" in printed
+    assert "95 % interval" in printed
+    assert_same_run(finished, samg_run)
+
+
+def test_another_config_is_refused_with_both_values(finished, dataset, samg_run):
+    changed = {"guidance__threshold": 0.25, "online__batch_size": 8}
+    with pytest.raises(ValueError, match="another config") as error:
+        runs.run("awac_samg", dataset, finished, **changed)
+    assert "guidance.threshold: 0.5 before, 0.25 now" in str(error.value)
+    assert "online.batch_size: 16 before, 8 now" in str(error.value)
+    assert "threads" not in str(error.value)
+    assert_same_run(finished, samg_run)
+
+
+def test_a_refused_run_may_be_corrected_in_its_workdir(dataset, tmp_path):
+    with pytest.raises(ValueError, match="no offline checkpoint"):
+        runs.run("awac", dataset, tmp_path / "run", offline__restore=str(tmp_path))
+    with pytest.raises(ValueError, match="no offline checkpoint"):
+        runs.run("awac", dataset, tmp_path / "run", offline__restore=str(dataset))
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "training.csv"])
+def test_a_shortened_table_is_refused(name, finished, dataset):
+    shortened = (finished / name).read_bytes()[:-50]
+    (finished / name).write_bytes(shortened)
+    with pytest.raises(ValueError, match="shortened") as error:
+        runs.run("awac_samg", dataset, finished)
+    assert name in str(error.value)
+    assert (finished / name).read_bytes() == shortened
+
+
+@pytest.mark.parametrize("phase", ["offline", "online"])
+def test_another_format_version_is_refused(phase, finished, dataset, monkeypatch):
+    if phase == "offline":
+        shutil.rmtree(finished / "online")
+    monkeypatch.setattr(checkpoints, "FORMAT_VERSION", checkpoints.FORMAT_VERSION + 1)
+    with pytest.raises(ValueError, match="format version 1") as error:
+        runs.run("awac_samg", dataset, finished)
+    assert f"written by samg_jax {samg_jax.__version__}" in str(error.value)
+    assert "reads version 2" in str(error.value)
+
+
+def test_a_table_knows_its_length_as_soon_as_it_is_opened(tmp_path):
+    table = metrics.Table(tmp_path / "table.csv", ("a",), 0)
+    table.write({"a": 1})
+    length = table.tell()
+    table.write({"a": "lost"})
+    table.close()
+    table = metrics.Table(tmp_path / "table.csv", ("a",), length)
+    assert table.tell() == length
+    table.write({"a": 2})
+    table.close()
+    assert (tmp_path / "table.csv").read_text() == "a\n1\n2\n"
