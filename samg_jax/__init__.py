@@ -1,3 +1,10 @@
 """SAMG and its baselines: offline-to-online reinforcement learning in JAX."""
 
+import os
+
+# XLA calls LAPACK from its own threads; where OpenBLAS starts threads in each of them,
+# they wait for one another for minutes on a small machine. Must be set before JAX is
+# imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 __version__ = "0.1.0"

@@ -1,0 +1,147 @@
+"""The online phase of a run: from the switch to the last environment step."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from samg_jax.envs import vector
+from samg_jax.training import (
+    forking,
+    offline,
+    online,
+    schedule,
+)
+from samg_jax.training import seeds as seeds_lib
+from samg_jax.training.runs import Plan, Run, report_failures
+
+
+def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
+    """Fine-tunes to the end, from the switch or from a checkpoint."""
+    config, parts = this.config, this.parts
+    env = vector.make(
+        parts.task.env_id,
+        len(parts.seeds),
+        seeds_lib.host_seeds(parts.seeds, "training"),
+        parts.physics,
+        config.evaluation.threads or None,
+    )
+    episodes = Episodes.empty(len(parts.seeds))
+    first = env.reset()
+    start = 0
+    if plan.online_meta is None:
+        state = online.init(parts, config.online, pretrained, first)
+        offline_step = config.offline.updates if plan.source is None else 0
+        if plan.source is not None:
+            offline_step = forking.meta(plan.source)["offline_step"]
+        this.score("online", (offline_step, 0), state)
+    else:
+        offline_step, start = plan.online_meta["offline_step"], plan.online_meta["step"]
+        like = jax.eval_shape(
+            lambda empty: online.init(parts, config.online, empty, first),
+            forking.template(parts),
+        )
+        state, host = this.online_store.restore(like)
+        episodes = Episodes(host.pop("episode_sums"), host.pop("episode_counts"))
+        env.set_state(host)
+    if start < config.online.steps:
+        dataset = None
+        if online.needs_dataset(config.online):
+            dataset = jax.device_put(plan.dataset)
+        fine_tune(this, state, env, episodes, dataset, offline_step)
+    env.close()
+
+
+@dataclasses.dataclass
+class Episodes:
+    """Training episodes finished since the last log.
+
+    Attributes:
+        sums: `[S]` of their returns.
+        counts: `[S]`.
+    """
+
+    sums: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def empty(cls, count: int) -> Episodes:
+        return cls(np.zeros(count), np.zeros(count))
+
+    def add(self, step: vector.Step) -> None:
+        """Counts the episodes that end in this step."""
+        self.sums += np.where(step.dones, step.episode_returns, 0.0)
+        self.counts += step.dones
+
+    def take(self) -> dict[str, np.ndarray]:
+        """Returns the mean return, NaN where no episode ended, and forgets."""
+        with np.errstate(invalid="ignore"):
+            result = {"episode_return": self.sums / self.counts}
+        self.sums[:] = 0
+        self.counts[:] = 0
+        return result
+
+
+def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> None:
+    """Takes the remaining environment steps, each with its updates."""
+    phase, total = this.config.online, this.config.online.steps
+    step = online.make_step(this.parts, phase)
+    diagnose = online.make_diagnostics(this.parts, phase)
+    guided = this.parts.guidance.weight != "none"
+    taken = int(state.count)
+    with this.bar("online", taken, total, "step") as bar:
+        for begin, end in schedule.segments(
+            taken, total, [*schedule.periods(phase), max(phase.warmup_steps, 1)]
+        ):
+            began = time.perf_counter()
+            for count in range(begin, end):
+                outcome = env.step(np.asarray(state.actions))
+                episodes.add(outcome)
+                turns = phase.updates_per_step * (count >= phase.warmup_steps)
+                state = step(state, online.to_feedback(outcome), dataset, turns)
+            steps = (offline_step, end)
+            first = guided and end == max(phase.warmup_steps, 1)
+            if first or schedule.due(end, phase.log_every, total):
+                values = jax.device_get(diagnose(state)) if guided else {}
+                state, means = take_means(state)
+                this.writer.training("online", steps, {**values, **means})
+            if schedule.due(end, phase.log_every, total):
+                this.writer.training("online", steps, episodes.take())
+                rate = (end - begin) / (time.perf_counter() - began)
+                this.writer.rate("online", steps, rate)
+                report_failures(this.parts, state, "environment step")
+            if schedule.due(end, phase.eval_every, total):
+                bar.set_postfix_str("score " + this.score("online", steps, state))
+            if schedule.due(end, phase.checkpoint_every, total):
+                save_online(this, state, env, episodes, offline_step)
+            bar.update(end - begin)
+
+
+def take_means(state: online.State) -> tuple[online.State, dict[str, np.ndarray]]:
+    """Returns the state with its sums at 0, and their means so far."""
+    sums, summed = jax.device_get((state.sums, state.summed))
+    zeros = jax.tree.map(jnp.zeros_like, (state.sums, state.summed))
+    state = state.replace(sums=zeros[0], summed=zeros[1])
+    if summed == 0:
+        return state, {}
+    return state, {name: value / summed for name, value in sums.items()}
+
+
+def save_online(this: Run, state, env, episodes, offline_step: int) -> None:
+    """Saves all that a resume needs, simulators included."""
+    host = {
+        **env.get_state(),
+        "episode_sums": episodes.sums,
+        "episode_counts": episodes.counts,
+    }
+    meta = {
+        "step": int(state.count),
+        "offline_step": offline_step,
+        "data_source": this.data_source,
+        "table_lengths": this.writer.lengths(),
+    }
+    this.online_store.save(int(state.count), state, host, meta)

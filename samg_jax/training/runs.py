@@ -1,0 +1,104 @@
+"""What the phases of one run share on the host."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import ml_collections
+import numpy as np
+from tqdm import tqdm
+
+from samg_jax.data import transitions
+from samg_jax.training import (
+    checkpoints,
+    evaluation,
+    logs,
+    metrics,
+)
+from samg_jax.training.parts import Parts
+
+
+@dataclasses.dataclass
+class Run:
+    """What the phases of one run share on the host.
+
+    Attributes:
+        config: resolved.
+        parts: built from it.
+        workdir: where everything is written.
+        offline_store: checkpoints of the offline phase.
+        online_store: checkpoints of the online phase.
+        evaluate: plays the evaluation episodes.
+        data_source: what the offline data are, in words.
+        writer: set once it is known where the tables continue.
+    """
+
+    config: ml_collections.ConfigDict
+    parts: Parts
+    workdir: pathlib.Path
+    offline_store: checkpoints.Store
+    online_store: checkpoints.Store
+    evaluate: Any = None
+    data_source: str = ""
+    writer: metrics.Writer | None = None
+
+    def score(self, phase: str, steps: tuple[int, int], state: Any) -> str:
+        """Evaluates, writes the scores down, and returns them for the bar."""
+        scores = self.evaluate(state.agent, state.preprocessing)
+        self.writer.evaluation(phase, steps, scores, np.asarray(state.alive))
+        text = ", ".join(f"{value:.1f}" for value in best_scale(scores))
+        logs.LOGGER.info("%s %s: %s", phase, steps, text)
+        return text
+
+    def bar(self, phase: str, done: int, total: int, unit: str) -> tqdm:
+        """Returns the progress bar of a phase."""
+        return tqdm(
+            desc=phase,
+            initial=done,
+            total=total,
+            unit=unit,
+            disable=not self.config.logging.progress,
+            dynamic_ncols=True,
+        )
+
+
+def best_scale(scores: evaluation.Scores) -> np.ndarray:
+    """Returns normalised scores `[S]`, or mean returns where there is no reference."""
+    if np.isnan(scores.normalized).all():
+        return scores.returns.mean(axis=1)
+    return scores.normalized
+
+
+@dataclasses.dataclass
+class Plan:
+    """Where the run stands and what it needs, found before any compute.
+
+    Attributes:
+        offline_meta: of the checkpoint to continue from, None to begin.
+        online_meta: likewise for the online phase.
+        source: offline folder to fork from, None to train offline.
+        dataset: on the host, None where the run does not open it.
+        preprocessing: fitted to it.
+        table_lengths: bytes of both tables to keep.
+    """
+
+    offline_meta: dict | None = None
+    online_meta: dict | None = None
+    source: pathlib.Path | None = None
+    dataset: transitions.Dataset | None = None
+    preprocessing: Any = None
+    table_lengths: tuple[int, int] = (0, 0)
+
+
+def report_failures(parts: Parts, state: Any, unit: str) -> None:
+    """Names the seeds that are no longer finite."""
+    for index in np.flatnonzero(~np.asarray(state.alive)):
+        logs.LOGGER.error(
+            "Seed %d became non-finite at %s %d. It is frozen at its last finite "
+            "state; the other seeds go on.",
+            parts.seeds[index],
+            unit,
+            int(state.failed_step[index]),
+        )

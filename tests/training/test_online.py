@@ -1,0 +1,374 @@
+"""The online phase: what is stored, what is sampled, what is learnt, and when."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from samg_jax.data import replay
+from samg_jax.envs import vector
+from samg_jax.guidance import weights
+from samg_jax.training import offline, online
+from samg_jax.training import seeds as seeds_lib
+from samg_jax.types import Batch
+from tests import probe, runs
+
+
+def transition(number, seeds=2):
+    """Returns a transition per seed that holds `number` and the seed's place."""
+    values = jnp.float32(number) + 1000.0 * jnp.arange(seeds)
+    two = jnp.stack([values, -values], axis=1)
+    return Batch(two, two, values, two + 0.5, values, values, values)
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 6, 13])
+def test_the_buffer_is_a_ring(count):
+    buffer = replay.create(5, 2, 2)
+    buffers = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), buffer)
+    ring = np.zeros((2, 5), np.float32)
+    insert = jax.jit(replay.insert)
+    for number in range(count):
+        buffers = insert(buffers, transition(number + 1), jnp.int32(number))
+        ring[:, number % 5] = np.asarray(transition(number + 1).rewards)
+    np.testing.assert_array_equal(buffers.rewards, ring)
+    np.testing.assert_array_equal(buffers.weights, ring)
+    np.testing.assert_array_equal(buffers.observations[..., 1], -ring)
+
+    one = jax.tree.map(lambda leaf: leaf[1], buffers)
+    batch = replay.sample(one, jnp.int32(count), jax.random.key(0), 500)
+    newest = {1000.0 + number for number in range(max(count - 5, 0) + 1, count + 1)}
+    assert set(np.asarray(batch.rewards).tolist()) == newest
+    np.testing.assert_array_equal(batch.next_observations[:, 0], batch.rewards + 0.5)
+    shares = np.unique(np.asarray(batch.rewards), return_counts=True)[1] / 500
+    assert np.abs(shares - 1 / len(newest)).max() < 0.1
+
+
+class Stage:
+    """The online phase with the probe; every reward is the number of its step."""
+
+    def __init__(self, dataset, rows=0, name="awac_samg", **overrides):
+        overrides = {"online__batch_size": 64, **overrides}
+        self.settings = runs.config(name, dataset, **overrides)
+        size = self.settings.online.batch_size
+        self.parts = probe.parts(self.settings, size)
+        task = self.parts.task
+        self.dataset = probe.dataset(rows, task) if rows else None
+        pretrained = offline.init(self.parts, probe.preprocessing(task))
+        first = np.zeros((2, task.observation_size), np.float32)
+        self.state = online.init(self.parts, self.settings.online, pretrained, first)
+        self.take = online.make_step(self.parts, self.settings.online)
+
+    def step(self, turns=1):
+        number = int(self.state.count)
+        observations = np.full(self.state.observations.shape, number + 1, np.float32)
+        feedback = online.Feedback(
+            np.full(2, number, np.float32),
+            observations,
+            np.full(2, number % 2, np.float32),
+            observations,
+        )
+        self.state = self.take(self.state, feedback, self.dataset, turns)
+        return jax.device_get(self.state)
+
+
+def test_a_step_stores_what_happened(dataset):
+    stage = Stage(dataset, guidance__weight="constant", guidance__constant=0.25)
+    actions = []
+    for _ in range(7):
+        actions.append(np.asarray(stage.state.actions))
+        state = stage.step()
+    buffer = jax.tree.map(lambda leaf: leaf[:, :7], state.buffer)
+    steps = np.broadcast_to(np.arange(7, dtype=np.float32), (2, 7))
+    np.testing.assert_array_equal(buffer.rewards, steps)
+    np.testing.assert_array_equal(buffer.observations[..., 0], steps)
+    np.testing.assert_array_equal(buffer.next_observations[..., 0], steps + 1)
+    np.testing.assert_array_equal(buffer.masks, steps % 2)
+    np.testing.assert_array_equal(buffer.weights, np.full((2, 7), 0.25))
+    np.testing.assert_array_equal(buffer.actions, np.stack(actions, axis=1))
+    assert state.count == 7
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3])
+def test_a_step_takes_as_many_updates_as_it_is_told(turns, dataset):
+    stage = Stage(dataset, guidance__weight="none")
+    draws = set()
+    for _ in range(4):
+        state = stage.step(turns)
+        draws |= set(state.agent.draw.tolist())
+    np.testing.assert_array_equal(state.agent.updates, [4 * turns] * 2)
+    assert state.agent.step == 4 * turns
+    assert state.summed == 4 * turns
+    assert len(draws) == (8 if turns else 2)
+    # The sums count every update of a step, not its last one.
+    if turns == 0:
+        np.testing.assert_array_equal(state.sums["loss"], [0, 0])
+
+
+def test_append_samples_uniformly_over_offline_and_online_data(dataset):
+    stage = Stage(
+        dataset, rows=30, name="awac", online__data="append", online__batch_size=2048
+    )
+    for count in range(1, 11):
+        rewards = stage.step().agent.batch.rewards
+        values = np.concatenate([-1.0 - np.arange(30), np.arange(count)])
+        for seed in range(2):
+            found, counts = np.unique(rewards[seed], return_counts=True)
+            assert set(found) <= set(values)
+            expected = 2048 / len(values)
+            error = 6 * np.sqrt(expected)  # Far beyond chance, for any value.
+            assert len(found) == len(values)
+            assert np.abs(counts - expected).max() < error
+            share = np.mean(rewards[seed] >= 0)
+            wanted = count / len(values)
+            assert abs(share - wanted) < 5 * np.sqrt(wanted * (1 - wanted) / 2048)
+
+
+def test_mix_takes_the_exact_share_of_each(dataset):
+    stage = Stage(
+        dataset, rows=30, name="awac", online__data="mix", online__offline_share=0.25
+    )
+    for count in range(1, 6):
+        rewards = stage.step().agent.batch.rewards
+        np.testing.assert_array_equal((rewards < 0).sum(axis=1), [16, 16])
+        assert rewards.max() <= count - 1
+        assert rewards.min() >= -30
+    assert len(np.unique(rewards)) > 15
+
+
+def test_buffer_samples_online_data_alone(dataset):
+    stage = Stage(dataset, guidance__weight="none")
+    for count in range(1, 6):
+        rewards = stage.step().agent.batch.rewards
+        for seed in range(2):
+            assert set(rewards[seed].tolist()) == set(range(count))
+
+
+def test_guidance_ends_exactly_at_the_cutoff(dataset):
+    stage = Stage(
+        dataset,
+        guidance__weight="constant",
+        guidance__constant=0.5,
+        guidance__strength=0.5,
+        guidance__cutoff_steps=4,
+    )
+    used = [stage.step().agent.weights for _ in range(8)]
+    np.testing.assert_array_equal(used[:4], np.full((4, 2, 64), 0.25))
+    np.testing.assert_array_equal(used[4:], np.zeros((4, 2, 64)))
+    # The stored weights are the bare p all the while.
+    np.testing.assert_array_equal(
+        stage.state.buffer.weights[:, :8], np.full((2, 8), 0.5)
+    )
+
+
+def test_every_update_uses_the_weights_stored_with_its_rows(dataset):
+    stage = Stage(dataset, guidance__weight="random", guidance__strength=0.5)
+    for _ in range(6):
+        state = stage.step()
+    stored = np.asarray(state.buffer.weights)
+    assert len(np.unique(stored[:, :6])) == 12
+    for seed in range(2):
+        rows = state.agent.batch.rewards[seed].astype(int)
+        np.testing.assert_allclose(
+            state.agent.weights[seed], 0.5 * stored[seed, rows], atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("name", ["awac", "awac_samg"])
+def test_the_buffer_is_updated_in_place_by_one_compiled_program(name, dataset):
+    overrides = {"online__steps": 50_000, "online__buffer_size": 50_000}
+    overrides |= {"guidance__weight": "constant"} if name == "awac_samg" else {}
+    settings = runs.config(name, dataset, **overrides)
+    parts = runs.parts_lib.resolve(settings)
+    data, preprocessing, _ = runs.parts_lib.load_dataset(settings, parts.task, str)
+    data = jax.device_put(data) if name == "awac" else None
+    first = np.zeros((2, parts.task.observation_size), np.float32)
+    pretrained = offline.init(parts, preprocessing)
+    state = online.init(parts, settings.online, pretrained, first)
+    step = online.make_step(parts, settings.online)
+    feedback = online.Feedback(np.ones(2, np.float32), first, np.ones(2), first)
+
+    needs = step.lower(state, feedback, data, 1).compile().memory_analysis()
+    buffer_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state.buffer))
+    assert needs.alias_size_in_bytes >= buffer_bytes
+    assert needs.temp_size_in_bytes < buffer_bytes / 4
+    for count in range(20):
+        before = state
+        place = before.buffer.observations.unsafe_buffer_pointer()
+        state = step(state, feedback, data, int(count > 3))
+        assert before.buffer.observations.is_deleted()
+        assert before.agent.critic.params["params"] is not None
+        assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before.agent.critic))
+        assert state.buffer.observations.unsafe_buffer_pointer() == place
+    assert step._cache_size() == 1
+
+
+def test_time_limits_are_no_terminals_but_falls_are(dataset):
+    parts = runs.parts_lib.resolve(runs.config("awac", dataset))
+    env = runs.make_env(parts)
+    env.max_episode_steps = 12
+    rng, seen = np.random.default_rng(0), {"limit": 0, "fall": 0}
+    for _ in range(80):
+        step = env.step(rng.uniform(-1, 1, (2, parts.task.action_size)))
+        feedback = online.to_feedback(step)
+        np.testing.assert_array_equal(feedback.masks, np.where(step.terminals, 0, 1))
+        for index in np.flatnonzero(step.dones):
+            limit = bool(step.truncations[index])
+            seen["limit" if limit else "fall"] += 1
+            assert feedback.masks[index] == (1.0 if limit else 0.0)
+            # The stored successor is the true one, not the next episode's start.
+            start, end = feedback.observations[index], feedback.next_observations[index]
+            assert not np.array_equal(start, end)
+            np.testing.assert_array_equal(end, step.next_observations[index])
+            np.testing.assert_array_equal(start, env.observations[index])
+    env.close()
+    assert min(seen.values()) >= 2
+
+
+@pytest.fixture(scope="module")
+def samg(samg_run, dataset):
+    """Parts, and the states at the switch and at the end, of the SAMG run."""
+    settings = runs.config("awac_samg", dataset)
+    parts, pretrained = runs.offline_state(settings, samg_run / "offline")
+    return parts, pretrained, runs.online_state(settings, samg_run)[1]
+
+
+def test_stored_weights_are_the_weight_function_of_the_stored_pairs(samg):
+    parts, pretrained, state = samg
+    fn = weights.weights(parts.guidance)
+    for seed in range(2):
+        rows, guidance = jax.tree.map(
+            lambda leaf, s=seed: leaf[s], (state.buffer, state.guidance)
+        )
+        expected = fn(
+            guidance,
+            rows.observations,
+            rows.actions,
+            rows.next_observations,
+            jax.random.key(0),
+        )
+        np.testing.assert_allclose(rows.weights, expected, atol=1e-5)
+        assert 0 < np.mean(np.asarray(expected) > 0) < 1  # Some are cut, some not.
+    jax.tree.map(
+        np.testing.assert_array_equal, state.guidance.weight, pretrained.weight
+    )
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        state.guidance.offline,
+        pretrained.agent.target_critic,
+    )
+
+
+def test_the_warm_up_acts_by_the_offline_policy(samg):
+    parts, pretrained, state = samg
+    for seed in range(2):
+        agent = seeds_lib.select(pretrained.agent, seed)
+        rows = jax.tree.map(lambda leaf, s=seed: leaf[s], state.buffer)
+        observations = state.preprocessing.normalizer(rows.observations)
+        keys = jax.vmap(
+            functools.partial(seeds_lib.stream, jnp.uint32(seed), "explore")
+        )(jnp.arange(60))
+        actions = jax.vmap(
+            lambda row, key, agent=agent: parts.online.explore(agent, row[None], key)[0]
+        )(observations, keys)
+        error = np.abs(np.asarray(actions) - np.asarray(rows.actions)).max(axis=1)
+        # Action 25 is drawn before the first update, action 26 after it.
+        assert error[:26].max() < 1e-5
+        assert error[27:].max() > 1e-5
+
+
+def counted_steps(monkeypatch):
+    """Records the number of updates of every step, the agents, and the program."""
+    record = {"turns": [], "agents": []}
+    make = online.make_step
+
+    def recording(*args):
+        step = record["step"] = make(*args)
+
+        def wrapper(state, feedback, dataset, turns):
+            state = step(state, feedback, dataset, turns)
+            record["turns"].append(turns)
+            record["agents"].append(jax.device_get(state.agent))
+            return state
+
+        return wrapper
+
+    monkeypatch.setattr(online, "make_step", recording)
+    return record
+
+
+def test_the_warm_up_learns_nothing_and_then_the_utd_ratio_holds(
+    samg_run, samg, dataset, tmp_path, monkeypatch
+):
+    record = counted_steps(monkeypatch)
+    changes = {"offline__restore": str(samg_run), "online__updates_per_step": 3}
+    runs.run("awac_samg", dataset, tmp_path, **changes)
+    assert record["turns"] == [0] * 25 + [3] * 35
+    pretrained = samg[1].agent
+    for agent in record["agents"][:25]:
+        jax.tree.map(np.testing.assert_array_equal, agent, pretrained)
+    steps = [int(agent.step) - 60 for agent in record["agents"]]
+    assert steps == [0] * 25 + [3 * (n + 1) for n in range(35)]
+    assert record["step"]._cache_size() == 1
+    assert (
+        runs.online_state(runs.config("awac_samg", dataset, **changes), tmp_path)[
+            1
+        ].agent.step
+        == 60 + 3 * 35
+    )
+
+
+def test_the_guidance_term_is_zero_at_the_switch_and_grows(samg_run):
+    terms = runs.training(samg_run, "guidance_term")
+    for seed in range(2):
+        # Nothing was learnt before step 25: both values are the same network's.
+        assert abs(terms[seed, 60, 25]) < 1e-6
+        assert terms[seed, 60, 60] > 1e-4
+        assert terms[seed, 60, 60] > terms[seed, 60, 30]
+    active = runs.training(samg_run, "weight_active")
+    assert all(0 < value < 1 for value in active.values())
+
+
+@pytest.mark.usefixtures("without_data")
+def test_strength_zero_is_the_run_without_guidance(samg_run, dataset, tmp_path):
+    changes = {"offline__restore": str(samg_run)}
+    zero, none = tmp_path / "zero", tmp_path / "none"
+    runs.run("awac_samg", dataset, zero, guidance__strength=0.0, **changes)
+    runs.run("awac_samg", dataset, none, guidance__weight="none", **changes)
+    assert runs.scores(zero) == runs.scores(none) != runs.scores(samg_run)
+    ours, bare = runs.saved(zero), runs.saved(none)
+    same = [
+        name
+        for name in bare
+        if name.startswith("host") or name.startswith(("['agent']", "['buffer']"))
+    ]
+    assert same
+    for name in set(same) - {"['buffer']['weights']"}:
+        np.testing.assert_array_equal(ours[name], bare[name], name)
+
+
+def test_evaluations_leave_no_trace(samg_run, dataset, tmp_path):
+    changes = {"offline__eval_every": 60, "online__eval_every": 60}
+    runs.run("awac_samg", dataset, tmp_path, **changes)
+    assert len(runs.evaluations(tmp_path)) < len(runs.evaluations(samg_run))
+    for phase in ("offline", "online"):
+        own, reference = runs.saved(tmp_path, phase), runs.saved(samg_run, phase)
+        runs.assert_same_arrays(own, reference)
+    assert runs.scores(tmp_path)[-2:] == runs.scores(samg_run)[-2:]
+
+
+def test_an_action_that_is_no_number_stops_no_other_seed(dataset):
+    parts = runs.parts_lib.resolve(runs.config("awac", dataset))
+    actions = np.random.default_rng(0).uniform(-1, 1, (20, 2, parts.task.action_size))
+    broken = actions.copy()
+    broken[5:, 1] = np.nan
+    rewards = []
+    for played in (actions, broken):
+        env = vector.make(parts.task.env_id, 2, [0, 1], parts.physics, 1)
+        env.reset()
+        rewards.append([env.step(action).rewards for action in played])
+        env.close()
+    rewards = np.array(rewards)
+    assert np.isfinite(rewards).all()
+    np.testing.assert_array_equal(rewards[0, :, 0], rewards[1, :, 0])

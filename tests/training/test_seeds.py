@@ -1,0 +1,278 @@
+"""All seeds in one batch: each is the seed run alone, and fails alone."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from samg_jax.training import experiment, offline, online, schedule
+from samg_jax.training import parts as parts_lib
+from samg_jax.training import seeds as seeds_lib
+from tests import probe, runs
+
+BATCH = {"num_seeds": 4}
+ALONE = {"seed": 2, "num_seeds": 1}
+
+
+def test_streams_differ_by_seed_name_and_step():
+    streams = [
+        (0, "offline", 0),
+        (1, "offline", 0),
+        (0, "online", 0),
+        (0, "offline", 1),
+        (0, "online", 0, 0),
+        (0, "online", 0, 1),
+        (0, "online", 1, 0),
+    ]
+    keys = [jax.random.key_data(seeds_lib.stream(*stream)) for stream in streams]
+    assert len({tuple(np.asarray(key)) for key in keys}) == len(streams)
+    again = jax.random.key_data(seeds_lib.stream(np.uint32(0), "offline", jnp.int32(1)))
+    np.testing.assert_array_equal(again, keys[3])
+
+
+def test_simulators_are_seeded_by_the_value_of_the_seed():
+    batch = seeds_lib.host_seeds(np.arange(4, dtype=np.uint32), "evaluation", 3)
+    alone = seeds_lib.host_seeds(np.array([2], np.uint32), "evaluation", 3)
+    training = seeds_lib.host_seeds(np.arange(4, dtype=np.uint32), "training", 3)
+    assert batch[6:9] == alone
+    assert len({*batch, *training}) == 24
+
+
+def feedback(task, seeds, step):
+    """Returns answers of environments that depend on seed and step only."""
+    rows = [np.random.default_rng((int(seed), step)) for seed in seeds]
+    observations = np.stack([r.normal(size=task.observation_size) for r in rows])
+    observations = observations.astype(np.float32)
+    rewards = np.array([r.normal() for r in rows], np.float32)
+    return online.Feedback(rewards, observations, np.ones_like(rewards), observations)
+
+
+def probed(dataset, overrides, steps):
+    """Returns what the updates of every seed were handed, `[steps, S, ...]`."""
+    settings = runs.config(
+        "awac_samg",
+        dataset,
+        guidance__weight="random",
+        online__data="buffer",
+        **overrides,
+    )
+    parts = probe.parts(settings, 16)
+    rows = probe.dataset(300, parts.task)
+    state = offline.init(parts, probe.preprocessing(parts.task))
+    update = offline.make_updates(parts, 16)
+    seen = []
+    for step in range(steps):
+        state, _ = update(state, rows, step, length=1)
+        seen.append(jax.device_get((state.agent.batch.rewards, state.agent.draw)))
+    first = np.zeros((len(parts.seeds), parts.task.observation_size), np.float32)
+    state = online.init(parts, settings.online, state, first)
+    take = online.make_step(parts, settings.online)
+    for step in range(steps):
+        actions = np.asarray(state.actions)
+        state = take(state, feedback(parts.task, parts.seeds, step), None, 1)
+        agent = state.agent
+        observed = (agent.batch.rewards, agent.draw, agent.weights, actions)
+        seen.append(jax.device_get(observed))
+    return seen
+
+
+def test_a_seed_of_a_batch_draws_exactly_what_it_draws_alone(dataset):
+    batch, alone = probed(dataset, BATCH, 10), probed(dataset, ALONE, 10)
+    for of_all, own in zip(batch, alone, strict=True):
+        for values, value in zip(of_all, own, strict=True):
+            np.testing.assert_array_equal(values[2:3], value)
+            assert not np.array_equal(values[1:2], value)
+
+
+@pytest.mark.parametrize("name", ["awac", "cql"])
+def test_a_seed_of_a_batch_learns_what_it_learns_alone(name, dataset):
+    states = []
+    for overrides in (BATCH, ALONE):
+        settings = runs.config(name, dataset, online__data="buffer", **overrides)
+        parts, data, start = prepared(settings)
+        update = offline.make_updates(parts, 16)
+        state, _ = update(start, data, 0, length=50)
+        if name == "awac":
+            first = np.asarray(data.observations[parts.seeds])
+            state = online.init(parts, settings.online, state, first)
+            step = online.make_step(parts, settings.online)
+            for count in range(10):
+                state = step(state, feedback(parts.task, parts.seeds, count), None, 1)
+            assert state.agent.step == 60
+        assert state.agent.step.shape == ()
+        states.append(seeds_lib.select(state.agent, np.array([2 % len(parts.seeds)])))
+    batch, alone = states
+    np.testing.assert_array_equal(batch.step, alone.step)
+    for field in ("actor", "critic", "target_critic"):
+        for own, other in zip(
+            jax.tree.leaves(getattr(batch, field)),
+            jax.tree.leaves(getattr(alone, field)),
+            strict=True,
+        ):
+            # Relative to the size of the array: single numbers may be near 0.
+            scale = max(np.abs(own).max(), 1e-8)
+            assert np.abs(own - other).max() <= 1e-4 * scale
+
+
+def prepared(settings):
+    """Returns parts, data on the device, and the state before the first update."""
+    parts = parts_lib.resolve(settings)
+    data, preprocessing, _ = parts_lib.load_dataset(settings, parts.task, str)
+    return parts, jax.device_put(data), offline.init(parts, preprocessing)
+
+
+def test_update_counters_are_shared_by_all_seeds(dataset):
+    for name in ("awac", "cql"):
+        _, _, state = prepared(runs.config(name, dataset, **BATCH))
+        axes = seeds_lib.axes(state.agent)
+        assert axes.step is None
+        assert state.agent.step.shape == ()
+        assert set(jax.tree.leaves(axes)) == {0}
+        for leaf, axis in zip(
+            jax.tree.leaves(state.agent),
+            jax.tree.leaves(axes, is_leaf=lambda x: x is None),
+            strict=True,
+        ):
+            assert axis is None or leaf.shape[0] == 4
+
+
+def rows_drawn(seed, step, num_rows, batch_size=16):
+    """Returns the rows of an offline batch, computed from the seed's stream alone."""
+    key = jax.random.split(seeds_lib.stream(seed, "offline", step))[0]
+    return np.asarray(jax.random.randint(key, (batch_size,), 0, num_rows))
+
+
+def a_row_of_one_seed(seed, others, updates, num_rows):
+    """Returns a row that only `seed` draws, and the update at which it first does."""
+    taken = {
+        int(row)
+        for other in others
+        for step in range(updates)
+        for row in rows_drawn(other, step, num_rows)
+    }
+    for step in range(5, updates):
+        before = {
+            int(row) for s in range(step) for row in rows_drawn(seed, s, num_rows)
+        }
+        free = set(rows_drawn(seed, step, num_rows).tolist()) - taken - before
+        if free:
+            return free.pop(), step
+    raise AssertionError("Every row is drawn by another seed.")
+
+
+def test_a_seed_that_fails_offline_is_frozen_and_the_others_go_on(dataset):
+    parts, data, start = prepared(runs.config("awac", dataset, num_seeds=2))
+    row, failing = a_row_of_one_seed(1, [0], 20, len(data.rewards))
+    poisoned = data.replace(rewards=data.rewards.at[row].set(jnp.nan))
+    update = offline.make_updates(parts, 16)
+
+    def train(data):
+        state, history = jax.tree.map(jnp.copy, start), []
+        for step in range(20):
+            state, _ = update(state, data, step, length=1)
+            history.append(jax.device_get(state))
+        return history
+
+    clean, broken = train(data), train(poisoned)
+    assert broken[failing - 1].alive.all()
+    np.testing.assert_array_equal(broken[failing].alive, [True, False])
+    np.testing.assert_array_equal(broken[-1].failed_step, [-1, failing])
+    last = np.array([1])
+    runs.assert_same_arrays(
+        as_names(seeds_lib.select(broken[-1].agent, last).replace(step=0)),
+        as_names(seeds_lib.select(clean[failing - 1].agent, last).replace(step=0)),
+    )
+    runs.assert_same_arrays(
+        as_names(seeds_lib.select(broken[-1].agent, np.array([0]))),
+        as_names(seeds_lib.select(clean[-1].agent, np.array([0]))),
+    )
+
+
+def as_names(tree):
+    return {
+        jax.tree_util.keystr(path): np.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def test_a_run_in_which_a_seed_fails_offline_says_so(
+    samg_run, dataset, tmp_path, monkeypatch, capsys
+):
+    load = parts_lib.load_dataset
+
+    def poisoned(*args):
+        data, preprocessing, source = load(*args)
+        row, _ = a_row_of_one_seed(1, [0], 60, len(data.rewards))
+        rewards = np.array(data.rewards)
+        rewards[row] = np.nan
+        return data.replace(rewards=rewards), preprocessing, source
+
+    monkeypatch.setattr(parts_lib, "load_dataset", poisoned)
+    runs.run("awac_samg", dataset, tmp_path)
+    assert_failed(tmp_path, samg_run, capsys.readouterr().out, "update")
+    assert all(row.failed for row in runs.evaluations(tmp_path)[-2:] if row.seed == 1)
+
+
+def test_a_run_in_which_a_seed_fails_online_says_so(
+    samg_run, dataset, tmp_path, monkeypatch, capsys
+):
+    answers = iter(range(1, 1000))
+    to_feedback = online.to_feedback
+
+    def poisoned(step):
+        answer = to_feedback(step)
+        if next(answers) == 30:
+            answer.rewards[1] = np.nan
+        return answer
+
+    monkeypatch.setattr(online, "to_feedback", poisoned)
+    runs.run("awac_samg", dataset, tmp_path, offline__restore=str(samg_run))
+    assert_failed(tmp_path, samg_run, capsys.readouterr().out, "environment step")
+    own = [row for row in runs.evaluations(tmp_path) if row.seed == 1]
+    assert [row.env_step for row in own if not row.failed] == [0, 25]
+    saved = runs.saved(tmp_path)
+    np.testing.assert_array_equal(saved["['alive']"], [True, False])
+    assert 30 <= saved["['failed_step']"][1] <= 60
+    for name, array in saved.items():
+        if name.startswith("['agent']"):
+            assert np.isfinite(array).all(), name
+
+
+def assert_failed(workdir, reference, printed, unit):
+    """Seed 1 failed, is named everywhere, and left no trace in seed 0."""
+    log = (workdir / "log.txt").read_text()
+    assert f"Seed 1 became non-finite at {unit} " in log
+    assert "Seed 0 became" not in log
+    own = [row for row in runs.evaluations(workdir) if row.seed == 1]
+    assert own[-1].failed
+    assert np.isfinite(own[-1].return_mean)
+    table = {line[:6]: line for line in printed.splitlines()}
+    assert table["seed 1"].endswith("failed")
+    assert "failed" not in table["seed 0"]
+    assert "(1 seeds that lasted)" in table["mean ("]
+    assert runs.scores(workdir, seeds=[0]) == runs.scores(reference, seeds=[0])
+    saved, expected = runs.saved(workdir), runs.saved(reference)
+    for name in saved:
+        if name.startswith(("['agent']", "['buffer']")) and saved[name].ndim:
+            np.testing.assert_array_equal(saved[name][0], expected[name][0], name)
+
+
+def test_a_failed_seed_is_reported_with_its_value_and_time(dataset, caplog):
+    parts = parts_lib.resolve(runs.config("awac", dataset, seed=5, num_seeds=3))
+    state = types.SimpleNamespace(
+        alive=np.array([True, False, True]), failed_step=np.array([-1, 17, -1])
+    )
+    experiment.report_failures(parts, state, "update")
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "Seed 6 became non-finite at update 17" in caplog.text
+
+
+def test_segments_after_a_stop_are_those_of_a_whole_run():
+    whole = list(schedule.segments(0, 2345, [10, 25, 400]))
+    assert whole[0][0] == 0
+    assert whole[-1][1] == 2345
+    for start, _ in whole:
+        rest = list(schedule.segments(start, 2345, [10, 25, 400]))
+        assert rest == [segment for segment in whole if segment[0] >= start]
