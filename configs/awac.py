@@ -8,6 +8,7 @@ are its fine-tuning script with its offline locomotion hyperparameters.
 """
 
 import ml_collections
+from ml_collections import config_dict
 
 from configs import base
 
@@ -25,6 +26,7 @@ def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
     agent.discount = 0.99
     agent.tau = 0.005
     agent.inverse_temperature = 1.0 / 0.3333  # `1 / awac_lambda` in CORL.
+    agent.inverse_temperature_online = config_dict.placeholder(float)  # None: same.
     agent.max_weight = 100.0
     config.lock()  # From here a misspelt name is an error.
     config.update(OVERRIDES[base.family_of(dataset)])

@@ -29,6 +29,7 @@ class Config:
         discount: in (0, 1).
         tau: share of the new parameters in a target update.
         inverse_temperature: `1 / lambda`, multiplies the advantage.
+        inverse_temperature_online: the same while fine-tuning; None keeps it.
         max_weight: cap of the exponential weights.
     """
 
@@ -37,6 +38,7 @@ class Config:
     discount: float = 0.99
     tau: float = 0.005
     inverse_temperature: float = 1.0 / 0.3333
+    inverse_temperature_online: float | None = None
     max_weight: float = 100.0
 
 
@@ -146,7 +148,13 @@ class AWAC:
         return state.critic.params
 
     def online(self) -> AWAC:
-        return self
+        if self.config.inverse_temperature_online is None:
+            return self
+        inverse_temperature = self.config.inverse_temperature_online
+        config = dataclasses.replace(
+            self.config, inverse_temperature=inverse_temperature
+        )
+        return dataclasses.replace(self, config=config)
 
     def start_online(self, state: State) -> State:
         return state

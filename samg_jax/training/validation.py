@@ -18,6 +18,7 @@ OPEN_INTERVALS = {
     "actor_learning_rate": POSITIVE,
     "critic_learning_rate": POSITIVE,
     "inverse_temperature": POSITIVE,
+    "inverse_temperature_online": POSITIVE,
     "max_weight": POSITIVE,
     "softmax_temperature": POSITIVE,
 }
