@@ -13,6 +13,7 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
+from samg_jax.analysis import summary
 from samg_jax.data import download
 from samg_jax.training import command_line, compilation, estimate, experiment, logs
 
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> None:
             print(estimate.describe(config, workdir))
             return
         compilation.use_cache(config.compilation_cache)
-        experiment.run(config, workdir.expanduser())
+        summary.report(experiment.run(config, workdir.expanduser()))
     except (ValueError, download.DownloadError) as error:
         logs.LOGGER.debug("", exc_info=True)
         sys.exit(f"error: {error}")

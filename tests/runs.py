@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from samg_jax.analysis import curves
+from samg_jax.analysis import curves, summary
 from samg_jax.envs import vector
 from samg_jax.training import checkpoints, experiment, forking, offline, online
 from samg_jax.training import parts as parts_lib
@@ -32,7 +32,7 @@ def config(name, dataset, **overrides):
 
 def run(name, dataset, workdir, **overrides):
     """Runs a small experiment; returns its workdir."""
-    experiment.run(config(name, dataset, **overrides), workdir)
+    summary.report(experiment.run(config(name, dataset, **overrides), workdir))
     return workdir
 
 

@@ -8,7 +8,6 @@ import pathlib
 
 import ml_collections
 
-from samg_jax.analysis import curves, statistics
 from samg_jax.training import (
     checkpoints,
     evaluation,
@@ -33,8 +32,8 @@ FREE_FIELDS = (
 )
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Runs an experiment, or what is left of it, in its workdir.
+def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
+    """Runs an experiment, or what is left of it, in its workdir; returns the run.
 
     Raises:
         ValueError: before any compute is spent, where config, data, environment or
@@ -63,7 +62,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
             pretrained = pretraining.run_offline(this, plan)
         if config.online.steps:
             finetuning.run_online(this, plan, pretrained)
-    report(this)
+    return this
 
 
 def variant(config: ml_collections.ConfigDict) -> str:
@@ -153,13 +152,3 @@ def plan_phases(this: Run) -> Plan:
         plan.table_lengths = tuple(meta["table_lengths"])
         logs.LOGGER.info("resuming %s at step %s", this.workdir, meta["step"])
     return plan
-
-
-def report(this: Run) -> None:
-    """Prints the closing table and draws the learning curves."""
-    rows = curves.read(this.workdir / "metrics.csv")
-    print(f"offline data: {this.data_source}; physics {this.parts.physics}")
-    print(statistics.closing_table(rows, this.parts.task.ref_min is not None))
-    title = f"{this.config.algorithm} {variant(this.config)}, {this.data_source}"
-    picture = curves.draw(rows, this.workdir / "curve.png", title)
-    print(f"learning curves: {picture}")

@@ -207,9 +207,9 @@ def test_the_buffer_is_updated_in_place_by_one_compiled_program(name, dataset):
 def test_time_limits_are_no_terminals_but_falls_are(dataset):
     parts = runs.parts_lib.resolve(runs.config("awac", dataset))
     env = runs.make_env(parts)
-    env.max_episode_steps = 12
+    env.max_episode_steps = 20
     rng, seen = np.random.default_rng(0), {"limit": 0, "fall": 0}
-    for _ in range(80):
+    for _ in range(200):
         step = env.step(rng.uniform(-1, 1, (2, parts.task.action_size)))
         feedback = online.to_feedback(step)
         np.testing.assert_array_equal(feedback.masks, np.where(step.terminals, 0, 1))
@@ -336,16 +336,19 @@ def test_strength_zero_is_the_run_without_guidance(samg_run, dataset, tmp_path):
     zero, none = tmp_path / "zero", tmp_path / "none"
     runs.run("awac_samg", dataset, zero, guidance__strength=0.0, **changes)
     runs.run("awac_samg", dataset, none, guidance__weight="none", **changes)
-    assert runs.scores(zero) == runs.scores(none) != runs.scores(samg_run)
-    ours, bare = runs.saved(zero), runs.saved(none)
-    same = [
-        name
-        for name in bare
-        if name.startswith("host") or name.startswith(("['agent']", "['buffer']"))
-    ]
-    assert same
-    for name in set(same) - {"['buffer']['weights']"}:
-        np.testing.assert_array_equal(ours[name], bare[name], name)
+    ours, bare, guided = (runs.saved(folder) for folder in (zero, none, samg_run))
+    # Two programs, between which the order of a sum may differ: on the machine that
+    # this was written on all parameters were equal bit for bit.
+    for name in {name for name in bare if not name.startswith("host")}:
+        if name != "['buffer']['weights']":
+            np.testing.assert_allclose(
+                ours[name], bare[name], rtol=1e-5, atol=1e-6, err_msg=name
+            )
+    critic = "['agent']['critic']['params']['params']['MLP_0']['Dense_2']['kernel']"
+    assert not np.allclose(guided[critic], bare[critic], rtol=1e-5, atol=1e-6)
+    for row, other in zip(runs.evaluations(zero), runs.evaluations(none), strict=True):
+        assert (row.seed, row.env_step) == (other.seed, other.env_step)
+        np.testing.assert_allclose(row.return_mean, other.return_mean, rtol=1e-5)
 
 
 def test_evaluations_leave_no_trace(samg_run, dataset, tmp_path):

@@ -34,7 +34,7 @@ def assert_same_run(workdir, reference):
 # before the first online checkpoint.
 @pytest.mark.parametrize(
     ("place", "call"),
-    [("offline", 1), ("offline", 6), ("cvae", 5), ("online", 13), ("online", 53)],
+    [("offline", 1), ("offline", 6), ("cvae", 4), ("online", 13), ("online", 53)],
 )
 def test_a_samg_run_continues_bit_for_bit(
     place, call, samg_run, dataset, tmp_path, monkeypatch

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samg_jax.training import experiment, offline, online, schedule
+from samg_jax.training import offline, online, schedule
 from samg_jax.training import parts as parts_lib
+from samg_jax.training import runs as training_runs
 from samg_jax.training import seeds as seeds_lib
 from tests import probe, runs
 
@@ -264,7 +265,7 @@ def test_a_failed_seed_is_reported_with_its_value_and_time(dataset, caplog):
     state = types.SimpleNamespace(
         alive=np.array([True, False, True]), failed_step=np.array([-1, 17, -1])
     )
-    experiment.report_failures(parts, state, "update")
+    training_runs.report_failures(parts, state, "update")
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "Seed 6 became non-finite at update 17" in caplog.text
 
