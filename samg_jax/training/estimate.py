@@ -9,7 +9,13 @@ import jax
 import ml_collections
 
 from samg_jax.data import d4rl
-from samg_jax.training import checkpoints, forking, online, validation
+from samg_jax.training import (
+    checkpoints,
+    forking,
+    online,
+    sampling,
+    validation,
+)
 from samg_jax.training import parts as parts_lib
 from samg_jax.training.parts import Parts
 
@@ -67,7 +73,7 @@ def planned_updates(
     saved = forking.meta(source)
     forking.check(config, parts, saved)
     start = forking.first_fit_step(parts, saved)
-    needs_data = start is not None or online.needs_dataset(config.online)
+    needs_data = start is not None or sampling.needs_dataset(config.online)
     return 0, 0 if start is None else fitted - start, needs_data
 
 

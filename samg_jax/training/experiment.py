@@ -15,8 +15,8 @@ from samg_jax.training import (
     forking,
     logs,
     metrics,
-    online,
     pretraining,
+    sampling,
     validation,
 )
 from samg_jax.training import parts as parts_lib
@@ -131,7 +131,7 @@ def plan_phases(this: Run) -> Plan:
         plan.online_meta = this.online_store.meta()
     elif this.offline_store.latest() is not None:
         plan.offline_meta = this.offline_store.meta()
-    needs_data = online.needs_dataset(config.online)
+    needs_data = sampling.needs_dataset(config.online)
     if plan.online_meta is None:
         if config.offline.restore:
             plan.source = checkpoints.find_offline(config.offline.restore)

@@ -11,9 +11,11 @@ import numpy as np
 
 from samg_jax.envs import vector
 from samg_jax.training import (
+    diagnostics,
     forking,
     offline,
     online,
+    sampling,
     schedule,
 )
 from samg_jax.training import seeds as seeds_lib
@@ -50,7 +52,7 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
         env.set_state(host)
     if start < config.online.steps:
         dataset = None
-        if online.needs_dataset(config.online):
+        if sampling.needs_dataset(config.online):
             dataset = jax.device_put(plan.dataset)
         fine_tune(this, state, env, episodes, dataset, offline_step)
     env.close()
@@ -90,7 +92,7 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
     """Takes the remaining environment steps, each with its updates."""
     phase, total = this.config.online, this.config.online.steps
     step = online.make_step(this.parts, phase)
-    diagnose = online.make_diagnostics(this.parts, phase)
+    diagnose = diagnostics.make_diagnostics(this.parts, phase)
     guided = this.parts.guidance.weight != "none"
     taken = int(state.count)
     with this.bar("online", taken, total, "step") as bar:

@@ -16,8 +16,7 @@ from samg_jax.data import replay
 from samg_jax.envs import vector
 from samg_jax.guidance import guide as guide_lib
 from samg_jax.guidance import weights
-from samg_jax.training import offline
-from samg_jax.training import parts as parts_lib
+from samg_jax.training import offline, sampling
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts, Preprocessing
 from samg_jax.types import Batch, Metrics, unguided
@@ -192,48 +191,7 @@ def make_step(
     return step
 
 
-def make_diagnostics(
-    parts: Parts, online: ml_collections.ConfigDict
-) -> Callable[[State], Metrics]:
-    """Returns the compiled look at the guidance on one fresh batch, `[S]` each.
-
-    `guidance_term` is the mean of |discount * mask * p (V_off - V_on)|: what the
-    guide adds to the target, equal to the intrinsic reward of Eq. 5.
-    """
-    discount = parts.online.config.discount
-
-    def one(seed, agent, guidance, buffer, preprocessing, count):
-        key = seeds_lib.stream(seed, "diagnostics", count)
-        batch_key, value_key = jax.random.split(key)
-        batch = replay.sample(buffer, count, batch_key, online.batch_size)
-        batch = preprocessing(batch)
-        p = _effective(parts, guidance, batch.weights, count)
-        guide = guide_lib.make_guide(guidance.offline, p)
-        values = parts.online.next_values(agent, batch, value_key)
-        guided = parts.online.next_values(agent, batch, value_key, guide)
-        term = jnp.abs(discount * batch.masks * (guided - values))
-        return {
-            "weight_mean": p.mean(),
-            "weight_active": (p > 0).mean(),
-            "guidance_term": term.mean(),
-        }
-
-    @jax.jit
-    def diagnose(state: State) -> Metrics:
-        axes = (0, seeds_lib.axes(state.agent), 0, 0, None, None)
-        return jax.vmap(one, in_axes=axes)(
-            state.seeds,
-            state.agent,
-            state.guidance,
-            state.buffer,
-            state.preprocessing,
-            state.count,
-        )
-
-    return diagnose
-
-
-def _effective(parts: Parts, guidance: Any, p: jax.Array, count: jax.Array):
+def effective_weights(parts: Parts, guidance: Any, p: jax.Array, count: jax.Array):
     """Returns p times the strength, 0 from the cut-off on."""
     strength = guidance.strength
     if parts.guidance.cutoff_steps is not None:
@@ -278,7 +236,7 @@ def _explorer(parts: Parts):
 
 def _updater(parts: Parts, online: ml_collections.ConfigDict):
     """Returns `(state, dataset, turns) -> state` after the updates of one step."""
-    sample = _sampler(online)
+    sample = sampling.make_sampler(online)
 
     def update(
         seed, agent, alive, guidance, buffer, preprocessing, dataset, count, turn
@@ -288,7 +246,7 @@ def _updater(parts: Parts, online: ml_collections.ConfigDict):
         batch = preprocessing(sample(buffer, count, dataset, batch_key))
         guide = unguided
         if parts.guidance.weight != "none":
-            p = _effective(parts, guidance, batch.weights, count)
+            p = effective_weights(parts, guidance, batch.weights, count)
             guide = guide_lib.make_guide(guidance.offline, p)
         new, metrics = parts.online.update(agent, batch, update_key, guide)
         agent, alive = seeds_lib.guard(agent, new, metrics, alive)
@@ -332,51 +290,9 @@ def _updater(parts: Parts, online: ml_collections.ConfigDict):
     return updates
 
 
-def _sampler(online: ml_collections.ConfigDict):
-    """Returns `(buffer, count, dataset, key) -> batch` for the configured data."""
-
-    def buffer_only(buffer, count, dataset, key):
-        del dataset
-        return replay.sample(buffer, count, key, online.batch_size)
-
-    def append(buffer, count, dataset, key):
-        stored = len(dataset.rewards)
-        total = stored + replay.size(buffer, count)
-        rows = jax.random.randint(key, (online.batch_size,), 0, total)
-        # Both are read and one is kept: a gather is cheaper than one joint copy.
-        old = parts_lib.as_batch(dataset, jnp.minimum(rows, stored - 1))
-        new = replay.take(buffer, jnp.maximum(rows - stored, 0))
-        is_old = rows < stored
-
-        def choose(a, b):
-            return jnp.where(jnp.expand_dims(is_old, range(1, a.ndim)), a, b)
-
-        return jax.tree.map(choose, old, new)
-
-    def mix(buffer, count, dataset, key):
-        offline_rows = int(online.batch_size * online.offline_share)
-        old_key, new_key = jax.random.split(key)
-        rows = jax.random.randint(old_key, (offline_rows,), 0, len(dataset.rewards))
-        old = parts_lib.as_batch(dataset, rows)
-        new = replay.sample(buffer, count, new_key, online.batch_size - offline_rows)
-        return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), old, new)
-
-    samplers: dict[str, Callable[..., Batch]] = {
-        "buffer": buffer_only,
-        "append": append,
-        "mix": mix,
-    }
-    return samplers[online.data]
-
-
 def _example_metrics(parts: Parts, online: ml_collections.ConfigDict, state: State):
     """Returns one seed's metrics of an update; only their names matter."""
     buffer = jax.tree.map(lambda leaf: leaf[0], state.buffer)
     agent = seeds_lib.select(state.agent, 0)
     batch = replay.sample(buffer, jnp.ones((), jnp.int32), jax.random.key(0), 2)
     return parts.online.update(agent, batch, jax.random.key(0))[1]
-
-
-def needs_dataset(online: ml_collections.ConfigDict) -> bool:
-    """Returns whether fine-tuning reads the offline data."""
-    return online.data != "buffer" and online.steps > 0
