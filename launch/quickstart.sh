@@ -17,7 +17,7 @@ exec .venv/bin/python -m samg_jax.train \
   --config.dataset.reward_scale=0.1 \
   --config.agent.hidden_dims='(128, 128)' \
   --config.agent.tau=0.02 \
-  --config.agent.inverse_temperature_online=6.0 \
+  --config.agent.inverse_temperature_online=10.0 \
   --config.offline.updates=20000 \
   --config.guidance.cvae.hidden_dim=128 \
   --config.guidance.cvae.steps=3000 \

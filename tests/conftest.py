@@ -1,22 +1,27 @@
 import os
+import shutil
+import tempfile
 
-# Before JAX starts: tests need no accelerator, and share what they compile.
+# Before JAX starts, and inherited by workers and by the programs that tests start:
+# no accelerator, programs compiled quickly rather than well, and each only once.
+OWN_CACHE = "JAX_COMPILATION_CACHE_DIR" not in os.environ
+if OWN_CACHE:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="samg_jax_tests_")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
-import pytest
+import pytest  # noqa: E402
 
-from tests import small
+from tests import small  # noqa: E402
+
+
+def pytest_unconfigure(config):
+    del config
+    if OWN_CACHE:
+        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory):
     return small.write_dataset(tmp_path_factory.mktemp("data") / "random.hdf5")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _compilation_cache(tmp_path_factory):
-    # Many tests run the same small programs; each is compiled once a session.
-    import jax
-
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jax")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

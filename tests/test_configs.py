@@ -27,6 +27,7 @@ AWAC = {
     "discount": 0.99,
     "tau": 0.005,
     "inverse_temperature": 1 / 0.3333,
+    "inverse_temperature_online": None,
     "max_weight": 100.0,
 }
 CQL = {

@@ -4,7 +4,6 @@ import collections
 import contextlib
 import io
 import json
-import os
 import pathlib
 import re
 import socket
@@ -21,7 +20,6 @@ from tensorboardX.proto import event_pb2
 
 import samg_jax
 from samg_jax import train
-from samg_jax.analysis import summary
 from samg_jax.data import d4rl, download
 from samg_jax.training import (
     command_line,
@@ -43,31 +41,22 @@ COLUMNS = (
 
 def program(*arguments):
     """Runs `python -m samg_jax.train`; returns the finished process."""
-    # What this session has compiled already is not compiled again, and vice versa.
-    environment = {**os.environ, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    cache = f"--config.compilation_cache={jax.config.jax_compilation_cache_dir}"
     return subprocess.run(
-        [sys.executable, "-m", "samg_jax.train", *arguments, cache],
+        [sys.executable, "-m", "samg_jax.train", *arguments],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env=environment,
         check=False,
     )
 
 
-@pytest.fixture
-def main(monkeypatch):
+def main(config, workdir=None, dry_run=False):
     """Calls the program's main with a config and a workdir, in this process."""
-
-    def main(config, workdir=None, dry_run=False):
-        for name, value in (("CONFIG", config), ("WORKDIR", workdir)):
-            flag = types.SimpleNamespace(value=value)
-            monkeypatch.setattr(train, name, flag)
-        monkeypatch.setattr(train, "DRY_RUN", types.SimpleNamespace(value=dry_run))
+    values = {"CONFIG": config, "WORKDIR": workdir and str(workdir), "DRY_RUN": dry_run}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in values.items():
+            patch.setattr(train, name, types.SimpleNamespace(value=value))
         train.main(["train"])
-
-    return main
 
 
 # Complete runs.
@@ -83,7 +72,7 @@ def finished(request, dataset, tmp_path_factory):
         return name, workdir, process.stdout
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        summary.report(experiment.run(small.config(name, dataset), workdir))
+        main(small.config(name, dataset), workdir)
     return name, workdir, output.getvalue()
 
 
@@ -122,7 +111,6 @@ def test_config_of_the_run_is_written_down_resolved(finished, dataset):
     saved = json.loads((workdir / "config.json").read_text())
     expected = small.config(name, dataset)
     expected.env_id, expected.physics = "Hopper-v4", "d4rl"
-    expected.compilation_cache = saved["compilation_cache"]
     assert saved == json.loads(json.dumps(expected.to_dict()))
 
 
@@ -222,9 +210,7 @@ def test_complete_run_of_the_same_command_changes_nothing(finished, dataset, cap
     name, workdir, output = finished
     before = runs.tables(workdir)
     config = small.config(name, dataset)
-    if name == "awac_samg":  # The program's run had another cache: no other run.
-        config.compilation_cache = "elsewhere"
-    summary.report(experiment.run(config, workdir))
+    main(config, workdir)
     assert runs.tables(workdir) == before
     table = output[output.index("normalized score") :]
     assert capsys.readouterr().out.endswith(table)
@@ -356,14 +342,14 @@ def no_compute(monkeypatch):
 
 
 @pytest.fixture
-def refused(main, no_compute, dataset, tmp_path, capsys):
+def refused(no_compute, dataset, tmp_path, capsys):
     """Returns the message with which a run ends; no traceback, no result."""
 
     def refused(name="awac", workdir=None, **overrides):
         fields = {key.replace("__", "."): value for key, value in overrides.items()}
         config = small.config(name, dataset, fields)
         with pytest.raises(SystemExit) as info:
-            main(config, str(workdir or tmp_path / "run"))
+            main(config, workdir or tmp_path / "run")
         assert isinstance(info.value.code, str)  # Printed; the exit code is then 1.
         assert info.value.code.startswith("error: ")
         assert not (tmp_path / "run" / "metrics.csv").exists()
@@ -444,7 +430,7 @@ def test_unusable_arrays_are_refused(refused, dataset, tmp_path, changes, texts)
         assert text in message
 
 
-def test_environment_of_other_dimensions_is_refused(refused, main, dataset, tmp_path):
+def test_environment_of_other_dimensions_is_refused(refused, dataset, tmp_path):
     message = refused(env_id="Walker2d-v4")
     for text in (str(dataset), "size 11", "size 3", "Walker2d-v4 has 17 and 6"):
         assert text in message
@@ -505,7 +491,7 @@ def test_workdir_that_cannot_be_written_is_refused(refused, tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["empty", "none"])
-def test_folder_without_checkpoint_is_refused(refused, main, dataset, tmp_path, folder):
+def test_folder_without_checkpoint_is_refused(refused, dataset, tmp_path, folder):
     (tmp_path / "empty").mkdir()
     path = tmp_path / folder
     message = refused(offline__restore=str(path))
@@ -516,15 +502,13 @@ def test_folder_without_checkpoint_is_refused(refused, main, dataset, tmp_path, 
         main(config, dry_run=True)
 
 
-def test_refused_run_can_be_corrected_in_the_same_workdir(
-    refused, monkeypatch, dataset, tmp_path
-):
+def test_refused_run_can_be_corrected_in_the_same_workdir(refused, dataset, tmp_path):
     refused(dataset__path=str(tmp_path / "typo.hdf5"))
     config = small.config("awac", dataset)
     experiment.check_same_config(config, tmp_path / "run")
 
 
-def test_failed_download_says_what_to_do(main, no_compute, monkeypatch, tmp_path):
+def test_failed_download_says_what_to_do(no_compute, monkeypatch, tmp_path):
     monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     config = small.CONFIGS["awac"]("hopper-medium")
@@ -533,7 +517,7 @@ def test_failed_download_says_what_to_do(main, no_compute, monkeypatch, tmp_path
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
         monkeypatch.setattr(d4rl, "BASE_URL", url)
         with pytest.raises(SystemExit) as info:
-            main(config, str(tmp_path / "run"))
+            main(config, tmp_path / "run")
     for text in (
         "Could not download hopper_medium-v2.hdf5",
         f"expected at {tmp_path / 'cache' / 'hopper_medium-v2.hdf5'}",

@@ -58,9 +58,10 @@ def closing_table(rows: Sequence[Row], normalized: bool) -> str:
         columns = [np.take(first, kept), np.take(last, kept)]
         columns.append(columns[1] - columns[0])
         cells = [interval(column) for column in columns]
-        note = "" if len(kept) == len(finite) else f" ({len(kept)} seeds that lasted)"
-        lines.append(f"mean{note:<14} " + " ".join(f"{m:>10.1f}" for m, _ in cells))
-        lines.append(
-            f"{'95 % interval':<18} " + " ".join(f"{f'±{h:.1f}':>10}" for _, h in cells)
-        )
+        note = "" if len(kept) == len(finite) else f"  of {len(kept)} that lasted"
+        means = " ".join(f"{mean:>10.1f}" for mean, _ in cells)
+        lines.append(f"{'mean':<18} {means}{note}")
+    if len(kept) > 1:
+        widths = " ".join(f"{f'±{width:.1f}':>10}" for _, width in cells)
+        lines.append(f"{'95 % interval':<18} {widths}")
     return "\n".join(lines)

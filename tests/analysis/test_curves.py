@@ -1,0 +1,113 @@
+"""Reading a run's table, and its picture."""
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import image
+from matplotlib import pyplot as plt
+
+from samg_jax.analysis import curves
+from samg_jax.training import evaluation, metrics
+
+
+def rows(phase, seeds=(0, 1), steps=3, score=50.0):
+    return [
+        curves.Row(
+            phase=phase,
+            seed=seed,
+            offline_step=100 if phase == "online" else 10 * step,
+            env_step=20 * step if phase == "online" else 0,
+            return_mean=3.0 * step + seed,
+            return_std=1.0,
+            normalized_score=score + step + seed,
+            episode_length=9.0,
+            failed=0,
+        )
+        for step in range(1, steps + 1)
+        for seed in seeds
+    ]
+
+
+@pytest.fixture
+def drawn(tmp_path, monkeypatch):
+    """Draws; returns what is in the figure, and checks the picture."""
+    figures = []
+    monkeypatch.setattr(plt, "close", figures.append)
+
+    def drawn(table):
+        path = tmp_path / "curve.png"
+        assert curves.draw(table, path, "a title") == path
+        (figure,) = figures
+        height, width, _ = image.imread(path).shape
+        assert (width, height) == tuple(figure.get_size_inches() * 150)
+        assert figure.get_suptitle() == "a title"
+        return figure.axes
+
+    yield drawn
+    monkeypatch.undo()
+    for figure in figures:
+        plt.close(figure)
+
+
+def lines(axis):
+    return [(list(line.get_xdata()), list(line.get_ydata())) for line in axis.lines]
+
+
+def test_no_display_is_needed():
+    assert matplotlib.get_backend().lower() == "agg"
+
+
+def test_table_is_read_as_the_writer_wrote_it(tmp_path):
+    writer = metrics.Writer(tmp_path, np.array([4, 7]), tensorboard=False)
+    scores = evaluation.Scores(
+        returns=np.array([[1.0, 3.0], [0.1, 0.1]]),
+        normalized=np.array([12.345678901234567, np.nan]),
+        lengths=np.array([10.0, 20.5]),
+    )
+    writer.evaluation("online", (100, 30), scores, np.array([True, False]))
+    writer.close()
+    first, second = curves.read(tmp_path / "metrics.csv")
+    assert first == ("online", 4, 100, 30, 2.0, 1.0, 12.345678901234567, 10.0, 0)
+    assert second[:6] == ("online", 7, 100, 30, 0.1, 0.0)
+    assert np.isnan(second.normalized_score)
+    assert second[7:] == (20.5, 1)
+    assert curves.Row._fields == metrics.EVALUATION_COLUMNS
+
+
+def test_both_phases_are_drawn_side_by_side(drawn):
+    offline, online = drawn([*rows("offline"), *rows("online")])
+    assert offline.get_xlabel() == "offline: gradient updates"
+    assert online.get_xlabel() == "online: environment steps"
+    assert offline.get_ylabel() == "normalized score"
+    assert lines(offline) == [
+        ([10, 20, 30], [51, 52, 53]),
+        ([10, 20, 30], [52, 53, 54]),
+        ([10, 20, 30], [51.5, 52.5, 53.5]),
+    ]
+    assert lines(online)[-1] == ([20, 40, 60], [51.5, 52.5, 53.5])
+    (label,) = online.get_legend().get_texts()
+    assert label.get_text() == "mean of 2"
+
+
+@pytest.mark.parametrize("phase", ["offline", "online"])
+def test_one_phase_is_drawn_alone(drawn, phase):
+    (axis,) = drawn(rows(phase, seeds=(5,)))
+    assert axis.get_xlabel().startswith(f"{phase}: ")
+    assert len(axis.lines) == 2
+    assert lines(axis)[0] == lines(axis)[1]  # One seed is its own mean.
+
+
+def test_returns_are_drawn_where_there_is_no_reference(drawn):
+    (axis,) = drawn(rows("online", score=np.nan))
+    assert axis.get_ylabel() == "return"
+    assert lines(axis)[-1] == ([20, 40, 60], [3.5, 6.5, 9.5])
+
+
+def test_single_evaluation_is_a_visible_point(drawn):
+    (axis,) = drawn(rows("online", steps=1))
+    assert axis.lines[-1].get_marker() == "o"
+
+
+def test_nothing_to_draw_is_still_a_picture(drawn):
+    (axis,) = drawn([])
+    assert not axis.lines
