@@ -109,7 +109,8 @@ def test_tanh_gaussian_density_is_exact_for_saturated_actions(inject, u):
         jax.random.key(0), zero, zero, None
     )
     _, expected = reference.tanh_gaussian(noise[0], [0.0], [0.0])
-    assert abs(float(action[0, 0])) == 1.0
+    # Saturated: 1 - tanh(u)^2 has no digit left, however tanh is compiled.
+    assert 1.0 - abs(float(action[0, 0])) < 4 * np.finfo(np.float32).eps
     np.testing.assert_allclose(log_prob, [expected], rtol=1e-5)
 
 
