@@ -105,6 +105,7 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
                 episodes.add(outcome)
                 turns = phase.updates_per_step * (count >= phase.warmup_steps)
                 state = step(state, online.to_feedback(outcome), dataset, turns)
+                bar.update()
             steps = (offline_step, end)
             first = guided and end == max(phase.warmup_steps, 1)
             if first or schedule.due(end, phase.log_every, total):
@@ -120,7 +121,6 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
                 bar.set_postfix_str("score " + this.score("online", steps, state))
             if schedule.due(end, phase.checkpoint_every, total):
                 save_online(this, state, env, episodes, offline_step)
-            bar.update(end - begin)
 
 
 def take_means(state: online.State) -> tuple[online.State, dict[str, np.ndarray]]:
