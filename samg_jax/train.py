@@ -45,6 +45,8 @@ def main(argv: list[str]) -> None:
     except (ValueError, download.DownloadError) as error:
         logs.LOGGER.debug("", exc_info=True)
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Interrupted. The same command goes on from the last checkpoint.")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from samg_jax.training import (
     logs,
     metrics,
     pretraining,
+    runs,
     sampling,
     validation,
 )
@@ -42,6 +43,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     """
     parts = prepare(config, workdir)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(runs.locked(workdir))
         stack.enter_context(logs.to_file(workdir / "log.txt"))
         offline_store = checkpoints.Store(workdir / "offline")
         stack.callback(offline_store.close)

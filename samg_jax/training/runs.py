@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import ml_collections
@@ -102,3 +105,23 @@ def report_failures(parts: Parts, state: Any, unit: str) -> None:
             unit,
             int(state.failed_step[index]),
         )
+
+
+@contextlib.contextmanager
+def locked(workdir: pathlib.Path) -> Iterator[None]:
+    """Keeps a second process out of the workdir, inside the block.
+
+    The lock goes with the process, however it ends.
+
+    Raises:
+        ValueError: another process is at work there.
+    """
+    with (workdir / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"Another process is running in the workdir {str(workdir)!r}; one at a "
+                "time is allowed. Wait for it, stop it, or give --workdir=FOLDER."
+            ) from error
+        yield

@@ -13,6 +13,7 @@ import pytest
 
 import samg_jax
 from samg_jax.training import checkpoints, metrics, offline, online
+from samg_jax.training import runs as training_runs
 from tests import runs, small
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -169,3 +170,14 @@ def test_a_table_knows_its_length_as_soon_as_it_is_opened(tmp_path):
     table.write({"a": 2})
     table.close()
     assert (tmp_path / "table.csv").read_text() == "a\n1\n2\n"
+
+
+def test_a_second_process_is_kept_out_of_the_workdir(dataset, tmp_path):
+    with (
+        training_runs.locked(tmp_path),
+        pytest.raises(ValueError, match="Another process is running in the workdir"),
+    ):
+        runs.run("awac", dataset, tmp_path)
+    assert not (tmp_path / "metrics.csv").exists()
+    with training_runs.locked(tmp_path):  # Free again.
+        pass
