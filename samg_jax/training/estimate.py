@@ -20,8 +20,8 @@ from samg_jax.training import parts as parts_lib
 from samg_jax.training.parts import Parts
 
 MEGABYTE = 1e6
-# Python, JAX and its compiled programs, measured on a CPU-only machine.
-HOST_BASE = 700 * MEGABYTE
+# Python, JAX and the compiler at its peak, measured on a CPU-only machine.
+HOST_BASE = 1_000 * MEGABYTE
 # A simulator with its data, for any of the locomotion models.
 HOST_PER_SIMULATOR = 0.4 * MEGABYTE
 
