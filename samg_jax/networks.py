@@ -1,6 +1,6 @@
 """Networks of the algorithms, with CORL's layer sizes and initialisations.
 
-Four initialisations of a dense layer appear in CORL; `Init` names them.
+Each initialisation of a dense layer that appears in CORL has a function here.
 """
 
 from __future__ import annotations
@@ -53,6 +53,11 @@ def xavier_init(gain: float) -> Init:
     """Returns Xavier's uniform kernel of that gain with a bias of zero."""
     kernel = nn.initializers.variance_scaling(gain**2, "fan_avg", "uniform")
     return lambda inputs: (kernel, nn.initializers.zeros)
+
+
+def uniform_init(bound: float) -> Init:
+    """Returns kernel and bias from U(-bound, bound), whatever the inputs."""
+    return lambda inputs: (uniform(bound), uniform(bound))
 
 
 def dense(
@@ -114,8 +119,31 @@ def critic_ensemble(
     return ensemble(tuple(hidden_dims), hidden_init, head_init)
 
 
+class Value(nn.Module):
+    """V(s): `[..., O]` to `[...]`."""
+
+    hidden_dims: Sequence[int]
+
+    @nn.compact
+    def __call__(self, observations: jax.Array) -> jax.Array:
+        return jnp.squeeze(MLP(self.hidden_dims, 1)(observations), axis=-1)
+
+
+class DeterministicActor(nn.Module):
+    """One action per observation, in [-1, 1]: `[..., O]` to `[..., A]`."""
+
+    hidden_dims: Sequence[int]
+    action_size: int
+    head_init: Init = default_init
+
+    @nn.compact
+    def __call__(self, observations: jax.Array) -> jax.Array:
+        mlp = MLP(self.hidden_dims, self.action_size, head_init=self.head_init)
+        return jnp.tanh(mlp(observations))
+
+
 class GaussianActor(nn.Module):
-    """Mean from the observation, one log-std per dimension: AWAC's policy.
+    """Mean from the observation, one log-std per dimension: AWAC's and IQL's policy.
 
     Returns the mean `[..., A]`, not squashed, and the clipped log-std `[A]`.
     """
