@@ -205,3 +205,21 @@ def conservative_gaps(
     scores = (sampled_q - log_densities[:, None, :]) / softmax_temperature
     soft_maximum = softmax_temperature * jax.nn.logsumexp(scores, axis=0)
     return jnp.clip(soft_maximum - data_q, *clip)
+
+
+def kl_divergence(means: jax.Array, stds: jax.Array) -> jax.Array:
+    """Returns KL(N(means, stds^2) || N(0, 1)), averaged over latent dimensions.
+
+    The regulariser of variational autoencoders (Kingma and Welling 2014).
+
+    Args:
+        means: `[B, Z]`.
+        stds: `[B, Z]`.
+
+    Returns:
+        `[B]`.
+    """
+    chex.assert_rank([means, stds], 2)
+    chex.assert_equal_shape([means, stds])
+    terms = 0.5 * (jnp.square(means) + jnp.square(stds) - 1.0) - jnp.log(stds)
+    return jnp.mean(terms, axis=-1)

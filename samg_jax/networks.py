@@ -15,6 +15,9 @@ from flax import linen as nn
 
 from samg_jax import distributions
 
+# Bounds of a latent code's log standard deviation, BCQ's.
+LATENT_LOG_STDS = (-4.0, 15.0)
+
 # Takes the number of inputs; returns the initialisers of the kernel and of the bias.
 Init = Callable[[int], tuple[nn.initializers.Initializer, nn.initializers.Initializer]]
 
@@ -184,3 +187,21 @@ class TanhGaussianActor(nn.Module):
         offset = self.param("offset", constant(self.log_std_offset), ())
         low, high = distributions.LOG_STD_MIN, distributions.LOG_STD_MAX
         return mean, jnp.clip(multiplier * raw + offset, low, high)
+
+
+class GaussianEncoder(nn.Module):
+    """(s, a) to mean and standard deviation of a latent code, both `[..., Z]`."""
+
+    hidden_dims: Sequence[int]
+    latent_size: int
+
+    @nn.compact
+    def __call__(
+        self, observations: jax.Array, actions: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        x = jnp.concatenate([observations, actions], axis=-1)
+        for width in self.hidden_dims:
+            x = nn.relu(dense(width, x.shape[-1])(x))
+        means = dense(self.latent_size, x.shape[-1], name="mean")(x)
+        log_stds = dense(self.latent_size, x.shape[-1], name="log_std")(x)
+        return means, jnp.exp(jnp.clip(log_stds, *LATENT_LOG_STDS))

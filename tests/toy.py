@@ -59,6 +59,23 @@ def critics(template, networks):
     return {"params": {"MLP_0": stacked}}
 
 
+def autoencoder(template):
+    """Returns the toy's autoencoder of SPOT, network 4."""
+    encoder = template["encoder"]["params"]
+    names = ("Dense_0", "Dense_1", "mean", "log_std")
+    layers = [(encoder, name) for name in names]
+    decoder = template["decoder"]["params"]
+    layers += [(decoder, f"Dense_{layer}") for layer in range(3)]
+    filled = {"encoder": {}, "decoder": {}}
+    for layer, (tree, name) in enumerate(layers):
+        inputs, outputs = tree[name]["kernel"].shape
+        filled["encoder" if tree is encoder else "decoder"][name] = {
+            "kernel": kernel(layer, 4, inputs, outputs),
+            "bias": bias(layer, 4, outputs),
+        }
+    return {part: {"params": params} for part, params in filled.items()}
+
+
 def zero_state(algorithm, observation_size=S):
     """Returns a state of zeros: no time is spent on random initialisation."""
     observations = jnp.zeros((B, observation_size))
@@ -83,6 +100,9 @@ def state(algorithm):
     if hasattr(golden, "value"):
         params = single(zeros.value.params, 3)
         golden = golden.replace(value=zeros.value.replace(params=params))
+    if hasattr(golden, "vae"):
+        params = autoencoder(zeros.vae.params)
+        golden = golden.replace(vae=zeros.vae.replace(params=params))
     if hasattr(golden, "log_multiplier"):
         one = golden.log_multiplier.replace(params=np.float32(1.0))
         golden = golden.replace(log_multiplier=one)
@@ -197,3 +217,13 @@ def perturb_networks(rng, state):
         elif isinstance(value, ModelState) and not field.name.startswith("log_"):
             changes[field.name] = value.replace(params=perturb(rng, value.params))
     return state.replace(**changes)
+
+
+def as_float64(tree):
+    """Returns the tree with its floating-point arrays in float64."""
+
+    def cast(leaf):
+        floating = jnp.issubdtype(leaf.dtype, jnp.floating)
+        return leaf.astype(jnp.float64) if floating else leaf
+
+    return jax.tree.map(cast, tree)

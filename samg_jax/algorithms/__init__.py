@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import types as builtin_types
 
-from samg_jax.algorithms import awac, bc, cql, iql, td3_bc
+from samg_jax.algorithms import awac, bc, cql, iql, spot, td3_bc
 from samg_jax.types import Algorithm
 
 # Cal-QL is CQL with its switch `calibrated`; the name keeps their runs apart.
@@ -16,6 +16,7 @@ MODULES: dict[str, builtin_types.ModuleType] = {
     "cal_ql": cql,
     "cql": cql,
     "iql": iql,
+    "spot": spot,
     "td3_bc": td3_bc,
 }
 

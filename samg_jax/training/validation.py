@@ -22,6 +22,10 @@ OPEN_INTERVALS = {
     "max_weight": POSITIVE,
     "softmax_temperature": POSITIVE,
     "expectile": (0.0, 1.0),
+    "discount_online": (0.0, 1.0),
+    "vae_learning_rate": POSITIVE,
+    "actor_head_bound": POSITIVE,
+    "critic_head_bound": POSITIVE,
 }
 # Closed intervals.
 CLOSED_INTERVALS = {
@@ -29,6 +33,9 @@ CLOSED_INTERVALS = {
     "cql_weight": (0.0, math.inf),
     "cql_weight_online": (0.0, math.inf),
     "value_weight": (0.0, math.inf),
+    "support_weight": (0.0, math.inf),
+    "support_floor": (0.0, 1.0),
+    "vae_beta": (0.0, math.inf),
     "policy_noise": (0.0, math.inf),
     "noise_limit": (0.0, math.inf),
     "exploration_noise": (0.0, math.inf),
@@ -53,6 +60,7 @@ COUNTS = {
     "evaluation.threads": 0,
     "agent.num_samples": 1,
     "agent.policy_delay": 1,
+    "agent.vae_steps": 0,
 }
 CHOICES = {
     "dataset.reward_transform": ("none", "range", "affine"),
@@ -89,6 +97,7 @@ def check(config: ml_collections.ConfigDict) -> None:
             "--config.online.data=buffer."
         )
     check_guided(config)
+    check_behaviour_model(config)
     check_online(config)
     check_annealing(config)
 
@@ -128,6 +137,17 @@ def check_guided(config: ml_collections.ConfigDict) -> None:
             f"config.guidance.weight is {config.guidance.weight!r} with 'bc', which "
             "learns no value that could be guided. Give --config.guidance.weight=none, "
             "or the config of another algorithm."
+        )
+
+
+def check_behaviour_model(config: ml_collections.ConfigDict) -> None:
+    """Raises ValueError where SPOT's behaviour model would not be finished."""
+    steps, updates = config.agent.get("vae_steps", 0), config.offline.updates
+    if steps > updates and not config.offline.restore:
+        raise ValueError(
+            f"SPOT trains its behaviour model in the first {steps} of the offline "
+            f"updates, of which config.offline.updates gives {updates}. Raise it above "
+            "that, or lower --config.agent.vae_steps."
         )
 
 

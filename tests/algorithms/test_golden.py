@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from samg_jax import losses
-from samg_jax.algorithms import awac, bc, cql, iql, td3_bc
+from samg_jax.algorithms import awac, bc, cql, iql, spot, td3_bc
 from tests import toy
 
 TOLERANCE = 2e-4
 N = 10  # Sampled actions of each kind.
 
-POLICY, TARGET, CURRENT, FOLLOWING = 1, 2, 3, 4
+POLICY, TARGET, CURRENT, FOLLOWING, SUPPORT, AUTOENCODER = 1, 2, 3, 4, 5, 6
 
 LOCOMOTION = cql.Config()
 ANTMAZE = cql.Config(
@@ -50,6 +50,19 @@ GOLDEN_IQL = {
 GOLDEN_IQL_ACTOR = {
     False: (4.55803, 1.64916, 1.16018, 1.29125, 1.54375),
     True: (2.34882, 0.68542, 0.471027, 0.560873, 0.636908),
+}
+# What is reported at steps without an update of that kind is not compared.
+GOLDEN_SPOT = {
+    "vae_loss": {1: 3.55677, 2: 1.53699},
+    "reconstruction": {1: 1.68721, 2: 0.901976},
+    "kl": {1: 3.73911, 2: 1.27003},
+    "critic_loss": {
+        **{3: 0.426143, 4: 0.243836, 5: 0.120763, 6: 0.0529443},
+        **{7: 0.0176627, 8: 0.0197505, 9: 0.00486863, 10: 0.0124247},
+    },
+    "actor_loss": {4: -0.331638, 6: -0.336192, 8: -0.467451, 10: -0.598093},
+    "support_loss": {4: 2.67345, 6: 2.65523, 8: 2.66275, 10: 2.67938},
+    "support_weight": {4: 0.25, 6: 0.25, 8: 0.2, 10: 0.15},
 }
 GOLDEN_CQL = {
     "locomotion": {
@@ -183,6 +196,39 @@ def test_iql_takes_the_steps_of_corl(deterministic):
     history = run(algorithm.update, algorithm, [], steps=5)
     golden = {**GOLDEN_IQL, "actor_loss": GOLDEN_IQL_ACTOR[deterministic]}
     assert_rows([metrics for (metrics,) in history], golden)
+
+
+def test_spot_takes_the_steps_of_corl():
+    # In float64: many gradients of the toy are near 0, where Adam amplifies rounding.
+    # The table has six digits, so half a unit of the last is the tolerance.
+    with jax.enable_x64(True):
+        config = spot.Config(discount_online=0.995, cooling_steps=10, vae_steps=2)
+        offline = spot.make(config, toy.A)
+        online = offline.online()
+        state = toy.as_float64(toy.state(offline))
+        batch, key = toy.as_float64(toy.batch()), jax.random.key(0)
+        code = (toy.B, 2 * toy.A)
+        policy = [(TARGET, (toy.B, toy.A)), (SUPPORT, code)]
+        with toy.Draws([(AUTOENCODER, code), *policy]):
+            update = jax.jit(offline.update).lower(state, batch, key)
+        history = []
+        for _ in range(6):
+            state, metrics = update.compile()(state, batch, key)
+            history.append(metrics)
+        frozen = state.vae
+        state = jax.jit(online.start_online)(state)
+        with toy.Draws(policy):
+            update = jax.jit(online.update).lower(state, batch, key)
+        for _ in range(4):
+            state, metrics = update.compile()(state, batch, key)
+            history.append(metrics)
+    for name, golden in GOLDEN_SPOT.items():
+        for step, expected in golden.items():
+            np.testing.assert_allclose(
+                float(history[step - 1][name]), expected, rtol=5e-6, err_msg=name
+            )
+    jax.tree.map(np.testing.assert_array_equal, frozen, state.vae)
+    assert (int(state.step), int(state.online_step)) == (10, 4)
 
 
 @pytest.mark.parametrize(
