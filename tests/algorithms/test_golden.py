@@ -210,17 +210,17 @@ def test_spot_takes_the_steps_of_corl():
         code = (toy.B, 2 * toy.A)
         policy = [(TARGET, (toy.B, toy.A)), (SUPPORT, code)]
         with toy.Draws([(AUTOENCODER, code), *policy]):
-            update = jax.jit(offline.update).lower(state, batch, key)
+            update = jax.jit(offline.update).lower(state, batch, key).compile()
         history = []
         for _ in range(6):
-            state, metrics = update.compile()(state, batch, key)
+            state, metrics = update(state, batch, key)
             history.append(metrics)
         frozen = state.vae
         state = jax.jit(online.start_online)(state)
         with toy.Draws(policy):
-            update = jax.jit(online.update).lower(state, batch, key)
+            update = jax.jit(online.update).lower(state, batch, key).compile()
         for _ in range(4):
-            state, metrics = update.compile()(state, batch, key)
+            state, metrics = update(state, batch, key)
             history.append(metrics)
     for name, golden in GOLDEN_SPOT.items():
         for step, expected in golden.items():
