@@ -8,8 +8,10 @@ import pytest
 
 from samg_jax.data import transitions
 from samg_jax.envs import tasks
+from samg_jax.training import forking
 from samg_jax.training import parts as parts_lib
-from tests import runs, small
+from samg_jax.training import seeds as seeds_lib
+from tests import runs, small, toy
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +28,13 @@ def run(dataset, tmp_path_factory):
     return get
 
 
-@pytest.mark.parametrize("name", small.CONFIGS)
+# AWAC is run by the tests of forking and resuming; CQL is Cal-QL without its bound.
+@pytest.mark.parametrize("name", ["iql", "iql_samg", "cal_ql", *small.BASELINES])
 def test_an_experiment_trains_offline_and_online(name, run):
-    if name in ("awac", "awac_samg", "cql", "cql_samg"):
-        pytest.skip("run by the tests of forking and resuming")
     workdir = run(name)
     rows = runs.evaluations(workdir)
     assert {row.phase for row in rows} == {"offline", "online"}
-    assert all(row.status == "ok" for row in rows)
+    assert not any(row.failed for row in rows)
     assert json.loads((workdir / "config.json").read_text())["online"]["steps"] == 60
 
 
@@ -62,6 +63,41 @@ def test_spot_cools_its_penalty_and_never_trains_its_behaviour_model_again(run):
     # Reported every second update; the last ten of sixty are at the floor.
     np.testing.assert_allclose(weights[0, 60, 60], 0.1 * 0.2, rtol=1e-5)
     assert weights[0, 60, 10] > weights[0, 60, 20] > weights[0, 60, 40]
+
+
+def test_counters_are_shared_and_nothing_else_is(dataset):
+    parts = parts_lib.resolve(small.config("spot", dataset))
+    state = forking.template(parts)
+    shared = {
+        jax.tree_util.keystr(path)
+        for path, axis in jax.tree_util.tree_leaves_with_path(
+            seeds_lib.axes(state), is_leaf=lambda leaf: leaf is None
+        )
+        if axis is None
+    }
+    assert shared == {".agent.step", ".agent.online_step"}
+
+
+def test_an_iql_fork_keeps_the_length_of_its_schedule_but_may_drop_it(run, dataset):
+    def fork(**changes):
+        settings = runs.config(
+            "iql", dataset, offline__restore=str(run("iql")), **changes
+        )
+        parts = parts_lib.resolve(settings)
+        source = run("iql") / "offline"
+        forking.check(settings, parts, forking.meta(source))
+        return parts, source
+
+    with pytest.raises(ValueError, match=r"offline\.updates: 60 in .*, 61 now"):
+        fork(offline__updates=61)
+    parts, source = fork(offline__updates=61, agent__actor_schedule="constant")
+    state, _ = forking.restore(parts, source, None)
+    agent = seeds_lib.select(state.agent, 0)
+    batch = toy.random_batch(np.random.default_rng(0), 4, 11, 3)
+    key = jax.random.key(0)
+    after, metrics = jax.jit(parts.online.update)(agent, batch, key)
+    np.testing.assert_allclose(metrics["actor_learning_rate"], 3e-4, rtol=1e-6)
+    assert jax.tree.structure(after) == jax.tree.structure(agent)
 
 
 def test_cal_ql_bounds_failures_on_antmaze_by_the_value_of_failing_for_ever():
