@@ -150,6 +150,7 @@ SHAPES = [
     (lambda x, y: losses.expectile_loss(x, y, 0.7), [(B,), (B,)]),
     (losses.squared_errors, [(B, N), (B, N)]),
     (losses.normalized_value_loss, [(B,)]),
+    (losses.kl_divergence, [(B, N), (B, N)]),
     (losses.soft_actor_loss, [(B,), (B,), ()]),
     (lambda x, y: losses.temperature_loss(x, y, -3.0), [(), (B,)]),
     (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -56,15 +57,28 @@ class Preprocessing(struct.PyTreeNode):
         )
 
 
+def online_updates(config: ml_collections.ConfigDict) -> int:
+    """Returns the number of updates of the online phase."""
+    online = config.online
+    return max(online.steps - online.warmup_steps, 0) * online.updates_per_step
+
+
+# Hyperparameters, of any algorithm, that follow from the rest of the config.
+IMPLIED: dict[str, Callable[[ml_collections.ConfigDict], Any]] = {
+    "guided_penalty": lambda config: guidance_config(config).penalty == "mixed",
+    "schedule_steps": lambda config: max(config.offline.updates, 1),
+    "cooling_steps": lambda config: max(online_updates(config), 1),
+}
+
+
 def resolve(config: ml_collections.ConfigDict) -> Parts:
     """Returns the fixed parts; raises ValueError where the config cannot be built."""
     task = resolve_task(config)
     guidance = guidance_config(config)
-    known = algorithms.hyperparameters(config.algorithm)
-    implied = implied_hyperparameters(config, guidance)
-    settings = config.agent.to_dict() | {
-        name: value for name, value in implied.items() if name in known
-    }
+    settings = config.agent.to_dict()
+    for name in algorithms.hyperparameters(config.algorithm):
+        if name in IMPLIED:
+            settings[name] = IMPLIED[name](config)
     algorithm = algorithms.make(config.algorithm, settings, task.action_size)
     model = None
     if guidance.weight == "cvae":
@@ -78,20 +92,6 @@ def resolve(config: ml_collections.ConfigDict) -> Parts:
         cvae=model,
         seeds=np.arange(config.seed, config.seed + config.num_seeds, dtype=np.uint32),
     )
-
-
-def implied_hyperparameters(
-    config: ml_collections.ConfigDict, guidance: weights.GuidanceConfig
-) -> dict[str, Any]:
-    """Returns the hyperparameters, of any algorithm, that follow from the rest."""
-    online = config.online
-    return {
-        "guided_penalty": guidance.penalty == "mixed",
-        "schedule_steps": max(config.offline.updates, 1),
-        "cooling_steps": max(
-            (online.steps - online.warmup_steps) * online.updates_per_step, 1
-        ),
-    }
 
 
 def resolve_task(config: ml_collections.ConfigDict) -> tasks.Task:

@@ -5,6 +5,7 @@ and guided, with the values that the target bootstraps from beside it.
 """
 
 import dataclasses
+import pathlib
 
 import chex
 import jax
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samg_jax import distributions, losses
+from samg_jax import algorithms, distributions, losses
 from samg_jax.algorithms import awac, cql, iql, td3_bc
 from samg_jax.guidance import guide as guiding
 from tests import reference_guidance, toy
@@ -335,3 +336,11 @@ def test_actions_have_the_shape_of_the_action_space(case):
     assert np.abs(explored).max() <= 1.0
     other = jax.jit(algorithm.explore)(case.state, observations, jax.random.key(9))
     assert np.any(explored != other)
+
+
+def test_no_algorithm_imports_another():
+    folder = pathlib.Path(algorithms.__file__).parent
+    files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+    assert {path.stem for path in files} == set(algorithms.MODULES) - {"cal_ql"}
+    for path in files:
+        assert "samg_jax.algorithms" not in path.read_text()
