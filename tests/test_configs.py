@@ -41,6 +41,7 @@ AWAC = {
     "discount": 0.99,
     "tau": 0.005,
     "inverse_temperature": 1 / 0.3333,
+    "inverse_temperature_online": None,
     "max_weight": 100.0,
 }
 CQL = {
@@ -260,11 +261,8 @@ def test_one_update_with_the_published_hyperparameters(algorithm, name):
 
     before, (after, metrics) = one_update(jax.random.key(0), batch)
     assert after.step == 1
-    assert all(
-        np.isfinite(value)
-        for value in jax.tree.leaves((after, metrics))
-        for value in [np.asarray(value).sum()]
-    )
+    for leaf in jax.tree.leaves((after, metrics)):
+        assert np.isfinite(leaf).all()
     trained = {"bc": ["actor"], "td3_bc": ["critic"], "spot": ["vae"]}
     for model in trained.get(algorithm, ["actor", "critic"]):
         trees = [getattr(state, model).params for state in (before, after)]
