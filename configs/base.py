@@ -8,6 +8,8 @@ from there on a misspelt name is an error. Every field can be given as a flag, s
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
+from typing import Any
 
 import ml_collections
 from ml_collections import config_dict
@@ -21,7 +23,39 @@ FAMILIES = {
     ),
     # Ships with the package: locally collected, not D4RL.
     "demo": ("hopper-demo",),
+    "antmaze": tuple(
+        f"antmaze-{maze}"
+        for maze in (
+            "umaze",
+            "umaze-diverse",
+            "medium-play",
+            "medium-diverse",
+            "large-play",
+            "large-diverse",
+        )
+    ),
 }
+
+# CORL fine-tunes on AntMaze (and Adroit) only; its hyperparameters for locomotion are
+# those of offline training, and of some algorithms it has none. What stands in for
+# them is chosen here, and in the rows of the algorithm's file that are named:
+#
+#   algorithm   locomotion, offline              locomotion, online
+#   BC, TD3+BC  CORL's                           none (`online.steps` is 0)
+#   AWAC        CORL's                           the same; offline data are kept
+#   IQL         CORL's                           the same; the actor's rate rebounds
+#   CQL         CORL's, its offline script's     the same weight, 10; its 3 layers and
+#               initialisation                   not the 2 that fine-tuning defaults to
+#   Cal-QL      CQL's, with the fine-tuning      half of each batch offline, as on
+#               script's initialisation, the     AntMaze
+#               only one that CORL's Cal-QL has
+#   SPOT        the support weights of SPOT's    discount 0.99 throughout; the weight
+#               authors, without their dropout;  cools to the same share as on AntMaze
+#               the rest as on AntMaze, but raw
+#               rewards, normalised observations
+#
+# The demo has the rows that all locomotion datasets share; of SPOT's weights, which are
+# given by dataset, hopper-medium's.
 
 
 def task_of(dataset: str) -> str:
@@ -45,6 +79,20 @@ def family_of(dataset: str) -> str:
     return next(family for family, tasks in FAMILIES.items() if task in tasks)
 
 
+def override(
+    config: ml_collections.ConfigDict, table: Mapping[str, Any], dataset: str
+) -> None:
+    """Applies the table's row for the dataset's family, then the dataset's own.
+
+    Args:
+        config: locked, so that a misspelt name in the table is an error.
+        table: family or task -> nested fields that differ from the defaults.
+        dataset: name of the dataset.
+    """
+    for row in (family_of(dataset), task_of(dataset)):
+        config.update(table.get(row, {}))
+
+
 def get_config(dataset: str) -> ml_collections.ConfigDict:
     """Returns the unlocked defaults for a dataset."""
     task = task_of(dataset)
@@ -65,6 +113,8 @@ def get_config(dataset: str) -> ml_collections.ConfigDict:
     config.dataset.reward_transform = "none"
     config.dataset.reward_scale = 1.0
     config.dataset.reward_bias = 0.0
+    # Leave out what follows the last terminal or whole 1000 rows, as CORL's BC does.
+    config.dataset.drop_unfinished = False
 
     config.env_id = config_dict.placeholder(str)  # None: the dataset's own.
     # `d4rl`: the simulator that recorded D4RL; `stock`: the installed MuJoCo's.
@@ -104,6 +154,10 @@ def get_config(dataset: str) -> ml_collections.ConfigDict:
     config.logging = ml_collections.ConfigDict()
     config.logging.progress = True
     config.logging.tensorboard = True
+    if family_of(dataset) == "antmaze":
+        # Successes are few and 0 or 1, so more episodes, further apart.
+        config.evaluation.episodes = 100
+        config.offline.eval_every = config.online.eval_every = 50_000
     # Compiled programs are kept here between runs; empty: not at all.
     config.compilation_cache = "~/.cache/samg_jax"
     return config

@@ -1,4 +1,4 @@
-"""Policies' distributions: the tanh-Gaussian and the clipped Gaussian.
+"""Policies' distributions: tanh-Gaussian, clipped Gaussian, perturbed actions.
 
 Means and log standard deviations broadcast against leading axes of samples.
 """
@@ -33,6 +33,24 @@ def sample_clipped_gaussian(
     """Returns samples of N(mean, std^2) clipped to [-1, 1], `[..., A]`."""
     noise = jax.random.normal(key, mean.shape, mean.dtype)
     return jnp.clip(mean + jnp.exp(log_std) * noise, -1.0, 1.0)
+
+
+def sample_perturbed(
+    key: chex.PRNGKey, actions: jax.Array, std: float, limit: float
+) -> jax.Array:
+    """Returns actions `[..., A]` plus clipped Gaussian noise, clipped to [-1, 1].
+
+    The smoothing of TD3's target policy (Fujimoto et al. 2018), and how deterministic
+    policies explore.
+
+    Args:
+        key: consumed.
+        actions: `[..., A]`.
+        std: of the noise before it is clipped.
+        limit: the noise is clipped to [-limit, limit].
+    """
+    noise = std * jax.random.normal(key, actions.shape, actions.dtype)
+    return jnp.clip(actions + jnp.clip(noise, -limit, limit), -1.0, 1.0)
 
 
 def sample_tanh_gaussian(

@@ -81,6 +81,60 @@ def weighted_regression_loss(log_probs: jax.Array, weights: jax.Array) -> jax.Ar
     return -jnp.mean(jax.lax.stop_gradient(weights) * log_probs)
 
 
+def expectile_loss(
+    values: jax.Array, targets: jax.Array, expectile: float
+) -> jax.Array:
+    """Returns the asymmetric squared error that fits an expectile of the targets.
+
+    IQL (Kostrikov et al. 2021, Eq. 5): the square of `targets - values` counts
+    `expectile` where it is positive, `1 - expectile` where it is negative.
+
+    Args:
+        values: `[B]` predictions.
+        targets: `[B]`, no gradient flows through them.
+        expectile: in (0, 1); above 0.5 leans towards the largest targets.
+
+    Returns:
+        Scalar.
+    """
+    chex.assert_rank([values, targets], 1)
+    chex.assert_equal_shape([values, targets])
+    errors = jax.lax.stop_gradient(targets) - values
+    asymmetry = jnp.where(errors < 0, 1.0 - expectile, expectile)
+    return jnp.mean(asymmetry * jnp.square(errors))
+
+
+def squared_errors(predictions: jax.Array, targets: jax.Array) -> jax.Array:
+    """Returns the squared error of each row, a mean over its dimensions.
+
+    Args:
+        predictions: `[B, A]`.
+        targets: `[B, A]`.
+
+    Returns:
+        `[B]`.
+    """
+    chex.assert_rank([predictions, targets], 2)
+    chex.assert_equal_shape([predictions, targets])
+    return jnp.mean(jnp.square(predictions - targets), axis=-1)
+
+
+def normalized_value_loss(q: jax.Array) -> jax.Array:
+    """Returns minus the mean of Q in units of its mean size.
+
+    TD3+BC (Fujimoto and Gu 2021, Eq. 5): the unit makes the weight of a regulariser
+    beside it independent of the scale of rewards. No gradient flows through it.
+
+    Args:
+        q: `[B]` values of the policy's actions.
+
+    Returns:
+        Scalar, in [-1, 1].
+    """
+    chex.assert_rank(q, 1)
+    return -jnp.mean(q) / jax.lax.stop_gradient(jnp.mean(jnp.abs(q)))
+
+
 def soft_actor_loss(
     log_probs: jax.Array, q: jax.Array, temperature: jax.Array
 ) -> jax.Array:
@@ -151,3 +205,21 @@ def conservative_gaps(
     scores = (sampled_q - log_densities[:, None, :]) / softmax_temperature
     soft_maximum = softmax_temperature * jax.nn.logsumexp(scores, axis=0)
     return jnp.clip(soft_maximum - data_q, *clip)
+
+
+def kl_divergence(means: jax.Array, stds: jax.Array) -> jax.Array:
+    """Returns KL(N(means, stds^2) || N(0, 1)), averaged over latent dimensions.
+
+    The regulariser of variational autoencoders (Kingma and Welling 2014).
+
+    Args:
+        means: `[B, Z]`.
+        stds: `[B, Z]`.
+
+    Returns:
+        `[B]`.
+    """
+    chex.assert_rank([means, stds], 2)
+    chex.assert_equal_shape([means, stds])
+    terms = 0.5 * (jnp.square(means) + jnp.square(stds) - 1.0) - jnp.log(stds)
+    return jnp.mean(terms, axis=-1)

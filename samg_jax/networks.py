@@ -1,6 +1,6 @@
 """Networks of the algorithms, with CORL's layer sizes and initialisations.
 
-Four initialisations of a dense layer appear in CORL; `Init` names them.
+Each initialisation of a dense layer that appears in CORL has a function here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import numpy as np
 from flax import linen as nn
 
 from samg_jax import distributions
+
+# Bounds of a latent code's log standard deviation, BCQ's.
+LATENT_LOG_STDS = (-4.0, 15.0)
 
 # Takes the number of inputs; returns the initialisers of the kernel and of the bias.
 Init = Callable[[int], tuple[nn.initializers.Initializer, nn.initializers.Initializer]]
@@ -53,6 +56,11 @@ def xavier_init(gain: float) -> Init:
     """Returns Xavier's uniform kernel of that gain with a bias of zero."""
     kernel = nn.initializers.variance_scaling(gain**2, "fan_avg", "uniform")
     return lambda inputs: (kernel, nn.initializers.zeros)
+
+
+def uniform_init(bound: float) -> Init:
+    """Returns kernel and bias from U(-bound, bound), whatever the inputs."""
+    return lambda inputs: (uniform(bound), uniform(bound))
 
 
 def dense(
@@ -114,8 +122,31 @@ def critic_ensemble(
     return ensemble(tuple(hidden_dims), hidden_init, head_init)
 
 
+class Value(nn.Module):
+    """V(s): `[..., O]` to `[...]`."""
+
+    hidden_dims: Sequence[int]
+
+    @nn.compact
+    def __call__(self, observations: jax.Array) -> jax.Array:
+        return jnp.squeeze(MLP(self.hidden_dims, 1)(observations), axis=-1)
+
+
+class DeterministicActor(nn.Module):
+    """One action per observation, in [-1, 1]: `[..., O]` to `[..., A]`."""
+
+    hidden_dims: Sequence[int]
+    action_size: int
+    head_init: Init = default_init
+
+    @nn.compact
+    def __call__(self, observations: jax.Array) -> jax.Array:
+        mlp = MLP(self.hidden_dims, self.action_size, head_init=self.head_init)
+        return jnp.tanh(mlp(observations))
+
+
 class GaussianActor(nn.Module):
-    """Mean from the observation, one log-std per dimension: AWAC's policy.
+    """Mean from the observation, one log-std per dimension: AWAC's and IQL's policy.
 
     Returns the mean `[..., A]`, not squashed, and the clipped log-std `[A]`.
     """
@@ -156,3 +187,21 @@ class TanhGaussianActor(nn.Module):
         offset = self.param("offset", constant(self.log_std_offset), ())
         low, high = distributions.LOG_STD_MIN, distributions.LOG_STD_MAX
         return mean, jnp.clip(multiplier * raw + offset, low, high)
+
+
+class GaussianEncoder(nn.Module):
+    """(s, a) to mean and standard deviation of a latent code, both `[..., Z]`."""
+
+    hidden_dims: Sequence[int]
+    latent_size: int
+
+    @nn.compact
+    def __call__(
+        self, observations: jax.Array, actions: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        x = jnp.concatenate([observations, actions], axis=-1)
+        for width in self.hidden_dims:
+            x = nn.relu(dense(width, x.shape[-1])(x))
+        means = dense(self.latent_size, x.shape[-1], name="mean")(x)
+        log_stds = dense(self.latent_size, x.shape[-1], name="log_std")(x)
+        return means, jnp.exp(jnp.clip(log_stds, *LATENT_LOG_STDS))

@@ -1,4 +1,4 @@
-"""Gradient steps on a `ModelState`, and target networks."""
+"""Gradient steps on a `ModelState`, learning rates, and target networks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from samg_jax.types import Metrics, ModelState, Params
@@ -39,3 +40,17 @@ def gradient_step(
 def soft_update(params: Params, target: Params, tau: float) -> Params:
     """Returns the target moved by the share `tau` towards the trained parameters."""
     return optax.incremental_update(params, target, tau)
+
+
+def periodic_cosine(learning_rate: float, half_period: int) -> optax.Schedule:
+    """Returns the schedule that falls to 0 in `half_period` steps and rises again.
+
+    `learning_rate * (1 + cos(pi * step / half_period)) / 2`, not clamped at its first
+    zero as `optax.cosine_decay_schedule` is. The square of the half angle's cosine is
+    the same without the cancellation near that zero.
+    """
+
+    def schedule(step: jax.Array) -> jax.Array:
+        return learning_rate * jnp.square(jnp.cos(0.5 * jnp.pi * step / half_period))
+
+    return schedule

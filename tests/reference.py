@@ -37,6 +37,26 @@ def weighted_regression_loss(log_probs, weights):
     return -sum(float(w) * float(log_prob) for log_prob, w in rows) / len(rows)
 
 
+def expectile_loss(values, targets, expectile):
+    total = 0.0
+    for value, target in zip(values, targets, strict=True):
+        weight = expectile if float(target) > float(value) else 1.0 - expectile
+        total += weight * (float(target) - float(value)) ** 2
+    return total / len(values)
+
+
+def squared_errors(predictions, targets):
+    errors = []
+    for row, wanted in zip(predictions, targets, strict=True):
+        pairs = list(zip(row, wanted, strict=True))
+        errors.append(sum((float(x) - float(y)) ** 2 for x, y in pairs) / len(pairs))
+    return errors
+
+
+def normalized_value_loss(q):
+    return -sum(float(x) for x in q) / sum(abs(float(x)) for x in q)
+
+
 def soft_actor_loss(log_probs, q, temperature):
     rows = list(zip(log_probs, q, strict=True))
     return sum(temperature * float(lp) - float(x) for lp, x in rows) / len(rows)
@@ -93,6 +113,15 @@ def clipped_gaussian(noise, mean, log_std):
     return [min(max(float(m) + math.exp(s) * float(e), -1.0), 1.0) for m, s, e in rows]
 
 
+def perturbed(action, noise, std, limit):
+    """One action plus clipped noise, from standard normal noise, `[A]`."""
+    moved = []
+    for value, epsilon in zip(action, noise, strict=True):
+        shift = min(max(std * float(epsilon), -limit), limit)
+        moved.append(min(max(float(value) + shift, -1.0), 1.0))
+    return moved
+
+
 def mlp(layers, x):
     """`[I]` to `[outputs]`: layers in order, ReLU between them."""
     for index in range(len(layers)):
@@ -122,3 +151,7 @@ def soft_update(params, target, tau):
         (1 - tau) * float(old) + tau * float(new)
         for new, old in zip(params, target, strict=True)
     ]
+
+
+def periodic_cosine(learning_rate, half_period, step):
+    return 0.5 * learning_rate * (1 + math.cos(math.pi * step / half_period))

@@ -1,19 +1,20 @@
 """Experiments small enough for tests: real data, real environment, tiny networks."""
 
+import importlib
 import pathlib
 
 import h5py
 import ml_collections
 import numpy as np
 
-from configs import awac, awac_samg, cql, cql_samg
 from samg_jax.envs import vector
 
+# The four bases come with and without guidance.
+BASES = ("awac", "cal_ql", "cql", "iql")
+BASELINES = ("bc", "spot", "td3_bc")
 CONFIGS = {
-    "awac": awac.get_config,
-    "awac_samg": awac_samg.get_config,
-    "cql": cql.get_config,
-    "cql_samg": cql_samg.get_config,
+    name: importlib.import_module(f"configs.{name}").get_config
+    for name in (*BASES, *(f"{base}_samg" for base in BASES), *BASELINES)
 }
 
 # Flags that make any run small; the same for the program and for `config`.
@@ -42,13 +43,20 @@ GUIDED = {
     "guidance.cvae.kl_warmup_start": 5,
     "guidance.cvae.kl_warmup_steps": 10,
 }
+ONE_SHAPE = {"agent.hidden_dims": (16, 16)}
+CONSERVATIVE = {
+    "agent.actor_hidden_dims": (16, 16),
+    "agent.critic_hidden_dims": (16, 16),
+    "agent.num_samples": 2,
+}
 NETWORKS = {
-    "awac": {"agent.hidden_dims": (16, 16)},
-    "cql": {
-        "agent.actor_hidden_dims": (16, 16),
-        "agent.critic_hidden_dims": (16, 16),
-        "agent.num_samples": 2,
-    },
+    "awac": ONE_SHAPE,
+    "bc": ONE_SHAPE,
+    "cal_ql": CONSERVATIVE,
+    "cql": CONSERVATIVE,
+    "iql": ONE_SHAPE,
+    "spot": {**ONE_SHAPE, "agent.vae_steps": 30, "agent.vae_hidden_dims": (16, 16)},
+    "td3_bc": ONE_SHAPE,
 }
 
 

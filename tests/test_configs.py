@@ -17,10 +17,24 @@ LOCOMOTION = [
     for agent in ("halfcheetah", "hopper", "walker2d")
     for level in ("medium", "medium-replay", "medium-expert")
 ]
-NAMES = [*LOCOMOTION, *(f"{name}-v2" for name in LOCOMOTION), "hopper-demo"]
-SIZES = {"halfcheetah": (17, 6), "hopper": (11, 3), "walker2d": (17, 6)}
+ANTMAZE = [
+    "antmaze-umaze",
+    "antmaze-umaze-diverse",
+    "antmaze-medium-play",
+    "antmaze-medium-diverse",
+    "antmaze-large-play",
+    "antmaze-large-diverse",
+]
+D4RL = [*LOCOMOTION, *ANTMAZE]
+NAMES = [*D4RL, "walker2d-medium-expert-v2", "antmaze-umaze-v2", "hopper-demo"]
+SIZES = {
+    "halfcheetah": (17, 6),
+    "hopper": (11, 3),
+    "walker2d": (17, 6),
+    "antmaze": (29, 8),
+}
 
-# CORL's tables, typed in again; every dataset has the same but for `REWARDS`.
+# CORL's tables, typed in again: the defaults, then what differs by dataset.
 AWAC = {
     "learning_rate": 3e-4,
     "hidden_dims": (256, 256, 256),
@@ -47,9 +61,130 @@ CQL = {
     "lagrange_gap": None,
     "max_target_backup": False,
     "backup_entropy": False,
+    "calibrated": False,
 }
-AGENTS = {"awac": AWAC, "awac_samg": AWAC, "cql": CQL, "cql_samg": CQL}
-REWARDS = {("cql", "hopper-medium"): "range"}
+IQL = {
+    "learning_rate": 3e-4,
+    "hidden_dims": (256, 256),
+    "discount": 0.99,
+    "tau": 0.005,
+    "expectile": 0.7,
+    "inverse_temperature": 3.0,
+    "max_weight": 100.0,
+    "deterministic": False,
+    "exploration_noise": 0.03,
+    "actor_schedule": "cosine",
+}
+BC = {"learning_rate": 3e-4, "hidden_dims": (256, 256)}
+TD3_BC = {
+    "learning_rate": 3e-4,
+    "hidden_dims": (256, 256),
+    "discount": 0.99,
+    "tau": 0.005,
+    "value_weight": 2.5,
+    "policy_noise": 0.2,
+    "noise_limit": 0.5,
+    "policy_delay": 2,
+    "exploration_noise": 0.1,
+}
+SPOT = {
+    "actor_learning_rate": 1e-4,
+    "critic_learning_rate": 3e-4,
+    "hidden_dims": (256, 256),
+    "actor_head_bound": 1e-3,
+    "critic_head_bound": 3e-3,
+    "discount": 0.99,
+    "discount_online": 0.995,
+    "tau": 0.005,
+    "support_floor": 0.2,
+    "policy_noise": 0.2,
+    "noise_limit": 0.5,
+    "policy_delay": 2,
+    "exploration_noise": 0.1,
+    "vae_steps": 100_000,
+    "vae_learning_rate": 1e-3,
+    "vae_hidden_dims": (750, 750),
+    "vae_beta": 0.5,
+}
+CQL_ANTMAZE = {
+    "actor_learning_rate": 1e-4,
+    "critic_hidden_dims": (256, 256, 256, 256, 256),
+    "initialization": "finetune",
+    "cql_weight": 5.0,
+    "lagrange_gap": 0.8,
+    "max_target_backup": True,
+    "gap_clip_min": -200.0,
+}
+IQL_HOPPER = {"tau": 0.001, "deterministic": True}
+# SPOT's weights: CORL's on AntMaze, the authors' elsewhere.
+SUPPORT = {
+    "antmaze-umaze": 0.25,
+    "antmaze-umaze-diverse": 0.25,
+    "antmaze-medium-play": 0.05,
+    "antmaze-medium-diverse": 0.025,
+    "antmaze-large-play": 0.025,
+    "antmaze-large-diverse": 0.025,
+    "halfcheetah-medium": 0.05,
+    "halfcheetah-medium-replay": 0.05,
+    "halfcheetah-medium-expert": 1.0,
+    "hopper-medium": 0.1,
+    "hopper-medium-replay": 0.1,
+    "hopper-medium-expert": 0.2,
+    "walker2d-medium": 0.2,
+    "walker2d-medium-replay": 0.2,
+    "walker2d-medium-expert": 0.5,
+    "hopper-demo": 0.1,
+}
+
+
+def agent(experiment, task):
+    """Returns the published hyperparameters of an experiment on a task."""
+    algorithm, antmaze = experiment.removesuffix("_samg"), task.startswith("antmaze")
+    if algorithm == "awac":
+        return {**AWAC, **({"inverse_temperature": 1 / 0.1} if antmaze else {})}
+    if algorithm in ("cql", "cal_ql"):
+        hyperparameters = {**CQL, **(CQL_ANTMAZE if antmaze else {})}
+        if algorithm == "cal_ql":
+            hyperparameters |= {"initialization": "finetune", "calibrated": True}
+        if antmaze and experiment.endswith("_samg"):
+            hyperparameters["cql_weight_online"] = 2.5
+        return hyperparameters
+    if algorithm == "iql":
+        if antmaze:
+            return {**IQL, "expectile": 0.9, "inverse_temperature": 10.0}
+        if task in ("hopper-medium", "hopper-medium-replay"):
+            return {**IQL, **IQL_HOPPER}
+        if task == "hopper-medium-expert":
+            return {**IQL, "expectile": 0.5, "inverse_temperature": 6.0}
+        return IQL
+    if algorithm == "spot":
+        hyperparameters = {**SPOT, "support_weight": SUPPORT[task]}
+        if not antmaze:
+            hyperparameters |= {
+                "actor_learning_rate": 3e-4,
+                "actor_head_bound": None,
+                "critic_head_bound": None,
+                "discount_online": None,
+            }
+        return hyperparameters
+    return {"bc": BC, "td3_bc": TD3_BC}[algorithm]
+
+
+def rewards(algorithm, task):
+    """Returns transform, scale and bias."""
+    if task.startswith("antmaze") and algorithm != "bc":
+        conservative = algorithm in ("cql", "cal_ql")
+        return ("affine", 10.0, -5.0) if conservative else ("affine", 1.0, -1.0)
+    scaled = {
+        "hopper-medium": ("cql", "cal_ql", "iql"),
+        "hopper-medium-replay": ("iql",),
+    }
+    return ("range" if algorithm in scaled.get(task, ()) else "none", 1.0, 0.0)
+
+
+def is_normalized(algorithm, task):
+    return not (task.startswith("antmaze") and algorithm in ("cql", "cal_ql", "spot"))
+
 
 ONLINE_DATA = {
     "online.data": ("append", "buffer"),
@@ -68,16 +203,25 @@ def test_hyperparameters_are_the_published_ones(experiment, name):
     config = small.CONFIGS[experiment](name)
     task, algorithm = name.removesuffix("-v2"), experiment.removesuffix("_samg")
     assert config.algorithm == algorithm
-    assert config.agent.to_dict() == AGENTS[experiment]
+    assert config.agent.to_dict() == agent(experiment, task)
+    transform, scale, bias = rewards(algorithm, task)
     assert config.dataset.to_dict() == {
         "name": task if task == "hopper-demo" else f"{task}-v2",
         "path": None,
-        "normalize_observations": True,
-        "reward_transform": REWARDS.get((algorithm, task), "none"),
-        "reward_scale": 1.0,
-        "reward_bias": 0.0,
+        "normalize_observations": is_normalized(algorithm, task),
+        "reward_transform": transform,
+        "reward_scale": scale,
+        "reward_bias": bias,
+        "drop_unfinished": algorithm == "bc",
     }
-    assert (config.offline.updates, config.offline.batch_size) == (1_000_000, 256)
+    behaviour = config.agent.get("vae_steps", 0)
+    assert config.offline.updates - behaviour == 1_000_000
+    assert config.offline.batch_size == 256
+    assert config.online.steps == {"iql": 1_000_000, "bc": 0, "td3_bc": 0}.get(
+        algorithm, 500_000
+    )
+    episodes = 100 if task.startswith("antmaze") else 10
+    assert config.evaluation.episodes == episodes
     assert (config.online.batch_size, config.online.updates_per_step) == (256, 1)
 
 
@@ -89,18 +233,26 @@ def test_config_is_valid_and_builds(experiment, name):
     parts = parts_lib.resolve(config)
     sizes = SIZES[name.split("-")[0]]
     assert (parts.task.observation_size, parts.task.action_size) == sizes
-    assert parts.physics == "d4rl"
+    assert parts.physics == ("stock" if name.startswith("antmaze") else "d4rl")
     assert parts.task.ref_max is not None
     assert (parts.cvae is not None) == experiment.endswith("_samg")
 
 
-@pytest.mark.parametrize("agent", SIZES)
-@pytest.mark.parametrize("algorithm", ["awac", "cql"])
-def test_one_update_with_the_published_hyperparameters(algorithm, agent):
-    # SAMG's agents are equal to these, and so are those of the other levels.
-    parts = parts_lib.resolve(small.CONFIGS[algorithm](f"{agent}-medium-expert"))
+# Every network, loss and initialisation that the configs name; SAMG's agents are equal
+# to these, and so are those of the other datasets but for numbers.
+UPDATES = [
+    *((name, "walker2d-medium") for name in (*small.BASES, *small.BASELINES)),
+    *((name, "antmaze-umaze") for name in (*small.BASES, *small.BASELINES)),
+    *((name, "hopper-medium") for name in ("iql", "cql", "spot")),
+    ("td3_bc", "halfcheetah-medium"),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "name"), UPDATES)
+def test_one_update_with_the_published_hyperparameters(algorithm, name):
+    parts = parts_lib.resolve(small.CONFIGS[algorithm](name))
     rng = np.random.default_rng(0)
-    batch = toy.random_batch(rng, 5, *SIZES[agent])
+    batch = toy.random_batch(rng, 5, *SIZES[name.split("-")[0]])
 
     @jax.jit
     def one_update(key, batch):
@@ -111,14 +263,43 @@ def test_one_update_with_the_published_hyperparameters(algorithm, agent):
     assert after.step == 1
     for leaf in jax.tree.leaves((after, metrics)):
         assert np.isfinite(leaf).all()
-    for model in ("actor", "critic"):
-        old, new = getattr(before, model).params, getattr(after, model).params
-        changed = jax.tree.map(lambda a, b: bool((a != b).any()), old, new)
-        assert all(jax.tree.leaves(changed))
+    trained = {"bc": ["actor"], "td3_bc": ["critic"], "spot": ["vae"]}
+    for model in trained.get(algorithm, ["actor", "critic"]):
+        trees = [getattr(state, model).params for state in (before, after)]
+        old, new = (jax.tree.leaves(tree) for tree in trees)
+        assert all(np.any(a != b) for a, b in zip(old, new, strict=True))
+
+
+def test_what_follows_from_the_rest_of_a_config_reaches_the_algorithm():
+    config = small.CONFIGS["iql"]("hopper-demo")
+    config.offline.updates = 777
+    assert parts_lib.resolve(config).algorithm.config.schedule_steps == 777
+    config = small.CONFIGS["spot"]("hopper-demo")
+    config.online.update({"steps": 50, "warmup_steps": 10, "updates_per_step": 3})
+    assert parts_lib.resolve(config).online.config.cooling_steps == 120
+    config = small.CONFIGS["cql_samg"]("hopper-demo")
+    assert parts_lib.resolve(config).algorithm.config.guided_penalty
+    config.guidance.penalty = "online"
+    assert not parts_lib.resolve(config).algorithm.config.guided_penalty
+
+
+def test_values_that_cannot_work_together_are_refused():
+    config = small.CONFIGS["spot"]("hopper-demo")
+    config.offline.updates = 99_999
+    with pytest.raises(ValueError, match=r"first 100000.*gives 99999"):
+        validation.check(config)
+    config = small.CONFIGS["bc"]("hopper-demo")
+    config.guidance.weight = "constant"
+    with pytest.raises(ValueError, match="no value that could be guided"):
+        validation.check(config)
+    config = small.CONFIGS["iql"]("hopper-demo")
+    config.agent.actor_schedule = "linear"
+    with pytest.raises(ValueError, match=r"'linear'.*'cosine' and 'constant'"):
+        parts_lib.resolve(config)
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("algorithm", ["awac", "cql"])
+@pytest.mark.parametrize("algorithm", small.BASES)
 def test_samg_changes_the_online_data_and_adds_the_guidance_only(algorithm, name):
     vanilla = fields(small.CONFIGS[algorithm](name))
     samg = fields(small.CONFIGS[f"{algorithm}_samg"](name))
@@ -127,7 +308,12 @@ def test_samg_changes_the_online_data_and_adds_the_guidance_only(algorithm, name
         for field in samg
         if not field.startswith("guidance.") and vanilla.get(field) != samg[field]
     }
-    assert differing == ONLINE_DATA
+    expected = dict(ONLINE_DATA)
+    if algorithm == "cal_ql":
+        expected["online.data"] = ("mix", "buffer")
+    if name.startswith("antmaze") and algorithm in ("cql", "cal_ql"):
+        expected["agent.cql_weight_online"] = (None, 2.5)
+    assert differing == expected
     assert set(vanilla) <= set(samg)
     assert {field for field in vanilla if field.startswith("guidance.")} == {
         "guidance.weight"
@@ -142,6 +328,7 @@ def test_samg_changes_the_online_data_and_adds_the_guidance_only(algorithm, name
         ("walker2d-medium", 1, (0, 0)),
         ("hopper-medium-v2", 1, (10_000, 20_000)),
         ("hopper-demo", 1, (10_000, 20_000)),
+        ("antmaze-large-play", 2, (0, 0)),
     ],
 )
 def test_guidance_is_the_papers(name, decoder_layers, warmup):
@@ -163,8 +350,9 @@ def test_misspelt_field_is_refused_and_the_nearest_proposed(experiment):
     config = small.CONFIGS[experiment]("hopper-medium")
     with pytest.raises(AttributeError, match='Did you mean "num_seeds"'):
         config.num_seed = 3
-    with pytest.raises(AttributeError, match='Did you mean "discount"'):
-        config.agent.discuont = 0.9
+    name = next(iter(config.agent))
+    with pytest.raises(AttributeError, match=f'Did you mean "{name}"'):
+        setattr(config.agent, name[:-1], 0.5)
     with pytest.raises(KeyError, match='Did you mean "batch_size"'):
         config.update({"online": {"batchsize": 3}})
 
@@ -196,9 +384,18 @@ def test_config_can_be_written_as_json(experiment):
 
 def test_every_known_dataset_has_a_family():
     assert {name for names in base.FAMILIES.values() for name in names} == {
-        *LOCOMOTION,
+        *D4RL,
         "hopper-demo",
     }
     for name in NAMES:
-        family = "demo" if name == "hopper-demo" else "locomotion"
+        family = {"antmaze": "antmaze", "hopper-demo": "demo"}.get(
+            name if name == "hopper-demo" else name.split("-")[0], "locomotion"
+        )
         assert base.family_of(name) == family
+
+
+def test_the_threshold_of_cal_ql_on_antmaze_is_the_papers():
+    make = small.CONFIGS["cal_ql_samg"]
+    assert make("antmaze-umaze").guidance.threshold == 0.4
+    assert make("hopper-medium").guidance.threshold == 0.5
+    assert small.CONFIGS["cql_samg"]("antmaze-umaze").guidance.threshold == 0.5

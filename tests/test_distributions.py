@@ -114,6 +114,16 @@ def test_tanh_gaussian_density_is_exact_for_saturated_actions(inject, u):
     np.testing.assert_allclose(log_prob, [expected], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("std", "limit"), [(0.2, 0.5), (1.0, 0.5), (0.03, 0.01)])
+def test_perturbed_actions_match_a_plain_loop(inject, std, limit):
+    rng = np.random.default_rng(0)
+    actions = np.float32(rng.uniform(-1, 1, size=(B, A)))
+    noise = inject(rng.normal(size=(B, A)))
+    actual = distributions.sample_perturbed(jax.random.key(0), actions, std, limit)
+    expected = [reference.perturbed(actions[b], noise[b], std, limit) for b in range(B)]
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_samples_follow_the_distributions_they_name():
     mean, log_std = jnp.full((1, 1), 0.4), jnp.full((1, 1), -0.3)
     actions, _ = distributions.sample_tanh_gaussian(

@@ -62,6 +62,36 @@ def test_weighted_regression_loss_matches_a_plain_loop():
     assert_close(actual, reference.weighted_regression_loss(log_probs, weights))
 
 
+@pytest.mark.parametrize("expectile", [0.5, 0.7, 0.9])
+def test_expectile_loss_matches_a_plain_loop(expectile):
+    values, targets = draw(2, B)
+    actual = losses.expectile_loss(values, targets, expectile)
+    assert_close(actual, reference.expectile_loss(values, targets, expectile))
+
+
+def test_expectile_loss_leans_towards_large_targets():
+    zero = jnp.zeros(1)
+    above = losses.expectile_loss(zero, zero + 1.0, 0.9)
+    below = losses.expectile_loss(zero, zero - 1.0, 0.9)
+    np.testing.assert_allclose([above, below], [0.9, 0.1], rtol=1e-6)
+
+
+def test_squared_errors_are_means_over_dimensions():
+    predictions, targets = draw(2, B, N)
+    actual = losses.squared_errors(predictions, targets)
+    assert actual.shape == (B,)
+    assert_close(actual, reference.squared_errors(predictions, targets))
+
+
+def test_normalized_value_loss_matches_a_plain_loop_and_ignores_the_scale():
+    q = draw(B)
+    actual = losses.normalized_value_loss(q)
+    assert_close(actual, reference.normalized_value_loss(q))
+    assert_close(losses.normalized_value_loss(1000 * q), actual)
+    gradient = jax.grad(losses.normalized_value_loss)(jnp.asarray(q))
+    assert_close(gradient, np.full(B, -1 / np.abs(q).sum()))
+
+
 def test_soft_actor_loss_matches_a_plain_loop():
     log_probs, q = draw(2, B)
     actual = losses.soft_actor_loss(log_probs, q, jnp.float32(0.3))
@@ -98,6 +128,7 @@ def test_conservative_gaps_of_large_values_do_not_overflow():
         (lambda *x: losses.td_targets(*x, 0.9).sum(), [(B,)] * 3, (0, 1, 2)),
         (lambda x: losses.exponential_weights(x, 3.0, 100.0).sum(), [(B,)], (0,)),
         (losses.weighted_regression_loss, [(B,), (B,)], (1,)),
+        (lambda x, y: losses.expectile_loss(x, y, 0.7), [(B,), (B,)], (1,)),
         (losses.soft_actor_loss, [(B,), (B,), ()], (2,)),
         (lambda x, y: losses.temperature_loss(x, y, -3.0), [(), (B,)], (1,)),
     ],
@@ -116,6 +147,10 @@ SHAPES = [
     (losses.td_loss, [(E, B), (B,)]),
     (lambda x: losses.exponential_weights(x, 3.0, 100.0), [(B,)]),
     (losses.weighted_regression_loss, [(B,), (B,)]),
+    (lambda x, y: losses.expectile_loss(x, y, 0.7), [(B,), (B,)]),
+    (losses.squared_errors, [(B, N), (B, N)]),
+    (losses.normalized_value_loss, [(B,)]),
+    (losses.kl_divergence, [(B, N), (B, N)]),
     (losses.soft_actor_loss, [(B,), (B,), ()]),
     (lambda x, y: losses.temperature_loss(x, y, -3.0), [(), (B,)]),
     (

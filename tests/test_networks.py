@@ -122,6 +122,30 @@ def test_critics_map_over_leading_axes(inputs):
     assert jax.eval_shape(ensemble.apply, params, *stacked).shape == (E, 4, B)
 
 
+def test_value_has_one_number_per_observation(inputs):
+    value = networks.Value(WIDTHS)
+    params = initialise(value, inputs[0])
+    actual = jax.jit(value.apply)({"params": params}, inputs[0])
+    expected = [reference.mlp(params["MLP_0"], row)[0] for row in inputs[0]]
+    assert actual.shape == (B,)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_deterministic_actor_is_squashed_and_may_start_near_zero(inputs):
+    actor = networks.DeterministicActor(WIDTHS, A, networks.uniform_init(1e-3))
+    params = initialise(actor, inputs[0])
+    actual = jax.jit(actor.apply)({"params": params}, inputs[0])
+    expected = [np.tanh(reference.mlp(params["MLP_0"], row)) for row in inputs[0]]
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-7)
+    *hidden, head = layers_of(params)
+    for kernel, bias in hidden:
+        assert_uniform(kernel, 1 / np.sqrt(kernel.shape[0]))
+        assert np.any(bias != 0)
+    for values in head:
+        assert_uniform(values, 1e-3)
+        assert np.any(values != 0)
+
+
 def test_gaussian_actor_has_one_clipped_log_std_per_dimension(inputs):
     actor = networks.GaussianActor(WIDTHS, A)
     params = initialise(actor, inputs[0])

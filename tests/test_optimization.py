@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from samg_jax import optimization
 from tests import reference
@@ -45,3 +46,33 @@ def test_soft_update_moves_the_target_by_the_share_tau():
     for tau, end in [(0.0, target), (1.0, params)]:
         moved = optimization.soft_update(params, target, tau)
         np.testing.assert_array_equal(moved, end)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (0, 3e-4),
+        (500_000, 1.5e-4),
+        (1_050_000, 1.847e-6),
+        (1_100_000, 7.342e-6),
+        (1_200_000, 2.865e-5),
+        (1_250_000, 4.393e-5),
+        (1_300_000, 6.183e-5),
+        (1_500_000, 1.5e-4),
+        (1_750_000, 2.561e-4),
+        (2_000_000, 3e-4),
+    ],
+)
+def test_the_periodic_cosine_passes_through_corls_rates(step, expected):
+    schedule = jax.jit(optimization.periodic_cosine(3e-4, 1_000_000))
+    np.testing.assert_allclose(schedule(jnp.int32(step)), expected, rtol=3e-4)
+    exact = reference.periodic_cosine(3e-4, 1_000_000, step)
+    np.testing.assert_allclose(schedule(jnp.int32(step)), exact, rtol=1e-5)
+
+
+def test_the_periodic_cosine_is_zero_at_the_switch_and_not_negative_around_it():
+    schedule = jax.jit(optimization.periodic_cosine(3e-4, 1_000_000))
+    assert schedule(jnp.int32(1_000_000)) < 1e-15
+    around = schedule(jnp.arange(999_990, 1_000_010))
+    assert np.all(around >= 0)
+    assert np.all(around < 1e-12)

@@ -62,7 +62,8 @@ def main(config, workdir=None, dry_run=False):
 # Complete runs.
 
 
-@pytest.fixture(scope="module", params=small.CONFIGS)
+# The others are run, without the program, by the tests of training.
+@pytest.fixture(scope="module", params=["awac", "awac_samg", "cql", "cql_samg"])
 def finished(request, dataset, tmp_path_factory):
     """A complete run of each experiment: its name, folder and terminal output."""
     name, workdir = request.param, tmp_path_factory.mktemp(request.param) / "run"

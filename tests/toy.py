@@ -4,13 +4,14 @@ The golden toy is a closed formula for every parameter, batch entry and random d
 that an implementation in any framework can compute the same losses.
 """
 
+import dataclasses
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from samg_jax.types import Batch
+from samg_jax.types import Batch, ModelState
 
 S, A, B = 3, 2, 4
 
@@ -37,12 +38,12 @@ def overwrite_mlp(mlp, network):
     return layers
 
 
-def actor(template):
-    """Returns the toy's actor, network 0; scalars and log-stds at their start."""
-    inner = {"MLP_0": overwrite_mlp(template["params"]["MLP_0"], 0)}
+def single(template, network):
+    """Returns an actor or a value of the toy; scalars and log-stds at their start."""
+    inner = {"MLP_0": overwrite_mlp(template["params"]["MLP_0"], network)}
     if "log_std" in template["params"]:
         inner["log_std"] = np.float32([-0.5 + 0.1 * j for j in range(A)])
-    else:
+    if "multiplier" in template["params"]:
         inner |= {"multiplier": np.float32(1.0), "offset": np.float32(-1.0)}
     return jax.tree.map(jnp.asarray, {"params": inner})
 
@@ -58,6 +59,23 @@ def critics(template, networks):
     return {"params": {"MLP_0": stacked}}
 
 
+def autoencoder(template):
+    """Returns the toy's autoencoder of SPOT, network 4."""
+    encoder = template["encoder"]["params"]
+    names = ("Dense_0", "Dense_1", "mean", "log_std")
+    layers = [(encoder, name) for name in names]
+    decoder = template["decoder"]["params"]
+    layers += [(decoder, f"Dense_{layer}") for layer in range(3)]
+    filled = {"encoder": {}, "decoder": {}}
+    for layer, (tree, name) in enumerate(layers):
+        inputs, outputs = tree[name]["kernel"].shape
+        filled["encoder" if tree is encoder else "decoder"][name] = {
+            "kernel": kernel(layer, 4, inputs, outputs),
+            "bias": bias(layer, 4, outputs),
+        }
+    return {part: {"params": params} for part, params in filled.items()}
+
+
 def zero_state(algorithm, observation_size=S):
     """Returns a state of zeros: no time is spent on random initialisation."""
     observations = jnp.zeros((B, observation_size))
@@ -66,15 +84,25 @@ def zero_state(algorithm, observation_size=S):
 
 
 def state(algorithm):
-    """Returns the golden state of an actor-critic algorithm before its first step."""
+    """Returns the golden state of an algorithm before its first step."""
     zeros = zero_state(algorithm)
-    online = critics(zeros.critic.params, (1, 2))
-    target = critics(zeros.target_critic, (11, 12))
     golden = zeros.replace(
-        actor=zeros.actor.replace(params=actor(zeros.actor.params)),
-        critic=zeros.critic.replace(params=online),
-        target_critic=target,
+        actor=zeros.actor.replace(params=single(zeros.actor.params, 0)),
     )
+    if hasattr(golden, "critic"):
+        online = critics(zeros.critic.params, (1, 2))
+        golden = golden.replace(
+            critic=zeros.critic.replace(params=online),
+            target_critic=critics(zeros.target_critic, (11, 12)),
+        )
+    if hasattr(golden, "target_actor"):
+        golden = golden.replace(target_actor=single(zeros.target_actor, 10))
+    if hasattr(golden, "value"):
+        params = single(zeros.value.params, 3)
+        golden = golden.replace(value=zeros.value.replace(params=params))
+    if hasattr(golden, "vae"):
+        params = autoencoder(zeros.vae.params)
+        golden = golden.replace(vae=zeros.vae.replace(params=params))
     if hasattr(golden, "log_multiplier"):
         one = golden.log_multiplier.replace(params=np.float32(1.0))
         golden = golden.replace(log_multiplier=one)
@@ -177,3 +205,25 @@ def perturb(rng, params, scale=0.3):
     return jax.tree.map(
         lambda leaf: leaf + jnp.float32(scale * rng.normal(size=leaf.shape)), params
     )
+
+
+def perturb_networks(rng, state):
+    """Returns the state with noise on the parameters of every network."""
+    changes = {}
+    for field in dataclasses.fields(state):
+        value = getattr(state, field.name)
+        if field.name.startswith("target_"):
+            changes[field.name] = perturb(rng, value)
+        elif isinstance(value, ModelState) and not field.name.startswith("log_"):
+            changes[field.name] = value.replace(params=perturb(rng, value.params))
+    return state.replace(**changes)
+
+
+def as_float64(tree):
+    """Returns the tree with its floating-point arrays in float64."""
+
+    def cast(leaf):
+        floating = jnp.issubdtype(leaf.dtype, jnp.floating)
+        return leaf.astype(jnp.float64) if floating else leaf
+
+    return jax.tree.map(cast, tree)

@@ -6,10 +6,19 @@ import dataclasses
 import difflib
 import types as builtin_types
 
-from samg_jax.algorithms import awac, cql
+from samg_jax.algorithms import awac, bc, cql, iql, spot, td3_bc
 from samg_jax.types import Algorithm
 
-MODULES: dict[str, builtin_types.ModuleType] = {"awac": awac, "cql": cql}
+# Cal-QL is CQL with its switch `calibrated`; the name keeps their runs apart.
+MODULES: dict[str, builtin_types.ModuleType] = {
+    "awac": awac,
+    "bc": bc,
+    "cal_ql": cql,
+    "cql": cql,
+    "iql": iql,
+    "spot": spot,
+    "td3_bc": td3_bc,
+}
 
 
 def module(name: str) -> builtin_types.ModuleType:
@@ -24,21 +33,26 @@ def module(name: str) -> builtin_types.ModuleType:
     )
 
 
-def make(name: str, hyperparameters: dict, action_size: int) -> Algorithm:
+def hyperparameters(name: str) -> list[str]:
+    """Returns the names of an algorithm's hyperparameters."""
+    return [field.name for field in dataclasses.fields(module(name).Config)]
+
+
+def make(name: str, settings: dict, action_size: int) -> Algorithm:
     """Returns the algorithm of that name, in its offline phase.
 
     Args:
         name: a key of `MODULES`.
-        hyperparameters: fields of the module's `Config`.
+        settings: hyperparameters, fields of the module's `Config`.
         action_size: number of action dimensions.
     """
-    chosen = module(name)
-    known = [field.name for field in dataclasses.fields(chosen.Config)]
-    unknown = sorted(set(hyperparameters) - set(known))
+    known = hyperparameters(name)
+    unknown = sorted(set(settings) - set(known))
     if unknown:
         raise ValueError(
             f"{name!r} has no hyperparameters {', '.join(unknown)}. It has "
             f"{', '.join(known)}. Use the config file of the algorithm: "
             f"--config=configs/{name}.py."
         )
-    return chosen.make(chosen.Config(**hyperparameters), action_size)
+    chosen = module(name)
+    return chosen.make(chosen.Config(**settings), action_size)

@@ -213,20 +213,36 @@ class RewardTransform(struct.PyTreeNode):
         return cls.affine(scale * RANGE_WINDOW / (high - low), bias)
 
 
-def return_range(dataset: Dataset) -> tuple[float, float]:
-    """Returns the lowest and the highest return, of segments cut as CORL cuts them.
+def segment_ends(dataset: Dataset) -> np.ndarray:
+    """Returns the rows that end a segment, cut as CORL cuts; at least one.
 
-    A segment ends at a terminal or after exactly 1000 transitions, and nowhere else;
-    what is left at the end does not count. Transitions at time limits are not in the
-    data, so the segments drift across the borders of episodes that ran into them.
+    A segment ends at a terminal or after exactly 1000 transitions, and nowhere else.
+    Transitions at time limits are not in the data, so the segments drift across the
+    borders of episodes that ran into them.
     """
     ends = np.flatnonzero(_cut(dataset.masks == 0, RANGE_WINDOW))
     if ends.size == 0:
         raise ValueError(
             f"{len(dataset.rewards)} transitions without a terminal contain no whole "
-            f"segment; at least {RANGE_WINDOW} or a terminal are needed to find the "
-            "range of returns. Use the identity or an affine reward transform."
+            f"segment; at least {RANGE_WINDOW} or a terminal are needed. Give more "
+            "data, the identity or an affine reward transform, and "
+            "--config.dataset.drop_unfinished=False."
         )
+    return ends
+
+
+def drop_unfinished(dataset: Dataset) -> Dataset:
+    """Returns the data up to the end of their last whole segment, as CORL's BC does."""
+    kept = segment_ends(dataset)[-1] + 1
+    return jax.tree.map(lambda leaf: leaf[:kept], dataset)
+
+
+def return_range(dataset: Dataset) -> tuple[float, float]:
+    """Returns the lowest and the highest return of the segments of `segment_ends`.
+
+    What follows the last end does not count.
+    """
+    ends = segment_ends(dataset)
     starts = np.concatenate([[0], ends[:-1] + 1])
     rewards = dataset.rewards[: ends[-1] + 1].astype(np.float64)
     returns = np.add.reduceat(rewards, starts)

@@ -12,11 +12,10 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from samg_jax import networks, optimization
+from samg_jax import losses, networks, optimization
 from samg_jax.guidance import validation
 from samg_jax.types import Metrics, ModelState, Params
 
-LOG_STD_MIN, LOG_STD_MAX = -4.0, 15.0
 CONSTANT_STD = 1e-3  # A target that varies less than this is not scaled up.
 
 
@@ -75,23 +74,6 @@ class Config:
         validation.choice(name("reconstruct"), self.reconstruct, targets)
 
 
-class Encoder(nn.Module):
-    """(s, a) -> mean and standard deviation of the latent code."""
-
-    hidden_dim: int
-    layers: int
-    latent_size: int
-
-    @nn.compact
-    def __call__(self, observations, actions):
-        x = jnp.concatenate([observations, actions], axis=-1)
-        for _ in range(self.layers):
-            x = nn.relu(networks.dense(self.hidden_dim, x.shape[-1])(x))
-        means = networks.dense(self.latent_size, x.shape[-1], name="mean")(x)
-        log_stds = networks.dense(self.latent_size, x.shape[-1], name="log_std")(x)
-        return means, jnp.exp(jnp.clip(log_stds, LOG_STD_MIN, LOG_STD_MAX))
-
-
 class Decoder(nn.Module):
     """Latent code, and whatever else it is given -> the reconstruction."""
 
@@ -142,9 +124,9 @@ class CVAE:
         return self.observation_size + with_action * self.action_size
 
     @property
-    def encoder(self) -> Encoder:
-        config = self.config
-        return Encoder(config.hidden_dim, config.encoder_layers, self.latent_size)
+    def encoder(self) -> networks.GaussianEncoder:
+        widths = (self.config.hidden_dim,) * self.config.encoder_layers
+        return networks.GaussianEncoder(widths, self.latent_size)
 
     @property
     def decoder(self) -> Decoder:
@@ -239,7 +221,7 @@ class CVAE:
         if self.config.reconstruct == "next_state_action":
             targets = jnp.concatenate([next_observations, actions], axis=-1)
         reconstruction = jnp.mean(target_scale * jnp.square(predictions - targets))
-        kl = jnp.mean(kl_divergence(means, stds))
+        kl = jnp.mean(losses.kl_divergence(means, stds))
         loss = reconstruction + beta * kl
         metrics = {"reconstruction": reconstruction, "kl": kl, "beta": beta}
         return loss, {"loss": loss, **metrics}
@@ -271,19 +253,3 @@ class CVAE:
         if self.config.decoder_input == "latent":
             return (latents,)
         return latents, observations, actions
-
-
-def kl_divergence(means: jax.Array, stds: jax.Array) -> jax.Array:
-    """Returns KL(N(means, stds^2) || N(0, 1)), averaged over latent dimensions.
-
-    Args:
-        means: `[B, Z]`.
-        stds: `[B, Z]`.
-
-    Returns:
-        `[B]`.
-    """
-    chex.assert_rank([means, stds], 2)
-    chex.assert_equal_shape([means, stds])
-    terms = 0.5 * (jnp.square(means) + jnp.square(stds) - 1.0) - jnp.log(stds)
-    return jnp.mean(terms, axis=-1)

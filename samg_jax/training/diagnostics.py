@@ -24,7 +24,6 @@ def make_diagnostics(
     `guidance_term` is the mean of |discount * mask * p (V_off - V_on)|: what the
     guide adds to the target, equal to the intrinsic reward of Eq. 5.
     """
-    discount = parts.online.config.discount
 
     def one(seed, agent, guidance, buffer, preprocessing, count):
         key = seeds_lib.stream(seed, "diagnostics", count)
@@ -35,6 +34,7 @@ def make_diagnostics(
         guide = guide_lib.make_guide(guidance.offline, p)
         values = parts.online.next_values(agent, batch, value_key)
         guided = parts.online.next_values(agent, batch, value_key, guide)
+        discount = parts.online.config.discount
         term = jnp.abs(discount * batch.masks * (guided - values))
         return {
             "weight_mean": p.mean(),

@@ -39,7 +39,7 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
         config.physics = parts.physics
     learned, fitted, needs_data = planned_updates(config, parts)
     steps, warmup = config.online.steps, config.online.warmup_steps
-    updates = max(steps - warmup, 0) * config.online.updates_per_step
+    updates = parts_lib.online_updates(config)
     rows, origin = 0, "not opened: the run forks from a checkpoint"
     if needs_data:
         rows, origin = dataset_rows(config, parts)

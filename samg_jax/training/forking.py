@@ -23,6 +23,7 @@ MUST_AGREE = (
     "dataset.reward_transform",
     "dataset.reward_scale",
     "dataset.reward_bias",
+    "agent.deterministic",
 )
 # What a threshold by quantile was read off.
 QUANTILE_FIELDS = ("threshold_quantile", "kind", "use_std", "delta")
@@ -51,10 +52,13 @@ def check(config: ml_collections.ConfigDict, parts: Parts, saved: dict) -> None:
     sizes = {"observation_size", "action_size"}
     before |= {name: saved[name] for name in sizes}
     after |= {name: getattr(parts.task, name) for name in sizes}
+    must_agree = set(MUST_AGREE)
+    if after.get("agent.actor_schedule") == "cosine":
+        must_agree.add("offline.updates")  # What the schedule's period was.
     networks = {name for name in before | after if name.endswith("hidden_dims")}
     different = [
         f"  {name}: {before.get(name)!r} in the checkpoint, {after.get(name)!r} now"
-        for name in sorted({*MUST_AGREE, *networks, *sizes})
+        for name in sorted({*must_agree, *networks, *sizes})
         if _plain(before.get(name)) != _plain(after.get(name))
     ]
     if different:

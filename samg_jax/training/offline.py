@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from samg_jax import losses
 from samg_jax.data import transitions
 from samg_jax.guidance import collapse, cvae, normals, weights
 from samg_jax.training import parts as parts_lib
@@ -218,7 +219,7 @@ def fit_weight(
     @functools.partial(jax.vmap, in_axes=(0, None, None))
     def health(params, observations, actions):
         means, stds = model.encode(params, observations, actions)
-        return collapse.health(means, cvae.kl_divergence(means, stds))
+        return collapse.health(means, losses.kl_divergence(means, stds))
 
     report = jax.device_get(health(params, observations, actions))
     active = (p_int >= threshold[:, None]).mean(axis=1)

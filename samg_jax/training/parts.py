@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import ml_collections
@@ -55,14 +57,29 @@ class Preprocessing(struct.PyTreeNode):
         )
 
 
+def online_updates(config: ml_collections.ConfigDict) -> int:
+    """Returns the number of updates of the online phase."""
+    online = config.online
+    return max(online.steps - online.warmup_steps, 0) * online.updates_per_step
+
+
+# Hyperparameters, of any algorithm, that follow from the rest of the config.
+IMPLIED: dict[str, Callable[[ml_collections.ConfigDict], Any]] = {
+    "guided_penalty": lambda config: guidance_config(config).penalty == "mixed",
+    "schedule_steps": lambda config: max(config.offline.updates, 1),
+    "cooling_steps": lambda config: max(online_updates(config), 1),
+}
+
+
 def resolve(config: ml_collections.ConfigDict) -> Parts:
     """Returns the fixed parts; raises ValueError where the config cannot be built."""
     task = resolve_task(config)
     guidance = guidance_config(config)
-    hyperparameters = config.agent.to_dict()
-    if "cql_weight" in hyperparameters:
-        hyperparameters["guided_penalty"] = guidance.penalty == "mixed"
-    algorithm = algorithms.make(config.algorithm, hyperparameters, task.action_size)
+    settings = config.agent.to_dict()
+    for name in algorithms.hyperparameters(config.algorithm):
+        if name in IMPLIED:
+            settings[name] = IMPLIED[name](config)
+    algorithm = algorithms.make(config.algorithm, settings, task.action_size)
     model = None
     if guidance.weight == "cvae":
         model = cvae.CVAE(guidance.cvae, task.observation_size, task.action_size)
@@ -118,6 +135,8 @@ def load_dataset(
     raw = d4rl.load(path)
     check_sizes(path, raw, task)
     dataset = transitions.q_learning_view(raw, task.max_episode_steps)
+    if config.dataset.drop_unfinished:
+        dataset = transitions.drop_unfinished(dataset)
     transform = fit_reward_transform(config, dataset)
     if config.agent.get("calibrated"):
         dataset = with_returns(config, dataset, transform, task)
@@ -161,13 +180,21 @@ def fit_reward_transform(config, dataset) -> transitions.RewardTransform:
 
 
 def with_returns(config, dataset, transform, task) -> transitions.Dataset:
-    """Returns the data with the returns-to-go that calibration bounds values by."""
+    """Returns the data with the returns-to-go that calibration bounds values by.
+
+    AntMaze rewards only the goal: a trajectory that ends without it has the value of
+    failing for ever.
+    """
+    failure_reward = None
+    if tasks.is_antmaze(task.env_id):
+        failure_reward = float(transform(np.float32(task.ref_min)))
     ends = transitions.episode_ends(dataset, task.max_episode_steps)
     returns = transitions.returns_to_go(
         np.asarray(transform(dataset.rewards), np.float32),
         dataset.masks,
         ends,
         config.agent.discount,
+        failure_reward,
     )
     return dataset.replace(mc_returns=returns)
 

@@ -19,6 +19,9 @@ from samg_jax.types import Metrics, ModelState
 
 T = TypeVar("T")
 
+# Counters of an algorithm's updates: the same for all seeds, so they are shared.
+COUNTERS = ("step", "online_step")
+
 
 def stream(seed: jax.Array, name: str, *counters: jax.Array | int) -> chex.PRNGKey:
     """Returns the key of a named stream of one seed.
@@ -49,25 +52,29 @@ def host_seeds(values: np.ndarray, name: str, count: int = 1) -> list[int]:
     return [int(bits) for bits in np.asarray(jax.vmap(draw)(values)).ravel()]
 
 
+def _is_counter(path) -> bool:
+    return getattr(path[-1], "name", None) in COUNTERS
+
+
 def axes(tree: Any) -> Any:
     """Returns the `jax.vmap` axes of a state: 0, and None for update counters.
 
-    Counters named `step` are shared by all seeds, so that a `jax.lax.cond` on them
-    stays a `cond` instead of computing both branches.
+    Counters are shared by all seeds, so that a `jax.lax.cond` on them stays a `cond`
+    instead of computing both branches.
     """
 
     def axis(path, leaf):
         del leaf
-        return None if getattr(path[-1], "name", None) == "step" else 0
+        return None if _is_counter(path) else 0
 
     return jax.tree_util.tree_map_with_path(axis, tree)
 
 
 def share_steps(tree: T) -> T:
-    """Returns a state stacked over seeds with its `step` counters shared, `[]`."""
+    """Returns a state stacked over seeds with its counters shared, `[]`."""
 
     def share(path, leaf):
-        return leaf[0] if getattr(path[-1], "name", None) == "step" else leaf
+        return leaf[0] if _is_counter(path) else leaf
 
     return jax.tree_util.tree_map_with_path(share, tree)
 
@@ -101,7 +108,7 @@ def guard(old: T, new: T, metrics: Metrics, alive: jax.Array) -> tuple[T, jax.Ar
     alive = alive & jnp.all(finite)
 
     def choose(path, before, after):
-        if getattr(path[-1], "name", None) == "step":
+        if _is_counter(path):
             return after  # Shared by the seeds, so it goes on.
         return jnp.where(alive, after, before)
 

@@ -21,12 +21,24 @@ OPEN_INTERVALS = {
     "inverse_temperature_online": POSITIVE,
     "max_weight": POSITIVE,
     "softmax_temperature": POSITIVE,
+    "expectile": (0.0, 1.0),
+    "discount_online": (0.0, 1.0),
+    "vae_learning_rate": POSITIVE,
+    "actor_head_bound": POSITIVE,
+    "critic_head_bound": POSITIVE,
 }
 # Closed intervals.
 CLOSED_INTERVALS = {
     "tau": (0.0, 1.0),
     "cql_weight": (0.0, math.inf),
     "cql_weight_online": (0.0, math.inf),
+    "value_weight": (0.0, math.inf),
+    "support_weight": (0.0, math.inf),
+    "support_floor": (0.0, 1.0),
+    "vae_beta": (0.0, math.inf),
+    "policy_noise": (0.0, math.inf),
+    "noise_limit": (0.0, math.inf),
+    "exploration_noise": (0.0, math.inf),
 }
 COUNTS = {
     "num_seeds": 1,
@@ -47,6 +59,8 @@ COUNTS = {
     "evaluation.episodes": 1,
     "evaluation.threads": 0,
     "agent.num_samples": 1,
+    "agent.policy_delay": 1,
+    "agent.vae_steps": 0,
 }
 CHOICES = {
     "dataset.reward_transform": ("none", "range", "affine"),
@@ -82,6 +96,8 @@ def check(config: ml_collections.ConfigDict) -> None:
             "lie between 0 and 1, both excluded. For online data only give "
             "--config.online.data=buffer."
         )
+    check_guided(config)
+    check_behaviour_model(config)
     check_online(config)
     check_annealing(config)
 
@@ -112,6 +128,27 @@ def check_hyperparameter(name: str, value: Any) -> None:
 def is_widths(value: Any) -> bool:
     """Returns whether a value is one layer width or more, each at least 1."""
     return bool(value) and all(type(width) is int and width >= 1 for width in value)
+
+
+def check_guided(config: ml_collections.ConfigDict) -> None:
+    """Raises ValueError where there is no value to guide."""
+    if config.algorithm == "bc" and config.guidance.weight != "none":
+        raise ValueError(
+            f"config.guidance.weight is {config.guidance.weight!r} with 'bc', which "
+            "learns no value that could be guided. Give --config.guidance.weight=none, "
+            "or the config of another algorithm."
+        )
+
+
+def check_behaviour_model(config: ml_collections.ConfigDict) -> None:
+    """Raises ValueError where SPOT's behaviour model would not be finished."""
+    steps, updates = config.agent.get("vae_steps", 0), config.offline.updates
+    if steps > updates and not config.offline.restore:
+        raise ValueError(
+            f"SPOT trains its behaviour model in the first {steps} of the offline "
+            f"updates, of which config.offline.updates gives {updates}. Raise it above "
+            "that, or lower --config.agent.vae_steps."
+        )
 
 
 def check_online(config: ml_collections.ConfigDict) -> None:

@@ -5,6 +5,7 @@ and guided, with the values that the target bootstraps from beside it.
 """
 
 import dataclasses
+import pathlib
 
 import chex
 import jax
@@ -12,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samg_jax import distributions, losses
-from samg_jax.algorithms import awac, cql
+from samg_jax import algorithms, distributions, losses
+from samg_jax.algorithms import awac, cql, iql, td3_bc
 from samg_jax.guidance import guide as guiding
 from tests import reference_guidance, toy
 
@@ -35,8 +36,15 @@ def small_cql(**changes):
     return cql.make(dataclasses.replace(SMALL, **changes), A)
 
 
+def small_iql(**changes):
+    return iql.make(iql.Config(hidden_dims=(16, 12), **changes), A)
+
+
 CASES = {
     "awac": awac.make(awac.Config(hidden_dims=(16, 12)), A),
+    "iql": small_iql(),
+    "iql_deterministic": small_iql(deterministic=True),
+    "td3_bc": td3_bc.make(td3_bc.Config(hidden_dims=(16, 12)), A),
     "cql": small_cql(),
     "cql_online_penalty": small_cql(**ONLINE_PENALTY, backup_entropy=True),
     "cql_max": small_cql(**MAXIMUM, **LAGRANGE),
@@ -45,7 +53,14 @@ CASES = {
 MAXIMISING = [name for name in CASES if "_max" in name]
 SINGLE_ACTION = [name for name in CASES if "_max" not in name]
 # Guidance acts on the Bellman target alone, as on AWAC.
-TARGET_ONLY = ["awac", "cql_online_penalty", "cql_max_online_penalty"]
+TARGET_ONLY = [
+    "awac",
+    "iql",
+    "iql_deterministic",
+    "td3_bc",
+    "cql_online_penalty",
+    "cql_max_online_penalty",
+]
 
 
 class Case:
@@ -61,16 +76,12 @@ class Case:
         self._guided = jax.jit(self._run_guided, donate_argnums=0)
 
         shapes = jax.tree.map(jnp.asarray, toy.zero_state(algorithm, O))
-        state = shapes.replace(
-            actor=shapes.actor.replace(params=toy.perturb(rng, shapes.actor.params)),
-            critic=shapes.critic.replace(params=toy.perturb(rng, shapes.critic.params)),
-            target_critic=toy.perturb(rng, shapes.target_critic),
-        )
+        state = toy.perturb_networks(rng, shapes)
         for i in range(3):  # Adam's moments are no longer empty.
             batch = toy.random_batch(rng, B, O, A)
             _, state, _ = self.plain(state, batch, jax.random.key(i))
         self.state = state
-        self.offline = toy.perturb(rng, state.target_critic)
+        self.offline = toy.perturb(rng, algorithm.value_params(state))
 
     def _run_plain(self, state, batch, key):
         values = self.algorithm.next_values(state, batch, key)
@@ -95,6 +106,9 @@ class Case:
         return self._guided(state, batch or self.batch, self.key, offline, weights)
 
     def with_value_params(self, params):
+        if hasattr(self.state, "value"):
+            value = self.state.value.replace(params=params)
+            return self.state.replace(value=value)
         return self.state.replace(target_critic=params)
 
 
@@ -322,3 +336,11 @@ def test_actions_have_the_shape_of_the_action_space(case):
     assert np.abs(explored).max() <= 1.0
     other = jax.jit(algorithm.explore)(case.state, observations, jax.random.key(9))
     assert np.any(explored != other)
+
+
+def test_no_algorithm_imports_another():
+    folder = pathlib.Path(algorithms.__file__).parent
+    files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+    assert {path.stem for path in files} == set(algorithms.MODULES) - {"cal_ql"}
+    for path in files:
+        assert "samg_jax.algorithms" not in path.read_text()

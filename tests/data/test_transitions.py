@@ -325,6 +325,18 @@ def test_range_matches_a_plain_scan(terminals):
     np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("terminals", "kept"), [([], 3000), ([10], 3011), ([3499], 3500), ([2900], 2901)]
+)
+def test_what_follows_the_last_whole_segment_can_be_dropped(terminals, kept):
+    dataset = make_dataset(np.arange(3500.0), terminals)
+    dropped = transitions.drop_unfinished(dataset)
+    np.testing.assert_array_equal(dropped.rewards, np.arange(kept))
+    assert all(len(leaf) == kept for leaf in jax.tree.leaves(dropped))
+    with pytest.raises(ValueError, match="drop_unfinished=False"):
+        transitions.drop_unfinished(make_dataset(np.ones(999)))
+
+
 def test_range_needs_two_different_returns():
     with pytest.raises(ValueError, match="no whole segment"):
         transitions.RewardTransform.range(make_dataset(np.ones(999)))

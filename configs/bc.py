@@ -1,0 +1,22 @@
+r"""BC: behavioural cloning of the whole dataset, offline only, as in CORL.
+
+    python -m samg_jax.train --config=configs/bc.py:hopper-medium
+
+Published (D4RL, 4 seeds): hopper-medium 53.5, antmaze-umaze 55.3 (CORL).
+"""
+
+import ml_collections
+
+from configs import base
+
+
+def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
+    """Returns the experiment for a dataset."""
+    config = base.get_config(dataset)
+    config.algorithm = "bc"
+    config.dataset.drop_unfinished = True
+    config.online.steps = 0  # CORL does not fine-tune it.
+    config.agent.learning_rate = 3e-4
+    config.agent.hidden_dims = (256, 256)
+    config.lock()  # From here a misspelt name is an error.
+    return config

@@ -1,0 +1,23 @@
+r"""Cal-QL, offline then vanilla fine-tuning on half offline, half online data (CORL).
+
+    python -m samg_jax.train --config=configs/cal_ql.py:antmaze-large-play
+
+Published (D4RL): antmaze-large-play 31.8 offline, 97.3 after a million online steps
+(CORL); hopper-medium 88.6 after 500k (SAMG paper, vanilla column). CORL has no settings
+for locomotion; see the table in `configs/base.py`. As in CORL, values are calibrated
+while training offline only.
+"""
+
+import ml_collections
+
+from configs import cql
+
+
+def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
+    """Returns the experiment for a dataset."""
+    config = cql.get_config(dataset)
+    config.algorithm = "cal_ql"
+    config.agent.calibrated = True
+    config.agent.initialization = "finetune"
+    config.online.data = "mix"
+    return config

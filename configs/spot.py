@@ -1,0 +1,89 @@
+r"""SPOT, offline then fine-tuning on offline and online data, as in CORL.
+
+    python -m samg_jax.train --config=configs/spot.py:antmaze-umaze
+
+Published (D4RL): antmaze-umaze 91.0 offline, 99.5 after a million online steps (CORL);
+hopper-medium 87.1 (SAMG paper). The first 100,000 offline updates train the behaviour
+model alone. CORL has no settings for locomotion; see the table in `configs/base.py`.
+"""
+
+import ml_collections
+from ml_collections import config_dict
+
+from configs import base
+
+
+def _weight(value: float) -> dict:
+    return {"agent": {"support_weight": value}}
+
+
+# What differs from the defaults below, by dataset family and dataset.
+OVERRIDES = {
+    "antmaze": {
+        "agent": {"discount_online": 0.995},
+        "dataset": {
+            "normalize_observations": False,
+            "reward_transform": "affine",
+            "reward_bias": -1.0,
+        },
+    },
+    # CORL's weights.
+    "antmaze-umaze": _weight(0.25),
+    "antmaze-umaze-diverse": _weight(0.25),
+    "antmaze-medium-play": _weight(0.05),
+    "antmaze-medium-diverse": _weight(0.025),
+    "antmaze-large-play": _weight(0.025),
+    "antmaze-large-diverse": _weight(0.025),
+    # The authors' weights for offline training; both networks learn at the same rate,
+    # and their last layers start like the others.
+    "locomotion": {
+        "agent": {
+            "actor_learning_rate": 3e-4,
+            "actor_head_bound": None,
+            "critic_head_bound": None,
+        },
+    },
+    "halfcheetah-medium": _weight(0.05),
+    "halfcheetah-medium-replay": _weight(0.05),
+    "halfcheetah-medium-expert": _weight(1.0),
+    "hopper-medium": _weight(0.1),
+    "hopper-medium-replay": _weight(0.1),
+    "hopper-medium-expert": _weight(0.2),
+    "walker2d-medium": _weight(0.2),
+    "walker2d-medium-replay": _weight(0.2),
+    "walker2d-medium-expert": _weight(0.5),
+}
+OVERRIDES["demo"] = OVERRIDES["locomotion"]
+OVERRIDES["hopper-demo"] = OVERRIDES["hopper-medium"]
+
+
+def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
+    """Returns the experiment for a dataset."""
+    config = base.get_config(dataset)
+    config.algorithm = "spot"
+    config.offline.updates = 1_100_000  # Of them, `vae_steps` for the behaviour model.
+    agent = config.agent
+    agent.actor_learning_rate = 1e-4
+    agent.critic_learning_rate = 3e-4
+    agent.hidden_dims = (256, 256)
+    # Of the uniform initialisation of the last layers; None: PyTorch's.
+    agent.actor_head_bound = config_dict.placeholder(float)
+    agent.actor_head_bound = 1e-3
+    agent.critic_head_bound = config_dict.placeholder(float)
+    agent.critic_head_bound = 3e-3
+    agent.discount = 0.99
+    agent.discount_online = config_dict.placeholder(float)  # None: the same.
+    agent.tau = 0.005
+    agent.support_weight = 0.25  # `lambda` in CORL.
+    agent.support_floor = 0.2  # Share of the weight that is left when it has cooled.
+    agent.policy_noise = 0.2
+    agent.noise_limit = 0.5
+    agent.policy_delay = 2
+    agent.exploration_noise = 0.1
+    agent.vae_steps = 100_000
+    agent.vae_learning_rate = 1e-3
+    agent.vae_hidden_dims = (750, 750)
+    agent.vae_beta = 0.5
+    config.lock()  # From here a misspelt name is an error.
+    base.override(config, OVERRIDES, dataset)
+    return config

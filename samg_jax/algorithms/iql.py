@@ -1,0 +1,235 @@
+"""IQL: implicit Q-learning (Kostrikov et al. 2021, arXiv 2110.06169).
+
+As in CORL, and unlike the authors' code: V, Q and pi are trained from one advantage,
+that of V and of the target Q before the step; V(s') of the target is also the one
+before the step. The stochastic policy is a Gaussian around tanh(mean), not a squashed
+one. The actor's learning rate follows a cosine over the offline updates that goes on
+in its period while fine-tuning: from 0 at the switch back up to its start.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+
+from samg_jax import distributions, losses, networks, optimization
+from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, unguided
+
+# Clips the noise with which a deterministic policy explores.
+EXPLORATION_LIMIT = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Hyperparameters of IQL.
+
+    Attributes:
+        learning_rate: of Adam, for all networks; the actor's is the schedule's first.
+        hidden_dims: layers of every network.
+        discount: in (0, 1).
+        tau: share of the new parameters in a target update.
+        expectile: of Q that V fits, in (0, 1); `iql_tau` in CORL.
+        inverse_temperature: `beta`, multiplies the advantage.
+        max_weight: cap of the exponential weights.
+        deterministic: a policy without noise, fitted by weighted squared errors.
+        exploration_noise: standard deviation while a deterministic policy explores.
+        actor_schedule: `cosine` (CORL's, periodic) or `constant`.
+        schedule_steps: updates in which the cosine falls to 0: the offline ones.
+    """
+
+    learning_rate: float = 3e-4
+    hidden_dims: tuple[int, ...] = (256, 256)
+    discount: float = 0.99
+    tau: float = 0.005
+    expectile: float = 0.7
+    inverse_temperature: float = 3.0
+    max_weight: float = 100.0
+    deterministic: bool = False
+    exploration_noise: float = 0.03
+    actor_schedule: str = "cosine"
+    schedule_steps: int = 1_000_000
+
+
+class State(struct.PyTreeNode):
+    """Everything IQL learns; arrays only.
+
+    Attributes:
+        step: `[]` number of updates taken.
+        actor: policy pi(a | s).
+        critic: ensemble of Q(s, a).
+        target_critic: moving average of the critic's parameters.
+        value: V(s), what the target bootstraps from.
+    """
+
+    step: jax.Array
+    actor: ModelState
+    critic: ModelState
+    target_critic: Params
+    value: ModelState
+
+
+@dataclasses.dataclass(frozen=True)
+class IQL:
+    """The fixed parts of IQL and its pure methods; see `types.Algorithm`."""
+
+    config: Config
+    action_size: int
+    actor: nn.Module
+    critic: nn.Module
+    value: nn.Module
+    schedule: optax.Schedule
+    actor_optimizer: optax.GradientTransformation
+    optimizer: optax.GradientTransformation
+
+    def init(self, key: chex.PRNGKey, observations: jax.Array) -> State:
+        actor_key, critic_key, value_key = jax.random.split(key, 3)
+        actions = jnp.zeros((*observations.shape[:-1], self.action_size))
+        actor = self.actor.init(actor_key, observations)
+        critic = self.critic.init(critic_key, observations, actions)
+        value = self.value.init(value_key, observations)
+        return State(
+            step=jnp.zeros((), jnp.int32),
+            actor=optimization.create(actor, self.actor_optimizer),
+            critic=optimization.create(critic, self.optimizer),
+            target_critic=jax.tree.map(jnp.copy, critic),
+            value=optimization.create(value, self.optimizer),
+        )
+
+    def update(
+        self, state: State, batch: Batch, key: chex.PRNGKey, guide: Guide = unguided
+    ) -> tuple[State, Metrics]:
+        """Takes one step on V, on Q, and on pi with the advantage before the step."""
+        next_values = self.next_values(state, batch, key, guide)
+        q = self.critic.apply(state.target_critic, batch.observations, batch.actions)
+        q = q.min(axis=0)
+        advantages = q - self.value.apply(state.value.params, batch.observations)
+
+        value, value_metrics = optimization.gradient_step(
+            self.value_loss, state.value, self.optimizer, batch, q
+        )
+
+        targets = losses.td_targets(
+            batch.rewards, batch.masks, next_values, self.config.discount
+        )
+        critic, critic_metrics = optimization.gradient_step(
+            self.critic_loss, state.critic, self.optimizer, batch, targets
+        )
+        target_critic = optimization.soft_update(
+            critic.params, state.target_critic, self.config.tau
+        )
+
+        weights = losses.exponential_weights(
+            advantages, self.config.inverse_temperature, self.config.max_weight
+        )
+        actor, actor_metrics = optimization.gradient_step(
+            self.actor_loss, state.actor, self.actor_optimizer, batch, weights
+        )
+
+        metrics = {
+            **value_metrics,
+            **critic_metrics,
+            **actor_metrics,
+            "advantage": advantages.mean(),
+            "actor_learning_rate": self.schedule(state.step),
+        }
+        return State(state.step + 1, actor, critic, target_critic, value), metrics
+
+    def next_values(
+        self, state: State, batch: Batch, key: chex.PRNGKey, guide: Guide = unguided
+    ) -> jax.Array:
+        del key  # IQL bootstraps from V, without an action.
+        return guide(self.value.apply)(state.value.params, batch.next_observations)
+
+    def value_loss(self, params, batch, q):
+        v = self.value.apply(params, batch.observations)
+        loss = losses.expectile_loss(v, q, self.config.expectile)
+        return loss, {"value_loss": loss, "v": v.mean()}
+
+    def critic_loss(self, params, batch, targets):
+        q = self.critic.apply(params, batch.observations, batch.actions)
+        loss = losses.td_loss(q, targets) / len(q)  # A mean over the ensemble.
+        return loss, {"critic_loss": loss, "q": q.mean(), "target": targets.mean()}
+
+    def actor_loss(self, params, batch, weights):
+        likelihoods = self.log_likelihoods(params, batch)
+        loss = losses.weighted_regression_loss(likelihoods, weights)
+        return loss, {"actor_loss": loss, "weight": weights.mean()}
+
+    def log_likelihoods(self, params: Params, batch: Batch) -> jax.Array:
+        """Returns log pi(a | s) `[B]`; of a deterministic policy what stands for it.
+
+        That is minus the squared distance, summed over dimensions.
+        """
+        if self.config.deterministic:
+            actions = self.actor.apply(params, batch.observations)
+            return -self.action_size * losses.squared_errors(actions, batch.actions)
+        mean, log_std = self.actor.apply(params, batch.observations)
+        return distributions.gaussian_log_prob(batch.actions, jnp.tanh(mean), log_std)
+
+    def value_params(self, state: State) -> Params:
+        return state.value.params
+
+    def online_value_params(self, state: State) -> Params:
+        return state.value.params
+
+    def online(self) -> IQL:
+        return self
+
+    def start_online(self, state: State) -> State:
+        return state
+
+    def explore(
+        self, state: State, observations: jax.Array, key: chex.PRNGKey
+    ) -> jax.Array:
+        if self.config.deterministic:
+            return distributions.sample_perturbed(
+                key,
+                self.act(state, observations),
+                self.config.exploration_noise,
+                EXPLORATION_LIMIT,
+            )
+        mean, log_std = self.actor.apply(state.actor.params, observations)
+        return distributions.sample_clipped_gaussian(key, jnp.tanh(mean), log_std)
+
+    def act(self, state: State, observations: jax.Array) -> jax.Array:
+        if self.config.deterministic:
+            return self.actor.apply(state.actor.params, observations)
+        mean, _ = self.actor.apply(state.actor.params, observations)
+        return jnp.tanh(mean)
+
+
+def make_schedule(config: Config) -> optax.Schedule:
+    """Returns the actor's learning rate as a function of the updates taken."""
+    if config.actor_schedule == "cosine":
+        return optimization.periodic_cosine(config.learning_rate, config.schedule_steps)
+    if config.actor_schedule == "constant":
+        return optax.constant_schedule(config.learning_rate)
+    raise ValueError(
+        f"Unknown actor_schedule {config.actor_schedule!r} of IQL. Known are 'cosine' "
+        "and 'constant'. Set --config.agent.actor_schedule to one of them."
+    )
+
+
+def make(config: Config, action_size: int) -> IQL:
+    """Returns IQL for actions of that size."""
+    schedule = make_schedule(config)
+    actor = networks.GaussianActor(config.hidden_dims, action_size)
+    if config.deterministic:
+        actor = networks.DeterministicActor(config.hidden_dims, action_size)
+    return IQL(
+        config=config,
+        action_size=action_size,
+        actor=actor,
+        critic=networks.critic_ensemble(config.hidden_dims),
+        value=networks.Value(config.hidden_dims),
+        schedule=schedule,
+        # A function even where it is constant, so that all schedules share one state.
+        actor_optimizer=optax.adam(schedule),
+        optimizer=optax.adam(config.learning_rate),
+    )

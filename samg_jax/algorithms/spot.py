@@ -1,0 +1,334 @@
+"""SPOT: supported policy optimization (Wu et al. 2022, arXiv 2202.06239).
+
+TD3 whose actor is kept where a variational autoencoder of the behaviour policy finds
+the data dense. As in CORL: the first updates train the autoencoder alone, which then
+is frozen for good; the actor and all targets move on every `policy_delay`-th update.
+Fine-tuning begins with fresh optimisers, may have its own discount, and lets the weight
+of the support penalty fall linearly to a share of what it was. This autoencoder
+reconstructs actions and has nothing to do with SAMG's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+
+from samg_jax import distributions, losses, networks, optimization
+from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, unguided
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Hyperparameters of SPOT.
+
+    Attributes:
+        actor_learning_rate: of Adam, for the policy.
+        critic_learning_rate: of Adam, for the critics.
+        hidden_dims: layers of actor and critics.
+        actor_head_bound: of the policy's last layer at the start; None for PyTorch's.
+        critic_head_bound: the same of the critics.
+        discount: in (0, 1).
+        discount_online: the same while fine-tuning; None keeps `discount`.
+        tau: share of the new parameters in a target update.
+        support_weight: of the support penalty; `lambda`.
+        support_floor: share of that weight below which it does not cool.
+        cooling_steps: updates in which it would cool to 0: those of fine-tuning.
+        policy_noise: standard deviation of the noise on the target's actions.
+        noise_limit: that noise, and the explorer's, is clipped to this.
+        policy_delay: updates of the critic per update of actor and targets.
+        exploration_noise: standard deviation while collecting data.
+        vae_steps: first updates, which train the autoencoder alone.
+        vae_learning_rate: of Adam, for the autoencoder.
+        vae_hidden_dims: layers of its encoder and of its decoder.
+        vae_beta: weight of its KL term.
+    """
+
+    actor_learning_rate: float = 1e-4
+    critic_learning_rate: float = 3e-4
+    hidden_dims: tuple[int, ...] = (256, 256)
+    actor_head_bound: float | None = 1e-3
+    critic_head_bound: float | None = 3e-3
+    discount: float = 0.99
+    discount_online: float | None = None
+    tau: float = 0.005
+    support_weight: float = 0.25
+    support_floor: float = 0.2
+    cooling_steps: int = 1_000_000
+    policy_noise: float = 0.2
+    noise_limit: float = 0.5
+    policy_delay: int = 2
+    exploration_noise: float = 0.1
+    vae_steps: int = 100_000
+    vae_learning_rate: float = 1e-3
+    vae_hidden_dims: tuple[int, ...] = (750, 750)
+    vae_beta: float = 0.5
+
+
+class State(struct.PyTreeNode):
+    """Everything SPOT learns; arrays only.
+
+    Attributes:
+        step: `[]` number of updates taken, those of the autoencoder included.
+        online_step: `[]` number of updates taken while fine-tuning.
+        vae: autoencoder of the behaviour policy.
+        actor: policy pi(s).
+        critic: ensemble of Q(s, a).
+        target_actor: moving average of the actor's parameters.
+        target_critic: moving average of the critic's parameters.
+        metrics: of the newest update of each kind, to report until the next one.
+    """
+
+    step: jax.Array
+    online_step: jax.Array
+    vae: ModelState
+    actor: ModelState
+    critic: ModelState
+    target_actor: Params
+    target_critic: Params
+    metrics: Metrics
+
+
+METRICS = (
+    *("vae_loss", "reconstruction", "kl"),
+    *("critic_loss", "q", "target"),
+    *("actor_loss", "support_loss", "support_weight"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SPOT:
+    """The fixed parts of SPOT and its pure methods; see `types.Algorithm`."""
+
+    config: Config
+    action_size: int
+    fine_tuning: bool
+    encoder: nn.Module
+    decoder: nn.Module
+    actor: nn.Module
+    critic: nn.Module
+    vae_optimizer: optax.GradientTransformation
+    actor_optimizer: optax.GradientTransformation
+    critic_optimizer: optax.GradientTransformation
+
+    def init(self, key: chex.PRNGKey, observations: jax.Array) -> State:
+        encoder_key, decoder_key, actor_key, critic_key = jax.random.split(key, 4)
+        actions = jnp.zeros((*observations.shape[:-1], self.action_size))
+        codes = jnp.zeros((*observations.shape[:-1], self.encoder.latent_size))
+        vae = {
+            "encoder": self.encoder.init(encoder_key, observations, actions),
+            "decoder": self.decoder.init(
+                decoder_key, jnp.concatenate([observations, codes], axis=-1)
+            ),
+        }
+        actor = self.actor.init(actor_key, observations)
+        critic = self.critic.init(critic_key, observations, actions)
+        return State(
+            step=jnp.zeros((), jnp.int32),
+            online_step=jnp.zeros((), jnp.int32),
+            vae=optimization.create(vae, self.vae_optimizer),
+            actor=optimization.create(actor, self.actor_optimizer),
+            critic=optimization.create(critic, self.critic_optimizer),
+            target_actor=jax.tree.map(jnp.copy, actor),
+            target_critic=jax.tree.map(jnp.copy, critic),
+            metrics={name: jnp.zeros(()) for name in METRICS},
+        )
+
+    def update(
+        self, state: State, batch: Batch, key: chex.PRNGKey, guide: Guide = unguided
+    ) -> tuple[State, Metrics]:
+        """Takes one step on the autoencoder, or one of the actor-critic after that."""
+
+        def update_policy(state, batch, key):
+            return self.update_policy(state, batch, key, guide)
+
+        if self.fine_tuning:
+            state = state.replace(online_step=state.online_step + 1)
+            state = update_policy(state, batch, key)
+        else:
+            state = jax.lax.cond(
+                state.step < self.config.vae_steps,
+                self.update_vae,
+                update_policy,
+                state,
+                batch,
+                key,
+            )
+        return state.replace(step=state.step + 1), state.metrics
+
+    def update_vae(self, state: State, batch: Batch, key: chex.PRNGKey) -> State:
+        """Returns the state after one step on the autoencoder."""
+        vae, metrics = optimization.gradient_step(
+            self.vae_loss, state.vae, self.vae_optimizer, batch, key
+        )
+        return state.replace(vae=vae, metrics={**state.metrics, **metrics})
+
+    def update_policy(
+        self, state: State, batch: Batch, key: chex.PRNGKey, guide: Guide
+    ) -> State:
+        """Returns the state after one step on Q; every few, on pi and the targets."""
+        _, latent_key = jax.random.split(key)
+        next_values = self.next_values(state, batch, key, guide)
+        targets = losses.td_targets(
+            batch.rewards, batch.masks, next_values, self.config.discount
+        )
+        critic, metrics = optimization.gradient_step(
+            self.critic_loss, state.critic, self.critic_optimizer, batch, targets
+        )
+        state = state.replace(critic=critic, metrics={**state.metrics, **metrics})
+        return jax.lax.cond(
+            (state.step + 1) % self.config.policy_delay == 0,
+            self.update_actor,
+            lambda state, *_: state,
+            state,
+            batch,
+            latent_key,
+        )
+
+    def update_actor(self, state: State, batch: Batch, key: chex.PRNGKey) -> State:
+        """Returns the state after one step on pi, and on the targets."""
+        actor, metrics = optimization.gradient_step(
+            self.actor_loss, state.actor, self.actor_optimizer, state, batch, key
+        )
+        tau = self.config.tau
+        return state.replace(
+            actor=actor,
+            target_actor=optimization.soft_update(
+                actor.params, state.target_actor, tau
+            ),
+            target_critic=optimization.soft_update(
+                state.critic.params, state.target_critic, tau
+            ),
+            metrics={**state.metrics, **metrics},
+        )
+
+    def next_values(
+        self, state: State, batch: Batch, key: chex.PRNGKey, guide: Guide = unguided
+    ) -> jax.Array:
+        noise_key, _ = jax.random.split(key)
+        actions = distributions.sample_perturbed(
+            noise_key,
+            self.actor.apply(state.target_actor, batch.next_observations),
+            self.config.policy_noise,
+            self.config.noise_limit,
+        )
+        return guide(self.q)(state.target_critic, batch.next_observations, actions)
+
+    def q(
+        self, params: Params, observations: jax.Array, actions: jax.Array
+    ) -> jax.Array:
+        """Returns the minimum over the ensemble, `[B]`."""
+        return self.critic.apply(params, observations, actions).min(axis=0)
+
+    def evidence_terms(
+        self,
+        params: Params,
+        observations: jax.Array,
+        actions: jax.Array,
+        key: chex.PRNGKey,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns reconstruction error and KL term of the actions, `[B]` each.
+
+        With the KL term weighted, their sum is minus a bound on the log-density of the
+        behaviour policy, up to constants; estimated by one latent sample.
+        """
+        means, stds = self.encoder.apply(params["encoder"], observations, actions)
+        codes = means + stds * jax.random.normal(key, means.shape, means.dtype)
+        inputs = jnp.concatenate([observations, codes], axis=-1)
+        reconstructed = jnp.tanh(self.decoder.apply(params["decoder"], inputs))
+        errors = losses.squared_errors(reconstructed, actions)
+        return errors, losses.kl_divergence(means, stds)
+
+    def vae_loss(self, params, batch, key):
+        errors, kl = self.evidence_terms(params, batch.observations, batch.actions, key)
+        loss = (errors + self.config.vae_beta * kl).mean()
+        return loss, {
+            "vae_loss": loss,
+            "reconstruction": errors.mean(),
+            "kl": kl.mean(),
+        }
+
+    def critic_loss(self, params, batch, targets):
+        q = self.critic.apply(params, batch.observations, batch.actions)
+        loss = losses.td_loss(q, targets)
+        return loss, {"critic_loss": loss, "q": q.mean(), "target": targets.mean()}
+
+    def actor_loss(self, params, state, batch, key):
+        actions = self.actor.apply(params, batch.observations)
+        q = self.critic.apply(state.critic.params, batch.observations, actions)[0]
+        errors, kl = self.evidence_terms(
+            state.vae.params, batch.observations, actions, key
+        )
+        support = (errors + self.config.vae_beta * kl).mean()
+        weight = self.support_weight(state.online_step)
+        loss = losses.normalized_value_loss(q) + weight * support
+        return loss, {
+            "actor_loss": loss,
+            "support_loss": support,
+            "support_weight": weight,
+        }
+
+    def support_weight(self, online_step: jax.Array) -> jax.Array:
+        """Returns the weight of the penalty after so many updates of fine-tuning."""
+        left = 1.0 - online_step / float(self.config.cooling_steps)
+        return self.config.support_weight * jnp.maximum(left, self.config.support_floor)
+
+    def value_params(self, state: State) -> Params:
+        return state.target_critic
+
+    def online_value_params(self, state: State) -> Params:
+        return state.critic.params
+
+    def online(self) -> SPOT:
+        discount = self.config.discount_online or self.config.discount
+        config = dataclasses.replace(self.config, discount=discount)
+        return dataclasses.replace(self, config=config, fine_tuning=True)
+
+    def start_online(self, state: State) -> State:
+        return state.replace(
+            actor=optimization.create(state.actor.params, self.actor_optimizer),
+            critic=optimization.create(state.critic.params, self.critic_optimizer),
+        )
+
+    def explore(
+        self, state: State, observations: jax.Array, key: chex.PRNGKey
+    ) -> jax.Array:
+        return distributions.sample_perturbed(
+            key,
+            self.act(state, observations),
+            self.config.exploration_noise,
+            self.config.noise_limit,
+        )
+
+    def act(self, state: State, observations: jax.Array) -> jax.Array:
+        return self.actor.apply(state.actor.params, observations)
+
+
+def head_init(bound: float | None) -> networks.Init:
+    """Returns the initialisation of a last layer."""
+    return networks.default_init if bound is None else networks.uniform_init(bound)
+
+
+def make(config: Config, action_size: int) -> SPOT:
+    """Returns SPOT for actions of that size, in its offline phase."""
+    return SPOT(
+        config=config,
+        action_size=action_size,
+        fine_tuning=False,
+        encoder=networks.GaussianEncoder(config.vae_hidden_dims, 2 * action_size),
+        decoder=networks.MLP(config.vae_hidden_dims, action_size),
+        actor=networks.DeterministicActor(
+            config.hidden_dims, action_size, head_init(config.actor_head_bound)
+        ),
+        critic=networks.critic_ensemble(
+            config.hidden_dims, head_init=head_init(config.critic_head_bound)
+        ),
+        vae_optimizer=optax.adam(config.vae_learning_rate),
+        actor_optimizer=optax.adam(config.actor_learning_rate),
+        critic_optimizer=optax.adam(config.critic_learning_rate),
+    )
