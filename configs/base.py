@@ -192,16 +192,13 @@ def add_guidance(config: ml_collections.ConfigDict) -> None:
     cvae.learning_rate = 1e-3
     cvae.hidden_dim = 400
     cvae.encoder_layers = 2
-    cvae.decoder_layers = 2
+    # None for these three: the paper's for the environment's robot.
+    cvae.decoder_layers = config_dict.placeholder(int)
+    cvae.kl_warmup_start = config_dict.placeholder(int)
+    cvae.kl_warmup_steps = config_dict.placeholder(int)
+    cvae.latent_size = config_dict.placeholder(int)  # None: twice the action size.
     cvae.beta = 0.5
-    cvae.kl_warmup_start = 0
-    cvae.kl_warmup_steps = 0
     cvae.decoder_input = "latent"  # Or `latent_and_pair`.
     cvae.reconstruct = "next_state"  # Or `next_state_action`.
     cvae.scale_targets = False
     cvae.holdout = 0.05
-    if config.dataset.name.startswith(("hopper", "walker2d")):
-        cvae.decoder_layers = 1  # The paper's simplified decoder.
-    if config.dataset.name.startswith("hopper"):
-        cvae.kl_warmup_start = 10_000
-        cvae.kl_warmup_steps = 20_000

@@ -15,7 +15,14 @@ from ml_collections import config_flags
 
 from samg_jax.analysis import summary
 from samg_jax.data import download
-from samg_jax.training import command_line, compilation, estimate, experiment, logs
+from samg_jax.training import (
+    command_line,
+    compilation,
+    estimate,
+    experiment,
+    logs,
+    runs,
+)
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment, as in configs/cql_samg.py:halfcheetah-medium."
@@ -38,12 +45,12 @@ def main(argv: list[str]) -> None:
     workdir = pathlib.Path(WORKDIR.value or experiment.default_workdir(config))
     try:
         if DRY_RUN.value:
-            print(estimate.describe(config, workdir))
+            with runs.refusals():
+                print(estimate.describe(config, workdir))
             return
         compilation.use_cache(config.compilation_cache)
         summary.report(experiment.run(config, workdir.expanduser()))
-    except (ValueError, download.DownloadError) as error:
-        logs.LOGGER.debug("", exc_info=True)
+    except (runs.RefusedError, download.DownloadError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("Interrupted. The same command goes on from the last checkpoint.")

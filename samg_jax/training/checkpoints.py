@@ -63,7 +63,7 @@ class Store:
     def meta(self) -> dict[str, Any]:
         """Returns the description of the newest checkpoint, its version checked."""
         args = ocp.args.Composite(meta=ocp.args.JsonRestore())
-        meta = self._manager.restore(self.latest(), args=args).meta
+        meta = self._read(args).meta
         check_version(meta, self.directory)
         return meta
 
@@ -76,15 +76,25 @@ class Store:
         # As NumPy arrays, because those that Orbax places are committed to a device:
         # for them JAX would compile everything anew, and perhaps not the same.
         like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
-        restored = self._manager.restore(
-            self.latest(),
-            args=ocp.args.Composite(
+        restored = self._read(
+            ocp.args.Composite(
                 state=ocp.args.StandardRestore(like),
                 host=ocp.args.StandardRestore(),
-            ),
+            )
         )
         state = jax.tree.map(jax.device_put, restored.state)
         return state, _unpack(np.asarray(restored.host["npz"]))
+
+    def _read(self, args: ocp.args.Composite) -> Any:
+        step = self.latest()
+        try:
+            return self._manager.restore(step, args=args)
+        except Exception as error:
+            raise ValueError(
+                f"The checkpoint {self.directory / str(step)} cannot be read: {error} "
+                "It must be as it was saved. Restore its files, or move the folder "
+                "away to begin its phase anew."
+            ) from error
 
     def close(self) -> None:
         """Releases Orbax's threads."""

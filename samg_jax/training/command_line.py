@@ -54,6 +54,8 @@ def load(file: str, *dataset: str) -> Mapping[str, Any]:
             "function get_config, such as configs/cql_samg.py of this package. Give "
             "its path, from the current folder or absolute: --config=FILE:DATASET."
         )
+    # Config files import one another as `configs`, from wherever they are run.
+    sys.path.append(str(path.absolute().parent.parent))
     return runpy.run_path(str(path))["get_config"](*dataset).to_dict()
 
 

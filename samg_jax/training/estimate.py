@@ -11,12 +11,15 @@ import ml_collections
 from samg_jax.data import d4rl
 from samg_jax.training import (
     checkpoints,
+    experiment,
     forking,
     online,
     sampling,
     validation,
 )
-from samg_jax.training import parts as parts_lib
+from samg_jax.training import (
+    parts as parts_lib,
+)
 from samg_jax.training.parts import Parts
 
 MEGABYTE = 1e6
@@ -32,11 +35,11 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
     Raises:
         ValueError: where the run would be refused.
     """
+    parts_lib.complete(config)
     validation.check(config)
+    validation.check_can_write(workdir, "--workdir=FOLDER")
+    experiment.check_same_config(config, workdir)
     parts = parts_lib.resolve(config)
-    with config.unlocked():
-        config.env_id = parts.task.env_id
-        config.physics = parts.physics
     learned, fitted, needs_data = planned_updates(config, parts)
     steps, warmup = config.online.steps, config.online.warmup_steps
     updates = parts_lib.online_updates(config)
@@ -82,9 +85,8 @@ def dataset_rows(config: ml_collections.ConfigDict, parts: Parts) -> tuple[int, 
     try:
         path = d4rl.resolve(config.dataset.name, config.dataset.path, download=False)
     except RuntimeError:
-        file = d4rl.FILES[d4rl.canonical_name(config.dataset.name)]
-        row = 4 * (2 * parts.task.observation_size + parts.task.action_size + 3)
-        return file.size // row, "not on disk; from the size of D4RL's file"
+        rows = d4rl.ROWS[d4rl.canonical_name(config.dataset.name)]
+        return rows, "not on disk; D4RL's number of rows"
     raw = d4rl.load(path)
     parts_lib.check_sizes(path, raw, parts.task)
     return len(raw.rewards), str(path)

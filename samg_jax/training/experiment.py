@@ -37,34 +37,52 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     """Runs an experiment, or what is left of it, in its workdir; returns the run.
 
     Raises:
-        ValueError: before any compute is spent, where config, data, environment or
+        RefusedError: before any compute is spent, where config, data, environment or
             checkpoint cannot be used.
         data.download.DownloadError: where a D4RL file is missing and cannot be had.
     """
-    parts = prepare(config, workdir)
+    with runs.refusals():
+        parts = prepare(config, workdir)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(runs.locked(workdir))
         stack.enter_context(logs.to_file(workdir / "log.txt"))
-        offline_store = checkpoints.Store(workdir / "offline")
-        stack.callback(offline_store.close)
-        online_store = checkpoints.Store(workdir / "online")
-        stack.callback(online_store.close)
-        this = Run(config, parts, workdir, offline_store, online_store)
-        plan = plan_phases(this)
-        write_config(config, workdir)  # Only now: a refused run may be corrected.
-        this.evaluate = evaluation.make_evaluator(
-            parts, config.evaluation.episodes, config.evaluation.threads
-        )
-        this.writer = metrics.Writer(
-            workdir, parts.seeds, plan.table_lengths, config.logging.tensorboard
-        )
-        stack.callback(this.writer.close)
-        pretrained = None
+        with runs.refusals():
+            this, plan = start(config, parts, workdir, stack)
         if plan.online_meta is None:
             pretrained = pretraining.run_offline(this, plan)
+        else:
+            pretrained = None
         if config.online.steps:
             finetuning.run_online(this, plan, pretrained)
     return this
+
+
+def start(
+    config: ml_collections.ConfigDict,
+    parts: Parts,
+    workdir: pathlib.Path,
+    stack: contextlib.ExitStack,
+) -> tuple[Run, Plan]:
+    """Returns the run and its plan, with everything open that it writes to."""
+    stack.enter_context(runs.locked(workdir))
+    offline_store = checkpoints.Store(workdir / "offline")
+    stack.callback(offline_store.close)
+    online_store = checkpoints.Store(workdir / "online")
+    stack.callback(online_store.close)
+    this = Run(config, parts, workdir, offline_store, online_store)
+    plan = plan_phases(this)
+    write_config(config, workdir)  # Only now: a refused run may be corrected.
+    this.evaluate = evaluation.make_evaluator(
+        parts, config.evaluation.episodes, config.evaluation.threads
+    )
+    this.writer = metrics.Writer(
+        workdir,
+        parts.seeds,
+        plan.table_lengths,
+        config.logging.tensorboard,
+        plan.first_event,
+    )
+    stack.callback(this.writer.close)
+    return this, plan
 
 
 def variant(config: ml_collections.ConfigDict) -> str:
@@ -88,11 +106,9 @@ def default_workdir(config: ml_collections.ConfigDict) -> str:
 
 def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Parts:
     """Checks config and workdir; returns the parts."""
+    parts_lib.complete(config)
     validation.check(config)
     parts = parts_lib.resolve(config)
-    with config.unlocked():
-        config.env_id = parts.task.env_id
-        config.physics = parts.physics
     validation.check_folder(workdir, "--workdir=FOLDER")
     check_same_config(config, workdir)
     return parts
@@ -152,5 +168,7 @@ def plan_phases(this: Run) -> Plan:
     logs.LOGGER.info("offline data: %s", this.data_source)
     if meta is not None:
         plan.table_lengths = tuple(meta["table_lengths"])
+        steps = meta["offline_step"] + meta.get("cvae_step", 0)
+        plan.first_event = steps + (meta["step"] if plan.online_meta else 0) + 1
         logs.LOGGER.info("resuming %s at step %s", this.workdir, meta["step"])
     return plan

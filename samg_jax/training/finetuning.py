@@ -36,6 +36,7 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
     first = env.reset()
     start = 0
     if plan.online_meta is None:
+        report_failures(this, pretrained, "update")
         state = online.init(parts, config.online, pretrained, first)
         offline_step = config.offline.updates if plan.source is None else 0
         if plan.source is not None:
@@ -48,6 +49,7 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
             forking.template(parts),
         )
         state, host = this.online_store.restore(like)
+        report_failures(this, state, "step")
         episodes = Episodes(host.pop("episode_sums"), host.pop("episode_counts"))
         env.set_state(host)
     if start < config.online.steps:
@@ -116,7 +118,7 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
                 this.writer.training("online", steps, episodes.take())
                 rate = (end - begin) / (time.perf_counter() - began)
                 this.writer.rate("online", steps, rate)
-                report_failures(this.parts, state, "environment step")
+                report_failures(this, state, "environment step")
             if schedule.due(end, phase.eval_every, total):
                 bar.set_postfix_str("score " + this.score("online", steps, state))
             if schedule.due(end, phase.checkpoint_every, total):

@@ -19,6 +19,7 @@ from samg_jax.training.parts import Parts
 # What the saved arrays were made with; everything else is the new config's.
 MUST_AGREE = (
     "algorithm",
+    "env_id",
     "dataset.normalize_observations",
     "dataset.reward_transform",
     "dataset.reward_scale",

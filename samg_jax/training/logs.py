@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import pathlib
+import traceback
 from collections.abc import Iterator
 
 from absl import logging as absl_logging
@@ -38,6 +39,13 @@ def to_file(path: pathlib.Path) -> Iterator[None]:
         LOGGER.addHandler(handler)
     try:
         yield
+    except Exception as error:
+        # The terminal has its own report; only here would it be missing.
+        text = "".join(traceback.format_exception(error))
+        file.handle(
+            LOGGER.makeRecord(LOGGER.name, logging.ERROR, "", 0, text, (), None)
+        )
+        raise
     finally:
         for handler in (terminal, file):
             LOGGER.removeHandler(handler)

@@ -82,6 +82,7 @@ class Writer:
         seeds: np.ndarray,
         lengths: tuple[int, int] = (0, 0),
         tensorboard: bool = True,
+        first_event: int = 0,
     ):
         self._seeds = [int(seed) for seed in seeds]
         self._evaluations = Table(
@@ -89,7 +90,9 @@ class Writer:
         )
         self._training = Table(workdir / "training.csv", TRAINING_COLUMNS, lengths[1])
         self._events = (
-            tensorboardX.SummaryWriter(str(workdir / "tensorboard"))
+            tensorboardX.SummaryWriter(
+                str(workdir / "tensorboard"), purge_step=first_event
+            )
             if tensorboard
             else None
         )

@@ -104,76 +104,66 @@ def make_updates(parts: Parts, batch_size: int) -> Callable[..., tuple[State, Me
     Metrics are means over the scan, `[S]` each.
     """
 
-    def update(seed, agent, alive, step, dataset, preprocessing):
+    def update(seed, agent, step, dataset, preprocessing):
         key = seeds_lib.stream(seed, "offline", step)
         batch_key, update_key = jax.random.split(key)
         rows = jax.random.randint(batch_key, (batch_size,), 0, len(dataset.rewards))
         batch = preprocessing(parts_lib.as_batch(dataset, rows))
-        new, metrics = parts.algorithm.update(agent, batch, update_key)
-        agent, alive = seeds_lib.guard(agent, new, metrics, alive)
-        return agent, alive, metrics
+        return parts.algorithm.update(agent, batch, update_key)
 
-    @functools.partial(jax.jit, static_argnames="length", donate_argnums=0)
-    def updates(state: State, dataset, start, *, length: int):
-        axes = seeds_lib.axes(state.agent)
-        batched = jax.vmap(
-            update, in_axes=(0, axes, 0, None, None, None), out_axes=(axes, 0, 0)
-        )
-
-        def body(state, step):
-            agent, alive, metrics = batched(
-                state.seeds,
-                state.agent,
-                state.alive,
-                step,
-                dataset,
-                state.preprocessing,
-            )
-            failed = jnp.where(state.alive & ~alive, step, state.failed_step)
-            return state.replace(agent=agent, alive=alive, failed_step=failed), metrics
-
-        state, metrics = jax.lax.scan(body, state, start + jnp.arange(length))
-        return state, jax.tree.map(lambda values: values.mean(axis=0), metrics)
-
-    return updates
+    return _scanned("agent", update)
 
 
 def make_cvae_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
-    """Returns the same as `make_updates` for the C-VAE, over rows it may train on.
+    """Returns the same as `make_updates` for the C-VAE.
 
-    The function is `(state, dataset, rows, start, length)`.
+    The function is `(state, (dataset, rows), start, length)`, `rows` being those that
+    it may train on.
     """
     batch_size = parts.guidance.cvae.batch_size
 
-    def update(seed, model, alive, step, dataset, rows):
+    def update(seed, model, step, inputs, preprocessing):
+        del preprocessing  # The C-VAE sees raw data.
+        dataset, rows = inputs
         key = seeds_lib.stream(seed, "cvae", step)
         batch_key, update_key = jax.random.split(key)
         chosen = rows[jax.random.randint(batch_key, (batch_size,), 0, len(rows))]
-        new, metrics = parts.cvae.update(
+        return parts.cvae.update(
             model,
             dataset.observations[chosen],
             dataset.actions[chosen],
             dataset.next_observations[chosen],
             update_key,
         )
+
+    return _scanned("cvae", update)
+
+
+def _scanned(field: str, update: Callable[..., tuple[Any, Metrics]]):
+    """Returns the compiled scan of guarded updates of one field of the state."""
+
+    def guarded(seed, model, alive, step, inputs, preprocessing):
+        new, metrics = update(seed, model, step, inputs, preprocessing)
         model, alive = seeds_lib.guard(model, new, metrics, alive)
         return model, alive, metrics
 
-    @functools.partial(jax.jit, static_argnames="length", donate_argnums=0)
-    def updates(state: State, dataset, rows, start, *, length: int):
-        axes = seeds_lib.axes(state.cvae)
+    def body(inputs, state, step):
+        model = getattr(state, field)
+        axes = seeds_lib.axes(model)
         batched = jax.vmap(
-            update, in_axes=(0, axes, 0, None, None, None), out_axes=(axes, 0, 0)
+            guarded, in_axes=(0, axes, 0, None, None, None), out_axes=(axes, 0, 0)
         )
+        model, alive, metrics = batched(
+            state.seeds, model, state.alive, step, inputs, state.preprocessing
+        )
+        failed = jnp.where(state.alive & ~alive, step, state.failed_step)
+        changes = {field: model, "alive": alive, "failed_step": failed}
+        return state.replace(**changes), metrics
 
-        def body(state, step):
-            model, alive, metrics = batched(
-                state.seeds, state.cvae, state.alive, step, dataset, rows
-            )
-            failed = jnp.where(state.alive & ~alive, step, state.failed_step)
-            return state.replace(cvae=model, alive=alive, failed_step=failed), metrics
-
-        state, metrics = jax.lax.scan(body, state, start + jnp.arange(length))
+    @functools.partial(jax.jit, static_argnames="length", donate_argnums=0)
+    def updates(state: State, inputs, start, *, length: int):
+        steps = start + jnp.arange(length)
+        state, metrics = jax.lax.scan(functools.partial(body, inputs), state, steps)
         return state, jax.tree.map(lambda values: values.mean(axis=0), metrics)
 
     return updates

@@ -35,7 +35,8 @@ class State(struct.PyTreeNode):
         observations: `[S, O]` raw, what the actions answer to.
         actions: `[S, A]` to be executed next.
         alive: `[S]` whether the seed has stayed finite.
-        failed_step: `[S]` environment step at which it did not, -1 otherwise.
+        failed_step: `[S]` environment step (or offline update) at which it did not, -1
+            otherwise.
         sums: metric -> `[S]`, summed over updates since the last log.
         summed: `[]` number of updates in the sums.
     """
@@ -121,7 +122,7 @@ def _init(parts, online, pretrained, observations):
         observations=jnp.copy(observations),
         actions=jnp.zeros((count, parts.task.action_size)),
         alive=jnp.copy(pretrained.alive),
-        failed_step=jnp.where(pretrained.alive, -1, 0).astype(jnp.int32),
+        failed_step=jnp.copy(pretrained.failed_step),
         sums={},
         summed=jnp.zeros((), jnp.int32),
     )

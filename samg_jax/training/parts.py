@@ -71,8 +71,37 @@ IMPLIED: dict[str, Callable[[ml_collections.ConfigDict], Any]] = {
 }
 
 
+# The paper's C-VAE: a simplified decoder for two robots, annealing for one of them.
+CVAE_DEFAULTS = {"decoder_layers": 2, "kl_warmup_start": 0, "kl_warmup_steps": 0}
+CVAE_OF_ROBOT = {
+    "Walker2d": {"decoder_layers": 1},
+    "Hopper": {
+        "decoder_layers": 1,
+        "kl_warmup_start": 10_000,
+        "kl_warmup_steps": 20_000,
+    },
+}
+
+
+def complete(config: ml_collections.ConfigDict) -> None:
+    """Fills in what the config leaves to the environment; in place."""
+    task = resolve_task(config)
+    robot = task.env_id.split("-")[0]
+    with config.unlocked():
+        config.env_id = task.env_id
+        config.physics = resolve_physics(config, task)
+        settings = config.guidance.get("cvae") or {}
+        for name, default in CVAE_DEFAULTS.items():
+            if name in settings and settings[name] is None:
+                settings[name] = CVAE_OF_ROBOT.get(robot, {}).get(name, default)
+
+
 def resolve(config: ml_collections.ConfigDict) -> Parts:
-    """Returns the fixed parts; raises ValueError where the config cannot be built."""
+    """Returns the fixed parts of a complete config.
+
+    Raises:
+        ValueError: where they cannot be built.
+    """
     task = resolve_task(config)
     guidance = guidance_config(config)
     settings = config.agent.to_dict()

@@ -27,7 +27,10 @@ def run_offline(this: Run, plan: Plan) -> offline.State:
         if plan.offline_meta is not None:  # Stopped while its own C-VAE trained.
             state, _ = this.offline_store.restore(state)
             start = plan.offline_meta["cvae_step"]
-        return state if start is None else fit_guidance(this, plan, state, start)
+        if start is None:
+            return state
+        dataset = jax.device_put(plan.dataset)
+        return fit_guidance(this, plan, state, dataset, start)
     start = fitted = 0
     if plan.dataset is None:
         state = forking.template(parts)
@@ -46,7 +49,7 @@ def run_offline(this: Run, plan: Plan) -> offline.State:
     if parts.cvae is None:
         save_offline(this, state, config.offline.updates, 0, complete=True)
         return state
-    return fit_guidance(this, plan, state, fitted)
+    return fit_guidance(this, plan, state, dataset, fitted)
 
 
 def target_scale(parts: Parts, plan: Plan) -> Any:
@@ -71,7 +74,7 @@ def train_offline(this: Run, state, dataset, start: int) -> offline.State:
                 this.writer.training("offline", (end, 0), values)
                 rate = (end - begin) / (time.perf_counter() - began)
                 this.writer.rate("offline", (end, 0), rate)
-                report_failures(this.parts, state, "update")
+                report_failures(this, state, "update")
             if schedule.due(end, phase.eval_every, total):
                 bar.set_postfix_str("score " + this.score("offline", (end, 0), state))
             if schedule.due(end, phase.checkpoint_every, total):
@@ -80,25 +83,24 @@ def train_offline(this: Run, state, dataset, start: int) -> offline.State:
     return state
 
 
-def fit_guidance(this: Run, plan: Plan, state, start: int) -> offline.State:
+def fit_guidance(this: Run, plan: Plan, state, dataset, start: int) -> offline.State:
     """Returns the state with a trained C-VAE and its fitted normals."""
     config, parts = this.config, this.parts
     settings = parts.guidance.cvae
     trained = 0 if plan.source else config.offline.updates
-    dataset = jax.device_put(plan.dataset)
     rows, _ = offline.held_out(parts, len(dataset.rewards))
     updates = offline.make_cvae_updates(parts)
     with this.bar("C-VAE", start, settings.steps, "update") as bar:
         for begin, end in schedule.segments(
             start, settings.steps, schedule.periods(config.offline)
         ):
-            state, values = updates(state, dataset, rows, begin, length=end - begin)
+            state, values = updates(state, (dataset, rows), begin, length=end - begin)
             if schedule.due(end, config.offline.log_every, settings.steps):
                 values = jax.device_get(values)
                 steps = (trained + end, 0)
                 this.writer.training("cvae", steps, values)
                 bar.set_postfix_str(f"KL {np.mean(values['kl']):.3f}")
-                report_failures(parts, state, "C-VAE update")
+                report_failures(this, state, "C-VAE update")
             last = end == settings.steps
             if not last and schedule.due(end, config.offline.checkpoint_every, -1):
                 save_offline(this, state, trained, end)

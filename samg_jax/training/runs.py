@@ -23,6 +23,19 @@ from samg_jax.training import (
 from samg_jax.training.parts import Parts
 
 
+class RefusedError(ValueError):
+    """The user's mistake, found before any compute was spent; the message says all."""
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """Marks every ValueError of the block as the user's to mend."""
+    try:
+        yield
+    except ValueError as error:
+        raise RefusedError(str(error)) from error
+
+
 @dataclasses.dataclass
 class Run:
     """What the phases of one run share on the host.
@@ -36,6 +49,7 @@ class Run:
         evaluate: plays the evaluation episodes.
         data_source: what the offline data are, in words.
         writer: set once it is known where the tables continue.
+        failed: places of the seeds that were reported as failed.
     """
 
     config: ml_collections.ConfigDict
@@ -46,6 +60,7 @@ class Run:
     evaluate: Any = None
     data_source: str = ""
     writer: metrics.Writer | None = None
+    failed: set[int] = dataclasses.field(default_factory=set)
 
     def score(self, phase: str, steps: tuple[int, int], state: Any) -> str:
         """Evaluates, writes the scores down, and returns them for the bar."""
@@ -85,6 +100,7 @@ class Plan:
         dataset: on the host, None where the run does not open it.
         preprocessing: fitted to it.
         table_lengths: bytes of both tables to keep.
+        first_event: step from which TensorBoard forgets an earlier process's events.
     """
 
     offline_meta: dict | None = None
@@ -93,15 +109,25 @@ class Plan:
     dataset: transitions.Dataset | None = None
     preprocessing: Any = None
     table_lengths: tuple[int, int] = (0, 0)
+    first_event: int = 0
 
 
-def report_failures(parts: Parts, state: Any, unit: str) -> None:
-    """Names the seeds that are no longer finite."""
+def report_failures(this: Run, state: Any, unit: str) -> None:
+    """Names the seeds that are no longer finite, each once.
+
+    Args:
+        this: the run.
+        state: of either phase.
+        unit: what the steps of that phase are.
+    """
     for index in np.flatnonzero(~np.asarray(state.alive)):
+        if index in this.failed:
+            continue
+        this.failed.add(int(index))
         logs.LOGGER.error(
             "Seed %d became non-finite at %s %d. It is frozen at its last finite "
             "state; the other seeds go on.",
-            parts.seeds[index],
+            this.parts.seeds[index],
             unit,
             int(state.failed_step[index]),
         )

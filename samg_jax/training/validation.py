@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import pathlib
 import tempfile
 from collections.abc import Mapping
@@ -160,6 +161,12 @@ def check_online(config: ml_collections.ConfigDict) -> None:
             f"config.online.data {online.data!r}. SAMG fine-tunes on online data only. "
             "Give --config.online.data=buffer, or --config.guidance.weight=none."
         )
+    if config.offline.restore and not online.steps:
+        raise ValueError(
+            f"config.offline.restore is {config.offline.restore!r} with "
+            "config.online.steps 0, so there is nothing to do. A fork fine-tunes. Give "
+            "--config.online.steps=500000, for example."
+        )
     if online.steps and online.warmup_steps >= online.steps:
         raise ValueError(
             f"config.online.warmup_steps is {online.warmup_steps} of "
@@ -170,8 +177,16 @@ def check_online(config: ml_collections.ConfigDict) -> None:
 
 def check_annealing(config: ml_collections.ConfigDict) -> None:
     """Raises ValueError where the C-VAE's KL term would never reach its weight."""
+    if config.guidance.weight != "cvae":
+        return
     cvae = config.guidance.get("cvae")
-    if config.guidance.weight != "cvae" or cvae.kl_warmup_steps == 0:
+    if cvae is None:
+        raise ValueError(
+            "config.guidance.weight is 'cvae', but this config has no settings of a "
+            "C-VAE. Only the configs of SAMG do. Take the file of the same name with "
+            f"_samg, as in --config=configs/{config.algorithm}_samg.py."
+        )
+    if cvae.kl_warmup_steps == 0:
         return
     end = cvae.kl_warmup_start + cvae.kl_warmup_steps
     if end > cvae.steps:
@@ -194,6 +209,18 @@ def check_folder(folder: pathlib.Path, flag: str) -> None:
             f"Cannot write into {str(folder)!r}: {error.strerror}. It must be a "
             f"folder that can be created and written to. Give another one: {flag}."
         ) from error
+
+
+def check_can_write(folder: pathlib.Path, flag: str) -> None:
+    """Raises ValueError where `check_folder` would, without creating anything."""
+    existing = folder.absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not (existing.is_dir() and os.access(existing, os.W_OK)):
+        raise ValueError(
+            f"Cannot write into {str(folder)!r}: {str(existing)!r} is not a folder "
+            f"that can be written to. Give another one: {flag}."
+        )
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

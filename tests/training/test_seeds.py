@@ -262,10 +262,12 @@ def assert_failed(workdir, reference, printed, unit):
 
 def test_a_failed_seed_is_reported_with_its_value_and_time(dataset, caplog):
     parts = parts_lib.resolve(runs.config("awac", dataset, seed=5, num_seeds=3))
+    run = types.SimpleNamespace(parts=parts, failed=set())
     state = types.SimpleNamespace(
         alive=np.array([True, False, True]), failed_step=np.array([-1, 17, -1])
     )
-    training_runs.report_failures(parts, state, "update")
+    training_runs.report_failures(run, state, "update")
+    training_runs.report_failures(run, state, "update")  # Not a second time.
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "Seed 6 became non-finite at update 17" in caplog.text
 
