@@ -97,11 +97,12 @@ def complete(config: ml_collections.ConfigDict) -> None:
 
 
 def resolve(config: ml_collections.ConfigDict) -> Parts:
-    """Returns the fixed parts of a complete config.
+    """Returns the fixed parts; what the config leaves open is filled in.
 
     Raises:
         ValueError: where they cannot be built.
     """
+    complete(config)
     task = resolve_task(config)
     guidance = guidance_config(config)
     settings = config.agent.to_dict()
