@@ -8,6 +8,7 @@ until then, `expert` the best policy of a longer training, `medium-expert` half 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -49,19 +50,17 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """What a training of SAC leaves behind.
+    """A policy that SAC has learnt.
 
     Attributes:
-        agent: the state of the chosen policy, stacked over one seed.
+        agent: its state, stacked over one seed.
         score: mean return of its evaluation.
         steps: environment steps it was trained for.
-        replay: rows of everything seen until then.
     """
 
     agent: Any
     score: float
     steps: int
-    replay: dict[str, np.ndarray]
 
 
 def make_parts(env_id: str, physics: str | None, seed: int, settings: Settings):
@@ -96,11 +95,15 @@ def untrained(parts: Parts) -> offline.State:
     return offline.init(parts, preprocessing)
 
 
-def train(parts: Parts, settings: Settings, until_medium: bool) -> Trained:
-    """Returns the first policy of medium level, or the best one of a whole training.
+def learn(
+    parts: Parts, settings: Settings, recorder: recording.Recorder
+) -> Iterator[Trained]:
+    """Yields the policy after every evaluation of a training of SAC.
 
-    Raises:
-        ValueError: if no policy reaches the medium level.
+    Args:
+        parts: from `make_parts`.
+        settings: of the training.
+        recorder: keeps every step.
     """
     phase = ml_collections.ConfigDict(
         {
@@ -113,16 +116,11 @@ def train(parts: Parts, settings: Settings, until_medium: bool) -> Trained:
             "warmup_steps": settings.warmup_steps,
         }
     )
-    env = vector.make(
-        parts.task.env_id,
-        1,
-        seeds_lib.host_seeds(parts.seeds, "training"),
-        parts.physics,
-    )
+    env_seeds = seeds_lib.host_seeds(parts.seeds, "training")
+    env = vector.make(parts.task.env_id, 1, env_seeds, parts.physics)
     state = online.init(parts, phase, untrained(parts), env.reset())
     step = online.make_step(parts, phase)
     evaluate = evaluation.make_evaluator(parts, settings.episodes, 0)
-    recorder, best = recording.Recorder(1), None
     with tqdm(total=settings.train_steps, unit="step", desc="SAC") as bar:
         for count in range(settings.train_steps):
             observations, actions = env.observations, np.asarray(state.actions)
@@ -131,24 +129,46 @@ def train(parts: Parts, settings: Settings, until_medium: bool) -> Trained:
             turns = int(count >= settings.warmup_steps)
             state = step(state, online.to_feedback(outcome), None, turns)
             bar.update()
-            if (count + 1) % settings.eval_every:
-                continue
-            score = float(evaluate(state.agent, state.preprocessing).returns.mean())
-            bar.set_postfix_str(f"return {score:.0f}")
-            if best is None or score > best.score:
-                agent = jax.device_get(state.agent)
-                best = Trained(agent, score, count + 1, {})
-            if until_medium and score >= settings.medium_return:
-                break
+            if (count + 1) % settings.eval_every == 0:
+                scores = evaluate(state.agent, state.preprocessing)
+                score = float(scores.returns.mean())
+                bar.set_postfix_str(f"return {score:.0f}")
+                yield Trained(jax.device_get(state.agent), score, count + 1)
     env.close()
-    if until_medium and (best is None or best.score < settings.medium_return):
+
+
+def train(
+    parts: Parts, settings: Settings, until_medium: bool
+) -> tuple[Trained | None, Trained, dict[str, np.ndarray]]:
+    """Returns the first policy of medium level, the best one, and all rows seen.
+
+    Args:
+        parts: from `make_parts`.
+        settings: of the training.
+        until_medium: stop at the medium level.
+
+    Returns:
+        The medium policy is None if none reached that level.
+    """
+    recorder, medium, best = recording.Recorder(1), None, None
+    for trained in learn(parts, settings, recorder):
+        if medium is None and trained.score >= settings.medium_return:
+            medium = trained
+        if best is None or trained.score > best.score:
+            best = trained
+        if until_medium and medium is not None:
+            break
+    return medium, best, recorder.rows()
+
+
+def check_medium(medium: Trained | None, best: Trained, settings: Settings) -> None:
+    """Raises ValueError if no policy reached the medium level."""
+    if medium is None:
         raise ValueError(
             f"No policy reached the medium return of {settings.medium_return:.0f} "
             f"within {settings.train_steps} steps; the best evaluation was "
-            f"{best.score if best else float('nan'):.0f}. Raise --train_steps, or "
-            "lower --medium_return."
+            f"{best.score:.0f}. Raise --train_steps, or lower --medium_return."
         )
-    return dataclasses.replace(best, replay=recorder.rows())
 
 
 def roll_out(parts: Parts, agent: Any, steps: int) -> dict[str, np.ndarray]:
@@ -187,16 +207,15 @@ def collect(
     if level == "random":
         agent = jax.device_get(untrained(parts).agent)
         return roll_out(parts, agent, steps), {"policy": "untrained SAC policy"}
-    if level in ("medium", "medium-replay"):
-        trained = train(parts, settings, until_medium=True)
-        rows = trained.replay
-        if level == "medium":
-            rows = roll_out(parts, trained.agent, steps)
-        return rows, _describe(trained)
-    expert = train(parts, settings, until_medium=False)
+    until_medium = level in ("medium", "medium-replay")
+    medium, expert, replay = train(parts, settings, until_medium)
     if level == "expert":
         return roll_out(parts, expert.agent, steps), _describe(expert)
-    medium = train(parts, settings, until_medium=True)
+    check_medium(medium, expert, settings)
+    if level == "medium-replay":
+        return replay, _describe(medium)
+    if level == "medium":
+        return roll_out(parts, medium.agent, steps), _describe(medium)
     halves = [
         roll_out(parts, expert.agent, steps - steps // 2),
         roll_out(parts, medium.agent, steps // 2),
