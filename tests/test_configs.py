@@ -332,7 +332,9 @@ def test_samg_changes_the_online_data_and_adds_the_guidance_only(algorithm, name
     ],
 )
 def test_guidance_is_the_papers(name, decoder_layers, warmup):
-    guidance = small.CONFIGS["awac_samg"](name).guidance
+    config = small.CONFIGS["awac_samg"](name)
+    parts_lib.complete(config)
+    guidance = config.guidance
     assert guidance.threshold == 0.5
     assert guidance.strength == 1.0
     assert guidance.cutoff_steps is None

@@ -186,9 +186,9 @@ def check_annealing(config: ml_collections.ConfigDict) -> None:
             "C-VAE. Only the configs of SAMG do. Take the file of the same name with "
             f"_samg, as in --config=configs/{config.algorithm}_samg.py."
         )
-    if cvae.kl_warmup_steps == 0:
+    if not cvae.kl_warmup_steps:
         return
-    end = cvae.kl_warmup_start + cvae.kl_warmup_steps
+    end = (cvae.kl_warmup_start or 0) + cvae.kl_warmup_steps
     if end > cvae.steps:
         raise ValueError(
             f"The C-VAE trains for {cvae.steps} steps, but its KL term reaches its "
