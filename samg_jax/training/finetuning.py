@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 
 import jax
@@ -18,6 +17,7 @@ from samg_jax.training import (
     sampling,
     schedule,
 )
+from samg_jax.training import episodes as episodes_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.runs import Plan, Run, report_failures
 
@@ -32,7 +32,7 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
         parts.physics,
         config.evaluation.threads or None,
     )
-    episodes = Episodes.empty(len(parts.seeds))
+    episodes = episodes_lib.Episodes.empty(len(parts.seeds), parts.task.sparse)
     first = env.reset()
     start = 0
     if plan.online_meta is None:
@@ -48,7 +48,7 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
             forking.template(parts),
         )
         state, host = this.online_store.restore(like)
-        episodes = Episodes(host.pop("episode_sums"), host.pop("episode_counts"))
+        episodes = episodes_lib.Episodes.restore(host, parts.task.sparse)
         env.set_state(host)
     if start < config.online.steps:
         dataset = None
@@ -56,36 +56,6 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
             dataset = jax.device_put(plan.dataset)
         fine_tune(this, state, env, episodes, dataset, offline_step)
     env.close()
-
-
-@dataclasses.dataclass
-class Episodes:
-    """Training episodes finished since the last log.
-
-    Attributes:
-        sums: `[S]` of their returns.
-        counts: `[S]`.
-    """
-
-    sums: np.ndarray
-    counts: np.ndarray
-
-    @classmethod
-    def empty(cls, count: int) -> Episodes:
-        return cls(np.zeros(count), np.zeros(count))
-
-    def add(self, step: vector.Step) -> None:
-        """Counts the episodes that end in this step."""
-        self.sums += np.where(step.dones, step.episode_returns, 0.0)
-        self.counts += step.dones
-
-    def take(self) -> dict[str, np.ndarray]:
-        """Returns the mean return, NaN where no episode ended, and forgets."""
-        with np.errstate(invalid="ignore"):
-            result = {"episode_return": self.sums / self.counts}
-        self.sums[:] = 0
-        self.counts[:] = 0
-        return result
 
 
 def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> None:
@@ -117,6 +87,11 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
                 rate = (end - begin) / (time.perf_counter() - began)
                 this.writer.rate("online", steps, rate)
                 report_failures(this.parts, state, "environment step")
+            if any(
+                schedule.due(end, every, total)
+                for every in (phase.log_every, phase.eval_every)
+            ):
+                this.writer.training("online", steps, episodes.regret())
             if schedule.due(end, phase.eval_every, total):
                 bar.set_postfix_str("score " + this.score("online", steps, state))
             if schedule.due(end, phase.checkpoint_every, total):
@@ -135,11 +110,7 @@ def take_means(state: online.State) -> tuple[online.State, dict[str, np.ndarray]
 
 def save_online(this: Run, state, env, episodes, offline_step: int) -> None:
     """Saves all that a resume needs, simulators included."""
-    host = {
-        **env.get_state(),
-        "episode_sums": episodes.sums,
-        "episode_counts": episodes.counts,
-    }
+    host = {**env.get_state(), **episodes.arrays()}
     meta = {
         "step": int(state.count),
         "offline_step": offline_step,

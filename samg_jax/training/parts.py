@@ -182,12 +182,12 @@ def fit_reward_transform(config, dataset) -> transitions.RewardTransform:
 def with_returns(config, dataset, transform, task) -> transitions.Dataset:
     """Returns the data with the returns-to-go that calibration bounds values by.
 
-    AntMaze rewards only the goal: a trajectory that ends without it has the value of
+    Where only the goal is rewarded, a trajectory that ends without it has the value of
     failing for ever.
     """
     failure_reward = None
-    if tasks.is_antmaze(task.env_id):
-        failure_reward = float(transform(np.float32(task.ref_min)))
+    if task.sparse:
+        failure_reward = float(transform(np.float32(0.0)))
     ends = transitions.episode_ends(dataset, task.max_episode_steps)
     returns = transitions.returns_to_go(
         np.asarray(transform(dataset.rewards), np.float32),
