@@ -10,6 +10,7 @@ import numpy as np
 
 from samg_jax.envs import vector
 from samg_jax.training import (
+    calibration,
     diagnostics,
     forking,
     offline,
@@ -62,6 +63,7 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
     """Takes the remaining environment steps, each with its updates."""
     phase, total = this.config.online, this.config.online.steps
     step = online.make_step(this.parts, phase)
+    finish = calibration.make_finisher(this.parts, phase)
     diagnose = diagnostics.make_diagnostics(this.parts, phase)
     guided = this.parts.guidance.weight != "none"
     taken = int(state.count)
@@ -75,6 +77,7 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
                 episodes.add(outcome)
                 turns = phase.updates_per_step * (count >= phase.warmup_steps)
                 state = step(state, online.to_feedback(outcome), dataset, turns)
+                state = finish(state, outcome)
                 bar.update()
             steps = (offline_step, end)
             first = guided and end == max(phase.warmup_steps, 1)
