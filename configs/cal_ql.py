@@ -5,7 +5,8 @@ r"""Cal-QL, offline then vanilla fine-tuning on half offline, half online data (
 Published (D4RL): antmaze-large-play 31.8 offline, 97.3 after a million online steps
 (CORL); hopper-medium 88.6 after 500k (SAMG paper, vanilla column). CORL has no settings
 for locomotion; see the table in `configs/base.py`. As in CORL, values are calibrated
-while training offline only.
+while training offline only; the authors of Cal-QL keep calibrating, by the returns of
+online episodes, as this does with --config.agent.calibrated_online=True.
 """
 
 import ml_collections

@@ -61,6 +61,7 @@ def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
     agent.max_target_backup = False
     agent.backup_entropy = False
     agent.calibrated = False  # True makes it Cal-QL.
+    agent.calibrated_online = False  # True: Cal-QL as by its authors, not as in CORL.
     config.lock()  # From here a misspelt name is an error.
     base.override(config, OVERRIDES, dataset)
     return config

@@ -33,7 +33,8 @@ class Batch(struct.PyTreeNode):
         rewards: `[B]`.
         next_observations: `[B, O]`.
         masks: `[B]`, `1 - terminals`; a time limit is not a terminal.
-        mc_returns: `[B]` discounted return-to-go (Cal-QL), 0 where unknown.
+        mc_returns: `[B]` discounted return-to-go (Cal-QL); 0 where it is not used,
+            minus infinity where it is but the episode is not over.
         weights: `[B]` p(s, a), computed once when the transition is stored.
     """
 

@@ -62,6 +62,7 @@ CQL = {
     "max_target_backup": False,
     "backup_entropy": False,
     "calibrated": False,
+    "calibrated_online": False,
 }
 IQL = {
     "learning_rate": 3e-4,
@@ -292,6 +293,12 @@ def test_values_that_cannot_work_together_are_refused():
     config.guidance.weight = "constant"
     with pytest.raises(ValueError, match="no value that could be guided"):
         validation.check(config)
+    config = small.CONFIGS["cql"]("hopper-demo")
+    config.agent.calibrated_online = True
+    with pytest.raises(ValueError, match="kept while fine-tuning, not begun"):
+        validation.check(config)
+    config.agent.calibrated = True
+    validation.check(config)
     config = small.CONFIGS["iql"]("hopper-demo")
     config.agent.actor_schedule = "linear"
     with pytest.raises(ValueError, match=r"'linear'.*'cosine' and 'constant'"):

@@ -5,7 +5,9 @@ policy's log-std is scaled and shifted by two learned scalars; actions proposed 
 the next observation are scored at the observation; there is no entropy in the target.
 With `cql_weight` 0 nothing conservative is computed and this is SAC (Haarnoja et al.
 2018). With `calibrated` it is Cal-QL (Nakamoto et al. 2023, arXiv 2303.05479): values
-of the policy's actions are bounded below by the data's return-to-go.
+of the policy's actions are bounded below by the data's return-to-go. CORL drops the
+bound when fine-tuning begins; with `calibrated_online` it stays, as by the authors of
+Cal-QL, and online episodes get their returns too.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ class Config:
         backup_entropy: subtract the entropy term from the target (SAC does).
         guided_penalty: let the guide act on the conservative gap as well.
         calibrated: bound proposals from below by the return-to-go, while offline.
+        calibrated_online: keep that bound while fine-tuning.
     """
 
     actor_learning_rate: float = 3e-5
@@ -69,6 +72,7 @@ class Config:
     backup_entropy: bool = False
     guided_penalty: bool = True
     calibrated: bool = False
+    calibrated_online: bool = False
 
 
 class State(struct.PyTreeNode):
@@ -313,7 +317,7 @@ class CQL:
         weight = self.config.cql_weight_online
         config = dataclasses.replace(
             self.config,
-            calibrated=False,
+            calibrated=self.config.calibrated and self.config.calibrated_online,
             cql_weight=self.config.cql_weight if weight is None else weight,
         )
         return dataclasses.replace(self, config=config)

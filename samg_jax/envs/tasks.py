@@ -41,6 +41,8 @@ class Task:
         max_episode_steps: time limit, None where the environment has none.
         ref_min: return that scores 0, None where there is no reference.
         ref_max: return that scores 100, None where there is no reference.
+        sparse: whether a reward is 0, or positive where the goal is reached; only then
+            are success and regret defined.
     """
 
     env_id: str
@@ -49,6 +51,7 @@ class Task:
     max_episode_steps: int | None
     ref_min: float | None = None
     ref_max: float | None = None
+    sparse: bool = False
 
 
 def for_dataset(name: str) -> Task:
@@ -70,8 +73,9 @@ def for_env_id(env_id: str) -> Task:
     """Returns the task of any gymnasium id whose actions are bounded vectors.
 
     The sizes of an id that is not in our table are read from the environment, and its
-    returns have no reference. Ids `-v2` and `-v3` of the locomotion agents, which need
-    a simulator that is no longer maintained, stand for `-v4`, the same task.
+    returns have no reference. Its rewards count as sparse if its `metadata` has a true
+    `sparse_rewards`, a name of ours. Ids `-v2` and `-v3` of the locomotion agents,
+    which need a simulator that is no longer maintained, stand for `-v4`, the same task.
     """
     env_id = canonical_id(env_id)
     if env_id in _ANTMAZE_LIMITS:
@@ -87,6 +91,7 @@ def for_env_id(env_id: str) -> Task:
             observation_size=env.observation_space.shape[0],
             action_size=env.action_space.shape[0],
             max_episode_steps=env.spec.max_episode_steps if env.spec else None,
+            sparse=bool(env.metadata.get("sparse_rewards", False)),
         )
     finally:
         env.close()
@@ -178,7 +183,7 @@ def _locomotion(env_id: str) -> Task:
 
 
 def _antmaze(env_id: str) -> Task:
-    return Task(env_id, 29, 8, _ANTMAZE_LIMITS[env_id], 0.0, 1.0)
+    return Task(env_id, 29, 8, _ANTMAZE_LIMITS[env_id], 0.0, 1.0, sparse=True)
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 
 import jax
@@ -11,6 +10,7 @@ import numpy as np
 
 from samg_jax.envs import vector
 from samg_jax.training import (
+    calibration,
     diagnostics,
     forking,
     offline,
@@ -18,6 +18,7 @@ from samg_jax.training import (
     sampling,
     schedule,
 )
+from samg_jax.training import episodes as episodes_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.runs import Plan, Run, report_failures
 
@@ -32,7 +33,7 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
         parts.physics,
         config.evaluation.threads or None,
     )
-    episodes = Episodes.empty(len(parts.seeds))
+    episodes = episodes_lib.Episodes.empty(len(parts.seeds), parts.task.sparse)
     first = env.reset()
     start = 0
     if plan.online_meta is None:
@@ -50,7 +51,7 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
         )
         state, host = this.online_store.restore(like)
         report_failures(this, state, "step")
-        episodes = Episodes(host.pop("episode_sums"), host.pop("episode_counts"))
+        episodes = episodes_lib.Episodes.restore(host, parts.task.sparse)
         env.set_state(host)
     if start < config.online.steps:
         dataset = None
@@ -60,40 +61,11 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
     env.close()
 
 
-@dataclasses.dataclass
-class Episodes:
-    """Training episodes finished since the last log.
-
-    Attributes:
-        sums: `[S]` of their returns.
-        counts: `[S]`.
-    """
-
-    sums: np.ndarray
-    counts: np.ndarray
-
-    @classmethod
-    def empty(cls, count: int) -> Episodes:
-        return cls(np.zeros(count), np.zeros(count))
-
-    def add(self, step: vector.Step) -> None:
-        """Counts the episodes that end in this step."""
-        self.sums += np.where(step.dones, step.episode_returns, 0.0)
-        self.counts += step.dones
-
-    def take(self) -> dict[str, np.ndarray]:
-        """Returns the mean return, NaN where no episode ended, and forgets."""
-        with np.errstate(invalid="ignore"):
-            result = {"episode_return": self.sums / self.counts}
-        self.sums[:] = 0
-        self.counts[:] = 0
-        return result
-
-
 def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> None:
     """Takes the remaining environment steps, each with its updates."""
     phase, total = this.config.online, this.config.online.steps
     step = online.make_step(this.parts, phase)
+    finish = calibration.make_finisher(this.parts, phase)
     diagnose = diagnostics.make_diagnostics(this.parts, phase)
     guided = this.parts.guidance.weight != "none"
     taken = int(state.count)
@@ -107,6 +79,7 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
                 episodes.add(outcome)
                 turns = phase.updates_per_step * (count >= phase.warmup_steps)
                 state = step(state, online.to_feedback(outcome), dataset, turns)
+                state = finish(state, outcome)
                 bar.update()
             steps = (offline_step, end)
             first = guided and end == max(phase.warmup_steps, 1)
@@ -119,6 +92,11 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
                 rate = (end - begin) / (time.perf_counter() - began)
                 this.writer.rate("online", steps, rate)
                 report_failures(this, state, "environment step")
+            if any(
+                schedule.due(end, every, total)
+                for every in (phase.log_every, phase.eval_every)
+            ):
+                this.writer.training("online", steps, episodes.regret())
             if schedule.due(end, phase.eval_every, total):
                 bar.set_postfix_str("score " + this.score("online", steps, state))
             if schedule.due(end, phase.checkpoint_every, total):
@@ -137,11 +115,7 @@ def take_means(state: online.State) -> tuple[online.State, dict[str, np.ndarray]
 
 def save_online(this: Run, state, env, episodes, offline_step: int) -> None:
     """Saves all that a resume needs, simulators included."""
-    host = {
-        **env.get_state(),
-        "episode_sums": episodes.sums,
-        "episode_counts": episodes.counts,
-    }
+    host = {**env.get_state(), **episodes.arrays()}
     meta = {
         "step": int(state.count),
         "offline_step": offline_step,

@@ -160,6 +160,8 @@ def make_step(
     weigh = _weigher(parts)
     update = _updater(parts, online)
     explore = _explorer(parts)
+    # No bound until the episode is over; without calibration nothing reads it.
+    unknown = -jnp.inf if parts.online_returns else 0.0
 
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state: State, feedback: Feedback, dataset, turns) -> State:
@@ -177,7 +179,7 @@ def make_step(
             rewards=feedback.rewards,
             next_observations=feedback.next_observations,
             masks=feedback.masks,
-            mc_returns=jnp.zeros_like(feedback.rewards),
+            mc_returns=jnp.full_like(feedback.rewards, unknown),
             weights=stored,
         )
         buffer = replay.insert(state.buffer, transition, state.count)

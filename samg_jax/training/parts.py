@@ -31,6 +31,7 @@ class Parts:
         guidance: settings of the guidance.
         cvae: the C-VAE, None where the weight needs none.
         seeds: `[S]` values of the seeds.
+        online_returns: whether online transitions get their return-to-go as well.
     """
 
     task: tasks.Task
@@ -40,6 +41,7 @@ class Parts:
     guidance: weights.GuidanceConfig
     cvae: cvae.CVAE | None
     seeds: np.ndarray
+    online_returns: bool = False
 
 
 class Preprocessing(struct.PyTreeNode):
@@ -121,6 +123,7 @@ def resolve(config: ml_collections.ConfigDict) -> Parts:
         guidance=guidance,
         cvae=model,
         seeds=np.arange(config.seed, config.seed + config.num_seeds, dtype=np.uint32),
+        online_returns=config.agent.get("calibrated_online", False),
     )
 
 
@@ -211,23 +214,26 @@ def fit_reward_transform(config, dataset) -> transitions.RewardTransform:
 
 
 def with_returns(config, dataset, transform, task) -> transitions.Dataset:
-    """Returns the data with the returns-to-go that calibration bounds values by.
-
-    AntMaze rewards only the goal: a trajectory that ends without it has the value of
-    failing for ever.
-    """
-    failure_reward = None
-    if tasks.is_antmaze(task.env_id):
-        failure_reward = float(transform(np.float32(task.ref_min)))
+    """Returns the data with the returns-to-go that calibration bounds values by."""
     ends = transitions.episode_ends(dataset, task.max_episode_steps)
-    returns = transitions.returns_to_go(
-        np.asarray(transform(dataset.rewards), np.float32),
-        dataset.masks,
-        ends,
-        config.agent.discount,
-        failure_reward,
+    discount = config.agent.discount
+    returns = returns_to_go(
+        task, discount, transform, dataset.rewards, dataset.masks, ends
     )
     return dataset.replace(mc_returns=returns)
+
+
+def returns_to_go(task, discount, transform, rewards, masks, ends) -> np.ndarray:
+    """Returns `transitions.returns_to_go` of raw rewards, transformed.
+
+    Where only the goal is rewarded, a trajectory that ends without it has the value of
+    failing for ever.
+    """
+    rewards = np.asarray(transform(rewards), np.float32)
+    failure_reward = None
+    if task.sparse:
+        failure_reward = float(transform(np.float32(0.0)))
+    return transitions.returns_to_go(rewards, masks, ends, discount, failure_reward)
 
 
 def as_batch(dataset: transitions.Dataset, indices: jax.Array) -> Batch:

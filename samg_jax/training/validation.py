@@ -99,6 +99,7 @@ def check(config: ml_collections.ConfigDict) -> None:
         )
     check_guided(config)
     check_behaviour_model(config)
+    check_calibration(config)
     check_online(config)
     check_annealing(config)
 
@@ -149,6 +150,16 @@ def check_behaviour_model(config: ml_collections.ConfigDict) -> None:
             f"SPOT trains its behaviour model in the first {steps} of the offline "
             f"updates, of which config.offline.updates gives {updates}. Raise it above "
             "that, or lower --config.agent.vae_steps."
+        )
+
+
+def check_calibration(config: ml_collections.ConfigDict) -> None:
+    """Raises ValueError where fine-tuning would calibrate what was not before."""
+    if config.agent.get("calibrated_online") and not config.agent.calibrated:
+        raise ValueError(
+            "config.agent.calibrated_online is True but config.agent.calibrated is "
+            "False. Calibration can be kept while fine-tuning, not begun. Give "
+            "--config.agent.calibrated=True too, or use --config=configs/cal_ql.py."
         )
 
 

@@ -219,6 +219,25 @@ def test_fine_tuning_takes_its_own_weight_and_is_not_calibrated():
     )
 
 
+def test_calibration_may_be_kept_while_fine_tuning():
+    kept = small(calibrated=True, calibrated_online=True, cql_weight_online=2.0)
+    assert kept.online().config.calibrated
+    assert kept.online().config.cql_weight == 2.0
+    assert not small(calibrated_online=True).online().config.calibrated
+
+
+def test_a_bound_of_minus_infinity_is_none():
+    plain, calibrated = small(), small(calibrated=True)
+    rng = np.random.default_rng(0)
+    state, batch = random_state(plain, rng), toy.random_batch(rng, B, O, A)
+    batch = batch.replace(mc_returns=jnp.full(B, -jnp.inf))
+
+    def step(algorithm):
+        return jax.jit(algorithm.update)(state, batch, jax.random.key(0))
+
+    jax.tree.map(np.testing.assert_array_equal, step(calibrated), step(plain))
+
+
 def test_the_return_to_go_bounds_the_policys_actions_and_no_others():
     algorithm = small(calibrated=True)
     rng = np.random.default_rng(0)
