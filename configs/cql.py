@@ -6,7 +6,12 @@ Published (D4RL): halfcheetah-medium 47.0 offline (CORL); antmaze-large-play 28.
 offline, 88.3 after a million online steps (CORL's fine-tuning). Initialisation and
 critic depth are those of CORL's offline script on locomotion, and of its fine-tuning
 script on AntMaze: the scripts that have the published scores. CORL has no locomotion
-fine-tuning settings.
+fine-tuning settings. On AntMaze its offline script, with other published scores, has a
+second critic of three layers beside one of five:
+
+    python -m samg_jax.train --config=configs/cql.py:antmaze-umaze \
+        --config.agent.initialization=offline \
+        --config.agent.second_critic_hidden_dims="(256, 256, 256)"
 """
 
 import math
@@ -48,6 +53,7 @@ def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
     agent.critic_learning_rate = 3e-4
     agent.actor_hidden_dims = (256, 256, 256)
     agent.critic_hidden_dims = (256, 256, 256)
+    agent.second_critic_hidden_dims = config_dict.placeholder(tuple)  # None: equal.
     agent.initialization = "offline"  # Or `finetune`: CORL's other script.
     agent.discount = 0.99
     agent.tau = 0.005

@@ -122,6 +122,26 @@ def critic_ensemble(
     return ensemble(tuple(hidden_dims), hidden_init, head_init)
 
 
+class UnequalCritics(nn.Module):
+    """Independent critics of their own sizes: `[..., O]`, `[..., A]` to `[E, ...]`.
+
+    Every member has parameters of its own, so that each is a product of its own; equal
+    critics are faster as `critic_ensemble`.
+    """
+
+    hidden_dims: Sequence[Sequence[int]]
+    hidden_init: Init = default_init
+    head_init: Init = default_init
+
+    @nn.compact
+    def __call__(self, observations: jax.Array, actions: jax.Array) -> jax.Array:
+        members = [
+            Critic(tuple(widths), self.hidden_init, self.head_init)
+            for widths in self.hidden_dims
+        ]
+        return jnp.stack([member(observations, actions) for member in members])
+
+
 class Value(nn.Module):
     """V(s): `[..., O]` to `[...]`."""
 

@@ -49,6 +49,7 @@ CQL = {
     "critic_learning_rate": 3e-4,
     "actor_hidden_dims": (256, 256, 256),
     "critic_hidden_dims": (256, 256, 256),
+    "second_critic_hidden_dims": None,
     "initialization": "offline",
     "discount": 0.99,
     "tau": 0.005,

@@ -112,6 +112,28 @@ def test_each_ensemble_member_is_initialised_like_a_critic_of_its_own(inputs):
         assert_uniform(biases, 1 / np.sqrt(kernels.shape[1]))
 
 
+def test_unequal_critics_are_critics_of_their_own_sizes(inputs):
+    gain, sizes = np.sqrt(2.0), [(12, 10), (7,), (5, 9, 6)]
+    hidden, head = networks.orthogonal_init(gain), networks.orthogonal_init(0.01)
+    critics = networks.UnequalCritics(sizes, hidden, head)
+    params = initialise(critics, *inputs)
+    actual = jax.jit(critics.apply)({"params": params}, *inputs)
+    assert actual.shape == (3, B)
+    rows = np.concatenate(inputs, axis=1)
+    for e, widths in enumerate(sizes):
+        member = params[f"Critic_{e}"]["MLP_0"]
+        *hidden_layers, (kernel, _) = layers_of(member)
+        assert [bias.shape[0] for _, bias in hidden_layers] == list(widths)
+        for hidden_kernel, _ in hidden_layers:
+            assert_orthogonal(hidden_kernel, gain)
+        assert_orthogonal(kernel, 0.01)
+        expected = [reference.mlp(member, row)[0] for row in rows]
+        np.testing.assert_allclose(actual[e], expected, rtol=1e-4, atol=1e-5)
+    stacked = [jnp.stack([x, x + 1]) for x in inputs]
+    shape = jax.eval_shape(critics.apply, {"params": params}, *stacked).shape
+    assert shape == (3, 2, B)
+
+
 def test_critics_map_over_leading_axes(inputs):
     ensemble = networks.critic_ensemble((12, 10), E)
     params = {"params": initialise(ensemble, *inputs)}

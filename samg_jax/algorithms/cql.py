@@ -37,6 +37,8 @@ class Config:
         critic_learning_rate: of Adam, for the critics and the Lagrange multiplier.
         actor_hidden_dims: layers of the policy.
         critic_hidden_dims: layers of each critic.
+        second_critic_hidden_dims: layers of the second of two critics; None for equal
+            ones.
         initialization: `offline` or `finetune`, after CORL's two scripts.
         discount: in (0, 1).
         tau: share of the new parameters in a target update.
@@ -58,6 +60,7 @@ class Config:
     critic_learning_rate: float = 3e-4
     actor_hidden_dims: tuple[int, ...] = (256, 256, 256)
     critic_hidden_dims: tuple[int, ...] = (256, 256, 256)
+    second_critic_hidden_dims: tuple[int, ...] | None = None
     initialization: str = "offline"
     discount: float = 0.99
     tau: float = 0.005
@@ -362,6 +365,18 @@ def initializations(name: str) -> dict[str, networks.Init]:
     )
 
 
+def make_critic(
+    config: Config, hidden_init: networks.Init, head_init: networks.Init
+) -> nn.Module:
+    """Returns two critics as one module, `[E, ...]`, equal ones unless configured."""
+    first, second = config.critic_hidden_dims, config.second_critic_hidden_dims
+    if second is None:
+        return networks.critic_ensemble(
+            first, hidden_init=hidden_init, head_init=head_init
+        )
+    return networks.UnequalCritics((first, second), hidden_init, head_init)
+
+
 def make(config: Config, action_size: int) -> CQL:
     """Returns CQL for actions of that size."""
     init = initializations(config.initialization)
@@ -374,11 +389,7 @@ def make(config: Config, action_size: int) -> CQL:
             init["actor_hidden"],
             init["actor_head"],
         ),
-        critic=networks.critic_ensemble(
-            config.critic_hidden_dims,
-            hidden_init=init["critic_hidden"],
-            head_init=init["critic_head"],
-        ),
+        critic=make_critic(config, init["critic_hidden"], init["critic_head"]),
         actor_optimizer=optax.adam(config.actor_learning_rate),
         critic_optimizer=optax.adam(config.critic_learning_rate),
     )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from samg_jax.algorithms import awac, cql
+from samg_jax.guidance import guide as guide_lib
 from tests import reference, toy
 
 B, O, A, N = 4, 3, 2, 5  # noqa: E741
@@ -284,6 +285,68 @@ def test_states_of_two_algorithms_are_arrays_in_the_same_tree(make):
     assert all(jax.tree.leaves(equal)), "a target starts as a copy"
     pointers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state)]
     assert len(set(pointers)) == len(pointers), "donation needs buffers of their own"
+
+
+def test_unequal_critics_learn_as_equal_ones_do():
+    settings = {"calibrated": True, "lagrange_gap": 0.8, "max_target_backup": True}
+    equal = small(**settings)
+    apart = small(**settings, second_critic_hidden_dims=SMALL.critic_hidden_dims)
+
+    def unstack(params):
+        members = [jax.tree.map(lambda leaf, e=e: leaf[e], params) for e in range(2)]
+        params = {f"Critic_{e}": member["params"] for e, member in enumerate(members)}
+        return {"params": params}
+
+    def as_apart(state):
+        critic = state.critic.replace(params=unstack(state.critic.params))
+        target = unstack(state.target_critic)
+        return state.replace(critic=critic, target_critic=target)
+
+    rng = np.random.default_rng(0)
+    state, batch = random_state(equal, rng), toy.random_batch(rng, B, O, A)
+    fresh = jax.tree.map(jnp.asarray, toy.zero_state(apart, O)).critic
+    unequal = as_apart(state)
+    unequal = unequal.replace(critic=unequal.critic.replace(opt_state=fresh.opt_state))
+    guide = guide_lib.make_guide(state.target_critic, jnp.linspace(0.1, 0.9, B))
+    guide_apart = guide_lib.make_guide(unequal.target_critic, jnp.linspace(0.1, 0.9, B))
+    step = jax.jit(lambda s: equal.update(s, batch, jax.random.key(0), guide))
+    other = jax.jit(lambda s: apart.update(s, batch, jax.random.key(0), guide_apart))
+    for _ in range(3):
+        state, metrics = step(state)
+        unequal, metrics_apart = other(unequal)
+        expected = as_apart(state)
+        for name in ("actor", "critic", "log_temperature", "log_multiplier"):
+            jax.tree.map(
+                lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+                getattr(unequal, name).params,
+                getattr(expected, name).params,
+            )
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+            metrics_apart,
+            metrics,
+        )
+
+
+def test_corls_offline_script_has_a_deep_and_a_shallow_critic():
+    algorithm = small(
+        critic_hidden_dims=(8,) * 5,
+        second_critic_hidden_dims=(8,) * 3,
+        initialization="offline",
+    )
+    state = jax.jit(algorithm.init)(jax.random.key(0), jnp.zeros((B, O)))
+    critics = state.critic.params["params"]
+    assert [len(critics[f"Critic_{e}"]["MLP_0"]) for e in range(2)] == [6, 4]
+    batch = toy.random_batch(np.random.default_rng(0), B, O, A)
+    after, metrics = jax.jit(algorithm.update)(state, batch, jax.random.key(0))
+    assert all(np.isfinite(value) for value in metrics.values())
+    for before, now in (
+        (state.critic.params, after.critic.params),
+        (state.target_critic, after.target_critic),
+    ):
+        # Every layer of both moves.
+        moved = jax.tree.map(lambda a, b: np.any(a != b), before, now)
+        assert all(jax.tree.leaves(moved))
 
 
 def test_temperature_and_multiplier_start_as_in_corl():

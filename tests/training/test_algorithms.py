@@ -65,6 +65,30 @@ def test_spot_cools_its_penalty_and_never_trains_its_behaviour_model_again(run):
     assert weights[0, 60, 10] > weights[0, 60, 20] > weights[0, 60, 40]
 
 
+def test_critics_of_unequal_depth_are_pre_trained_frozen_and_fine_tuned(
+    dataset, tmp_path
+):
+    changes = {"agent__second_critic_hidden_dims": (16,)}
+    workdir = runs.run("cql_samg", dataset, tmp_path / "run", **changes)
+    assert not any(row.failed for row in runs.evaluations(workdir))
+    state = runs.saved(workdir)
+    for place in ("['agent']['target_critic']", "['guidance']['offline']"):
+        layers = {
+            critic: [
+                name
+                for name in state
+                if name.startswith(f"{place}['params']['{critic}']")
+            ]
+            for critic in ("Critic_0", "Critic_1")
+        }
+        assert [len(names) for names in layers.values()] == [6, 4]  # With biases.
+    changes["offline__restore"] = str(workdir)
+    fork = runs.run("cql_samg", dataset, tmp_path / "fork", **changes)
+    runs.assert_same_arrays(runs.saved(fork), state)
+    with pytest.raises(ValueError, match=r"second_critic_hidden_dims: \[16\] in"):
+        runs.run("cql_samg", dataset, tmp_path / "equal", offline__restore=str(workdir))
+
+
 def test_counters_are_shared_and_nothing_else_is(dataset):
     parts = parts_lib.resolve(small.config("spot", dataset))
     state = forking.template(parts)
