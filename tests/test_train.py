@@ -682,3 +682,32 @@ def test_program_runs_from_any_folder(tmp_path):
     )
     assert process.returncode == 0, process.stderr
     assert "environment: Hopper-v4" in process.stdout
+
+
+def test_progress_bars_show_rates_and_scores(dataset, tmp_path):
+    flags = small.flags("awac", dataset, logging__progress=True)
+    process = program(*flags, f"--workdir={tmp_path}")
+    assert process.returncode == 0, process.stderr
+    for bar, unit in (("offline: ", "update/s"), ("online: ", "step/s")):
+        shown = process.stderr[process.stderr.index(bar) :]
+        assert unit in shown
+        assert "score " in shown
+        assert "100%" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "folder"),
+    [
+        ("awac_samg", {"num_seeds": 8}, "runs/awac_samg/hopper-demo/seed0-7"),
+        ("cql", {"seed": 3}, "runs/cql_vanilla/hopper-demo/seed3"),
+        (
+            "awac_samg",
+            {"guidance.weight": "none", "dataset.path": "my/own.hdf5"},
+            "runs/awac_no_data/own/seed0",
+        ),
+    ],
+)
+def test_default_workdir_names_the_experiment(name, changes, folder):
+    config = small.CONFIGS[name]()
+    config.update_from_flattened_dict(changes)
+    assert experiment.default_workdir(config) == folder

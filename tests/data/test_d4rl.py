@@ -222,13 +222,27 @@ def test_explicit_path_wins_over_any_name(write):
         d4rl.resolve("hopper-medium", path.with_name("other.hdf5"))
 
 
-def test_demo_is_looked_for_inside_the_package():
-    expected = pathlib.Path(d4rl.__file__).with_name("hopper-demo.hdf5")
-    if expected.exists():
-        assert d4rl.resolve("hopper-demo") == expected
-    else:
-        with pytest.raises(ValueError, match=str(expected)):
-            d4rl.resolve("hopper-demo")
+def test_demo_ships_with_the_package_and_says_what_it_is():
+    path = d4rl.resolve("hopper-demo")
+    assert path == pathlib.Path(d4rl.__file__).with_name("hopper-demo.hdf5")
+    assert path.stat().st_size < 8e6
+    raw = d4rl.load(path)
+    assert raw.observations.shape == (100_000, 11)
+    assert raw.actions.shape == (100_000, 3)
+    said = raw.attributes
+    assert said["locally_collected"]
+    assert (said["level"], said["env_id"], said["physics"]) == (
+        "medium",
+        "Hopper-v4",
+        "d4rl",
+    )
+    assert said["command"].startswith("python -m samg_jax.collect --env=Hopper-v4 ")
+    ends = np.flatnonzero(raw.terminals | raw.timeouts)
+    returns = np.add.reduceat(
+        raw.rewards.astype(np.float64), np.concatenate([[0], ends[:-1] + 1])
+    )
+    assert returns.mean() == pytest.approx(said["return_mean"])
+    assert 30 < said["normalized_score_mean"] < 45
 
 
 def test_cached_file_is_used_as_it_is(tmp_path, monkeypatch):

@@ -61,6 +61,16 @@ def test_a_vanilla_run_continues_bit_for_bit_however_often_it_stops(
     assert_same_run(tmp_path, awac_run)
 
 
+def test_a_cql_samg_run_continues_bit_for_bit(dataset, tmp_path, monkeypatch):
+    whole = runs.run("cql_samg", dataset, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        runs.stop_at(patch, "online", 47)
+        with pytest.raises(runs.Stopped):
+            runs.run("cql_samg", dataset, tmp_path / "stopped")
+    runs.run("cql_samg", dataset, tmp_path / "stopped")
+    assert_same_run(tmp_path / "stopped", whole)
+
+
 def test_a_stop_amid_a_save_loses_only_what_came_after_the_one_before(
     samg_run, dataset, tmp_path, monkeypatch
 ):
