@@ -90,6 +90,9 @@ class Algorithm(Protocol):
     def online_value_params(self, state: Any) -> Params:
         """Returns the trained counterpart of `value_params`."""
 
+    def online(self) -> Algorithm:
+        """Returns the algorithm as it fine-tunes, with the same networks."""
+
     def start_online(self, state: Any) -> Any:
         """Returns the state with which fine-tuning starts."""
 
