@@ -173,7 +173,7 @@ def test_medium_return_is_a_share_of_the_reference():
 
 
 def test_recorder_keeps_environments_apart():
-    recorder = recording.Recorder(2)
+    recorder = recording.Recorder()
     for time in range(3):
         step = vector.Step(
             next_observations=np.zeros((2, 1)),

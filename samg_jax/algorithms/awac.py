@@ -11,6 +11,7 @@ import dataclasses
 
 import chex
 import jax
+import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from flax import struct
@@ -70,14 +71,14 @@ class AWAC:
 
     def init(self, key: chex.PRNGKey, observations: jax.Array) -> State:
         actor_key, critic_key = jax.random.split(key)
-        actions = jax.numpy.zeros((*observations.shape[:-1], self.action_size))
+        actions = jnp.zeros((*observations.shape[:-1], self.action_size))
         actor = self.actor.init(actor_key, observations)
         critic = self.critic.init(critic_key, observations, actions)
         return State(
-            step=jax.numpy.zeros((), jax.numpy.int32),
+            step=jnp.zeros((), jnp.int32),
             actor=optimization.create(actor, self.optimizer),
             critic=optimization.create(critic, self.optimizer),
-            target_critic=jax.tree.map(jax.numpy.copy, critic),
+            target_critic=jax.tree.map(jnp.copy, critic),
         )
 
     def update(

@@ -16,9 +16,8 @@ KEYS = ("observations", "actions", "rewards", "terminals", "timeouts")
 class Recorder:
     """Rows of several environments side by side, each in its own order."""
 
-    def __init__(self, num_envs: int):
+    def __init__(self):
         self._rows: list[dict[str, np.ndarray]] = []
-        self._num_envs = num_envs
 
     def add(self, observations: np.ndarray, actions: np.ndarray, step: Any) -> None:
         """Keeps one step of every environment.

@@ -150,7 +150,7 @@ def train(
     Returns:
         The medium policy is None if none reached that level.
     """
-    recorder, medium, best = recording.Recorder(1), None, None
+    recorder, medium, best = recording.Recorder(), None, None
     for trained in learn(parts, settings, recorder):
         if medium is None and trained.score >= settings.medium_return:
             medium = trained
@@ -189,7 +189,7 @@ def roll_out(parts: Parts, agent: Any, steps: int) -> dict[str, np.ndarray]:
         key = seeds_lib.stream(parts.seeds[0], "rollout actions", turn)
         return parts.online.explore(agent, observations, key)
 
-    recorder = recording.Recorder(count)
+    recorder = recording.Recorder()
     observations = env.reset()
     for turn in range(-(-steps // count)):
         actions = np.asarray(act(agent, observations, turn))

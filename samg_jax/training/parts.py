@@ -85,8 +85,8 @@ CVAE_OF_ROBOT = {
 }
 
 
-def complete(config: ml_collections.ConfigDict) -> None:
-    """Fills in what the config leaves to the environment; in place."""
+def complete(config: ml_collections.ConfigDict) -> tasks.Task:
+    """Fills in, in place, what the config leaves to its task; returns the task."""
     task = resolve_task(config)
     robot = task.env_id.split("-")[0]
     with config.unlocked():
@@ -96,6 +96,7 @@ def complete(config: ml_collections.ConfigDict) -> None:
         for name, default in CVAE_DEFAULTS.items():
             if name in settings and settings[name] is None:
                 settings[name] = CVAE_OF_ROBOT.get(robot, {}).get(name, default)
+    return task
 
 
 def resolve(config: ml_collections.ConfigDict) -> Parts:
@@ -104,8 +105,7 @@ def resolve(config: ml_collections.ConfigDict) -> Parts:
     Raises:
         ValueError: where they cannot be built.
     """
-    complete(config)
-    task = resolve_task(config)
+    task = complete(config)
     guidance = guidance_config(config)
     settings = config.agent.to_dict()
     for name in algorithms.hyperparameters(config.algorithm):
@@ -117,7 +117,7 @@ def resolve(config: ml_collections.ConfigDict) -> Parts:
         model = cvae.CVAE(guidance.cvae, task.observation_size, task.action_size)
     return Parts(
         task=task,
-        physics=resolve_physics(config, task),
+        physics=config.physics,
         algorithm=algorithm,
         online=algorithm.online(),
         guidance=guidance,

@@ -105,7 +105,7 @@ def fit_guidance(this: Run, plan: Plan, state, dataset, start: int) -> offline.S
             if not last and schedule.due(end, config.offline.checkpoint_every, -1):
                 save_offline(this, state, trained, end)
             bar.update(end - begin)
-    state, findings = offline.fit_weight(parts, state, plan.dataset)
+    state, findings = offline.fit_weight(parts, state, dataset)
     report_health(this, findings, trained + settings.steps)
     if not plan.source:
         save_offline(this, state, trained, settings.steps, True, findings)
