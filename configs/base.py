@@ -170,7 +170,9 @@ def add_guidance(config: ml_collections.ConfigDict) -> None:
     config.online.warmup_steps = 1_000
 
     guidance = config.guidance
-    guidance.weight = "cvae"  # Or `constant`, `random`, `none`.
+    # Or `embedding`, `even`, `constant`, `random`, `none`, or one of your own.
+    guidance.weight = "cvae"
+    guidance.module = config_dict.placeholder(str)  # Python's, registers your own.
     guidance.kind = "tail"  # p_int: `tail`, `window` or `joint`.
     guidance.fit = "per_dimension"  # Or `pooled`.
     guidance.use_std = False
@@ -192,7 +194,7 @@ def add_guidance(config: ml_collections.ConfigDict) -> None:
     cvae.learning_rate = 1e-3
     cvae.hidden_dim = 400
     cvae.encoder_layers = 2
-    # None for these three: the paper's for the environment's robot.
+    # None for these three: the paper's for the dataset, in guidance/cvae_settings.py.
     cvae.decoder_layers = config_dict.placeholder(int)
     cvae.kl_warmup_start = config_dict.placeholder(int)
     cvae.kl_warmup_steps = config_dict.placeholder(int)
@@ -202,3 +204,12 @@ def add_guidance(config: ml_collections.ConfigDict) -> None:
     cvae.reconstruct = "next_state"  # Or `next_state_action`.
     cvae.scale_targets = False
     cvae.holdout = 0.05
+
+    embedding = guidance.embedding = ml_collections.ConfigDict()
+    embedding.steps = 100_000
+    embedding.batch_size = 256
+    embedding.learning_rate = 1e-3
+    embedding.hidden_dim = 400
+    embedding.layers = 1  # Hidden ones, of phi and of the head each.
+    embedding.embedding_size = 32
+    embedding.holdout = 0.05

@@ -30,6 +30,12 @@ CONFIG = config_flags.DEFINE_config_file(
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where results go; by default a folder under runs/."
 )
+SWEEP = flags.DEFINE_multi_string(
+    "sweep",
+    [],
+    "Fine-tune with several values of a setting at once, from one offline phase, as in "
+    "guidance.threshold=0,0.3,0.5,0.75; given more than once, with all combinations.",
+)
 DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the config, update counts and memory, and exit."
 )
@@ -42,6 +48,9 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
     logs.quiet_libraries()
     config = CONFIG.value
+    if SWEEP.value:
+        with config.unlocked():
+            config.sweep = tuple(SWEEP.value)
     workdir = pathlib.Path(WORKDIR.value or experiment.default_workdir(config))
     try:
         if DRY_RUN.value:

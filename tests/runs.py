@@ -57,7 +57,7 @@ def stop_at(monkeypatch, place, call):
     if place == "online":
         monkeypatch.setattr(online, "to_feedback", counted(online.to_feedback))
         return
-    name = {"offline": "make_updates", "cvae": "make_cvae_updates"}[place]
+    name = {"offline": "make_updates", "cvae": "make_model_updates"}[place]
     make = getattr(offline, name)
     monkeypatch.setattr(offline, name, lambda *args: counted(make(*args)))
 

@@ -42,6 +42,10 @@ GUIDED = {
     "guidance.cvae.hidden_dim": 16,
     "guidance.cvae.kl_warmup_start": 5,
     "guidance.cvae.kl_warmup_steps": 10,
+    "guidance.embedding.steps": 40,
+    "guidance.embedding.batch_size": 16,
+    "guidance.embedding.hidden_dim": 16,
+    "guidance.embedding.embedding_size": 4,
 }
 ONE_SHAPE = {"agent.hidden_dims": (16, 16)}
 CONSERVATIVE = {

@@ -237,7 +237,7 @@ def test_config_is_valid_and_builds(experiment, name):
     assert (parts.task.observation_size, parts.task.action_size) == sizes
     assert parts.physics == ("stock" if name.startswith("antmaze") else "d4rl")
     assert parts.task.ref_max is not None
-    assert (parts.cvae is not None) == experiment.endswith("_samg")
+    assert (parts.model is not None) == experiment.endswith("_samg")
 
 
 # Every network, loss and initialisation that the configs name; SAMG's agents are equal

@@ -16,7 +16,11 @@ from matplotlib import pyplot as plt
 
 
 class Row(NamedTuple):
-    """One row of `metrics.csv`; see `training.metrics`."""
+    """One row of `metrics.csv`; see `training.metrics`.
+
+    Attributes:
+        sweep: the combination of swept values, empty without one.
+    """
 
     phase: str
     seed: int
@@ -27,6 +31,7 @@ class Row(NamedTuple):
     normalized_score: float
     episode_length: float
     failed: int
+    sweep: str = ""
 
 
 def read(path: pathlib.Path) -> list[Row]:
@@ -34,7 +39,7 @@ def read(path: pathlib.Path) -> list[Row]:
     kinds = get_type_hints(Row)
     with path.open(newline="") as file:
         return [
-            Row(**{name: kind(row[name]) for name, kind in kinds.items()})
+            Row(**{name: kinds[name](value) for name, value in row.items()})
             for row in csv.DictReader(file)
         ]
 
@@ -75,6 +80,17 @@ def _of(rows: Sequence[Row], phase: str) -> list[Row]:
 
 
 def _draw_phase(axis, rows: Sequence[Row], normalized: bool) -> None:
+    sweeps = list(dict.fromkeys(row.sweep for row in rows))
+    shades = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(sweeps)))
+    for sweep, shade in zip(sweeps, shades, strict=True):
+        own = [row for row in rows if row.sweep == sweep]
+        color = shade if sweep else "tab:blue"
+        _draw_combination(axis, own, normalized, color)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(alpha=0.3)
+
+
+def _draw_combination(axis, rows: Sequence[Row], normalized: bool, color) -> None:
     seeds = sorted({row.seed for row in rows})
     lines = []
     for seed in seeds:
@@ -86,14 +102,13 @@ def _draw_phase(axis, rows: Sequence[Row], normalized: bool) -> None:
             row.normalized_score if normalized else row.return_mean for row in own
         ]
         lines.append(values)
-        axis.plot(steps, values, color="tab:blue", alpha=0.3, linewidth=0.8)
+        axis.plot(steps, values, color=color, alpha=0.3, linewidth=0.8)
+    sweep = rows[0].sweep
     axis.plot(
         steps,
         np.mean(lines, axis=0),
-        color="tab:blue",
+        color=color,
         linewidth=2,
         marker="o" if len(steps) == 1 else None,
-        label=f"mean of {len(seeds)}",
+        label=(f"{sweep}, " if sweep else "") + f"mean of {len(seeds)}",
     )
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(alpha=0.3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import chex
@@ -76,7 +76,7 @@ def fit(
         batch_size: rows encoded at once.
     """
     validation.choice("config.guidance.fit", fit, FITS)
-    batches = in_batches(encode, params, observations, actions, batch_size)
+    batches = in_batches(encode, params, observations, actions, batch_size=batch_size)
     moments = ((_moments(means), _moments(stds)) for means, stds in batches)
     means, stds = functools.reduce(
         lambda left, right: tuple(map(_merge, left, right)), moments
@@ -90,30 +90,37 @@ def fit(
     return Normals(**{k: jnp.asarray(v, jnp.float32) for k, v in leaves.items()})
 
 
+def fit_values(batches: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and standard deviation `[..., Z]` of values, as exact as `fit`.
+
+    Args:
+        batches: `[..., b, Z]` each, with leading axes for seeds.
+    """
+    return _normal(functools.reduce(_merge, map(_moments, batches)), "per_dimension")
+
+
 def in_batches(
     fn: Callable[..., Any],
     state: Any,
-    observations: jax.Array,
-    actions: jax.Array,
+    *columns: jax.Array,
     batch_size: int = 16_384,
 ) -> Iterator[Any]:
-    """Yields `fn(state, observations, actions)` for consecutive rows, on the host.
+    """Yields `fn(state, *columns)` for consecutive rows, on the host.
 
     Args:
         fn: jitted here, once per call.
         state: first argument of `fn`.
-        observations: `[M, O]`.
-        actions: `[M, A]`.
+        *columns: `[M, ...]` each, such as observations and actions.
         batch_size: rows given to `fn` at once; the last batch may have fewer.
     """
-    chex.assert_rank([observations, actions], 2)
-    chex.assert_equal_shape_prefix([observations, actions], 1)
+    chex.assert_rank(columns, 2)
+    chex.assert_equal_shape_prefix(columns, 1)
     validation.integer("batch_size", batch_size, 1, 16_384)
-    validation.integer("number of rows", len(observations), 1, 1000)
+    validation.integer("number of rows", len(columns[0]), 1, 1000)
     fn = jax.jit(fn)
-    for start in range(0, len(observations), batch_size):
+    for start in range(0, len(columns[0]), batch_size):
         rows = slice(start, start + batch_size)
-        yield jax.device_get(fn(state, observations[rows], actions[rows]))
+        yield jax.device_get(fn(state, *(column[rows] for column in columns)))
 
 
 def probabilities(

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from samg_jax.guidance import cvae, normals, validation
+from samg_jax.guidance import cvae, embedding, models, normals, validation
 from samg_jax.types import Params
 
-QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+NEVER = np.iinfo(np.int32).max  # A cut-off that no run reaches.
 CUTS = ("hard", "soft")
 
 
@@ -31,7 +31,8 @@ class GuidanceConfig:
         cut: "hard" or "soft", see `cut`.
         threshold: p_m_off, below which a weight is cut.
         threshold_quantile: if given, the threshold is this quantile of p_int over the
-            offline data, and `threshold` is not read.
+            offline data, and `threshold` is not read; to the nearest 0.001, and
+            interpolated between.
         temperature: softness of the soft cut.
         delta: half width of the window, in standard deviations.
         use_std: averages with the probability of the latent stds.
@@ -41,6 +42,7 @@ class GuidanceConfig:
         penalty: "mixed" blends the conservative term of CQL, "online" leaves it.
         freeze: which parameters are the offline model, "target_critic" or "critic".
         cvae: settings of the C-VAE.
+        embedding: settings of the embedding network.
     """
 
     weight: str = "cvae"
@@ -58,10 +60,14 @@ class GuidanceConfig:
     penalty: str = "mixed"
     freeze: str = "target_critic"
     cvae: cvae.Config = dataclasses.field(default_factory=cvae.Config)
+    embedding: embedding.Config = dataclasses.field(default_factory=embedding.Config)
 
     def __post_init__(self):
         name = "config.guidance.{}".format
-        advice = "Set --config.guidance.weight to one of these, or register your own."
+        advice = (
+            "Set --config.guidance.weight to one of these, or register your own and "
+            "name its module by --config.guidance.module."
+        )
         validation.choice(name("weight"), self.weight, REGISTRY, advice)
         validation.choice(name("kind"), self.kind, normals.KINDS)
         validation.choice(name("fit"), self.fit, normals.FITS)
@@ -81,13 +87,6 @@ class GuidanceConfig:
         normals.check_use_std(self.kind, self.use_std)
 
 
-class CVAEWeight(struct.PyTreeNode):
-    """What the weight "cvae" reads: the trained C-VAE and the normals of its code."""
-
-    params: Params
-    normals: normals.Normals
-
-
 class Guidance(struct.PyTreeNode):
     """Everything the guidance needs online; frozen, arrays only.
 
@@ -101,6 +100,7 @@ class Guidance(struct.PyTreeNode):
         delta: `[]` half width of the window.
         strength: `[]` factor on all weights.
         constant: `[]` value of the weight "constant".
+        cutoff_steps: `[]` online steps after which there is no guidance.
     """
 
     offline: Params
@@ -110,10 +110,11 @@ class Guidance(struct.PyTreeNode):
     delta: jax.Array
     strength: jax.Array
     constant: jax.Array
+    cutoff_steps: jax.Array
 
 
 class WeightFn(Protocol):
-    """One member of the class: final weights, after any cut."""
+    """The function of one weight; what it needs of the data is in `guidance.weight`."""
 
     def __call__(
         self,
@@ -125,6 +126,21 @@ class WeightFn(Protocol):
         key: chex.PRNGKey,
     ) -> jax.Array:
         """Returns p `[B]` in [0, 1]; `[B, O]`, `[B, A]` and `[B, O]` are raw."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Weight:
+    """One member of the class.
+
+    Attributes:
+        fn: returns p, or p_int if that is cut.
+        cut: whether the threshold is applied to it.
+        model: `(config, O, A) -> model` of the model that it needs, if any.
+    """
+
+    fn: WeightFn
+    cut: bool = False
+    model: Callable[[GuidanceConfig, int, int], models.Model] | None = None
 
 
 def make_guidance(
@@ -141,19 +157,21 @@ def make_guidance(
         config: of the guidance.
         offline: value parameters to freeze.
         weight: what the weight's function reads.
-        threshold: `[]` from `offline_threshold`; needed if `threshold_quantile` is set.
+        threshold: `[]` from `quantiles.at`; needed if `threshold_quantile` is set.
     """
     if threshold is None:
-        if config.threshold_quantile is not None and config.weight not in UNCUT:
+        if config.threshold_quantile is not None and REGISTRY[config.weight].cut:
             raise ValueError(
                 "config.guidance.threshold_quantile is "
                 f"{config.threshold_quantile:g}, but no threshold was given. It needs "
                 "the probabilities of the offline data. Pass what "
-                "weights.offline_threshold returns for them."
+                "quantiles.at returns for them."
             )
         threshold = config.threshold
     settings = ("temperature", "delta", "strength", "constant")
     leaves = {name: jnp.float32(getattr(config, name)) for name in settings}
+    never = config.cutoff_steps is None
+    leaves["cutoff_steps"] = jnp.int32(NEVER if never else config.cutoff_steps)
     offline, weight = jax.tree.map(jnp.copy, (offline, weight))
     threshold = jnp.asarray(threshold, jnp.float32)
     return Guidance(offline=offline, weight=weight, threshold=threshold, **leaves)
@@ -165,7 +183,23 @@ def weights(config: GuidanceConfig) -> Callable[..., jax.Array]:
     It is `(guidance, observations [B, O], actions [B, A], next_observations [B, O],
     key) -> p [B]`, after the cut and before the strength.
     """
-    fn = functools.partial(REGISTRY[config.weight], config)
+    fn = probabilities(config)
+
+    def weigh(guidance, *inputs):
+        p = fn(guidance, *inputs)
+        if REGISTRY[config.weight].cut:
+            p = cut(p, guidance.threshold, config.cut, guidance.temperature)
+        return p
+
+    return weigh
+
+
+def probabilities(config: GuidanceConfig) -> Callable[..., jax.Array]:
+    """Returns the same function as `weights`, without the cut: p_int where it has one.
+
+    Its `guidance` may be towards nothing: only the weight and the settings are read.
+    """
+    fn = functools.partial(REGISTRY[config.weight].fn, config)
 
     def checked(guidance, observations, actions, next_observations, key):
         p = fn(guidance, observations, actions, next_observations, key)
@@ -202,7 +236,7 @@ def cut(
 
 def cvae_probabilities(
     config: GuidanceConfig,
-    weight: CVAEWeight,
+    weight: models.CVAEWeight,
     delta: jax.Array,
     observations: jax.Array,
     actions: jax.Array,
@@ -215,69 +249,48 @@ def cvae_probabilities(
     )
 
 
-def offline_probabilities(
-    fn: Callable[[Any, jax.Array, jax.Array], jax.Array],
-    weight: Any,
-    observations: jax.Array,
-    actions: jax.Array,
-    batch_size: int = 16_384,
-) -> np.ndarray:
-    """Returns p_int of all offline pairs, `[..., M]`, on the host.
-
-    Args:
-        fn: `(weight, observations [b, O], actions [b, A]) -> p_int [..., b]`, with
-            leading axes if it is mapped over seeds.
-        weight: first argument of `fn`.
-        observations: `[M, O]` raw.
-        actions: `[M, A]`.
-        batch_size: rows given to `fn` at once.
-    """
-    batches = normals.in_batches(fn, weight, observations, actions, batch_size)
-    return np.concatenate(list(batches), axis=-1)
-
-
-def offline_threshold(config: GuidanceConfig, p_int: np.ndarray) -> np.ndarray:
-    """Returns the threshold `[...]` for offline probabilities `[..., M]`.
-
-    `config.threshold`, or the quantile of `p_int` that the config asks for: the
-    absolute scale of p_int depends on kind, fit and the size of the action.
-    """
-    if config.threshold_quantile is None:
-        return np.full(p_int.shape[:-1], config.threshold, np.float32)
-    quantile = np.quantile(p_int, config.threshold_quantile, axis=-1)
-    return np.asarray(quantile, np.float32)
-
-
-def quantiles(p_int: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns the quantiles to report of probabilities `[..., M]`, `[...]` each."""
-    values = np.quantile(p_int, QUANTILE_LEVELS, axis=-1)
-    return {
-        f"p_int_q{round(100 * level):02d}": value
-        for level, value in zip(QUANTILE_LEVELS, values, strict=True)
-    }
-
-
-def register(name: str, fn: WeightFn) -> None:
-    """Makes a weight available as `--config.guidance.weight=name`."""
+def register(
+    name: str,
+    fn: WeightFn,
+    cut: bool = False,
+    model: Callable[[GuidanceConfig, int, int], models.Model] | None = None,
+) -> None:
+    """Makes a weight available as `--config.guidance.weight=name`; see `Weight`."""
     if name in REGISTRY:
         raise ValueError(
             f"A weight named {name!r} is already registered. Taken: "
             f"{', '.join(sorted(REGISTRY))}. Choose another name."
         )
-    REGISTRY[name] = fn
+    REGISTRY[name] = Weight(fn, cut, model)
 
 
 def _cvae(config, guidance, observations, actions, next_observations, key):
     del next_observations, key
-    p_int = cvae_probabilities(
+    return cvae_probabilities(
         config, guidance.weight, guidance.delta, observations, actions
     )
-    return cut(p_int, guidance.threshold, config.cut, guidance.temperature)
+
+
+def _cvae_model(config, observation_size, action_size):
+    model = cvae.CVAE(config.cvae, observation_size, action_size)
+    return models.CVAEModel(model, config.fit)
+
+
+def _embedding(config, guidance, observations, actions, next_observations, key):
+    del key
+    return embedding.probabilities(
+        config.embedding, guidance.weight, observations, actions, next_observations
+    )
 
 
 def _constant(config, guidance, observations, actions, next_observations, key):
     del config, actions, next_observations, key
     return jnp.full(observations.shape[0], guidance.constant)
+
+
+def _even(config, guidance, observations, actions, next_observations, key):
+    del config, guidance, actions, next_observations, key
+    return jnp.full(observations.shape[0], 0.5)
 
 
 def _random(config, guidance, observations, actions, next_observations, key):
@@ -290,10 +303,12 @@ def _none(config, guidance, observations, actions, next_observations, key):
     return jnp.zeros(observations.shape[0])
 
 
-REGISTRY: dict[str, WeightFn] = {
-    "cvae": _cvae,
-    "constant": _constant,
-    "random": _random,
-    "none": _none,
+REGISTRY: dict[str, Weight] = {
+    "cvae": Weight(_cvae, cut=True, model=_cvae_model),
+    "embedding": Weight(_embedding, cut=True, model=embedding.make_model),
+    "constant": Weight(_constant),
+    "even": Weight(_even),
+    "random": Weight(_random),
+    "none": Weight(_none),
 }
-UNCUT = ("constant", "random", "none")  # These read no threshold.
+BUILT_IN = frozenset(REGISTRY)

@@ -30,7 +30,7 @@ def make_diagnostics(
         batch_key, value_key = jax.random.split(key)
         batch = replay.sample(buffer, count, batch_key, settings.batch_size)
         batch = preprocessing(batch)
-        p = online_phase.effective_weights(parts, guidance, batch.weights, count)
+        p = online_phase.effective_weights(guidance, batch.weights, count)
         guide = guide_lib.make_guide(guidance.offline, p)
         values = parts.online.next_values(agent, batch, value_key)
         guided = parts.online.next_values(agent, batch, value_key, guide)

@@ -15,6 +15,7 @@ from samg_jax.training import (
     forking,
     online,
     sampling,
+    sweeps,
     validation,
 )
 from samg_jax.training import (
@@ -55,7 +56,8 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
         f"environment: {parts.task.env_id}, physics {parts.physics}",
         f"offline: {learned:,} updates per seed"
         + (f", forked from {config.offline.restore}" if config.offline.restore else ""),
-        f"C-VAE: {fitted:,} updates per seed",
+        f"{title(parts)}: {fitted:,} updates per seed",
+        *(f"sweep: {label}" for label in sweeps.labels(parts.sweep) if label),
         f"online: {steps:,} environment steps per seed, of them {warmup:,} warm-up",
         f"online: {updates:,} updates per seed, UTD {config.online.updates_per_step}",
         f"dataset: about {rows:,} transitions ({origin})",
@@ -65,11 +67,16 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
     return "\n".join(lines)
 
 
+def title(parts: Parts) -> str:
+    """Returns what the updates of the weight are those of."""
+    return "weight" if parts.model is None else parts.model.title
+
+
 def planned_updates(
     config: ml_collections.ConfigDict, parts: Parts
 ) -> tuple[int, int, bool]:
     """Returns offline updates, those of the C-VAE, and whether data are opened."""
-    fitted = 0 if parts.cvae is None else config.guidance.cvae.steps
+    fitted = 0 if parts.model is None else parts.model.settings.steps
     if not config.offline.restore:
         return config.offline.updates, fitted, True
     source = checkpoints.find_offline(config.offline.restore)
@@ -100,7 +107,8 @@ def memory(
     Activations of an update are not counted; compiled scans add a few megabytes per
     seed.
     """
-    task, count = parts.task, len(parts.seeds)
+    places = sweeps.spread(parts)
+    task, count = parts.task, len(places.seeds)
     dataset = 4 * rows * (2 * task.observation_size + task.action_size + 3)
     pretrained = forking.template(parts)
     states = size(pretrained)
@@ -108,8 +116,8 @@ def memory(
         first = jax.ShapeDtypeStruct((count, task.observation_size), "float32")
         states += size(
             jax.eval_shape(
-                lambda state, first: online.init(parts, config.online, state, first),
-                pretrained,
+                lambda state, first: online.init(places, config.online, state, first),
+                forking.template(places),
                 first,
             )
         )

@@ -80,6 +80,7 @@ def start(
         plan.table_lengths,
         config.logging.tensorboard,
         plan.first_event,
+        bool(parts.sweep),
     )
     stack.callback(this.writer.close)
     return this, plan
@@ -101,6 +102,8 @@ def default_workdir(config: ml_collections.ConfigDict) -> str:
     last = config.seed + config.num_seeds - 1
     seeds = f"seed{config.seed}" + (f"-{last}" if config.num_seeds > 1 else "")
     name = f"{config.algorithm}_{variant(config)}"
+    for text in config.get("sweep", ()):
+        name += "_sweep_" + text.split("=")[0].split(".")[-1]
     return str(pathlib.Path("runs", name, dataset, seeds))
 
 
@@ -168,7 +171,7 @@ def plan_phases(this: Run) -> Plan:
     logs.LOGGER.info("offline data: %s", this.data_source)
     if meta is not None:
         plan.table_lengths = tuple(meta["table_lengths"])
-        steps = meta["offline_step"] + meta.get("cvae_step", 0)
+        steps = meta["offline_step"] + meta.get("model_step", 0)
         plan.first_event = steps + (meta["step"] if plan.online_meta else 0) + 1
         logs.LOGGER.info("resuming %s at step %s", this.workdir, meta["step"])
     return plan

@@ -13,6 +13,7 @@ from samg_jax.training import (
     calibration,
     diagnostics,
     forking,
+    freezing,
     offline,
     online,
     sampling,
@@ -25,6 +26,7 @@ from samg_jax.training.runs import Plan, Run, report_failures
 
 def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
     """Fine-tunes to the end, from the switch or from a checkpoint."""
+    this.spread()
     config, parts = this.config, this.parts
     env = vector.make(
         parts.task.env_id,
@@ -37,6 +39,7 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
     first = env.reset()
     start = 0
     if plan.online_meta is None:
+        pretrained = freezing.place(parts, pretrained)
         report_failures(this, pretrained, "update")
         state = online.init(parts, config.online, pretrained, first)
         offline_step = config.offline.updates if plan.source is None else 0

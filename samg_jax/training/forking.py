@@ -6,7 +6,6 @@ import pathlib
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
@@ -26,8 +25,8 @@ MUST_AGREE = (
     "dataset.reward_bias",
     "agent.deterministic",
 )
-# What a threshold by quantile was read off.
-QUANTILE_FIELDS = ("threshold_quantile", "kind", "use_std", "delta")
+# What the quantiles of p_int were read off.
+QUANTILE_FIELDS = ("weight", "kind", "use_std", "delta", "constant")
 
 
 def meta(source: pathlib.Path) -> dict[str, Any]:
@@ -78,20 +77,22 @@ def check(config: ml_collections.ConfigDict, parts: Parts, saved: dict) -> None:
 
 
 def first_fit_step(parts: Parts, saved: dict) -> int | None:
-    """Returns from which C-VAE update on the fit must be made, None if it is there.
+    """Returns from which model update on the fit must be made, None if it is there.
 
-    The saved fit serves if the C-VAE and its normals have the same settings. If only
-    a threshold by quantile is to be found anew, no update is needed but the data are.
+    The saved fit serves if it is that of an equal model. If only the quantiles of
+    p_int are to be found anew, no update is needed but the data are.
     """
-    if parts.cvae is None:
+    if not parts.fitted:
         return None
-    before = parts_lib.guidance_config(ml_collections.ConfigDict(saved["config"]))
-    now = parts.guidance
-    if before.weight != "cvae" or (before.cvae, before.fit) != (now.cvae, now.fit):
+    before = parts_lib.resolve(ml_collections.ConfigDict(saved["config"]))
+    if before.model != parts.model:
         return 0
-    changed = any(getattr(before, f) != getattr(now, f) for f in QUANTILE_FIELDS)
-    if now.threshold_quantile is not None and changed:
-        return now.cvae.steps
+    fields = [
+        [part.by_quantile, *(getattr(part.guidance, name) for name in QUANTILE_FIELDS)]
+        for part in (before, parts)
+    ]
+    if parts.by_quantile and fields[0] != fields[1]:
+        return 0 if parts.model is None else parts.model.settings.steps
     return None
 
 
@@ -105,14 +106,14 @@ def needs_dataset(
 
 
 def restore(
-    parts: Parts, source: pathlib.Path, target_scale: Any
+    parts: Parts, source: pathlib.Path, measured: Any
 ) -> tuple[offline.State, int | None]:
     """Returns the pre-trained state of these seeds, and what is left to fit.
 
     Args:
         parts: of the new experiment.
         source: folder of the checkpoint.
-        target_scale: of a C-VAE that must be trained anew; may be None otherwise.
+        measured: by a model that must be trained anew; may be None otherwise.
 
     Returns:
         The state, and what `first_fit_step` says.
@@ -129,11 +130,11 @@ def restore(
         preprocessing=state.preprocessing
     )
     start = first_fit_step(parts, saved)
-    if parts.cvae is None:
-        state = state.replace(cvae=(), weight=())
+    if parts.model is None:
+        state = state.replace(model=(), weight=())
     elif start == 0:
-        fresh = offline.init(parts, state.preprocessing, target_scale)
-        state = state.replace(cvae=fresh.cvae, weight=fresh.weight)
+        fresh = offline.init(parts, state.preprocessing, measured)
+        state = state.replace(model=fresh.model, weight=fresh.weight)
     return state, start
 
 
@@ -143,8 +144,7 @@ def template(parts: Parts) -> offline.State:
     preprocessing = parts_lib.Preprocessing(
         transitions.Normalizer.identity(size), transitions.RewardTransform.identity()
     )
-    scale = None if parts.cvae is None else jnp.ones(parts.cvae.target_size)
-    return jax.eval_shape(lambda: offline.init(parts, preprocessing, scale))
+    return jax.eval_shape(lambda: offline.init(parts, preprocessing))
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,8 @@ EVALUATION_COLUMNS = (
     "failed",
 )
 TRAINING_COLUMNS = ("phase", "seed", "offline_step", "env_step", "name", "value")
+# After the seed in both tables of a sweep; empty in the offline phase, which is shared.
+SWEEP_COLUMN = "sweep"
 
 
 class Table:
@@ -74,7 +77,12 @@ class Table:
 
 
 class Writer:
-    """Everything a run writes down; see the module."""
+    """Everything a run writes down; see the module.
+
+    Attributes:
+        places: `[S]` pairs of a seed and the label of its combination in a sweep, empty
+            without one. They change once, when fine-tuning begins.
+    """
 
     def __init__(
         self,
@@ -83,12 +91,18 @@ class Writer:
         lengths: tuple[int, int] = (0, 0),
         tensorboard: bool = True,
         first_event: int = 0,
+        sweep: bool = False,
     ):
-        self._seeds = [int(seed) for seed in seeds]
-        self._evaluations = Table(
-            workdir / "metrics.csv", EVALUATION_COLUMNS, lengths[0]
-        )
-        self._training = Table(workdir / "training.csv", TRAINING_COLUMNS, lengths[1])
+        self.places = [(int(seed), "") for seed in seeds]
+        self._sweep = sweep
+
+        def table(name, columns, length):
+            if sweep:
+                columns = (*columns[:2], SWEEP_COLUMN, *columns[2:])
+            return Table(workdir / name, columns, length)
+
+        self._evaluations = table("metrics.csv", EVALUATION_COLUMNS, lengths[0])
+        self._training = table("training.csv", TRAINING_COLUMNS, lengths[1])
         self._events = (
             tensorboardX.SummaryWriter(
                 str(workdir / "tensorboard"), purge_step=first_event
@@ -108,7 +122,7 @@ class Writer:
             scores: `evaluation.Scores`.
             alive: `[S]`.
         """
-        for index, seed in enumerate(self._seeds):
+        for index, place in enumerate(self.places):
             returns = scores.returns[index]
             row = {
                 "return_mean": float(returns.mean()),
@@ -117,22 +131,20 @@ class Writer:
                 "episode_length": float(scores.lengths[index]),
                 "failed": int(not alive[index]),
             }
-            self._events_of(phase, seed, row, steps)
-            place = dict(zip(("offline_step", "env_step"), steps, strict=True))
-            self._evaluations.write({"phase": phase, "seed": seed, **place, **row})
+            self._events_of(phase, place, row, steps)
+            self._evaluations.write({**self._where(phase, place, steps), **row})
         self._evaluations.tell()
 
     def training(
         self, phase: str, steps: tuple[int, int], metrics: Mapping[str, np.ndarray]
     ) -> None:
         """Writes metric -> `[S]`."""
-        place = dict(zip(("offline_step", "env_step"), steps, strict=True))
-        for index, seed in enumerate(self._seeds):
+        for index, place in enumerate(self.places):
             values = {name: float(metrics[name][index]) for name in sorted(metrics)}
-            self._events_of(phase, seed, values, steps)
+            self._events_of(phase, place, values, steps)
             for name, value in values.items():
-                row = {"phase": phase, "seed": seed, **place}
-                self._training.write({**row, "name": name, "value": value})
+                where = self._where(phase, place, steps)
+                self._training.write({**where, "name": name, "value": value})
 
     def rate(self, phase: str, steps: tuple[int, int], per_second: float) -> None:
         """Writes a speed, to TensorBoard alone: it is not reproducible."""
@@ -149,9 +161,19 @@ class Writer:
         if self._events:
             self._events.close()
 
-    def _events_of(self, phase, seed, values, steps):
+    def _where(self, phase, place, steps):
+        seed, label = place
+        where = {"phase": phase, "seed": seed}
+        if self._sweep:
+            where[SWEEP_COLUMN] = label
+        return {**where, "offline_step": steps[0], "env_step": steps[1]}
+
+    def _events_of(self, phase, place, values, steps):
+        seed, label = place
+        # TensorBoard allows few signs in a tag.
+        end = f"seed_{seed}" + re.sub(r"[^\w.]", "_", f" {label}" if label else "")
         if self._events:
             for name, value in values.items():
                 if np.isfinite(value):  # TensorBoard cannot draw the others.
-                    tag = f"{phase}/{name}/seed_{seed}"
+                    tag = f"{phase}/{name}/{end}"
                     self._events.add_scalar(tag, value, sum(steps))

@@ -11,16 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from samg_jax import losses
 from samg_jax.data import transitions
-from samg_jax.guidance import collapse, cvae, normals, weights
+from samg_jax.guidance import collapse, quantiles, weights
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts, Preprocessing
 from samg_jax.types import Metrics
 
-# Rows on which the fitted C-VAE is examined at most.
+# Rows on which the fitted weight is examined at most.
 HEALTH_ROWS = 20_000
+HOLDOUT = 0.05  # Share of the rows for that, where nothing is trained.
 
 
 class State(struct.PyTreeNode):
@@ -29,9 +29,10 @@ class State(struct.PyTreeNode):
     Attributes:
         seeds: `[S]` values of the seeds.
         agent: the algorithm's state, stacked over seeds.
-        cvae: state of the C-VAE, stacked over seeds; `()` where there is none.
-        weight: `weights.CVAEWeight` stacked over seeds, zeros until fitted; or `()`.
-        threshold: `[S]` quantile of p_int over the offline data, if configured.
+        model: state of the weight's model, stacked over seeds; `()` without one.
+        weight: its fit, stacked over seeds, zeros until it is made; or `()`.
+        quantiles: `[S, 1001]` of p_int over the offline data, where the threshold is
+            one of them; see `guidance.quantiles`.
         preprocessing: normaliser and reward transform, shared.
         alive: `[S]` whether the seed has stayed finite.
         failed_step: `[S]` update at which it did not, -1 otherwise.
@@ -39,62 +40,54 @@ class State(struct.PyTreeNode):
 
     seeds: jax.Array
     agent: Any
-    cvae: Any
+    model: Any
     weight: Any
-    threshold: jax.Array
+    quantiles: jax.Array
     preprocessing: Preprocessing
     alive: jax.Array
     failed_step: jax.Array
 
 
-def init(parts: Parts, preprocessing: Preprocessing, target_scale: Any = None) -> State:
+def init(parts: Parts, preprocessing: Preprocessing, measured: Any = None) -> State:
     """Returns the state before the first update.
 
     Args:
         parts: of the experiment.
         preprocessing: fitted to the data.
-        target_scale: of the C-VAE, from `measure_target_scale`; None for ones.
+        measured: what the weight's model has measured of the data, if it trains.
     """
     # Compiled as one program; layer by layer it would take several times as long.
     return jax.jit(functools.partial(_init, parts))(
-        jnp.asarray(parts.seeds), preprocessing, target_scale
+        jnp.asarray(parts.seeds), preprocessing, measured
     )
 
 
-def _init(parts, values, preprocessing, target_scale):
+def _init(parts, values, preprocessing, measured):
     observations = jnp.zeros((1, parts.task.observation_size))
 
     def agent(seed):
         return parts.algorithm.init(seeds_lib.stream(seed, "init"), observations)
 
     def model(seed):
-        return parts.cvae.init(seeds_lib.stream(seed, "cvae init"), target_scale)
+        key = seeds_lib.stream(seed, f"{parts.model.name} init")
+        return parts.model.init(key, measured)
 
     count = len(parts.seeds)
-    cvae_state = weight = ()
-    if parts.cvae is not None:
-        cvae_state = seeds_lib.share_steps(jax.vmap(model)(values))
-        weight = _empty_weight(parts.cvae, cvae_state.model.params, count)
+    model_state = weight = ()
+    if parts.model is not None:
+        stacked = jax.vmap(model)(values)
+        model_state = seeds_lib.share_steps(stacked)
+        weight = jax.vmap(parts.model.empty)(stacked)
     return State(
         seeds=jnp.copy(values),
         agent=seeds_lib.share_steps(jax.vmap(agent)(values)),
-        cvae=cvae_state,
+        model=model_state,
         weight=weight,
-        threshold=jnp.zeros(count),
+        quantiles=jnp.zeros((count, len(quantiles.GRID_LEVELS))),
         preprocessing=jax.tree.map(jnp.copy, preprocessing),
         alive=jnp.ones(count, bool),
         failed_step=jnp.full(count, -1, jnp.int32),
     )
-
-
-def _empty_weight(model: cvae.CVAE, params: Any, count: int) -> weights.CVAEWeight:
-    size = model.latent_size
-    vectors = {
-        name: jnp.zeros((count, size))
-        for name in ("mean_mu", "mean_sigma", "std_mu", "std_sigma", "joint_mu")
-    }
-    fitted = normals.Normals(**vectors, joint_factor=jnp.zeros((count, size, size)))
-    return weights.CVAEWeight(jax.tree.map(jnp.zeros_like, params), fitted)
 
 
 def make_updates(parts: Parts, batch_size: int) -> Callable[..., tuple[State, Metrics]]:
@@ -114,21 +107,21 @@ def make_updates(parts: Parts, batch_size: int) -> Callable[..., tuple[State, Me
     return _scanned("agent", update)
 
 
-def make_cvae_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
-    """Returns the same as `make_updates` for the C-VAE.
+def make_model_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
+    """Returns the same as `make_updates` for the weight's model.
 
     The function is `(state, (dataset, rows), start, length)`, `rows` being those that
     it may train on.
     """
-    batch_size = parts.guidance.cvae.batch_size
+    batch_size = parts.model.settings.batch_size
 
     def update(seed, model, step, inputs, preprocessing):
-        del preprocessing  # The C-VAE sees raw data.
+        del preprocessing  # It sees raw data.
         dataset, rows = inputs
-        key = seeds_lib.stream(seed, "cvae", step)
+        key = seeds_lib.stream(seed, parts.model.name, step)
         batch_key, update_key = jax.random.split(key)
         chosen = rows[jax.random.randint(batch_key, (batch_size,), 0, len(rows))]
-        return parts.cvae.update(
+        return parts.model.update(
             model,
             dataset.observations[chosen],
             dataset.actions[chosen],
@@ -136,7 +129,7 @@ def make_cvae_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
             update_key,
         )
 
-    return _scanned("cvae", update)
+    return _scanned("model", update)
 
 
 def _scanned(field: str, update: Callable[..., tuple[Any, Metrics]]):
@@ -172,51 +165,48 @@ def _scanned(field: str, update: Callable[..., tuple[Any, Metrics]]):
 def fit_weight(
     parts: Parts, state: State, dataset: transitions.Dataset
 ) -> tuple[State, dict[str, np.ndarray]]:
-    """Returns the state with the fitted weight model, and a report, `[S]` each.
+    """Returns the state with the fitted weight, and a report, `[S]` each.
 
-    Pushes all offline pairs through the encoder, fits the normals, and examines the
-    encoder on the rows held out from its training.
+    Pushes all offline rows through the weight's model and, where the threshold is a
+    quantile, through the weight; examines both on the rows held out from training.
     """
-    model = parts.cvae
-    params = state.cvae.model.params
-    encode = jax.vmap(model.encode, in_axes=(0, None, None))
-    fitted = normals.fit(
-        encode, params, dataset.observations, dataset.actions, parts.guidance.fit
-    )
-    weight = weights.CVAEWeight(params, fitted)
-
-    def probabilities(weight, observations, actions):
-        return weights.cvae_probabilities(
-            parts.guidance, weight, parts.guidance.delta, observations, actions
-        )
-
-    batched = jax.vmap(probabilities, in_axes=(0, None, None))
-    threshold = np.full(len(parts.seeds), parts.guidance.threshold, np.float32)
-    if parts.guidance.threshold_quantile is not None:
-        p_int = weights.offline_probabilities(
-            batched, weight, dataset.observations, dataset.actions
-        )
-        threshold = weights.offline_threshold(parts.guidance, p_int)
-    state = state.replace(
-        weight=jax.tree.map(jnp.copy, weight), threshold=jnp.asarray(threshold)
-    )
-
+    columns = dataset.observations, dataset.actions, dataset.next_observations
     rows = held_out(parts, len(dataset.rewards))[1][:HEALTH_ROWS]
-    observations, actions = dataset.observations[rows], dataset.actions[rows]
-    p_int = np.asarray(jax.jit(batched)(weight, observations, actions))
+    few = tuple(column[rows] for column in columns)
+    findings = {}
+    if parts.model is not None:
+        weight = parts.model.fit(state.model, *columns)
+        state = state.replace(weight=jax.tree.map(jnp.copy, weight))
+        findings = dict(parts.model.examine(state.model, *few))
+    probabilities = _probabilities(parts)
+    inputs = state.seeds, state.weight
+    if parts.by_quantile:
+        p_int = quantiles.offline_probabilities(probabilities, inputs, *columns)
+        state = state.replace(quantiles=jnp.asarray(quantiles.grid(p_int)))
+    p_int = np.asarray(jax.jit(probabilities)(inputs, *few))
+    findings |= quantiles.report(p_int)
+    threshold = parts.guidance.threshold
+    if parts.guidance.threshold_quantile is not None and parts.by_quantile:
+        at = jax.vmap(quantiles.at, in_axes=(0, None))
+        level = parts.guidance.threshold_quantile
+        threshold = np.asarray(at(state.quantiles, level))[:, None]
+    findings["share_active"] = (p_int >= threshold).mean(axis=1)
+    return state, {name: np.asarray(value) for name, value in findings.items()}
 
-    @jax.jit
-    @functools.partial(jax.vmap, in_axes=(0, None, None))
-    def health(params, observations, actions):
-        means, stds = model.encode(params, observations, actions)
-        return collapse.health(means, losses.kl_divergence(means, stds))
 
-    report = jax.device_get(health(params, observations, actions))
-    active = (p_int >= threshold[:, None]).mean(axis=1)
-    report = {**report, **weights.quantiles(p_int), "share_active": active}
-    return state, {name: np.asarray(value) for name, value in report.items()}
+def _probabilities(parts: Parts):
+    """Returns `((seeds, weights), *columns [b, ...]) -> p_int [S, b]`."""
+    fn = weights.probabilities(parts.guidance)
+
+    def one(seed, weight, *columns):
+        guidance = weights.make_guidance(parts.guidance, (), weight, jnp.zeros(()))
+        return fn(guidance, *columns, seeds_lib.stream(seed, "fit"))
+
+    batched = jax.vmap(one, in_axes=(0, 0, None, None, None))
+    return lambda inputs, *columns: batched(*inputs, *columns)
 
 
 def held_out(parts: Parts, num_rows: int) -> tuple[jax.Array, jax.Array]:
-    """Returns the rows that the C-VAE trains on, and those held out."""
-    return collapse.holdout_split(num_rows, parts.guidance.cvae.holdout)
+    """Returns the rows that the weight's model trains on, and those held out."""
+    share = HOLDOUT if parts.model is None else parts.model.settings.holdout
+    return collapse.holdout_split(num_rows, share)

@@ -16,7 +16,8 @@ from samg_jax.data import replay
 from samg_jax.envs import vector
 from samg_jax.guidance import guide as guide_lib
 from samg_jax.guidance import weights
-from samg_jax.training import offline, sampling
+from samg_jax.training import freezing, offline, sampling
+from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts, Preprocessing
 from samg_jax.types import Batch, Metrics, unguided
@@ -25,10 +26,13 @@ from samg_jax.types import Batch, Metrics, unguided
 class State(struct.PyTreeNode):
     """Everything the online phase changes or reads, for all seeds; arrays only.
 
+    In a sweep `S` counts places, each a seed with its own values of the settings.
+
     Attributes:
         seeds: `[S]` values of the seeds.
         agent: the algorithm's state, stacked over seeds.
         guidance: `weights.Guidance` stacked over seeds, `()` without guidance.
+        hyperparameters: swept ones of the algorithm, name -> `[S]`.
         buffer: replay buffer, `[S, capacity, ...]`, raw.
         preprocessing: normaliser and reward transform, shared.
         count: `[]` environment steps taken by each seed, warm-up included.
@@ -44,6 +48,7 @@ class State(struct.PyTreeNode):
     seeds: jax.Array
     agent: Any
     guidance: Any
+    hyperparameters: dict[str, jax.Array]
     buffer: Batch
     preprocessing: Preprocessing
     count: jax.Array
@@ -115,7 +120,8 @@ def _init(parts, online, pretrained, observations):
     state = State(
         seeds=jnp.copy(pretrained.seeds),
         agent=jax.tree.map(jnp.copy, agent),
-        guidance=freeze(parts, pretrained),
+        guidance=freezing.freeze(parts, pretrained),
+        hyperparameters=freezing.swept(parts, "agent"),
         buffer=jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), buffer),
         preprocessing=jax.tree.map(jnp.copy, pretrained.preprocessing),
         count=jnp.zeros((), jnp.int32),
@@ -129,23 +135,6 @@ def _init(parts, online, pretrained, observations):
     metrics = jax.eval_shape(lambda s: _example_metrics(parts, online, s), state)
     sums = {name: jnp.zeros(count) for name in metrics}
     return state.replace(sums=sums, actions=_explorer(parts)(state))
-
-
-def freeze(parts: Parts, pretrained: offline.State) -> Any:
-    """Returns the guidance towards a copy of the offline value parameters."""
-    if parts.guidance.weight == "none":
-        return ()
-    algorithm = parts.algorithm
-    values = algorithm.value_params(pretrained.agent)
-    if parts.guidance.freeze == "critic":
-        values = algorithm.online_value_params(pretrained.agent)
-
-    threshold = pretrained.threshold
-    if parts.guidance.threshold_quantile is None:
-        threshold = jnp.full(len(parts.seeds), parts.guidance.threshold)
-    weight = pretrained.weight if parts.guidance.weight == "cvae" else ()
-    make = functools.partial(weights.make_guidance, parts.guidance)
-    return jax.vmap(make)(values, weight, threshold)
 
 
 def make_step(
@@ -194,12 +183,9 @@ def make_step(
     return step
 
 
-def effective_weights(parts: Parts, guidance: Any, p: jax.Array, count: jax.Array):
+def effective_weights(guidance: weights.Guidance, p: jax.Array, count: jax.Array):
     """Returns p times the strength, 0 from the cut-off on."""
-    strength = guidance.strength
-    if parts.guidance.cutoff_steps is not None:
-        strength = jnp.where(count > parts.guidance.cutoff_steps, 0.0, strength)
-    return strength * p
+    return jnp.where(count > guidance.cutoff_steps, 0.0, guidance.strength) * p
 
 
 def _weigher(parts: Parts):
@@ -219,16 +205,18 @@ def _weigher(parts: Parts):
 def _explorer(parts: Parts):
     """Returns the function that draws the next actions of all seeds, `[S, A]`."""
 
-    def explore(seed, agent, observation, preprocessing, count):
+    def explore(seed, agent, hyperparameters, observation, preprocessing, count):
         key = seeds_lib.stream(seed, "explore", count)
         observations = preprocessing.normalizer(observation[None])
-        return parts.online.explore(agent, observations, key)[0]
+        algorithm = parts_lib.tuned(parts, hyperparameters)
+        return algorithm.explore(agent, observations, key)[0]
 
     def batched(state: State) -> jax.Array:
-        axes = (0, seeds_lib.axes(state.agent), 0, None, None)
+        axes = (0, seeds_lib.axes(state.agent), 0, 0, None, None)
         return jax.vmap(explore, in_axes=axes)(
             state.seeds,
             state.agent,
+            state.hyperparameters,
             state.observations,
             state.preprocessing,
             state.count,
@@ -242,16 +230,26 @@ def _updater(parts: Parts, online: ml_collections.ConfigDict):
     sample = sampling.make_sampler(online)
 
     def update(
-        seed, agent, alive, guidance, buffer, preprocessing, dataset, count, turn
+        seed,
+        agent,
+        alive,
+        guidance,
+        hyperparameters,
+        buffer,
+        preprocessing,
+        dataset,
+        count,
+        turn,
     ):
         key = seeds_lib.stream(seed, "online", count, turn)
         batch_key, update_key = jax.random.split(key)
         batch = preprocessing(sample(buffer, count, dataset, batch_key))
         guide = unguided
         if parts.guidance.weight != "none":
-            p = effective_weights(parts, guidance, batch.weights, count)
+            p = effective_weights(guidance, batch.weights, count)
             guide = guide_lib.make_guide(guidance.offline, p)
-        new, metrics = parts.online.update(agent, batch, update_key, guide)
+        algorithm = parts_lib.tuned(parts, hyperparameters)
+        new, metrics = algorithm.update(agent, batch, update_key, guide)
         agent, alive = seeds_lib.guard(agent, new, metrics, alive)
         return agent, alive, metrics
 
@@ -259,13 +257,14 @@ def _updater(parts: Parts, online: ml_collections.ConfigDict):
         axes = seeds_lib.axes(state.agent)
         agent, alive, metrics = jax.vmap(
             update,
-            in_axes=(0, axes, 0, 0, 0, None, None, None, None),
+            in_axes=(0, axes, 0, 0, 0, 0, None, None, None, None),
             out_axes=(axes, 0, 0),
         )(
             state.seeds,
             state.agent,
             state.alive,
             state.guidance,
+            state.hyperparameters,
             state.buffer,
             state.preprocessing,
             dataset,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,7 +16,8 @@ from flax import struct
 from samg_jax import algorithms
 from samg_jax.data import d4rl, transitions
 from samg_jax.envs import physics, tasks
-from samg_jax.guidance import cvae, weights
+from samg_jax.guidance import cvae, cvae_settings, embedding, models, weights
+from samg_jax.training import sweeps
 from samg_jax.types import Algorithm, Batch
 
 
@@ -29,9 +31,12 @@ class Parts:
         algorithm: as it trains offline.
         online: the same as it fine-tunes.
         guidance: settings of the guidance.
-        cvae: the C-VAE, None where the weight needs none.
-        seeds: `[S]` values of the seeds.
+        model: what trains the weight, None where that needs no training.
+        seeds: `[S]` values of the seeds; of places, where a sweep is spread.
         online_returns: whether online transitions get their return-to-go as well.
+        sweep: the swept settings, empty without a sweep.
+        labels: `[S]` names of the places' combinations, empty until spread.
+        swept: setting -> `[S]` values of the places, empty until spread.
     """
 
     task: tasks.Task
@@ -39,9 +44,30 @@ class Parts:
     algorithm: Algorithm
     online: Algorithm
     guidance: weights.GuidanceConfig
-    cvae: cvae.CVAE | None
+    model: models.Model | None
     seeds: np.ndarray
     online_returns: bool = False
+    sweep: tuple[sweeps.Axis, ...] = ()
+    labels: tuple[str, ...] = ()
+    swept: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    @property
+    def by_quantile(self) -> bool:
+        """Whether the threshold is a quantile of p_int over the offline data."""
+        if not weights.REGISTRY[self.guidance.weight].cut:
+            return False
+        swept = any(axis.name == "guidance.threshold_quantile" for axis in self.sweep)
+        return swept or self.guidance.threshold_quantile is not None
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the weight needs anything of the offline data."""
+        return self.model is not None or self.by_quantile
+
+    def name(self, place: int) -> str:
+        """Returns what a seed is called in messages, its combination included."""
+        label = f" ({self.labels[place]})" if self.labels else ""
+        return f"{self.seeds[place]}{label}"
 
 
 class Preprocessing(struct.PyTreeNode):
@@ -73,29 +99,18 @@ IMPLIED: dict[str, Callable[[ml_collections.ConfigDict], Any]] = {
 }
 
 
-# The paper's C-VAE: a simplified decoder for two robots, annealing for one of them.
-CVAE_DEFAULTS = {"decoder_layers": 2, "kl_warmup_start": 0, "kl_warmup_steps": 0}
-CVAE_OF_ROBOT = {
-    "Walker2d": {"decoder_layers": 1},
-    "Hopper": {
-        "decoder_layers": 1,
-        "kl_warmup_start": 10_000,
-        "kl_warmup_steps": 20_000,
-    },
-}
-
-
 def complete(config: ml_collections.ConfigDict) -> tasks.Task:
     """Fills in, in place, what the config leaves to its task; returns the task."""
     task = resolve_task(config)
-    robot = task.env_id.split("-")[0]
+    dataset = None if config.dataset.path else config.dataset.name
+    published = cvae_settings.published(dataset, task.env_id)
     with config.unlocked():
         config.env_id = task.env_id
         config.physics = resolve_physics(config, task)
         settings = config.guidance.get("cvae") or {}
-        for name, default in CVAE_DEFAULTS.items():
+        for name, value in published.items():
             if name in settings and settings[name] is None:
-                settings[name] = CVAE_OF_ROBOT.get(robot, {}).get(name, default)
+                settings[name] = value
     return task
 
 
@@ -112,19 +127,30 @@ def resolve(config: ml_collections.ConfigDict) -> Parts:
         if name in IMPLIED:
             settings[name] = IMPLIED[name](config)
     algorithm = algorithms.make(config.algorithm, settings, task.action_size)
-    model = None
-    if guidance.weight == "cvae":
-        model = cvae.CVAE(guidance.cvae, task.observation_size, task.action_size)
     return Parts(
         task=task,
         physics=config.physics,
         algorithm=algorithm,
         online=algorithm.online(),
         guidance=guidance,
-        cvae=model,
+        model=weight_model(guidance, task.observation_size, task.action_size),
         seeds=np.arange(config.seed, config.seed + config.num_seeds, dtype=np.uint32),
         online_returns=config.agent.get("calibrated_online", False),
+        sweep=sweeps.parse(config, guidance),
     )
+
+
+def tuned(parts: Parts, hyperparameters: Mapping[str, jax.Array]) -> Algorithm:
+    """Returns the algorithm as it fine-tunes, with one place's swept hyperparameters.
+
+    Args:
+        parts: of the experiment.
+        hyperparameters: name -> `[]`, traced; empty without a sweep of them.
+    """
+    if not hyperparameters:
+        return parts.online
+    settings = dataclasses.replace(parts.algorithm.config, **hyperparameters)
+    return dataclasses.replace(parts.algorithm, config=settings).online()
 
 
 def resolve_task(config: ml_collections.ConfigDict) -> tasks.Task:
@@ -150,10 +176,42 @@ def resolve_physics(config: ml_collections.ConfigDict, task: tasks.Task) -> str:
 
 
 def guidance_config(config: ml_collections.ConfigDict) -> weights.GuidanceConfig:
-    """Returns the settings of the guidance, checked."""
+    """Returns the settings of the guidance, checked.
+
+    A module that registers weights is imported first, so that whatever reads the
+    config of a run, a fork for example, knows them.
+    """
     settings = config.guidance.to_dict()
-    model = cvae.Config(**settings.pop("cvae", {}))
-    return weights.GuidanceConfig(**settings, cvae=model)
+    import_weights(settings.pop("module", None))
+    return weights.GuidanceConfig(
+        cvae=cvae.Config(**settings.pop("cvae", {})),
+        embedding=embedding.Config(**settings.pop("embedding", {})),
+        **settings,
+    )
+
+
+def import_weights(module: str | None) -> None:
+    """Imports the module that registers the user's own weights, if any."""
+    if not module:
+        return
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name not in (module, module.split(".")[0]):
+            raise  # Something that the user's own module imports.
+        raise ValueError(
+            f"config.guidance.module is {module!r}, which Python cannot find. It must "
+            "be the name of a module, without .py, in the current folder or installed. "
+            "Start the program where the file is, or correct --config.guidance.module."
+        ) from error
+
+
+def weight_model(
+    guidance: weights.GuidanceConfig, observation_size: int, action_size: int
+) -> models.Model | None:
+    """Returns the model that the weight needs, None if it needs none."""
+    make = weights.REGISTRY[guidance.weight].model
+    return make and make(guidance, observation_size, action_size)
 
 
 def load_dataset(

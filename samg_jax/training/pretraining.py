@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from samg_jax.guidance import collapse
 from samg_jax.training import (
     forking,
     logs,
@@ -23,10 +22,10 @@ def run_offline(this: Run, plan: Plan) -> offline.State:
     """Returns the pre-trained state: trained, resumed or forked."""
     config, parts = this.config, this.parts
     if plan.source is not None:
-        state, start = forking.restore(parts, plan.source, target_scale(parts, plan))
-        if plan.offline_meta is not None:  # Stopped while its own C-VAE trained.
+        state, start = forking.restore(parts, plan.source, measure(parts, plan))
+        if plan.offline_meta is not None:  # Stopped while its own model trained.
             state, _ = this.offline_store.restore(state)
-            start = plan.offline_meta["cvae_step"]
+            start = plan.offline_meta["model_step"]
         if start is None:
             return state
         dataset = jax.device_put(plan.dataset)
@@ -35,30 +34,29 @@ def run_offline(this: Run, plan: Plan) -> offline.State:
     if plan.dataset is None:
         state = forking.template(parts)
     else:
-        state = offline.init(parts, plan.preprocessing, target_scale(parts, plan))
+        state = offline.init(parts, plan.preprocessing, measure(parts, plan))
     if plan.offline_meta is not None:
         state, _ = this.offline_store.restore(state)
         start, fitted = (
             plan.offline_meta["offline_step"],
-            plan.offline_meta["cvae_step"],
+            plan.offline_meta["model_step"],
         )
         if plan.offline_meta["complete"]:
             return state
     dataset = jax.device_put(plan.dataset)
     state = train_offline(this, state, dataset, start)
-    if parts.cvae is None:
+    if not parts.fitted:
         save_offline(this, state, config.offline.updates, 0, complete=True)
         return state
     return fit_guidance(this, plan, state, dataset, fitted)
 
 
-def target_scale(parts: Parts, plan: Plan) -> Any:
-    """Returns the scale of the C-VAE's targets, None where no C-VAE is trained."""
-    if parts.cvae is None or plan.dataset is None:
+def measure(parts: Parts, plan: Plan) -> Any:
+    """Returns what the weight's model must know of the data; None where none trains."""
+    if parts.model is None or plan.dataset is None:
         return None
-    return parts.cvae.measure_target_scale(
-        plan.dataset.actions, plan.dataset.next_observations
-    )
+    data = plan.dataset
+    return parts.model.measure(data.observations, data.actions, data.next_observations)
 
 
 def train_offline(this: Run, state, dataset, start: int) -> offline.State:
@@ -84,50 +82,67 @@ def train_offline(this: Run, state, dataset, start: int) -> offline.State:
 
 
 def fit_guidance(this: Run, plan: Plan, state, dataset, start: int) -> offline.State:
-    """Returns the state with a trained C-VAE and its fitted normals."""
-    config, parts = this.config, this.parts
-    settings = parts.guidance.cvae
-    trained = 0 if plan.source else config.offline.updates
-    rows, _ = offline.held_out(parts, len(dataset.rewards))
-    updates = offline.make_cvae_updates(parts)
-    with this.bar("C-VAE", start, settings.steps, "update") as bar:
-        for begin, end in schedule.segments(
-            start, settings.steps, schedule.periods(config.offline)
-        ):
-            state, values = updates(state, (dataset, rows), begin, length=end - begin)
-            if schedule.due(end, config.offline.log_every, settings.steps):
-                values = jax.device_get(values)
-                steps = (trained + end, 0)
-                this.writer.training("cvae", steps, values)
-                bar.set_postfix_str(f"KL {np.mean(values['kl']):.3f}")
-                report_failures(this, state, "C-VAE update")
-            last = end == settings.steps
-            if not last and schedule.due(end, config.offline.checkpoint_every, -1):
-                save_offline(this, state, trained, end)
-            bar.update(end - begin)
-    state, findings = offline.fit_weight(parts, state, dataset)
-    report_health(this, findings, trained + settings.steps)
+    """Returns the state with a trained model of the weight, if any, and its fit."""
+    trained = 0 if plan.source else this.config.offline.updates
+    steps = 0
+    if this.parts.model is not None:
+        steps = this.parts.model.settings.steps
+        state = train_model(this, state, dataset, (start, trained))
+    state, findings = offline.fit_weight(this.parts, state, dataset)
+    report_fit(this, findings, trained + steps)
     if not plan.source:
-        save_offline(this, state, trained, settings.steps, True, findings)
+        save_offline(this, state, trained, steps, True, findings)
     return state
 
 
-def report_health(this: Run, findings: dict[str, np.ndarray], step: int) -> None:
-    """Writes the examination of the C-VAE down; warns of a collapse, loudly."""
+def train_model(this: Run, state, dataset, steps: tuple[int, int]) -> offline.State:
+    """Returns the state after the rest of the training of the weight's model.
+
+    Args:
+        this: the run.
+        state: of the offline phase.
+        dataset: on the device.
+        steps: updates of the model so far, and offline updates of this run.
+    """
+    phase, model = this.config.offline, this.parts.model
+    start, trained = steps
+    total = model.settings.steps
+    rows, _ = offline.held_out(this.parts, len(dataset.rewards))
+    updates = offline.make_model_updates(this.parts)
+    with this.bar(model.title, start, total, "update") as bar:
+        for begin, end in schedule.segments(start, total, schedule.periods(phase)):
+            state, values = updates(state, (dataset, rows), begin, length=end - begin)
+            if schedule.due(end, phase.log_every, total):
+                values = jax.device_get(values)
+                this.writer.training(model.name, (trained + end, 0), values)
+                means = {name: value.mean() for name, value in values.items()}
+                bar.set_postfix({name: f"{x:.3g}" for name, x in means.items()})
+                report_failures(this, state, f"{model.title} update")
+            if end < total and schedule.due(end, phase.checkpoint_every, -1):
+                save_offline(this, state, trained, end)
+            bar.update(end - begin)
+    return state
+
+
+def report_fit(this: Run, findings: dict[str, np.ndarray], step: int) -> None:
+    """Writes the examination of the weight down; warns of a bad one, loudly."""
     this.writer.training("fit", (step, 0), findings)
+    model = this.parts.model
     for index, seed in enumerate(this.parts.seeds):
         finding = {name: float(value[index]) for name, value in findings.items()}
+        title, words = "Weight", ""
+        if model is not None:
+            title, words = model.title, model.describe(finding) + ", "
         logs.LOGGER.info(
-            "C-VAE of seed %d on held-out data: KL %.3f (the paper aims at about "
-            "0.03), std of the latent means %.3f, p_int median %.3f, share active %.2f",
+            "%s of seed %d on held-out data: %sp_int median %.3f, share active %.2f",
+            title[0].upper() + title[1:],
             seed,
-            finding["kl"],
-            finding["mean_std"],
+            words,
             finding["p_int_q50"],
             finding["share_active"],
         )
-        if finding["collapsed"]:
-            text = collapse.message(finding, this.parts.guidance.cvae)
+        text = model.warning(finding) if model is not None else ""
+        if text:
             logs.LOGGER.warning("%s\nSeed %d: %s\n%s", "!" * 72, seed, text, "!" * 72)
 
 
@@ -135,17 +150,17 @@ def save_offline(
     this: Run,
     state: offline.State,
     offline_step: int,
-    cvae_step: int,
+    model_step: int,
     complete: bool = False,
     findings: dict | None = None,
 ) -> None:
     """Saves the offline phase; the last checkpoint is what runs fork from."""
     # The last checkpoint may follow one of the same step; it needs its own number.
-    step = offline_step + cvae_step + int(complete)
+    step = offline_step + model_step + int(complete)
     meta = {
         "step": step,
         "offline_step": offline_step,
-        "cvae_step": cvae_step,
+        "model_step": model_step,
         "complete": complete,
         "seeds": [int(seed) for seed in this.parts.seeds],
         "config": this.config.to_dict(),

@@ -19,6 +19,7 @@ from samg_jax.training import (
     evaluation,
     logs,
     metrics,
+    sweeps,
 )
 from samg_jax.training.parts import Parts
 
@@ -61,6 +62,27 @@ class Run:
     data_source: str = ""
     writer: metrics.Writer | None = None
     failed: set[int] = dataclasses.field(default_factory=set)
+
+    def spread(self) -> None:
+        """Goes on with the places of fine-tuning: in a sweep, more than seeds."""
+        if not self.parts.sweep:
+            return
+        count = len(self.parts.seeds)
+        self.parts = sweeps.spread(self.parts)
+        self.failed = {
+            place
+            for place in range(len(self.parts.seeds))
+            if place % count in self.failed
+        }
+        self.writer.places = [
+            (int(seed), label)
+            for seed, label in zip(self.parts.seeds, self.parts.labels, strict=True)
+        ]
+        self.evaluate = evaluation.make_evaluator(
+            self.parts,
+            self.config.evaluation.episodes,
+            self.config.evaluation.threads,
+        )
 
     def score(self, phase: str, steps: tuple[int, int], state: Any) -> str:
         """Evaluates, writes the scores down, and returns them for the bar."""
@@ -128,9 +150,9 @@ def report_failures(this: Run, state: Any, unit: str) -> None:
             continue
         this.failed.add(int(index))
         logs.LOGGER.error(
-            "Seed %d became non-finite at %s %d. It is frozen at its last finite "
+            "Seed %s became non-finite at %s %d. It is frozen at its last finite "
             "state; the other seeds go on.",
-            this.parts.seeds[index],
+            this.parts.name(index),
             unit,
             int(state.failed_step[index]),
         )

@@ -133,12 +133,19 @@ def is_widths(value: Any) -> bool:
 
 
 def check_guided(config: ml_collections.ConfigDict) -> None:
-    """Raises ValueError where there is no value to guide."""
+    """Raises ValueError where there is no value to guide, or nothing to guide it by."""
     if config.algorithm == "bc" and config.guidance.weight != "none":
         raise ValueError(
             f"config.guidance.weight is {config.guidance.weight!r} with 'bc', which "
             "learns no value that could be guided. Give --config.guidance.weight=none, "
             "or the config of another algorithm."
+        )
+    weight = config.guidance.weight
+    if weight in ("cvae", "embedding") and weight not in config.guidance:
+        raise ValueError(
+            f"config.guidance.weight is {weight!r}, but this config has no settings of "
+            "its model. Only the configs of SAMG do. Take the file of the same name "
+            f"with _samg, as in --config=configs/{config.algorithm}_samg.py."
         )
 
 
@@ -190,13 +197,7 @@ def check_annealing(config: ml_collections.ConfigDict) -> None:
     """Raises ValueError where the C-VAE's KL term would never reach its weight."""
     if config.guidance.weight != "cvae":
         return
-    cvae = config.guidance.get("cvae")
-    if cvae is None:
-        raise ValueError(
-            "config.guidance.weight is 'cvae', but this config has no settings of a "
-            "C-VAE. Only the configs of SAMG do. Take the file of the same name with "
-            f"_samg, as in --config=configs/{config.algorithm}_samg.py."
-        )
+    cvae = config.guidance.cvae
     if not cvae.kl_warmup_steps:
         return
     end = (cvae.kl_warmup_start or 0) + cvae.kl_warmup_steps

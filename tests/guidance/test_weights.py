@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samg_jax.guidance import cvae, normals, weights
+from samg_jax.guidance import cvae, models, normals, quantiles, weights
 from tests import reference_guidance
 
 B, O, A, M, S = 6, 5, 3, 300, 2  # noqa: E741
@@ -34,7 +34,7 @@ def stacked(data):
     )
     encode = jax.vmap(MODEL.encode, in_axes=(0, None, None))
     fit = normals.fit(encode, params, *data, batch_size=128)
-    return weights.CVAEWeight(params, fit)
+    return models.CVAEWeight(params, fit)
 
 
 @pytest.fixture(scope="module")
@@ -99,25 +99,26 @@ def test_a_narrow_soft_cut_is_the_hard_cut():
 def test_offline_probabilities_stream_and_give_threshold_and_quantiles(data, weight):
     config = change(threshold_quantile=0.3)
     fn = functools.partial(weights.cvae_probabilities, config)
-    p_int = weights.offline_probabilities(
+    p_int = quantiles.offline_probabilities(
         lambda w, *pairs: fn(w, config.delta, *pairs), weight, *data, batch_size=128
     )
     assert p_int.shape == (M,)
     expected = reference_p_int("tail", weight, *data, delta=1.0)
     np.testing.assert_allclose(p_int, expected, rtol=2e-4, atol=1e-6)
-    threshold = weights.offline_threshold(config, p_int)
+    threshold = quantiles.at(quantiles.grid(p_int), config.threshold_quantile)
+    np.testing.assert_allclose(threshold, np.quantile(p_int, 0.3), rtol=1e-6)
     assert abs(np.mean(p_int < threshold) - 0.3) < 2 / M
     guidance = weights.make_guidance(config, (), weight, threshold)
     share_cut = np.mean(weigh(config, guidance, *data) == 0)
     assert abs(share_cut - 0.3) < 2 / M
-    report = weights.quantiles(p_int)
+    report = quantiles.report(p_int)
     assert list(report) == [f"p_int_q{q}" for q in ("05", "25", "50", "75", "95")]
     np.testing.assert_allclose(report["p_int_q50"], np.median(p_int), rtol=1e-6)
 
 
 def test_a_quantile_without_probabilities_is_refused(weight):
     config = change(threshold_quantile=0.3)
-    with pytest.raises(ValueError, match="offline_threshold"):
+    with pytest.raises(ValueError, match=r"quantiles\.at"):
         weights.make_guidance(config, (), weight)
     config = change(threshold_quantile=0.3, weight="constant")
     weights.make_guidance(config, ())
@@ -129,10 +130,10 @@ def test_seeds_with_their_own_thresholds_equal_each_seed_alone(data, stacked):
         lambda w, *pairs: weights.cvae_probabilities(config, w, 1.0, *pairs),
         in_axes=(0, None, None),
     )
-    p_int = weights.offline_probabilities(over_seeds, stacked, *data, batch_size=128)
-    threshold = weights.offline_threshold(config, p_int)
+    p_int = quantiles.offline_probabilities(over_seeds, stacked, *data, batch_size=128)
+    threshold = jax.vmap(quantiles.at, in_axes=(0, None))(quantiles.grid(p_int), 0.5)
     assert threshold.shape == (S,)
-    assert weights.quantiles(p_int)["p_int_q25"].shape == (S,)
+    assert quantiles.report(p_int)["p_int_q25"].shape == (S,)
     offline = jnp.arange(S * 3.0).reshape(S, 3)
     make = functools.partial(weights.make_guidance, config)
     guidance = jax.vmap(make)(offline, stacked, threshold)

@@ -29,7 +29,7 @@ def no_training(monkeypatch):
         return lambda *_, **__: pytest.fail("It trained offline.")
 
     monkeypatch.setattr(offline, "make_updates", fail)
-    monkeypatch.setattr(offline, "make_cvae_updates", fail)
+    monkeypatch.setattr(offline, "make_model_updates", fail)
 
 
 @pytest.mark.usefixtures("without_data", "no_training")
@@ -112,7 +112,7 @@ def test_what_must_agree_is_named_where_it_does_not(
 
 def test_another_format_version_is_refused(samg_run, dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "FORMAT_VERSION", 7)
-    with pytest.raises(ValueError, match=r"format version 1, written by samg_jax \d"):
+    with pytest.raises(ValueError, match=r"format version \d, written by samg_jax \d"):
         fork("awac_samg", dataset, tmp_path, samg_run)
 
 
@@ -155,8 +155,8 @@ def test_one_seed_of_a_batch_can_be_fine_tuned_alone(samg_run, dataset, tmp_path
         )
     jax.tree.map(
         lambda own, all_: np.testing.assert_array_equal(own, all_[1:]),
-        (alone.weight, alone.threshold, alone.alive),
-        (batch.weight, batch.threshold, batch.alive),
+        (alone.weight, alone.quantiles, alone.alive),
+        (batch.weight, batch.quantiles, batch.alive),
     )
     jax.tree.map(
         np.testing.assert_array_equal, alone.preprocessing, batch.preprocessing
@@ -184,7 +184,7 @@ def test_a_samg_fork_of_a_vanilla_run_fits_its_own_cvae(
         with pytest.raises(runs.Stopped):
             fork("awac_samg", dataset, tmp_path, awac_run)
     with monkeypatch.context() as patch:
-        calls = count_calls(patch, "make_cvae_updates")
+        calls = count_calls(patch, "make_model_updates")
         patch.setattr(offline, "make_updates", None)
         fork("awac_samg", dataset, tmp_path, awac_run)
     assert len(calls) == 2  # Of four chunks, two were saved.

@@ -118,7 +118,7 @@ def test_a_finished_run_does_nothing_and_prints_its_table(
 
     for module, name in [
         (offline, "make_updates"),
-        (offline, "make_cvae_updates"),
+        (offline, "make_model_updates"),
         (online, "make_step"),
     ]:
         monkeypatch.setattr(module, name, nothing)

@@ -1,0 +1,251 @@
+"""The embedding network: how badly it tells an action says how unfamiliar it is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from flax import struct
+
+from samg_jax import networks, optimization
+from samg_jax.guidance import normals, validation
+from samg_jax.types import Metrics, ModelState, Params
+
+ACTION_SHIFT = 1.0  # Actions are in [-1, 1]; shifted by this a ReLU can reach them.
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings of the embedding network.
+
+    Attributes:
+        hidden_dim: width of all hidden layers.
+        layers: hidden layers of the embedding phi, and of the head.
+        embedding_size: of phi(s).
+        learning_rate: of Adam.
+        batch_size: rows per update.
+        steps: number of updates.
+        holdout: share of the rows on which the network is examined, not trained.
+    """
+
+    hidden_dim: int = 400
+    layers: int = 1
+    embedding_size: int = 32
+    learning_rate: float = 1e-3
+    batch_size: int = 256
+    steps: int = 100_000
+    holdout: float = 0.05
+
+    def __post_init__(self):
+        name = "config.guidance.embedding.{}".format
+        for field in ("hidden_dim", "layers", "embedding_size", "batch_size"):
+            validation.integer(name(field), getattr(self, field), 1, 32)
+        validation.integer(name("steps"), self.steps, 0, 1000)
+        validation.number(
+            name("learning_rate"), self.learning_rate, 0, np.inf, 1e-3, strict=True
+        )
+        validation.number(name("holdout"), self.holdout, 0, 1, 0.05, strict=True)
+
+
+class Network(nn.Module):
+    """phi(s) and phi(s'), `[..., O]` each, to the shifted action, `[..., A]`."""
+
+    config: Config
+    action_size: int
+
+    @nn.compact
+    def __call__(
+        self, observations: jax.Array, next_observations: jax.Array
+    ) -> jax.Array:
+        widths = (self.config.hidden_dim,) * self.config.layers
+        phi = networks.MLP(widths, self.config.embedding_size, name="phi")
+        codes = [nn.relu(phi(x)) for x in (observations, next_observations)]
+        x = jnp.concatenate(codes, axis=-1)
+        for _ in range(self.config.layers):
+            x = nn.relu(networks.dense(self.config.hidden_dim, x.shape[-1])(x))
+        kernel_init, _ = networks.default_init(x.shape[-1])
+        # Starts at the middle of the shifted actions: a final ReLU that starts at 0
+        # would leave half of the outputs dead, without a gradient for ever.
+        bias_init = nn.initializers.constant(ACTION_SHIFT)
+        head = nn.Dense(
+            self.action_size, kernel_init=kernel_init, bias_init=bias_init, name="head"
+        )
+        return nn.relu(head(x))
+
+
+class State(struct.PyTreeNode):
+    """Everything the network learns.
+
+    Attributes:
+        step: `[]` number of updates taken.
+        model: parameters of phi and of the head.
+    """
+
+    step: jax.Array
+    model: ModelState
+
+
+class EmbeddingWeight(struct.PyTreeNode):
+    """What the weight "embedding" reads.
+
+    Attributes:
+        params: of the network.
+        mu: `[]` mean prediction error over the offline data.
+        sigma: `[]` its standard deviation.
+    """
+
+    params: Params
+    mu: jax.Array
+    sigma: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingModel:
+    """A Siamese network that tells the action between two states; see `models.Model`.
+
+    Inverse dynamics as in Badia et al. (2020), "Never give up", for continuous
+    actions: a head h(phi(s), phi(s')) with a final ReLU predicts the action, shifted
+    to be non-negative. Observations are raw, as those of the C-VAE.
+    """
+
+    config: Config
+    observation_size: int
+    action_size: int
+    name: str = "embedding"
+    title: str = "embedding network"
+
+    @property
+    def settings(self) -> Config:
+        return self.config
+
+    @property
+    def network(self) -> Network:
+        return Network(self.config, self.action_size)
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        return optax.adam(self.config.learning_rate)
+
+    def measure(self, observations, actions, next_observations) -> None:
+        del observations, actions, next_observations
+
+    def init(self, key: chex.PRNGKey, measured: None = None) -> State:
+        del measured
+        observations = jnp.zeros((1, self.observation_size))
+        params = self.network.init(key, observations, observations)
+        model = optimization.create(params, self.optimizer)
+        return State(jnp.zeros((), jnp.int32), model)
+
+    def errors(
+        self,
+        params: Params,
+        observations: jax.Array,
+        actions: jax.Array,
+        next_observations: jax.Array,
+    ) -> jax.Array:
+        """Returns the mean squared error in each transition's action, `[B]`."""
+        chex.assert_equal_shape([observations, next_observations])
+        predictions = self.network.apply(params, observations, next_observations)
+        chex.assert_equal_shape([predictions, actions])
+        return jnp.mean(jnp.square(predictions - (actions + ACTION_SHIFT)), axis=-1)
+
+    def update(
+        self,
+        state: State,
+        observations: jax.Array,
+        actions: jax.Array,
+        next_observations: jax.Array,
+        key: chex.PRNGKey,
+    ) -> tuple[State, Metrics]:
+        del key  # Nothing is drawn.
+
+        def loss(params, *rows):
+            value = self.errors(params, *rows).mean()
+            return value, {"loss": value}
+
+        rows = observations, actions, next_observations
+        model, metrics = optimization.gradient_step(
+            loss, state.model, self.optimizer, *rows
+        )
+        return State(state.step + 1, model), metrics
+
+    def empty(self, state: State) -> EmbeddingWeight:
+        params = jax.tree.map(jnp.zeros_like, state.model.params)
+        return EmbeddingWeight(params, jnp.zeros(()), jnp.zeros(()))
+
+    def fit(self, state, observations, actions, next_observations) -> EmbeddingWeight:
+        params = state.model.params
+        fn = jax.vmap(self.errors, in_axes=(0, None, None, None))
+        rows = observations, actions, next_observations
+        batches = normals.in_batches(fn, params, *rows)
+        mu, sigma = normals.fit_values(errors[..., None] for errors in batches)
+        return EmbeddingWeight(
+            params, *(jnp.asarray(x[..., 0], jnp.float32) for x in (mu, sigma))
+        )
+
+    def examine(
+        self, state, observations, actions, next_observations
+    ) -> dict[str, np.ndarray]:
+        rows = observations, actions, next_observations
+        fn = jax.jit(jax.vmap(self.errors, in_axes=(0, None, None, None)))
+        errors = np.asarray(fn(state.model.params, *rows)).mean(axis=-1)
+        # 0 for a network that predicts the mean action whatever the states.
+        return {
+            "prediction_error": errors,
+            "share_explained": 1 - errors / max(np.var(actions, axis=0).mean(), 1e-12),
+        }
+
+    def describe(self, findings: Mapping[str, float]) -> str:
+        return (
+            f"squared error in the action {findings['prediction_error']:.4f}, share of "
+            f"its variance explained {findings['share_explained']:.2f}"
+        )
+
+    def warning(self, findings: Mapping[str, float]) -> str:
+        if findings["share_explained"] > 0:  # NaN is not.
+            return ""
+        return (
+            "The embedding network predicts actions no better than their mean: on "
+            "held-out data its squared error is "
+            f"{findings['prediction_error']:.4f}, so p(s, a, s') tells transitions "
+            "apart by the size of their action only. It should explain some of their "
+            "variance. Train it for longer (--config.guidance.embedding.steps), or "
+            "lower --config.guidance.embedding.learning_rate."
+        )
+
+
+def probabilities(
+    config: Config,
+    weight: EmbeddingWeight,
+    observations: jax.Array,
+    actions: jax.Array,
+    next_observations: jax.Array,
+) -> jax.Array:
+    """Returns p_int `[B]` of transitions: the share whose error is at least theirs.
+
+    1 - F(u) of the standardised error. One tail only: unlike a latent code far from
+    its centre, an action that is predicted better than most is no less familiar.
+
+    Args:
+        config: of the network.
+        weight: of one seed.
+        observations: `[B, O]` raw.
+        actions: `[B, A]`.
+        next_observations: `[B, O]` raw.
+    """
+    sizes = observations.shape[-1], actions.shape[-1]
+    model = EmbeddingModel(config, *sizes)
+    errors = model.errors(weight.params, observations, actions, next_observations)
+    return jax.scipy.special.ndtr((weight.mu - errors) / weight.sigma)
+
+
+def make_model(config: Any, observation_size: int, action_size: int) -> EmbeddingModel:
+    """Returns the model for settings of the guidance, `weights.GuidanceConfig`."""
+    return EmbeddingModel(config.embedding, observation_size, action_size)

@@ -1,0 +1,60 @@
+"""What fine-tuning takes over from the offline phase, for every place of a sweep."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from samg_jax.guidance import quantiles, weights
+from samg_jax.training import offline, sweeps
+from samg_jax.training import seeds as seeds_lib
+from samg_jax.training.parts import Parts
+
+
+def place(parts: Parts, state: offline.State) -> offline.State:
+    """Returns the state of each place of fine-tuning: that of its seed.
+
+    Args:
+        parts: spread.
+        state: of the seeds that were pre-trained.
+    """
+    if not parts.labels:
+        return state
+    values = np.asarray(state.seeds).tolist()
+    places = np.array([values.index(seed) for seed in parts.seeds.tolist()])
+    shared = state.preprocessing
+    state = seeds_lib.select(state.replace(preprocessing=()), places)
+    return state.replace(preprocessing=shared)
+
+
+def freeze(parts: Parts, pretrained: offline.State) -> Any:
+    """Returns the guidance towards a copy of the offline value parameters."""
+    if parts.guidance.weight == "none":
+        return ()
+    algorithm = parts.algorithm
+    values = algorithm.value_params(pretrained.agent)
+    if parts.guidance.freeze == "critic":
+        values = algorithm.online_value_params(pretrained.agent)
+
+    settings = swept(parts, "guidance")
+    levels = settings.pop("threshold_quantile", None)
+    threshold = jnp.full(len(parts.seeds), parts.guidance.threshold)
+    if parts.by_quantile:
+        if levels is None:
+            levels = jnp.full(len(parts.seeds), parts.guidance.threshold_quantile)
+        threshold = jax.vmap(quantiles.at)(pretrained.quantiles, levels)
+    weight = () if parts.model is None else pretrained.weight
+    make = functools.partial(weights.make_guidance, parts.guidance)
+    return jax.vmap(make)(values, weight, threshold).replace(**settings)
+
+
+def swept(parts: Parts, group: str) -> dict[str, jax.Array]:
+    """Returns field -> `[S]` of what is swept of `guidance` or of `agent`."""
+    return {
+        name: jnp.asarray(values, jnp.int32 if name == "cutoff_steps" else jnp.float32)
+        for name, values in sweeps.of_group(parts, group).items()
+    }

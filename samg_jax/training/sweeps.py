@@ -1,0 +1,218 @@
+"""Several values of a setting in one process: every seed once per combination.
+
+The offline phase is shared; fine-tuning runs in places, one per seed and combination,
+of which each is the run forked from that phase with those values. A place draws what
+its seed draws alone, so that places differ by their values only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import ml_collections
+import numpy as np
+
+from samg_jax import algorithms
+from samg_jax.guidance import weights
+from samg_jax.training import validation
+
+P = TypeVar("P")
+
+# Settings that are leaves of the online state, and so may differ between places.
+GUIDANCE = (
+    "threshold",
+    "threshold_quantile",
+    "temperature",
+    "delta",
+    "strength",
+    "constant",
+    "cutoff_steps",
+)
+AGENT = (
+    "tau",
+    "inverse_temperature",
+    "inverse_temperature_online",
+    "max_weight",
+    "expectile",
+    "support_weight",
+)
+
+
+class Axis(NamedTuple):
+    """One swept setting.
+
+    Attributes:
+        name: dotted, such as `guidance.threshold`.
+        texts: the values as they were given.
+        values: as numbers.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    values: tuple[float, ...]
+
+
+def parse(
+    config: ml_collections.ConfigDict, guidance: weights.GuidanceConfig
+) -> tuple[Axis, ...]:
+    """Returns the axes of the config's `sweep`, checked; of several, their product.
+
+    Args:
+        config: with `sweep` as texts like `guidance.threshold=0,0.3`, or without.
+        guidance: the settings of the guidance that it holds.
+    """
+    axes = tuple(parse_axis(text, config) for text in config.get("sweep", ()))
+    names = [axis.name for axis in axes]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"--sweep names {name} more than once. Each setting has one list of "
+                f"values. Give --sweep={name}=... once, with all of them."
+            )
+    for axis in axes:
+        reason = unread(axis.name, config, guidance, names)
+        if reason:
+            raise ValueError(
+                f"--sweep varies {axis.name}, but {reason}, so all of its values would "
+                "give the same run. Sweep a setting that is read, or change that."
+            )
+        check_values(axis, config, guidance)
+    if axes and not config.online.steps:
+        raise ValueError(
+            "--sweep is given with config.online.steps 0. A sweep varies fine-tuning; "
+            "the offline phase is shared. Give --config.online.steps=20000, for "
+            "example, or no --sweep."
+        )
+    return axes
+
+
+def parse_axis(text: str, config: ml_collections.ConfigDict) -> Axis:
+    """Returns one axis from a text such as `guidance.threshold=0,0.3`."""
+    name, _, listed = text.partition("=")
+    name = name.strip().removeprefix("config.")
+    allowed = sweepable(config.algorithm)
+    if name not in allowed:
+        close = difflib.get_close_matches(name, allowed, n=1)
+        hint = f"Did you mean {close[0]}? " if close else ""
+        raise ValueError(
+            f"--sweep={text} varies {name!r}, which cannot be swept. {hint}Sweepable "
+            f"with {config.algorithm!r} are {', '.join(allowed)}. Give one of these, "
+            "as in --sweep guidance.threshold=0,0.3,0.5,0.75."
+        )
+    texts = tuple(part.strip() for part in listed.split(","))
+    kind = int if name == "guidance.cutoff_steps" else float
+    try:
+        values = tuple(kind(part) for part in texts)
+    except ValueError as error:
+        raise ValueError(
+            f"--sweep={text} has values that are no {kind.__name__}: {listed!r}. Give "
+            f"numbers separated by commas, as in --sweep {name}=1,2."
+        ) from error
+    if len(set(values)) < len(values):
+        raise ValueError(
+            f"--sweep={text} names a value twice. Each is run once per seed. Give "
+            "every value once; for more runs raise --config.num_seeds."
+        )
+    return Axis(name, texts, values)
+
+
+def sweepable(algorithm: str) -> list[str]:
+    """Returns the dotted names of what can be swept with an algorithm."""
+    own = algorithms.hyperparameters(algorithm)
+    agent = [f"agent.{name}" for name in AGENT if name in own]
+    return [f"guidance.{name}" for name in GUIDANCE] + agent
+
+
+def unread(
+    name: str,
+    config: ml_collections.ConfigDict,
+    guidance: weights.GuidanceConfig,
+    swept: Iterable[str],
+) -> str:
+    """Returns why fine-tuning does not read a setting; empty where it does."""
+    by_quantile = guidance.threshold_quantile is not None
+    by_quantile |= "guidance.threshold_quantile" in swept
+    weight = weights.REGISTRY[guidance.weight]
+    if name == "agent.inverse_temperature":
+        online = config.agent.get("inverse_temperature_online")
+        if online is not None or "agent.inverse_temperature_online" in swept:
+            return "config.agent.inverse_temperature_online is what fine-tuning reads"
+    if not name.startswith("guidance."):
+        return ""
+    field = name.removeprefix("guidance.")
+    if guidance.weight == "none":
+        return "config.guidance.weight is 'none'"
+    if field == "threshold" and by_quantile:
+        return "the threshold is a quantile"
+    if field in ("threshold", "threshold_quantile", "temperature") and not weight.cut:
+        return f"the weight {guidance.weight!r} is not cut"
+    if field == "temperature" and guidance.cut != "soft":
+        return f"config.guidance.cut is {guidance.cut!r}"
+    if field == "constant" and guidance.weight in weights.BUILT_IN - {"constant"}:
+        return f"config.guidance.weight is {guidance.weight!r}"
+    has_width = guidance.weight == "cvae" and guidance.kind == "window"
+    if field == "delta" and guidance.weight in weights.BUILT_IN and not has_width:
+        return "only the C-VAE's probability of kind 'window' has a width"
+    return ""
+
+
+def check_values(
+    axis: Axis, config: ml_collections.ConfigDict, guidance: weights.GuidanceConfig
+) -> None:
+    """Raises ValueError for a value that the setting may not have."""
+    group, field = axis.name.split(".")
+    if axis.name == "guidance.delta" and guidance.threshold_quantile is not None:
+        raise ValueError(
+            "--sweep varies guidance.delta with config.guidance.threshold_quantile "
+            f"{guidance.threshold_quantile}. The offline quantiles are those of one "
+            "width. Give --config.guidance.threshold instead, or fork a run per width."
+        )
+    for value in axis.values:
+        if group == "guidance":
+            dataclasses.replace(guidance, **{field: value})
+        else:
+            validation.check_hyperparameter(field, value)
+
+
+def spread(parts: P) -> P:
+    """Returns the parts of fine-tuning: one place per combination and seed.
+
+    All seeds of the first combination come first. Without a sweep these are the parts
+    as they are.
+    """
+    if not parts.sweep:
+        return parts
+    count = len(parts.seeds)
+    combinations = list(itertools.product(*(axis.values for axis in parts.sweep)))
+    columns = zip(*combinations, strict=True)
+    return dataclasses.replace(
+        parts,
+        seeds=np.tile(parts.seeds, len(combinations)),
+        labels=tuple(np.repeat(labels(parts.sweep), count).tolist()),
+        swept={
+            axis.name: np.repeat(column, count)
+            for axis, column in zip(parts.sweep, columns, strict=True)
+        },
+    )
+
+
+def labels(axes: Sequence[Axis]) -> list[str]:
+    """Returns the name of every combination, such as `threshold=0.3 strength=1`."""
+    short = [axis.name.split(".")[1] for axis in axes]
+    return [
+        " ".join(f"{name}={text}" for name, text in zip(short, texts, strict=True))
+        for texts in itertools.product(*(axis.texts for axis in axes))
+    ]
+
+
+def of_group(parts: Any, group: str) -> dict[str, np.ndarray]:
+    """Returns field -> `[S]` of the swept settings of `guidance` or `agent`."""
+    return {
+        name.removeprefix(f"{group}."): values
+        for name, values in parts.swept.items()
+        if name.startswith(f"{group}.")
+    }
