@@ -43,7 +43,7 @@ def describe(workdirs: list[pathlib.Path]) -> str:
             "No runs were named; at least one is needed. Give their workdirs, as in "
             "python -m samg_jax.report runs/*."
         )
-    outcomes = [comparison.read(workdir) for workdir in workdirs]
+    outcomes = [one for workdir in workdirs for one in comparison.read(workdir)]
     parts = [f"# {TITLE.value}"] if TITLE.value else []
     parts.append(comparison.table(outcomes))
     if BASELINE.value:

@@ -99,7 +99,7 @@ def parts(config, batch_size):
     result = parts_lib.resolve(config)
     task = result.task
     probe = Probe(batch_size, task.observation_size, task.action_size)
-    return dataclasses.replace(result, algorithm=probe, online=probe, cvae=None)
+    return dataclasses.replace(result, algorithm=probe, online=probe, model=None)
 
 
 def dataset(rows, task):

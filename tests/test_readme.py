@@ -65,6 +65,10 @@ def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("D4RL_DATASET_DIR", str(cache))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    for name, code in re.findall(
+        r"```python\n# (\w+\.py)\n(.*?)```", README, re.DOTALL
+    ):
+        (tmp_path / name).write_text(code)
     for command in COMMANDS:
         if command.startswith("bash "):
             continue
@@ -84,7 +88,7 @@ def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):
             shown = result.stdout.split("learning curves: ")[1].strip()
             assert (tmp_path / shown).stat().st_size > 5_000
     assert (tmp_path / "hopper.hdf5").exists()
-    forks = {"pretrained", "samg", "no_data", "vanilla"}
+    forks = {"pretrained", "samg", "no_data", "vanilla", "thresholds", "gentle"}
     assert forks <= {path.name for path in (tmp_path / "runs").iterdir()}
 
 

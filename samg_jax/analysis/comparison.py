@@ -48,8 +48,8 @@ class Outcome:
         return [course for course in self.courses if not course.failed]
 
 
-def read(workdir: pathlib.Path) -> Outcome:
-    """Returns the outcome of the run in `workdir`.
+def read(workdir: pathlib.Path) -> list[Outcome]:
+    """Returns the outcome of the run in `workdir`; of a sweep, one per combination.
 
     Raises:
         ValueError: no run is there, or it is not complete.
@@ -78,17 +78,21 @@ def read(workdir: pathlib.Path) -> Outcome:
     task = parts_lib.resolve_task(config)
     normalized = task.ref_min is not None
     rows = curves.read(workdir / "metrics.csv")
-    return Outcome(
-        algorithm=config.algorithm,
-        variant=experiment.variant(config) if config.online.steps else "offline",
-        data_source=meta["data_source"],
-        physics=config.physics,
-        normalized=normalized,
-        updates=meta["offline_step"],
-        steps=config.online.steps,
-        episodes=config.evaluation.episodes,
-        courses=tuple(statistics.courses(rows, normalized)),
-    )
+    variant = experiment.variant(config) if config.online.steps else "offline"
+    return [
+        Outcome(
+            algorithm=config.algorithm,
+            variant=f"{variant} {label}".strip(),
+            data_source=meta["data_source"],
+            physics=config.physics,
+            normalized=normalized,
+            updates=meta["offline_step"],
+            steps=config.online.steps,
+            episodes=config.evaluation.episodes,
+            courses=tuple(statistics.courses(own, normalized)),
+        )
+        for label, own in curves.by_combination(rows).items()
+    ]
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

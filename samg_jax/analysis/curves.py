@@ -44,6 +44,14 @@ def read(path: pathlib.Path) -> list[Row]:
         ]
 
 
+def by_combination(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Returns the rows of every combination of a sweep, all under "" without one."""
+    labels = dict.fromkeys(row.sweep for row in rows if row.sweep)
+    return {
+        label: [row for row in rows if row.sweep == label] for label in labels or [""]
+    }
+
+
 def draw(rows: Sequence[Row], path: pathlib.Path, title: str) -> pathlib.Path:
     """Draws both phases side by side, each seed thin and the mean thick.
 
