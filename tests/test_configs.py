@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from configs import base
+from samg_jax.guidance import cvae_settings
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import validation
 from tests import small, toy
@@ -353,6 +354,18 @@ def test_guidance_is_the_papers(name, decoder_layers, warmup):
     assert (cvae.kl_warmup_start, cvae.kl_warmup_steps) == warmup
     assert (cvae.beta, cvae.learning_rate, cvae.hidden_dim) == (0.5, 1e-3, 400)
     assert (cvae.decoder_input, cvae.reconstruct) == ("latent", "next_state")
+
+
+def test_the_table_of_cvaes_has_every_published_dataset():
+    published = {*base.FAMILIES["locomotion"], *base.FAMILIES["antmaze"]}
+    assert set(cvae_settings.DATASETS) == published
+    assert len(published) == 15
+    for name in published:
+        robot = {"hopper": "Hopper-v4", "walker2d": "Walker2d-v4"}.get(
+            name.split("-")[0], "HalfCheetah-v4"
+        )
+        own_file = cvae_settings.published(None, robot)
+        assert cvae_settings.published(f"{name}-v2", "Any-v0") == own_file
 
 
 @pytest.mark.parametrize("experiment", small.CONFIGS)

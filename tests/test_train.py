@@ -52,7 +52,12 @@ def program(*arguments):
 
 def main(config, workdir=None, dry_run=False):
     """Calls the program's main with a config and a workdir, in this process."""
-    values = {"CONFIG": config, "WORKDIR": workdir and str(workdir), "DRY_RUN": dry_run}
+    values = {
+        "CONFIG": config,
+        "WORKDIR": workdir and str(workdir),
+        "SWEEP": [],
+        "DRY_RUN": dry_run,
+    }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():
             patch.setattr(train, name, types.SimpleNamespace(value=value))

@@ -197,7 +197,7 @@ def import_weights(module: str | None) -> None:
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name not in (module, module.split(".")[0]):
+        if not f"{module}.".startswith(f"{error.name}."):
             raise  # Something that the user's own module imports.
         raise ValueError(
             f"config.guidance.module is {module!r}, which Python cannot find. It must "
