@@ -18,6 +18,7 @@ from samg_jax import networks, optimization
 from samg_jax.guidance import normals, validation
 from samg_jax.types import Metrics, ModelState, Params
 
+POOR_SHARE = 0.05  # Of the variance of actions; a network that explains less is bad.
 ACTION_SHIFT = 1.0  # Actions are in [-1, 1]; shifted by this a ReLU can reach them.
 
 
@@ -209,15 +210,15 @@ class EmbeddingModel:
         )
 
     def warning(self, findings: Mapping[str, float]) -> str:
-        if findings["share_explained"] > 0:  # NaN is not.
+        if findings["share_explained"] >= POOR_SHARE:  # NaN is not.
             return ""
         return (
-            "The embedding network predicts actions no better than their mean: on "
-            "held-out data its squared error is "
-            f"{findings['prediction_error']:.4f}, so p(s, a, s') tells transitions "
-            "apart by the size of their action only. It should explain some of their "
-            "variance. Train it for longer (--config.guidance.embedding.steps), or "
-            "lower --config.guidance.embedding.learning_rate."
+            "The embedding network hardly predicts actions: on held-out data it "
+            f"explains {findings['share_explained']:.3f} of their variance, so "
+            "p(s, a, s') tells transitions apart by the size of their action only. It "
+            f"should explain {POOR_SHARE} or more. Train it for longer "
+            "(--config.guidance.embedding.steps), or lower "
+            "--config.guidance.embedding.learning_rate."
         )
 
 

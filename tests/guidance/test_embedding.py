@@ -104,7 +104,7 @@ def test_a_network_that_learnt_nothing_is_reported(data):
     state = seeds_lib.share_steps(jax.vmap(MODEL.init)(keys))
     findings = MODEL.examine(state, *data)
     finding = {name: float(value[1]) for name, value in findings.items()}
-    assert "no better than their mean" in MODEL.warning(finding)
+    assert "hardly predicts actions" in MODEL.warning(finding)
     assert "--config.guidance.embedding.steps" in MODEL.warning(finding)
     assert MODEL.warning({**finding, "share_explained": float("nan")})
 
