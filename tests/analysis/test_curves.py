@@ -67,11 +67,47 @@ def test_table_is_read_as_the_writer_wrote_it(tmp_path):
     writer.evaluation("online", (100, 30), scores, np.array([True, False]))
     writer.close()
     first, second = curves.read(tmp_path / "metrics.csv")
-    assert first == ("online", 4, 100, 30, 2.0, 1.0, 12.345678901234567, 10.0, 0)
+    assert first == ("online", 4, 100, 30, 2.0, 1.0, 12.345678901234567, 10.0, 0, "")
     assert second[:6] == ("online", 7, 100, 30, 0.1, 0.0)
     assert np.isnan(second.normalized_score)
-    assert second[7:] == (20.5, 1)
-    assert curves.Row._fields == metrics.EVALUATION_COLUMNS
+    assert second[7:] == (20.5, 1, "")
+    assert curves.Row._fields == (*metrics.EVALUATION_COLUMNS, metrics.SWEEP_COLUMN)
+
+
+def test_a_sweep_has_a_column_a_curve_and_a_tag_per_combination(tmp_path, drawn):
+    writer = metrics.Writer(tmp_path, np.array([4]), sweep=True)
+    tags = []
+    writer._events.add_scalar = lambda tag, *_: tags.append(tag)
+    scores = evaluation.Scores(np.ones((1, 2)), np.array([50.0]), np.ones(1))
+    writer.evaluation("offline", (100, 0), scores, np.array([True]))
+    labels = ("threshold=0.3 tau=1", "threshold=1e-2 tau=1")
+    writer.places = [(4, label) for label in labels]
+    scores = evaluation.Scores(np.ones((2, 2)), np.array([50.0, 60.0]), np.ones(2))
+    writer.evaluation("online", (100, 0), scores, np.array([True, True]))
+    writer.training("online", (100, 0), {"loss": np.array([1.0, 2.0])})
+    writer.close()
+
+    table = curves.read(tmp_path / "metrics.csv")
+    assert [row.sweep for row in table] == ["", *labels]
+    assert list(curves.by_combination(table)) == list(labels)
+    assert [row.normalized_score for row in table] == [50.0, 50.0, 60.0]
+    lines_ = (tmp_path / "training.csv").read_text().splitlines()
+    assert lines_[1:] == [
+        f"online,4,{label},100,0,loss,{value}"
+        for label, value in zip(labels, (1.0, 2.0), strict=True)
+    ]
+    assert "offline/normalized_score/seed_4" in tags
+    assert "online/loss/seed_4_threshold_0.3_tau_1" in tags
+    assert "online/loss/seed_4_threshold_1e_2_tau_1" in tags
+
+    offline, online = drawn(table)
+    assert len(offline.lines) == 2
+    texts = [text.get_text() for text in online.get_legend().get_texts()]
+    assert texts == [f"{label}, mean of 1" for label in labels]
+    assert (
+        len({line.get_color() for line in online.lines if line.get_label()[0] != "_"})
+        == 2
+    )
 
 
 def test_both_phases_are_drawn_side_by_side(drawn):

@@ -120,7 +120,9 @@ def test_a_dry_run_counts_places(dataset, tmp_path):
     many = estimate.memory(config, parts_lib.resolve(config), 0)[0]
     plain.online.steps = 0
     offline_alone = estimate.memory(plain, parts_lib.resolve(plain), 0)[0]
-    assert many - offline_alone == 3 * (single - offline_alone)
+    # Up to the few bytes that all places share, such as the normaliser.
+    expected = 3 * (single - offline_alone)
+    assert many - offline_alone == pytest.approx(expected, rel=0.01)
 
 
 @pytest.mark.parametrize(
