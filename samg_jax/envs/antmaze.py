@@ -15,7 +15,7 @@ import mujoco
 import numpy as np
 from gymnasium.envs.mujoco import mujoco_env
 
-from samg_jax.envs import mazes
+from samg_jax.envs import mazes, physics, simulation, tasks
 
 FRAME_SKIP = 5
 MAX_TORQUE = 30.0
@@ -150,6 +150,92 @@ class AntMazeEnv(mujoco_env.MujocoEnv, gymnasium.utils.EzPickle):
         buffer.offwidth = max(buffer.offwidth, self.width)
         buffer.offheight = max(buffer.offheight, self.height)
         return model, mujoco.MjData(model)
+
+
+class Simulators:
+    """A batch of ants; the members are those that `VectorEnv` asks for.
+
+    Every number equals that of `AntMazeEnv`, bit for bit.
+
+    Args:
+        env_id: one of `mazes.TASKS`.
+        num_envs: n.
+        physics_name: "d4rl" or "stock".
+        threads: how many step the ants.
+        random_start: as of `AntMazeEnv`.
+        terminate_on_success: likewise.
+
+    Attributes:
+        action_low: `[8]` float64.
+        action_high: `[8]` float64.
+        state_names: the arrays of `get_state`.
+    """
+
+    state_names = (*simulation.Batch.state_names, "goals")
+
+    def __init__(
+        self,
+        env_id: str,
+        num_envs: int,
+        physics_name: str,
+        threads: int,
+        random_start: bool = False,
+        terminate_on_success: bool = True,
+    ):
+        env = physics.make(env_id, physics_name)
+        model = env.unwrapped.model
+        env.close()
+        self._batch = simulation.Batch(model, num_envs, FRAME_SKIP, threads)
+        self._maze = mazes.for_name(mazes.TASKS[tasks.canonical_id(env_id)])
+        self._qpos = model.qpos0.copy()
+        self._random_start = random_start
+        self._terminate_on_success = terminate_on_success
+        self._goals = np.zeros((num_envs, 2))
+        self.action_low, self.action_high = -np.ones(8), np.ones(8)
+
+    def step(
+        self, actions: np.ndarray, active: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Returns observations, rewards, terminals and truncations, float64 and bool.
+
+        Args:
+            actions: `[n, 8]` float64 within the bounds.
+            active: `[n]` bool; the others stand still.
+        """
+        self._batch.step(MAX_TORQUE * actions, active)
+        qpos, qvel = np.array(self._batch.qpos), np.array(self._batch.qvel)
+        success = reaches(qpos[:, :2], self._goals)
+        none = np.zeros_like(success)
+        terminals = success if self._terminate_on_success else none
+        observations = np.concatenate([qpos, qvel], axis=1)
+        return observations, success.astype(np.float64), terminals, none
+
+    def reset(self, index: int, seed: int | None) -> np.ndarray:
+        """Returns the first observation `[29]` of a new episode of ant `index`.
+
+        Args:
+            index: which ant.
+            seed: restarts its random numbers, None goes on with them.
+        """
+        rng = self._batch.rng(index, seed)
+        qpos, qvel, self._goals[index] = draw_start(
+            self._maze, rng, self._qpos, self._random_start
+        )
+        self._batch.start(index, qpos, qvel)
+        return np.concatenate([qpos, qvel])
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Returns the arrays of `simulation.Batch.get_state`, and `goals` `[n, 2]`."""
+        return {**self._batch.get_state(), "goals": self._goals.copy()}
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Continues exactly where `get_state` was called."""
+        self._batch.set_state(state)
+        self._goals = np.array(state["goals"], np.float64)
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._batch.close()
 
 
 def _ant_file() -> pathlib.Path:
