@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # Fine-tunes the four bases on the built-in dataset, 4 seeds each: vanilla, no_data
 # (online data only) and samg (the same, guided), all from one offline checkpoint per
-# base. Prints offline score, final score and dip as one table; runs that are complete
-# are not repeated.
+# base, which is launch/offline.sh's. Prints offline score, final score and dip as one
+# table; runs that are complete are not repeated.
 #   bash launch/finetune.sh [BASE ...]    by default awac iql cql cal_ql
-#   RUNS=folder bash launch/finetune.sh   where runs and table go, not runs/finetune
+#   RUNS=folder bash launch/finetune.sh   where they go, instead of runs/reduced
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/reduced.sh
-runs="${RUNS:-runs/finetune}"
+runs="${RUNS:-runs/reduced}"
 bases=("$@")
 [ $# -gt 0 ] || bases=(awac iql cql cal_ql)
 
-RUNS="$runs/offline" bash launch/offline.sh "${bases[@]}"
+bash launch/offline.sh "${bases[@]}"
 
 workdirs=()
 for base in "${bases[@]}"; do

@@ -2,12 +2,12 @@
 # Pre-trains the offline algorithms on the built-in dataset, 4 seeds each, and prints
 # their scores as one table; runs that are complete are not repeated.
 #   bash launch/offline.sh [ALGORITHM ...]  by default all seven
-#   RUNS=folder bash launch/offline.sh      where runs and table go, not runs/offline
+#   RUNS=folder bash launch/offline.sh      where they go, instead of runs/reduced
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash launch/install.sh
 source launch/reduced.sh
-runs="${RUNS:-runs/offline}"
+runs="${RUNS:-runs/reduced}/offline"
 algorithms=("$@")
 [ $# -gt 0 ] || algorithms=(bc td3_bc awac iql spot cql cal_ql)
 

@@ -4,13 +4,14 @@
 # Small networks and short phases. With so few updates the critics' targets must move
 # faster (tau) and their values be smaller (reward scale) than in the published
 # settings, which configs/ keep; the policy of CQL and Cal-QL must learn faster, and
-# they compare 4 actions of each kind instead of 10, and train half as long.
+# they compare 4 actions of each kind instead of 10, and train for less; TD3+BC trusts
+# its critic less.
 
 # Sets the array `reduced` to the flags of the algorithm $1: bc, td3_bc, ...
 settings_of() {
   reduced=(
     --config.num_seeds=4
-    --config.offline.updates=20000
+    --config.offline.updates=40000
     --config.offline.eval_every=10000
     --config.evaluation.episodes=20
     --config.online.steps=10000
@@ -39,10 +40,16 @@ settings_of() {
       ;;
     spot)
       reduced+=(
-        --config.offline.updates=25000
+        --config.offline.updates=45000
         "--config.agent.hidden_dims=(128, 128)"
         "--config.agent.vae_hidden_dims=(128, 128)"
         --config.agent.vae_steps=5000
+      )
+      ;;
+    td3_bc)
+      reduced+=(
+        "--config.agent.hidden_dims=(128, 128)"
+        --config.agent.value_weight=1.0
       )
       ;;
     awac)
