@@ -2,7 +2,8 @@
 # How sensitive SAMG is to the threshold: the paper's 0, 0.3, 0.5 and 0.75, 4 seeds each,
 # in one process, forked from one offline checkpoint. Prints offline score, final score
 # and dip as one table; complete runs are not repeated.
-#   bash launch/threshold_sensitivity.sh [DATASET [BASE [FLAG ...]]]   see launch/pretrain.sh
+#   bash launch/threshold_sensitivity.sh [DATASET [BASE [FLAG ...]]]
+# What these are and default to, launch/pretrain.sh says.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/pretrain.sh
