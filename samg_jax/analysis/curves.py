@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import pathlib
+import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple, get_type_hints
 
@@ -76,8 +77,10 @@ def draw(rows: Sequence[Row], path: pathlib.Path, title: str) -> pathlib.Path:
         axis.set_xlabel(f"{phase}: {unit}")
     axes[0, 0].set_ylabel("normalized score" if normalized else "return")
     if phases:
-        axes[0, len(phases) - 1].legend(frameon=False)
-    figure.suptitle(title)
+        axes[0, len(phases) - 1].legend(
+            fontsize="small", framealpha=0.8, edgecolor="none"
+        )
+    figure.suptitle(textwrap.fill(title, 45 * max(len(phases), 1)))
     figure.savefig(path, dpi=150)
     plt.close(figure)
     return path
