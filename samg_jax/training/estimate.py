@@ -75,7 +75,7 @@ def title(parts: Parts) -> str:
 def planned_updates(
     config: ml_collections.ConfigDict, parts: Parts
 ) -> tuple[int, int, bool]:
-    """Returns offline updates, those of the C-VAE, and whether data are opened."""
+    """Returns offline updates, those of the weight's model, and if data are opened."""
     fitted = 0 if parts.model is None else parts.model.settings.steps
     if not config.offline.restore:
         return config.offline.updates, fitted, True

@@ -103,7 +103,7 @@ def default_workdir(config: ml_collections.ConfigDict) -> str:
     seeds = f"seed{config.seed}" + (f"-{last}" if config.num_seeds > 1 else "")
     name = f"{config.algorithm}_{variant(config)}"
     for text in config.get("sweep", ()):
-        name += "_sweep_" + text.split("=")[0].split(".")[-1]
+        name += "_sweep_" + text.split("=")[0].split(".")[-1].strip()
     return str(pathlib.Path("runs", name, dataset, seeds))
 
 
