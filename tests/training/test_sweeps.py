@@ -150,9 +150,14 @@ def test_every_swept_setting_reaches_the_leaf_of_its_place(
     jax.tree.map(np.testing.assert_array_equal, half, alone)
 
 
+PRETRAINED = {}  # By weight: nothing else of the guidance changes the fresh state.
+
+
 def frozen(parts):
-    task = parts.task
-    pretrained = offline.init(parts, probe.preprocessing(task))
+    weight = parts.guidance.weight
+    if weight not in PRETRAINED:
+        PRETRAINED[weight] = offline.init(parts, probe.preprocessing(parts.task))
+    pretrained = PRETRAINED[weight]
     grid = np.linspace(0, 1, 1001, dtype=np.float32) ** 2
     pretrained = pretrained.replace(quantiles=np.stack([grid, grid / 2]))
     places = sweeps.spread(parts)
