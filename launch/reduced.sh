@@ -29,7 +29,7 @@ settings_of() {
       reduced+=(
         --config.offline.updates=10000
         --config.offline.eval_every=5000
-        --config.online.steps=5000
+        --config.online.steps=4000
         --config.online.eval_every=1000
         "--config.agent.actor_hidden_dims=(128, 128)"
         "--config.agent.critic_hidden_dims=(128, 128)"
@@ -44,6 +44,7 @@ settings_of() {
         "--config.agent.hidden_dims=(128, 128)"
         "--config.agent.vae_hidden_dims=(128, 128)"
         --config.agent.vae_steps=5000
+        --config.agent.support_weight=1.0
       )
       ;;
     td3_bc)

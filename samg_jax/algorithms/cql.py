@@ -243,7 +243,8 @@ class CQL:
         )
         if self.config.calibrated:
             uniform, policy = jnp.split(q, [self.config.num_samples])
-            q = jnp.concatenate([uniform, jnp.maximum(policy, batch.mc_returns)])
+            policy = losses.calibrated(policy, batch.mc_returns)
+            q = jnp.concatenate([uniform, policy])
         data_q = self.critic.apply(params, batch.observations, batch.actions)
         return losses.conservative_gaps(
             q,
@@ -304,7 +305,8 @@ class CQL:
 
         def loss(log_multiplier):
             multiplier = self.multiplier(log_multiplier)
-            return -0.5 * multiplier * critic_metrics["penalty"], {
+            penalty = critic_metrics["penalty"]
+            return losses.multiplier_loss(multiplier, penalty), {
                 "multiplier": multiplier
             }
 

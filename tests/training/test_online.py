@@ -212,9 +212,10 @@ def test_time_limits_are_no_terminals_but_falls_are(dataset):
     for _ in range(200):
         step = env.step(rng.uniform(-1, 1, (2, parts.task.action_size)))
         feedback = online.to_feedback(step)
-        np.testing.assert_array_equal(feedback.masks, np.where(step.terminals, 0, 1))
+        ends = step.terminals & (step.episode_lengths < env.max_episode_steps)
+        np.testing.assert_array_equal(feedback.masks, np.where(ends, 0, 1))
         for index in np.flatnonzero(step.dones):
-            limit = bool(step.truncations[index])
+            limit = step.episode_lengths[index] == env.max_episode_steps
             seen["limit" if limit else "fall"] += 1
             assert feedback.masks[index] == (1.0 if limit else 0.0)
             # The stored successor is the true one, not the next episode's start.
@@ -224,6 +225,28 @@ def test_time_limits_are_no_terminals_but_falls_are(dataset):
             np.testing.assert_array_equal(start, env.observations[index])
     env.close()
     assert min(seen.values()) >= 2
+
+
+def test_an_end_of_the_task_on_the_last_allowed_step_is_a_time_limit(dataset):
+    # As CORL stores it: section by section its flag is `done and step < limit`.
+    parts = runs.parts_lib.resolve(runs.config("awac", dataset))
+    actions = np.random.default_rng(0).uniform(-1, 1, (100, 2, parts.task.action_size))
+    lengths, masks = {}, {}
+    for shorter in (0, 1):
+        env = runs.make_env(parts)
+        if shorter:
+            env.max_episode_steps = lengths[0]
+        for taken in actions:
+            step = env.step(taken)
+            if step.dones[0]:
+                break
+        assert step.terminals[0]
+        assert not step.truncations[0]
+        lengths[shorter] = int(step.episode_lengths[0])
+        masks[shorter] = float(online.to_feedback(step).masks[0])
+        env.close()
+    assert lengths[0] == lengths[1]
+    assert masks == {0: 0.0, 1: 1.0}
 
 
 @pytest.fixture(scope="module")
