@@ -106,17 +106,6 @@ FILES: dict[str, File] = {
 }
 # fmt: on
 
-# Rows of the files, as published; not read from them.
-ROWS = {
-    **dict.fromkeys(FILES, 1_000_000),
-    "halfcheetah-medium-replay-v2": 202_000,
-    "halfcheetah-medium-expert-v2": 2_000_000,
-    "hopper-medium-replay-v2": 402_000,
-    "hopper-medium-expert-v2": 1_999_906,
-    "walker2d-medium-replay-v2": 302_000,
-    "walker2d-medium-expert-v2": 1_999_995,
-}
-
 
 def canonical_name(name: str) -> str:
     """Returns the key of `FILES` for a name with or without `-v2`, or `DEMO`."""
