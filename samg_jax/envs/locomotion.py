@@ -1,23 +1,16 @@
 """HalfCheetah, Hopper and Walker2d, many robots stepped at once.
 
-Each robot keeps its own simulator data, slices of robots run on threads (the simulator
-releases the interpreter lock), and observations, rewards and ends are computed for all
-robots in NumPy. Every number equals that of the gymnasium `-v4` environment, bit for
-bit, if that is given the same float64 actions.
+Observations, rewards and ends are computed for all robots in NumPy. Every number equals
+that of the gymnasium `-v4` environment, bit for bit, if that is given the same float64
+actions.
 """
 
 import dataclasses
 from collections.abc import Callable
-from concurrent import futures
 
-import gymnasium
-import mujoco
 import numpy as np
 
-from samg_jax.envs import physics
-
-_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
-_WORD = 2**64
+from samg_jax.envs import physics, simulation
 
 
 def _always(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
@@ -76,24 +69,16 @@ class Simulators:
         state_names: the arrays of `get_state`.
     """
 
-    state_names = ("simulator", "rng")
+    state_names = simulation.Batch.state_names
 
     def __init__(self, env_id: str, num_envs: int, physics_name: str, threads: int):
         env = physics.make(env_id, physics_name)
         self._model = env.unwrapped.model
         env.close()
         self._robot = ROBOTS[physics.resolve(env_id, physics_name)]
-        self._data = [mujoco.MjData(self._model) for _ in range(num_envs)]
-        # Views into the simulators' memory: they always show the present.
-        self._qpos = [data.qpos for data in self._data]
-        self._qvel = [data.qvel for data in self._data]
-        self._ctrl = [data.ctrl for data in self._data]
-        self._seconds = self._model.opt.timestep * self._robot.frame_skip
-        self._rngs: list[np.random.Generator | None] = [None] * num_envs
-        self._slices = [
-            part.tolist() for part in np.array_split(np.arange(num_envs), threads)
-        ]
-        self._pool = futures.ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        frame_skip = self._robot.frame_skip
+        self._batch = simulation.Batch(self._model, num_envs, frame_skip, threads)
+        self._seconds = self._model.opt.timestep * frame_skip
         self.action_low, self.action_high = self._model.actuator_ctrlrange.T.copy()
 
     def step(
@@ -105,16 +90,10 @@ class Simulators:
             actions: `[n, A]` float64 within the bounds.
             active: `[n]` bool; the others stand still.
         """
-        before = np.array([qpos.item(0) for qpos in self._qpos])
-        waiting = [
-            self._pool.submit(self._simulate, part, actions, active)
-            for part in self._slices[1:]
-        ]
-        self._simulate(self._slices[0], actions, active)
-        for part in waiting:
-            part.result()
-        qpos, qvel = np.array(self._qpos), np.array(self._qvel)
-        robot = self._robot
+        batch, robot = self._batch, self._robot
+        before = np.array([qpos.item(0) for qpos in batch.qpos])
+        batch.step(actions, active)
+        qpos, qvel = np.array(batch.qpos), np.array(batch.qvel)
         speeds = (qpos[:, 0] - before) / self._seconds
         costs = robot.control_cost * np.sum(np.square(actions), axis=1)
         rewards = speeds + robot.healthy_reward - costs
@@ -128,75 +107,28 @@ class Simulators:
             index: which robot.
             seed: restarts its random numbers, None goes on with them.
         """
-        if seed is not None:
-            self._rngs[index], _ = gymnasium.utils.seeding.np_random(seed)
-        rng, data = self._rngs[index], self._data[index]
-        scale = self._robot.noise
-        mujoco.mj_resetData(self._model, data)
-        data.qpos[:] += rng.uniform(-scale, scale, self._model.nq)
+        rng, scale = self._batch.rng(index, seed), self._robot.noise
+        qpos = self._model.qpos0 + rng.uniform(-scale, scale, self._model.nq)
         if self._robot.normal_speeds:
-            data.qvel[:] += scale * rng.standard_normal(self._model.nv)
+            qvel = scale * rng.standard_normal(self._model.nv)
         else:
-            data.qvel[:] += rng.uniform(-scale, scale, self._model.nv)
-        mujoco.mj_forward(self._model, data)  # Also the solver's first guess.
-        return self._observe(data.qpos[None], data.qvel[None])[0]
+            qvel = rng.uniform(-scale, scale, self._model.nv)
+        self._batch.start(index, qpos, qvel)
+        return self._observe(qpos[None], qvel[None])[0]
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Returns `simulator` `[n, state]` float64 and `rng` `[n, 6]` uint64."""
-        size = mujoco.mj_stateSize(self._model, _STATE)
-        simulator = np.empty((len(self._data), size))
-        for row, data in zip(simulator, self._data, strict=True):
-            mujoco.mj_getState(self._model, data, row, _STATE)
-        return {
-            "simulator": simulator,
-            "rng": np.stack([_pack_rng(rng) for rng in self._rngs]),
-        }
+        """Returns the arrays of `simulation.Batch.get_state`."""
+        return self._batch.get_state()
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
         """Continues exactly where `get_state` was called."""
-        for index, data in enumerate(self._data):
-            mujoco.mj_resetData(self._model, data)
-            mujoco.mj_setState(self._model, data, state["simulator"][index], _STATE)
-            self._rngs[index] = _unpack_rng(state["rng"][index])
+        self._batch.set_state(state)
 
     def close(self) -> None:
         """Ends the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
-
-    def _simulate(
-        self, part: list[int], actions: np.ndarray, active: np.ndarray
-    ) -> None:
-        model, frame_skip = self._model, self._robot.frame_skip
-        for index in part:
-            if active[index]:
-                self._ctrl[index][:] = actions[index]
-                mujoco.mj_step(model, self._data[index], nstep=frame_skip)
+        self._batch.close()
 
     def _observe(self, qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
         limit = self._robot.max_speed
         speeds = np.minimum(np.maximum(qvel, -limit), limit)
         return np.concatenate([qpos[:, 1:], speeds], axis=1)
-
-
-def _pack_rng(rng: np.random.Generator) -> np.ndarray:
-    """Returns the state of a PCG64 generator as `[6]` uint64."""
-    state = rng.bit_generator.state
-    numbers = (state["state"]["state"], state["state"]["inc"])
-    words = [word for number in numbers for word in divmod(number, _WORD)]
-    return np.array([*words, state["has_uint32"], state["uinteger"]], np.uint64)
-
-
-def _unpack_rng(words: np.ndarray) -> np.random.Generator:
-    state_high, state_low, inc_high, inc_low, has_uint32, uinteger = map(int, words)
-    bits = np.random.PCG64(0)
-    bits.state = {
-        "bit_generator": "PCG64",
-        "state": {
-            "state": state_high * _WORD + state_low,
-            "inc": inc_high * _WORD + inc_low,
-        },
-        "has_uint32": has_uint32,
-        "uinteger": uinteger,
-    }
-    return np.random.Generator(bits)

@@ -20,8 +20,8 @@ _SPHERE = int(mujoco.mjtGeom.mjGEOM_SPHERE)
 _CAPSULE = int(mujoco.mjtGeom.mjGEOM_CAPSULE)
 
 # What `settotalmass` in the model file rescales the robot to; compiled models do not
-# tell.
-_TOTAL_MASS = {"HalfCheetah": 14.0, "Hopper": None, "Walker2d": None}
+# tell. Others have no such line.
+_TOTAL_MASS = {"HalfCheetah-v4": 14.0}
 
 
 def make(env_id: str, physics: str = "d4rl", **kwargs: object) -> gymnasium.Env:
@@ -31,13 +31,14 @@ def make(env_id: str, physics: str = "d4rl", **kwargs: object) -> gymnasium.Env:
         env_id: any gymnasium id; see `tasks.for_env_id` for the old versions.
         physics: "d4rl" for the simulator of the D4RL data, which also means the `-v4`
             task whichever version was asked for (`-v5` gives Walker2d other feet and
-            does not pay the last step of a fall); "stock" for gymnasium's own.
+            does not pay the last step of a fall); "stock" for gymnasium's own. AntMaze
+            is D4RL's task with both; its ant is lighter with the former.
         **kwargs: passed on to `gymnasium.make`.
     """
     env_id = resolve(env_id, physics)
     env = tasks.make_gymnasium(env_id, **kwargs)
     if physics == "d4rl":
-        restore_d4rl_physics(env.unwrapped.model, _TOTAL_MASS[env_id.split("-")[0]])
+        restore_d4rl_physics(env.unwrapped.model, _TOTAL_MASS.get(env_id))
     return env
 
 
@@ -48,20 +49,21 @@ def resolve(env_id: str, physics: str) -> str:
             f"Unknown physics {physics!r}. Allowed: {', '.join(PHYSICS)}. Use 'd4rl' "
             "to compare with the D4RL data, 'stock' otherwise."
         )
-    if tasks.is_antmaze(env_id):
-        raise ValueError(
-            f"Cannot make {env_id!r}: AntMaze environments are not in this version. "
-            "Its datasets and reference scores are; run the offline phase only."
-        )
-    if physics == "stock":
-        return tasks.canonical_id(env_id)
+    canonical = tasks.canonical_id(env_id)
+    if physics == "stock" or tasks.is_antmaze(canonical):
+        return canonical
     if not tasks.is_locomotion(env_id):
-        agents = ", ".join(_TOTAL_MASS)
         raise ValueError(
-            f"physics='d4rl' is not defined for {env_id!r}, only for {agents} (-v2 to "
-            "-v5). Use physics='stock'."
+            f"physics='d4rl' is not defined for {env_id!r}, only for HalfCheetah, "
+            "Hopper, Walker2d (-v2 to -v5) and D4RL's AntMaze. Use physics='stock'."
         )
     return f"{env_id.split('-')[0]}-v4"
+
+
+def default(env_id: str) -> str:
+    """Returns "d4rl" where it is defined, else "stock"."""
+    is_d4rl = tasks.is_locomotion(env_id) or tasks.is_antmaze(env_id)
+    return "d4rl" if is_d4rl else "stock"
 
 
 def restore_d4rl_physics(

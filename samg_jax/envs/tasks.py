@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import gymnasium
 import numpy as np
 
+from samg_jax.envs import mazes
+
 # Per agent: observation size, action size, reference minimum and maximum.
 _LOCOMOTION = {
     "HalfCheetah": (17, 6, -280.178953, 12135.0),
@@ -20,14 +22,6 @@ _LOCOMOTION = {
     "Walker2d": (17, 6, 1.629008, 4592.3),
 }
 _LOCOMOTION_DATASETS = ("medium", "medium-replay", "medium-expert")
-_ANTMAZE_LIMITS = {
-    "antmaze-umaze-v2": 700,
-    "antmaze-umaze-diverse-v2": 700,
-    "antmaze-medium-play-v2": 1000,
-    "antmaze-medium-diverse-v2": 1000,
-    "antmaze-large-play-v2": 1000,
-    "antmaze-large-diverse-v2": 1000,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +51,10 @@ class Task:
 def for_dataset(name: str) -> Task:
     """Returns the task on which the dataset `name` is played; `-v2` may be left out."""
     base = name.removesuffix("-v2")
-    if f"{base}-v2" in _ANTMAZE_LIMITS:
+    if is_antmaze(f"{base}-v2"):
         return _antmaze(f"{base}-v2")
     if base not in _DATASETS:
-        known = [*_DATASETS, *(name.removesuffix("-v2") for name in _ANTMAZE_LIMITS)]
+        known = [*_DATASETS, *(name.removesuffix("-v2") for name in mazes.TASKS)]
         raise ValueError(
             f"Unknown dataset {name!r}. {_nearest(base, known)}Known datasets, with or "
             f"without '-v2': {', '.join(sorted(known))}. For any other environment use "
@@ -78,7 +72,7 @@ def for_env_id(env_id: str) -> Task:
     which need a simulator that is no longer maintained, stand for `-v4`, the same task.
     """
     env_id = canonical_id(env_id)
-    if env_id in _ANTMAZE_LIMITS:
+    if is_antmaze(env_id):
         return _antmaze(env_id)
     if is_locomotion(env_id):
         return _locomotion(env_id)
@@ -114,7 +108,12 @@ def normalized_score(returns: np.ndarray | float, task: Task) -> np.ndarray:
 
 
 def canonical_id(env_id: str) -> str:
-    """Returns the id that is really built: `Hopper-v2` and `-v3` are `Hopper-v4`."""
+    """Returns the id that is really built.
+
+    `Hopper-v2` and `-v3` are `Hopper-v4`, and `antmaze-umaze` is `antmaze-umaze-v2`.
+    """
+    if is_antmaze(f"{env_id}-v2"):
+        return f"{env_id}-v2"
     match = re.fullmatch(r"(\w+)-v[23]", env_id)
     if match and match[1] in _LOCOMOTION:
         return f"{match[1]}-v4"
@@ -129,7 +128,7 @@ def is_locomotion(env_id: str) -> bool:
 
 def is_antmaze(env_id: str) -> bool:
     """Returns whether this is one of D4RL's six AntMaze tasks."""
-    return env_id in _ANTMAZE_LIMITS
+    return env_id in mazes.TASKS
 
 
 def make_gymnasium(env_id: str, **kwargs: object) -> gymnasium.Env:
@@ -142,13 +141,13 @@ def make_gymnasium(env_id: str, **kwargs: object) -> gymnasium.Env:
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
     except gymnasium.error.Error as error:
-        known = [*gymnasium.registry, *_ANTMAZE_LIMITS]
-        if env_id in known:
+        if env_id in gymnasium.registry:
             raise
+        nearest = _nearest(env_id, list(gymnasium.registry))
         raise ValueError(
-            f"Unknown environment {env_id!r}. {_nearest(env_id, known)}Allowed are ids "
-            "registered with gymnasium, D4RL's AntMaze names, and the locomotion ids. "
-            "To use your own environment, gymnasium.register it first."
+            f"Unknown environment {env_id!r}. {nearest}Allowed are ids registered with "
+            "gymnasium, which D4RL's AntMaze names and the locomotion ids are. To use "
+            "your own environment, gymnasium.register it first."
         ) from error
 
 
@@ -183,7 +182,8 @@ def _locomotion(env_id: str) -> Task:
 
 
 def _antmaze(env_id: str) -> Task:
-    return Task(env_id, 29, 8, _ANTMAZE_LIMITS[env_id], 0.0, 1.0, sparse=True)
+    limit = mazes.for_name(mazes.TASKS[env_id]).max_episode_steps
+    return Task(env_id, 29, 8, limit, 0.0, 1.0, sparse=True)
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

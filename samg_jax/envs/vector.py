@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from samg_jax.envs import generic, locomotion, tasks
+from samg_jax.envs import antmaze, generic, locomotion, tasks
 from samg_jax.envs import physics as physics_lib
 
 _STATE_NAMES = ("observations", "episode_lengths", "episode_returns")
@@ -45,7 +45,7 @@ class Step(NamedTuple):
 
 
 class Simulators(Protocol):
-    """What steps the batch: `locomotion.Simulators` or `generic.Simulators`."""
+    """What steps the batch: `Simulators` of locomotion, antmaze or generic."""
 
     action_low: np.ndarray
     action_high: np.ndarray
@@ -78,8 +78,8 @@ def make(
         num_envs: n.
         seeds: n non-negative integers, one per environment.
         physics: "d4rl" or "stock", see `physics.make`.
-        threads: how many work on a batch of the three locomotion agents; by default
-            one per processor, but not for fewer than four environments each, where
+        threads: how many work on a batch of D4RL's agents; by default one per
+            processor, but not for fewer than four walkers or one ant each, where
             handing over costs more than it saves. Results do not depend on it.
     """
     if num_envs < 1 or (threads is not None and threads < 1):
@@ -90,9 +90,12 @@ def make(
     resolved = physics_lib.resolve(env_id, physics)
     task = tasks.for_env_id(resolved)
     if resolved in locomotion.ROBOTS:
-        default = max(1, min(os.cpu_count() or 1, num_envs // 4))
-        threads = min(threads or default, num_envs)
+        threads = threads or min(os.cpu_count() or 1, max(1, num_envs // 4))
+        threads = min(threads, num_envs)
         simulators = locomotion.Simulators(resolved, num_envs, physics, threads)
+    elif tasks.is_antmaze(resolved):
+        threads = min(threads or os.cpu_count() or 1, num_envs)
+        simulators = antmaze.Simulators(resolved, num_envs, physics, threads)
     else:
         simulators = generic.Simulators(resolved, num_envs)
     return VectorEnv(simulators, task, num_envs, seeds)

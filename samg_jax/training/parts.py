@@ -143,10 +143,9 @@ def resolve_task(config: ml_collections.ConfigDict) -> tasks.Task:
 def resolve_physics(config: ml_collections.ConfigDict, task: tasks.Task) -> str:
     """Returns the physics: as configured, else `d4rl` where that is defined."""
     if config.physics:
-        if not tasks.is_antmaze(task.env_id):  # Refused where it would be made.
-            physics.resolve(task.env_id, config.physics)  # Refuses what is undefined.
+        physics.resolve(task.env_id, config.physics)  # Refuses what is undefined.
         return config.physics
-    return "d4rl" if tasks.is_locomotion(task.env_id) else "stock"
+    return physics.default(task.env_id)
 
 
 def guidance_config(config: ml_collections.ConfigDict) -> weights.GuidanceConfig:

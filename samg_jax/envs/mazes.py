@@ -1,0 +1,122 @@
+"""D4RL's three mazes: their maps, and where cells lie in the world.
+
+The centre of the start cell is the origin, x grows with the column and y with the row,
+so a drawing of the world in the usual axes shows the map upside down.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+CELL = 4.0  # Width of a cell in metres.
+WALL, FREE, START, GOAL = "1", "0", "R", "G"
+
+
+@dataclasses.dataclass(frozen=True)
+class Maze:
+    """A map of square cells with one start and one goal.
+
+    Attributes:
+        rows: the map; `1` is wall, `0` free, `R` the start, `G` the goal.
+        max_episode_steps: time limit of D4RL's task.
+    """
+
+    rows: tuple[str, ...]
+    max_episode_steps: int
+
+    @functools.cached_property
+    def walls(self) -> np.ndarray:
+        """`[n, 2]` int64, row and column of each wall, row after row."""
+        return np.argwhere(self._map == WALL)
+
+    @functools.cached_property
+    def free_cells(self) -> np.ndarray:
+        """`[n, 2]` int64, all others, start and goal included."""
+        return np.argwhere(self._map != WALL)
+
+    @functools.cached_property
+    def goal(self) -> np.ndarray:
+        """`[2]` float64, x and y of the goal cell's centre."""
+        return self.centres(np.argwhere(self._map == GOAL)[0])
+
+    @functools.cached_property
+    def bounds(self) -> np.ndarray:
+        """`[2, 2]` float64, lowest and highest x and y of the outer walls."""
+        corners = np.array([(0, 0), np.array(self._map.shape) - 1])
+        return self.centres(corners) + np.array([[-0.5], [0.5]]) * CELL
+
+    def centres(self, cells: np.ndarray) -> np.ndarray:
+        """Returns x and y of the centres of `cells`, both `[..., 2]`."""
+        return CELL * (np.asarray(cells) - self._start)[..., ::-1].astype(np.float64)
+
+    def cells(self, positions: np.ndarray) -> np.ndarray:
+        """Returns row and column of the cells that hold `positions`, `[..., 2]`."""
+        columns_rows = np.floor(np.asarray(positions) / CELL + 0.5).astype(np.int64)
+        return columns_rows[..., ::-1] + self._start
+
+    @functools.cached_property
+    def _map(self) -> np.ndarray:
+        return np.array([list(row) for row in self.rows])
+
+    @functools.cached_property
+    def _start(self) -> np.ndarray:
+        return np.argwhere(self._map == START)[0]
+
+
+MAZES = {
+    "umaze": Maze(
+        ("11111", "1R001", "11101", "1G001", "11111"),
+        max_episode_steps=700,
+    ),
+    "medium": Maze(
+        (
+            "11111111",
+            "1R011001",
+            "10010001",
+            "11000111",
+            "10010001",
+            "10100101",
+            "100010G1",
+            "11111111",
+        ),
+        max_episode_steps=1000,
+    ),
+    "large": Maze(
+        (
+            "111111111111",
+            "1R0001000001",
+            "101101010101",
+            "100000010001",
+            "101111011101",
+            "100101000001",
+            "110101010111",
+            "100100010G01",
+            "111111111111",
+        ),
+        max_episode_steps=1000,
+    ),
+}
+
+# Play and diverse tell how the data were collected; the task is the maze's.
+TASKS = {
+    f"antmaze-{name}-v2": name.split("-")[0]
+    for name in (
+        "umaze",
+        "umaze-diverse",
+        "medium-play",
+        "medium-diverse",
+        "large-play",
+        "large-diverse",
+    )
+}
+
+
+def for_name(name: str) -> Maze:
+    """Returns the maze called `umaze`, `medium` or `large`; refuses other names."""
+    if name not in MAZES:
+        raise ValueError(
+            f"Unknown maze {name!r}. Allowed: {', '.join(MAZES)}. To add a maze, list "
+            "it in MAZES in samg_jax/envs/mazes.py."
+        )
+    return MAZES[name]

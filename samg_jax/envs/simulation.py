@@ -1,0 +1,123 @@
+"""Many simulators of one MuJoCo model, stepped at once.
+
+Each keeps its own data, the solver's first guess included, so that it goes on exactly
+as if it were alone. Slices of them run on threads: the simulator releases the
+interpreter lock.
+"""
+
+from concurrent import futures
+
+import gymnasium
+import mujoco
+import numpy as np
+
+_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+_WORD = 2**64
+
+
+class Batch:
+    """Simulators of one model, each with a random generator.
+
+    Attributes:
+        qpos: n views `[nq]` of the simulators' positions; they show the present.
+        qvel: n views `[nv]` of their velocities.
+        state_names: the arrays of `get_state`.
+    """
+
+    state_names = ("simulator", "rng")
+
+    def __init__(
+        self, model: mujoco.MjModel, num_envs: int, frame_skip: int, threads: int
+    ):
+        self._model, self._frame_skip = model, frame_skip
+        self._data = [mujoco.MjData(model) for _ in range(num_envs)]
+        self.qpos = [data.qpos for data in self._data]
+        self.qvel = [data.qvel for data in self._data]
+        self._ctrl = [data.ctrl for data in self._data]
+        self._rngs: list[np.random.Generator | None] = [None] * num_envs
+        self._slices = [
+            part.tolist() for part in np.array_split(np.arange(num_envs), threads)
+        ]
+        self._pool = futures.ThreadPoolExecutor(threads - 1) if threads > 1 else None
+
+    def step(self, controls: np.ndarray, active: np.ndarray) -> None:
+        """Advances by one environment step.
+
+        Args:
+            controls: `[n, nu]` float64, in the model's units.
+            active: `[n]` bool; the others stand still.
+        """
+        waiting = [
+            self._pool.submit(self._simulate, part, controls, active)
+            for part in self._slices[1:]
+        ]
+        self._simulate(self._slices[0], controls, active)
+        for part in waiting:
+            part.result()
+
+    def rng(self, index: int, seed: int | None) -> np.random.Generator:
+        """Returns the generator of one simulator; a seed restarts it, None does not."""
+        if seed is not None:
+            self._rngs[index], _ = gymnasium.utils.seeding.np_random(seed)
+        return self._rngs[index]
+
+    def start(self, index: int, qpos: np.ndarray, qvel: np.ndarray) -> None:
+        """Puts one simulator to positions `[nq]` and velocities `[nv]`, at time 0."""
+        data = self._data[index]
+        mujoco.mj_resetData(self._model, data)
+        data.qpos[:], data.qvel[:] = qpos, qvel
+        mujoco.mj_forward(self._model, data)  # Also the solver's first guess.
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Returns `simulator` `[n, state]` float64 and `rng` `[n, 6]` uint64."""
+        size = mujoco.mj_stateSize(self._model, _STATE)
+        simulator = np.empty((len(self._data), size))
+        for row, data in zip(simulator, self._data, strict=True):
+            mujoco.mj_getState(self._model, data, row, _STATE)
+        return {
+            "simulator": simulator,
+            "rng": np.stack([_pack_rng(rng) for rng in self._rngs]),
+        }
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Continues exactly where `get_state` was called."""
+        for index, data in enumerate(self._data):
+            mujoco.mj_resetData(self._model, data)
+            mujoco.mj_setState(self._model, data, state["simulator"][index], _STATE)
+            self._rngs[index] = _unpack_rng(state["rng"][index])
+
+    def close(self) -> None:
+        """Ends the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _simulate(
+        self, part: list[int], controls: np.ndarray, active: np.ndarray
+    ) -> None:
+        for index in part:
+            if active[index]:
+                self._ctrl[index][:] = controls[index]
+                mujoco.mj_step(self._model, self._data[index], nstep=self._frame_skip)
+
+
+def _pack_rng(rng: np.random.Generator) -> np.ndarray:
+    """Returns the state of a PCG64 generator as `[6]` uint64."""
+    state = rng.bit_generator.state
+    numbers = (state["state"]["state"], state["state"]["inc"])
+    words = [word for number in numbers for word in divmod(number, _WORD)]
+    return np.array([*words, state["has_uint32"], state["uinteger"]], np.uint64)
+
+
+def _unpack_rng(words: np.ndarray) -> np.random.Generator:
+    state_high, state_low, inc_high, inc_low, has_uint32, uinteger = map(int, words)
+    bits = np.random.PCG64(0)
+    bits.state = {
+        "bit_generator": "PCG64",
+        "state": {
+            "state": state_high * _WORD + state_low,
+            "inc": inc_high * _WORD + inc_low,
+        },
+        "has_uint32": has_uint32,
+        "uinteger": uinteger,
+    }
+    return np.random.Generator(bits)
