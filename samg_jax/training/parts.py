@@ -176,10 +176,11 @@ def load_dataset(
     if task.sparse:
         published.check_successes(path, raw)
     dataset = transitions.q_learning_view(raw, task.max_episode_steps)
+    different = None
     if not config.dataset.path:
         different = published.warning(config.dataset.name, path, raw, dataset)
-        if different:
-            warn(different)
+    if different:
+        warn(different)
     if config.dataset.drop_unfinished:
         dataset = transitions.drop_unfinished(dataset)
     transform = fit_reward_transform(config, dataset)
@@ -188,16 +189,21 @@ def load_dataset(
     normalizer = transitions.Normalizer.identity(task.observation_size)
     if config.dataset.normalize_observations:
         normalizer = transitions.Normalizer.fit(dataset.observations)
-    return dataset, Preprocessing(normalizer, transform), describe(config, raw, path)
+    source = describe(config, raw, path, as_published=different is None)
+    return dataset, Preprocessing(normalizer, transform), source
 
 
-def describe(config: ml_collections.ConfigDict, raw: d4rl.Raw, path) -> str:
+def describe(
+    config: ml_collections.ConfigDict, raw: d4rl.Raw, path, as_published: bool
+) -> str:
     """Returns what the data are, so that no result passes for one on D4RL."""
     rows = f"{len(raw.rewards):,} rows"
     if raw.attributes.get("locally_collected"):
         return f"{path.stem} ({rows}, locally collected, not D4RL)"
     if config.dataset.path:
         return f"{path.stem} ({rows}, a file of your own)"
+    if not as_published:
+        return f"{config.dataset.name} ({rows}, not as published by D4RL)"
     return f"{config.dataset.name} ({rows}, D4RL)"
 
 
