@@ -49,8 +49,14 @@ def play(env_id: str) -> dict[str, np.ndarray]:
         cut = length == EPISODE and not step.terminals[0]
         after = step.next_observations[0]
         steps.append(
-            (observations[0], actions[0], after, step.rewards[0], step.terminals[0])
-            + (cut,)
+            (
+                observations[0],
+                actions[0],
+                after,
+                step.rewards[0],
+                step.terminals[0],
+                cut,
+            )
         )
         observations = env.reset() if cut else step.observations
         length = 0 if cut or step.terminals[0] else length

@@ -14,6 +14,7 @@ import pytest
 import samg_jax
 from samg_jax.data import d4rl
 from samg_jax.envs import tasks
+from samg_jax.training import parts as parts_lib
 from tests import d4rl_files, runs, small
 
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
@@ -57,6 +58,42 @@ def test_small_files_have_the_traps_of_the_real_ones(name, tmp_path):
     if sparse:  # Successes come in runs and do not end the episode.
         assert (flags[1:] & flags[:-1]).sum() > 5
         assert flags.mean() < 0.3
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("walker2d-medium-replay-v2", "rows: expected 302,000, found 404"),
+        ("antmaze-medium-play-v2", "rows: expected 1,000,000, found 404"),
+    ],
+)
+def test_a_file_in_the_cache_that_differs_is_used_and_warned_of(
+    name, found, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
+    path = d4rl_files.write(name, tmp_path)
+    config, warnings = small.CONFIGS["iql"](name), []
+    task = parts_lib.complete(config)
+    dataset, _, source = parts_lib.load_dataset(config, task, str, warnings.append)
+    with h5py.File(path) as file:
+        kept = np.flatnonzero(~file["timeouts"][:-1])
+        expected = file["observations"][()].astype(np.float32)[kept + 1]
+    np.testing.assert_array_equal(dataset.next_observations, expected)
+    (warning,) = warnings
+    assert str(path) in warning
+    assert found in warning
+    assert source == f"{name} (404 rows, not as published by D4RL)"
+
+
+def test_antmaze_without_a_success_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
+    path = d4rl_files.write("antmaze-large-play-v2", tmp_path)
+    with h5py.File(path, "r+") as file:
+        file["rewards"][:] = 0
+    config = small.CONFIGS["iql"]("antmaze-large-play")
+    task = parts_lib.complete(config)
+    with pytest.raises(ValueError, match=r"All 404 rewards in .* are 0"):
+        parts_lib.load_dataset(config, task, str, str)
 
 
 @pytest.mark.slow

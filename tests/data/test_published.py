@@ -112,8 +112,7 @@ def test_each_difference_is_said_with_what_was_expected_and_found():
             {"rewards": rewards},
             [
                 "mean of the returns: expected 467.3 within 2.3, found 514.0",
-                "standard deviation of the returns: expected 511.0 within 2.3, found "
-                "562.1",
+                "standard deviation of the returns: expected 511.0 within 2.3, found 562.1",  # noqa: E501
                 "highest of the returns: expected 3,192.9 within 2.3, found 3,512.2",
             ],
         ),
