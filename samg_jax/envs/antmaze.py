@@ -90,6 +90,9 @@ class AntMazeEnv(mujoco_env.MujocoEnv, gymnasium.utils.EzPickle):
             U(0, 1) along x and y. D4RL collected its `play` and `diverse` data so.
         terminate_on_success: end the episode at the goal. D4RL collected without.
         **kwargs: of `MujocoEnv`, such as render_mode, width, height, camera_name.
+
+    Attributes:
+        goal: `[2]` float64, x and y; the goal cell's centre before the first reset.
     """
 
     metadata = {  # noqa: RUF012
@@ -111,7 +114,7 @@ class AntMazeEnv(mujoco_env.MujocoEnv, gymnasium.utils.EzPickle):
         self._maze = mazes.for_name(maze)
         self._random_start = random_start
         self._terminate_on_success = terminate_on_success
-        self.goal: np.ndarray | None = None
+        self.goal = self._maze.goal
         if "camera_name" not in kwargs:
             kwargs.setdefault("camera_id", -1)  # Free, so as configured here.
         kwargs.setdefault("default_camera_config", _overview(self._maze))

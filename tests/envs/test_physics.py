@@ -172,5 +172,6 @@ def test_walls_and_floor_keep_the_ants_margin_where_the_simulator_sums_them(
 
 def test_d4rls_physics_is_the_default_where_it_is_defined():
     assert physics.default("antmaze-large-play-v2") == "d4rl"
+    assert physics.default("antmaze-umaze") == "d4rl"
     assert physics.default("Hopper-v4") == "d4rl"
     assert physics.default("Pendulum-v1") == "stock"
