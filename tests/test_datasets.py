@@ -1,6 +1,5 @@
 """The main job on a small file of each of D4RL's fifteen names, from end to end."""
 
-import itertools
 import json
 import os
 import pathlib
@@ -18,14 +17,13 @@ from samg_jax.training import parts as parts_lib
 from tests import d4rl_files, runs, small
 
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
-# Every algorithm that fine-tunes, each on files of all kinds.
-EXPERIMENTS = list(
-    zip(
-        d4rl.FILES,
-        itertools.cycle(("awac_samg", "cal_ql_samg", "cql_samg", "iql_samg")),
-        strict=False,
-    )
-)
+# One algorithm per agent: files of the same shapes then compile once.
+EXPERIMENTS = {
+    "halfcheetah": "awac_samg",
+    "hopper": "iql_samg",
+    "walker2d": "cql_samg",
+    "antmaze": "cal_ql_samg",
+}
 
 
 def keys(path):
@@ -97,8 +95,9 @@ def test_antmaze_without_a_success_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "experiment"), EXPERIMENTS)
-def test_the_main_job_runs_on_every_dataset(name, experiment, tmp_path):
+@pytest.mark.parametrize("name", d4rl.FILES)
+def test_the_main_job_runs_on_every_dataset(name, tmp_path):
+    experiment = EXPERIMENTS[name.split("-")[0]]
     (tmp_path / "cache").mkdir()
     d4rl_files.write(name, tmp_path / "cache")
     task, workdir = tasks.for_dataset(name), tmp_path / "run"
