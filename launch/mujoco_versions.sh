@@ -3,7 +3,7 @@
 # equal gymnasium's in every bit) with MuJoCo's lowest allowed version and with the
 # newest of each minor version in setup.py's range. Needs what launch/test.sh installs,
 # and leaves it alone: each version goes into a temporary folder.
-#   bash launch/mujoco_versions.sh [VERSION ...]     3.1.0 4.0.0, for example
+#   bash launch/mujoco_versions.sh [VERSION ...]     3.2.0 4.0.0, for example
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
