@@ -1,5 +1,6 @@
 """The main job on a small file of each of D4RL's fifteen names, from end to end."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -81,6 +82,12 @@ def test_a_file_in_the_cache_that_differs_is_used_and_warned_of(
     assert str(path) in warning
     assert found in warning
     assert source == f"{name} (404 rows, not as published by D4RL)"
+    # What is published may itself be wrong about the original file.
+    original = dataclasses.replace(d4rl.FILES[name], size=path.stat().st_size)
+    monkeypatch.setitem(d4rl.FILES, name, original)
+    *_, source = parts_lib.load_dataset(config, task, str, warnings.append)
+    assert source == f"{name} (404 rows, D4RL)"
+    assert warnings == [warning] * 2
 
 
 def test_antmaze_without_a_success_is_refused(tmp_path, monkeypatch):

@@ -155,8 +155,8 @@ def resolve(
     file = FILES[name]
     local = cache_dir() / pathlib.PurePosixPath(file.path).name
     if local.is_file():
-        size = local.stat().st_size
-        if size != file.size:
+        if not has_original_size(name, local):
+            size = local.stat().st_size
             log(f"{local} has {size} bytes, D4RL's file {file.size}; using it as it is")
         return local
     if not download:
@@ -166,6 +166,11 @@ def resolve(
         )
     log(f"Downloading {name} ({file.size / 1e6:.0f} MB) from {file.url} to {local}")
     return downloads.fetch(file.url, local, file.size, file.sha256, log)
+
+
+def has_original_size(name: str, path: pathlib.Path) -> bool:
+    """Returns whether a file has as many bytes as D4RL's of that name."""
+    return path.stat().st_size == FILES[canonical_name(name)].size
 
 
 def _existing(path: Any) -> pathlib.Path:

@@ -176,11 +176,12 @@ def load_dataset(
     if task.sparse:
         published.check_successes(path, raw)
     dataset = transitions.q_learning_view(raw, task.max_episode_steps)
-    different = None
+    genuine = True
     if not config.dataset.path:
         different = published.warning(config.dataset.name, path, raw, dataset)
-    if different:
-        warn(different)
+        if different:
+            warn(different)
+            genuine = d4rl.has_original_size(config.dataset.name, path)
     if config.dataset.drop_unfinished:
         dataset = transitions.drop_unfinished(dataset)
     transform = fit_reward_transform(config, dataset)
@@ -189,12 +190,12 @@ def load_dataset(
     normalizer = transitions.Normalizer.identity(task.observation_size)
     if config.dataset.normalize_observations:
         normalizer = transitions.Normalizer.fit(dataset.observations)
-    source = describe(config, raw, path, as_published=different is None)
+    source = describe(config, raw, path, genuine)
     return dataset, Preprocessing(normalizer, transform), source
 
 
 def describe(
-    config: ml_collections.ConfigDict, raw: d4rl.Raw, path, as_published: bool
+    config: ml_collections.ConfigDict, raw: d4rl.Raw, path, genuine: bool
 ) -> str:
     """Returns what the data are, so that no result passes for one on D4RL."""
     rows = f"{len(raw.rewards):,} rows"
@@ -202,7 +203,7 @@ def describe(
         return f"{path.stem} ({rows}, locally collected, not D4RL)"
     if config.dataset.path:
         return f"{path.stem} ({rows}, a file of your own)"
-    if not as_published:
+    if not genuine:
         return f"{config.dataset.name} ({rows}, not as published by D4RL)"
     return f"{config.dataset.name} ({rows}, D4RL)"
 
