@@ -4,8 +4,8 @@ r"""Steps per second of our batches and of gymnasium's SyncVectorEnv, in one run
 
 Both step the same models (D4RL's physics) with the same random actions and restart
 episodes by themselves. They take turns, block by block, so that whatever else the
-machine does hits both; a block's speed is what it took divided by its steps, and the
-medians over blocks are compared. Processors beyond `--threads` are not used.
+machine does hits both, and the medians over blocks are compared. Measure on a machine
+that does nothing else: two threads need two idle processors.
 """
 
 import functools
@@ -113,7 +113,9 @@ def main(argv: list[str]) -> None:
             "unit": "environment steps per second, median over blocks",
             "rows": rows,
         }
-        pathlib.Path(OUT.value).write_text(json.dumps(result, indent=1) + "\n")
+        path = pathlib.Path(OUT.value)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
