@@ -278,6 +278,13 @@ class SPOT:
         left = 1.0 - online_step / float(self.config.cooling_steps)
         return self.config.support_weight * jnp.maximum(left, self.config.support_floor)
 
+    def values(self, params: Params, batch: Batch) -> jax.Array:
+        return self.q(params, batch.observations, batch.actions)
+
+    def q_values(self, state: State, batch: Batch) -> jax.Array:
+        critic = state.critic.params
+        return self.critic.apply(critic, batch.observations, batch.actions)
+
     def value_params(self, state: State) -> Params:
         return state.target_critic
 
