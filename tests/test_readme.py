@@ -43,6 +43,7 @@ def test_ci_calls_the_readme_test_command():
 # Flags that make the programs small that take no config.
 PROGRAMS_SMALL = {
     "samg_jax.collect": COLLECT_SMALL,
+    "samg_jax.coverage": ["--max_rows=100", "--clusters=3", "--repeats=1"],
     "samg_jax.analysis.tabular": ["--processes=2", "--states=10", "--iterations=4000"],
 }
 
