@@ -4,8 +4,7 @@ r"""Measures which share of state and action space the data of each level cover.
     python -m samg_jax.coverage --datasets=hopper-demo,mine/random.hdf5 --repeats=3
 
 Levels are D4RL names or HDF5 files of one environment. Prints a table, and writes it
-as `coverage.csv`, one row per repeat, and as `coverage.png`. A repeat of 5,000 rows
-takes about half a minute on two cores.
+as `coverage.csv`, one row per level, space and repeat, and as `coverage.png`.
 """
 
 import pathlib

@@ -16,9 +16,9 @@ Series = tuple[np.ndarray, np.ndarray]
 
 ACTIVE = {
     "fresh_weight_active": "newest transitions",
-    "weight_active": "batch of the update",
+    "weight_active": "a batch",
 }
-VALUES = {"value_online": "online", "value_offline": "frozen offline"}
+VALUES = {"value_online": "online", "value_offline": "frozen"}
 ERRORS = {"td_error_guided": "where p > 0", "td_error_unguided": "where p = 0"}
 COLORS = ("tab:blue", "tab:orange")
 
@@ -63,11 +63,11 @@ def draw(
     active.set_ylabel("share of transitions with p > 0")
     active.set_ylim(-0.03, 1.03)
     _draw_lines(term, series, {"guidance_term": ""})
-    term.set_ylabel("mean size of the guidance in the target")
+    term.set_ylabel("mean |guidance term|")
     _draw_lines(values, series, VALUES)
-    values.set_ylabel("mean value of a batch (IQL: V, others: Q)")
+    values.set_ylabel("mean Q of a batch (IQL: V)")
     _draw_lines(gap, series, {"value_gap": ""})
-    gap.set_ylabel("mean |offline - online value|")
+    gap.set_ylabel("mean |frozen - online Q|")
     _draw_lines(errors, series, ERRORS)
     errors.set_ylabel("mean |TD error|")
     for axis in axes.flat:
@@ -101,6 +101,8 @@ def _draw_lines(axis, series, names):
     """Draws quantities, each with its label in the legend; none for an empty one."""
     for color, (name, label) in zip(COLORS, names.items(), strict=False):
         steps, lines = series[name]
+        if np.isnan(lines).all():  # Such as errors where p = 0, if p never is.
+            continue
         for line in lines:
             axis.plot(steps, line, color=color, alpha=0.3, linewidth=0.8)
         # Where only some seeds have a value, the line of the mean breaks off.
@@ -112,5 +114,5 @@ def _draw_lines(axis, series, names):
             marker="o" if len(steps) == 1 else None,
             label=label or None,
         )
-    if any(names.values()):
+    if axis.get_legend_handles_labels()[1]:
         axis.legend(frameon=False)

@@ -60,7 +60,7 @@ def test_every_quantity_is_drawn_with_its_unit(table, tmp_path, monkeypatch):
     ]
     assert legends == [
         ["5 to 95 %", "25 to 75 %", "median"],
-        ["online", "frozen offline"],
+        ["online", "frozen"],
         ["where p > 0", "where p = 0"],
     ]
     np.testing.assert_allclose(errors.lines[-1].get_ydata(), [0.195, 0.295])
