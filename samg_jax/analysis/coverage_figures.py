@@ -36,11 +36,11 @@ def draw(
         embeddings, coverage.examples.items(), strict=True
     ):
         _draw_embedding(axis, example, colors)
-        axis.set_title(f"{space} of one repeat, ✕ at the cluster centres")
+        axis.set_title(f"{space}, ✕ cluster centres")
     _draw_bars(bars, names, coverage, colors)
     figure.suptitle(
-        f"{coverage.rows:,} of {coverage.pooled:,} rows in each of "
-        f"{len(coverage.shares['states'])} repeats"
+        f"{coverage.rows:,} of {coverage.pooled:,} rows; embeddings of the first of "
+        f"{len(coverage.shares['states'])}"
     )
     return figures.save(figure, path)
 
@@ -79,6 +79,7 @@ def _draw_bars(axis, names, coverage, colors):
         )
     axis.set_xticks(places, coverage.shares.keys())
     axis.set_ylim(0, 1.05)
-    axis.set_ylabel("share of cluster centres covered (mean, std)")
+    axis.set_ylabel("share of cluster centres")
+    axis.set_title("covered, mean and std of the repeats")
     figure = axis.get_figure()
     figure.legend(loc="outside lower center", ncols=min(len(names), 5), frameon=False)

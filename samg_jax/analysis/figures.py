@@ -24,6 +24,7 @@ def subplots(columns: int, rows: int = 1, width: float = 4.5, height: float = 3.
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.3)
+        axis.set_axisbelow(True)
     return figure, axes
 
 

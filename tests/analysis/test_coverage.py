@@ -39,7 +39,7 @@ def measured():
         ),
     }
     settings = coverage.Settings(
-        share=0.2, max_rows=480, clusters=4, min_samples=20, repeats=2
+        share=0.1, max_rows=240, clusters=4, min_samples=10, repeats=2
     )
     steps = []
     found = coverage.measure(levels, settings, rng, lambda: steps.append(1))
@@ -48,7 +48,7 @@ def measured():
 
 
 def test_known_coverage_is_found(measured):
-    assert (measured.pooled, measured.rows) == (2460, 480)
+    assert (measured.pooled, measured.rows) == (2460, 240)
     np.testing.assert_array_equal(measured.shares["states"], [[1, 0.5, 0]] * 2)
     np.testing.assert_array_equal(measured.shares["actions"], [[0.25, 0.75, 0]] * 2)
     table = coverage.table(["wide", "narrow", "rare"], measured).splitlines()
@@ -87,9 +87,9 @@ def test_rows_are_drawn_from_the_pool_uniformly_and_once():
     assert np.abs(rates - 0.1).max() < 5 * np.sqrt(0.1 * 0.9 / 400)
 
 
-def test_another_draw_is_taken_each_time_and_the_same_for_a_seed(measured):
+def test_the_draw_follows_from_the_seed():
     rng = np.random.default_rng(1)
-    levels = {"one": coverage.Level(*np.split(blobs(rng, [0, 1], 400), 2))}
+    levels = {"one": coverage.Level(*np.split(blobs(rng, [0, 1], 200), 2))}
     settings = coverage.Settings(share=0.5, clusters=2, repeats=1, perplexity=5)
     first, again, other = (
         coverage.measure(levels, settings, np.random.default_rng(seed)).examples
@@ -104,18 +104,18 @@ def test_a_million_rows_need_no_more_memory_than_the_sample():
     rows = np.zeros((1_000_000, 3), np.float32)
     rows[:, 0] = np.arange(1_000_000)
     levels = {"large": coverage.Level(rows, rows[:, :1])}  # One dimension will do.
-    settings = coverage.Settings(max_rows=200, clusters=5, repeats=1)
+    settings = coverage.Settings(max_rows=60, clusters=5, repeats=1)
     tracemalloc.start()
     found = coverage.measure(levels, settings, np.random.default_rng(0))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (found.rows, found.pooled) == (200, 1_000_000)
+    assert (found.rows, found.pooled) == (60, 1_000_000)
     assert peak < rows.nbytes
 
 
 def test_dimensions_are_scaled_on_demand():
     rng = np.random.default_rng(0)
-    rows = blobs(rng, [0, 1], 200)
+    rows = blobs(rng, [0, 1], 60)
     scaled = rows * np.float32([1, 1, 1000])
     settings = coverage.Settings(perplexity=5, standardize=True)
     units = (rows - rows.mean(axis=0)) / rows.std(axis=0)
@@ -174,13 +174,13 @@ def test_the_program_prints_writes_and_draws(file, tmp_path):
     out = tmp_path / "new"
     process = run(
         f"--datasets=hopper-demo,{file}",
-        *("--max_rows=200", "--clusters=3", "--min_samples=0", "--repeats=2"),
+        *("--max_rows=100", "--clusters=3", "--min_samples=0", "--repeats=2"),
         f"--out={out}",
     )
     assert process.returncode == 0, process.stderr
     lines = process.stdout.splitlines()
     assert lines[0] == (
-        "10% of 100,300 rows are 10,030; a repeat draws 200, as --max_rows says"
+        "10% of 100,300 rows are 10,030; a repeat draws 100, as --max_rows says"
     )
     assert [line.split()[0] for line in lines[1:4]] == [
         "level",
@@ -191,7 +191,7 @@ def test_the_program_prints_writes_and_draws(file, tmp_path):
         rows = list(csv.DictReader(opened))
     assert len(rows) == 2 * 2 * 2
     assert set(rows[0]) == {"level", "space", "repeat", "coverage"}
-    for row in rows:  # Of 200 rows nearly all are of the demo.
+    for row in rows:  # Of 100 rows nearly all are of the demo.
         assert (float(row["coverage"]) == 1) == (row["level"] == "hopper-demo")
     assert image.imread(out / "coverage.png").shape[1] == 2025
     assert str(out / "coverage.png") in lines[-1]
