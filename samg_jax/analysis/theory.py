@@ -1,4 +1,8 @@
-"""SAMG's theorems as checks: what is measured on random problems, and its bound."""
+"""SAMG's theorems as checks: what is measured on random problems, and its bound.
+
+They are stated for V; here they are checked for Q, whose mean under the policy V is, so
+that its error is no larger.
+"""
 
 from __future__ import annotations
 
