@@ -15,8 +15,7 @@ from absl import app, flags
 from tqdm import tqdm
 
 from samg_jax.analysis import coverage, coverage_figures
-from samg_jax.data import d4rl, download
-from samg_jax.envs import tasks
+from samg_jax.data import download
 from samg_jax.training import logs, validation
 
 _DEFAULTS = coverage.Settings()
@@ -51,7 +50,7 @@ def main(argv: list[str]) -> None:
         )
         out = pathlib.Path(OUT.value).expanduser()
         validation.check_folder(out, "--out=FOLDER")
-        levels = load(DATASETS.value)
+        levels = coverage.load(DATASETS.value)
         pooled = sum(len(level.actions) for level in levels.values())
         rows = coverage.sample_size(pooled, settings)
     except (ValueError, download.DownloadError) as error:
@@ -69,41 +68,6 @@ def main(argv: list[str]) -> None:
     print(coverage.table(names, measured))
     print(f"numbers: {coverage_figures.write(names, measured, out / 'coverage.csv')}")
     print(f"picture: {coverage_figures.draw(names, measured, out / 'coverage.png')}")
-
-
-def load(datasets: list[str]) -> dict[str, coverage.Level]:
-    """Returns name -> data of D4RL names and of files, which are called by their stems.
-
-    Raises:
-        ValueError: a dataset is unknown, is given twice or is of another environment.
-        DownloadError: a D4RL file is missing and cannot be had.
-    """
-    levels, robots, sizes = {}, {}, {}
-    for given in datasets:
-        path, robot = None, None
-        if given.endswith((".hdf5", ".h5")):
-            path, name = given, pathlib.Path(given).stem
-        else:
-            name = d4rl.canonical_name(given)
-            robot = tasks.for_dataset(name).env_id.split("-")[0]
-        if name in levels:
-            raise ValueError(
-                f"Two of --datasets are called {name!r}. Each level needs a name of "
-                "its own. Give it once, or rename a file."
-            )
-        raw = d4rl.load(d4rl.resolve(name, path))
-        levels[name] = coverage.Level(raw.observations, raw.actions)
-        sizes[name] = raw.observations.shape[1], raw.actions.shape[1]
-        robot = robot or str(raw.attributes.get("env_id", "")).split("-")[0]
-        if robot:  # Files of others do not say.
-            robots[name] = robot
-    for found, what in [(robots, "environments"), (sizes, "sizes of rows")]:
-        if len(set(found.values())) > 1:
-            raise ValueError(
-                f"The datasets are of different {what}: {found}. Coverage compares the "
-                "levels of one environment. Give such datasets alone."
-            )
-    return levels
 
 
 if __name__ == "__main__":

@@ -8,12 +8,15 @@ covers a cluster centre with more than 50 of its samples.
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from sklearn import cluster, manifold
 
+from samg_jax.data import d4rl
+from samg_jax.envs import tasks
 from samg_jax.guidance import validation
 
 LINKAGES = ("ward", "average", "complete", "single")
@@ -100,6 +103,41 @@ class Coverage(NamedTuple):
     pooled: int
     shares: dict[str, np.ndarray]
     examples: dict[str, Embedding]
+
+
+def load(datasets: list[str]) -> dict[str, Level]:
+    """Returns name -> data of D4RL names and of files, which are called by their stems.
+
+    Raises:
+        ValueError: a dataset is unknown, is given twice or is of another environment.
+        DownloadError: a D4RL file is missing and cannot be had.
+    """
+    levels, robots, sizes = {}, {}, {}
+    for given in datasets:
+        path, robot = None, None
+        if given.endswith((".hdf5", ".h5")):
+            path, name = given, pathlib.Path(given).stem
+        else:
+            name = d4rl.canonical_name(given)
+            robot = tasks.for_dataset(name).env_id.split("-")[0]
+        if name in levels:
+            raise ValueError(
+                f"Two of --datasets are called {name!r}. Each level needs a name of "
+                "its own. Give it once, or rename a file."
+            )
+        raw = d4rl.load(d4rl.resolve(name, path))
+        levels[name] = Level(raw.observations, raw.actions)
+        sizes[name] = raw.observations.shape[1], raw.actions.shape[1]
+        robot = robot or str(raw.attributes.get("env_id", "")).split("-")[0]
+        if robot:  # Files of others do not say.
+            robots[name] = robot
+    for found, what in [(robots, "environments"), (sizes, "sizes of rows")]:
+        if len(set(found.values())) > 1:
+            raise ValueError(
+                f"The datasets are of different {what}: {found}. Coverage compares the "
+                "levels of one environment. Give such datasets alone."
+            )
+    return levels
 
 
 def measure(

@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
         sys.exit(f"error: {error}")
     estimates = problems_lib.learn(problems, td_key, settings)
     checks = theory.check_all(problems, estimates, check_key, settings)
-    print(table(checks))
+    print(theory.table(checks))
     print(f"picture: {draw(problems, estimates, settings, path)}")
     broken = [check.name for check in checks if not check.holds]
     if broken:
@@ -72,19 +72,6 @@ def main(argv: list[str]) -> None:
             f"error: not kept: {'; '.join(broken)}. All must hold. A discount nearer "
             "to 1 needs more samples for TD: give more --iterations."
         )
-
-
-def table(checks: Sequence[theory.Check]) -> str:
-    """Returns one line per check, on the process that comes closest to failing."""
-    lines = [f"{'':<46} {'measured':>10} {'bound':>10}"]
-    for check in checks:
-        verdict = "holds" if check.holds else "BROKEN"
-        if check.holds and check.attained:
-            verdict = "attained"
-        lines.append(
-            f"{check.name:<46} {check.measured:>10.4f} {check.bound:>10.4f}  {verdict}"
-        )
-    return "\n".join(lines)
 
 
 def draw(

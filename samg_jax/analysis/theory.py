@@ -182,6 +182,19 @@ def check_bias(problems: Sequence[Problem], settings: Settings) -> list[Check]:
     ]
 
 
+def table(checks: Sequence[Check]) -> str:
+    """Returns one line per check, on the process that comes closest to failing."""
+    lines = [f"{'':<46} {'measured':>10} {'bound':>10}"]
+    for check in checks:
+        verdict = "holds" if check.holds else "BROKEN"
+        if check.holds and check.attained:
+            verdict = "attained"
+        lines.append(
+            f"{check.name:<46} {check.measured:>10.4f} {check.bound:>10.4f}  {verdict}"
+        )
+    return "\n".join(lines)
+
+
 def _norm(values: np.ndarray) -> float:
     return float(np.abs(values).max())
 

@@ -12,7 +12,6 @@ from matplotlib import image
 from sklearn import metrics
 
 import samg_jax
-from samg_jax import coverage as program
 from samg_jax.analysis import coverage
 from tests import small
 
@@ -199,9 +198,9 @@ def test_datasets_of_two_environments_are_refused(file, tmp_path):
     other = tmp_path / "other.hdf5"
     small.write_dataset(other, 10, "HalfCheetah-v4")
     with pytest.raises(ValueError, match=r"of different sizes of rows: .*'other'"):
-        program.load([str(file), str(other)])
+        coverage.load([str(file), str(other)])
     with pytest.raises(ValueError, match="Two of --datasets are called 'random'"):
-        program.load([str(file), str(file)])
+        coverage.load([str(file), str(file)])
 
 
 def test_an_unknown_dataset_is_refused_by_name(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from matplotlib import image
 
 import samg_jax
-from samg_jax.analysis import markov, problems, tabular, theory
+from samg_jax.analysis import markov, problems, theory
 from samg_jax.guidance import guide
 
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
@@ -219,7 +219,7 @@ def test_the_program_prints_its_table_and_draws_its_picture(tmp_path):
 
 
 def test_a_broken_bound_is_named_in_the_table():
-    lines = tabular.table(
+    lines = theory.table(
         [
             theory.Check("one", 0.5, 0.4),
             theory.Check("two", 0.4, 0.5),
