@@ -312,6 +312,13 @@ class CQL:
 
         return optimization.gradient_step(loss, model, self.critic_optimizer)
 
+    def values(self, params: Params, batch: Batch) -> jax.Array:
+        return self.q(params, batch.observations, batch.actions)
+
+    def q_values(self, state: State, batch: Batch) -> jax.Array:
+        critic = state.critic.params
+        return self.critic.apply(critic, batch.observations, batch.actions)
+
     def value_params(self, state: State) -> Params:
         return state.target_critic
 

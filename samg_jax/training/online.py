@@ -140,17 +140,20 @@ def freeze(parts: Parts, pretrained: offline.State) -> Any:
     """Returns the guidance towards a copy of the offline value parameters."""
     if parts.guidance.weight == "none":
         return ()
-    algorithm = parts.algorithm
-    values = algorithm.value_params(pretrained.agent)
-    if parts.guidance.freeze == "critic":
-        values = algorithm.online_value_params(pretrained.agent)
-
+    values = frozen_params(parts, pretrained.agent)
     threshold = pretrained.threshold
     if parts.guidance.threshold_quantile is None:
         threshold = jnp.full(len(parts.seeds), parts.guidance.threshold)
     weight = pretrained.weight if parts.guidance.weight == "cvae" else ()
     make = functools.partial(weights.make_guidance, parts.guidance)
     return jax.vmap(make)(values, weight, threshold)
+
+
+def frozen_params(parts: Parts, agent: Any) -> Any:
+    """Returns those of the agent's parameters that the guidance has frozen."""
+    if parts.guidance.freeze == "critic":
+        return parts.algorithm.online_value_params(agent)
+    return parts.algorithm.value_params(agent)
 
 
 def make_step(
