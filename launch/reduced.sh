@@ -5,7 +5,7 @@
 # faster (tau) and their values be smaller (reward scale) than in the published
 # settings, which configs/ keep; the policy of CQL and Cal-QL must learn faster, and
 # they compare 4 actions of each kind instead of 10, and train for less; TD3+BC trusts
-# its critic less.
+# its critic less, SPOT its behaviour model more, and AWAC fine-tunes more greedily.
 
 # Sets the array `reduced` to the flags of the algorithm $1: bc, td3_bc, ...
 settings_of() {

@@ -54,7 +54,7 @@ def draw(
         path: of the PNG.
         title: of the picture.
     """
-    if "guidance_term" not in series:
+    if "fresh_weight_q50" not in series:
         return None
     figure, axes = figures.subplots(3, 2, height=3.2)
     (weights, active, term), (values, gap, errors) = axes
