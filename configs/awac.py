@@ -10,6 +10,9 @@ steps (SAMG paper, vanilla column). antmaze-umaze 52.8 offline, 98.8 after a mil
 online steps (CORL); on the medium and large mazes 0 throughout. CORL has no locomotion
 fine-tuning settings: these are its fine-tuning script with its offline locomotion
 hyperparameters.
+
+CORL's scores after a million online steps need `--config.online.steps=1000000`; the
+default is the SAMG paper's 500,000.
 """
 
 import ml_collections

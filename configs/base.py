@@ -155,7 +155,8 @@ def get_config(dataset: str) -> ml_collections.ConfigDict:
     config.logging.progress = True
     config.logging.tensorboard = True
     if family_of(dataset) == "antmaze":
-        # Successes are few and 0 or 1, so more episodes, further apart.
+        # Successes are few and 0 or 1, so more episodes, further apart. (In CORL every
+        # 5,000 updates offline, AWAC's every 1,000; training does not depend on it.)
         config.evaluation.episodes = 100
         config.offline.eval_every = config.online.eval_every = 50_000
     # Compiled programs are kept here between runs; empty: not at all.

@@ -9,6 +9,9 @@ Published (D4RL): antmaze-large-play 31.8 offline, 97.3 after a million online s
 for locomotion; see the table in `configs/base.py`. As in CORL, values are calibrated
 while training offline only; the authors of Cal-QL keep calibrating, by the returns of
 online episodes, as this does with --config.agent.calibrated_online=True.
+
+CORL's scores after a million online steps need `--config.online.steps=1000000`; the
+default is the SAMG paper's 500,000.
 """
 
 import ml_collections

@@ -16,6 +16,9 @@ second critic of three layers beside one of five:
     python -m samg_jax.train --config=configs/cql.py:antmaze-umaze \
         --config.agent.initialization=offline \
         --config.agent.second_critic_hidden_dims="(256, 256, 256)"
+
+CORL's scores after a million online steps need `--config.online.steps=1000000`; the
+default is the SAMG paper's 500,000.
 """
 
 import math

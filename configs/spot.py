@@ -8,6 +8,10 @@ second), then at least 3 hours for 500,000 environment steps with an update each
 Published (D4RL): antmaze-umaze 91.0 offline, 99.5 after a million online steps (CORL);
 hopper-medium 87.1 (SAMG paper). The first 100,000 offline updates train the behaviour
 model alone. CORL has no settings for locomotion; see the table in `configs/base.py`.
+
+CORL's scores after a million online steps need `--config.online.steps=1000000`; the
+default is the SAMG paper's 500,000, over
+which the weight of the penalty cools here.
 """
 
 import ml_collections

@@ -5,6 +5,7 @@
 # table; runs that are complete are not repeated.
 #   bash launch/finetune.sh [BASE ...]    by default awac iql cql cal_ql
 #   RUNS=folder bash launch/finetune.sh   where they go, instead of runs/reduced
+# launch/results/finetune.md is the table as measured.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/reduced.sh
@@ -31,4 +32,4 @@ for base in "${bases[@]}"; do
 done
 .venv/bin/python -m samg_jax.report "${workdirs[@]}" \
   --title="Fine-tuning from one checkpoint per base, reduced length" \
-  --command="bash launch/finetune.sh $*" --out="$runs/table.md"
+  --command="bash launch/finetune.sh${*:+ $*}" --out="$runs/table.md"

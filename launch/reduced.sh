@@ -5,7 +5,7 @@
 # faster (tau) and their values be smaller (reward scale) than in the published
 # settings, which configs/ keep; the policy of CQL and Cal-QL must learn faster, and
 # they compare 4 actions of each kind instead of 10, and train for less; TD3+BC trusts
-# its critic less.
+# its critic less, SPOT its behaviour model more, and AWAC fine-tunes more greedily.
 
 # Sets the array `reduced` to the flags of the algorithm $1: bc, td3_bc, ...
 settings_of() {
@@ -29,7 +29,7 @@ settings_of() {
       reduced+=(
         --config.offline.updates=10000
         --config.offline.eval_every=5000
-        --config.online.steps=5000
+        --config.online.steps=4000
         --config.online.eval_every=1000
         "--config.agent.actor_hidden_dims=(128, 128)"
         "--config.agent.critic_hidden_dims=(128, 128)"
@@ -44,6 +44,7 @@ settings_of() {
         "--config.agent.hidden_dims=(128, 128)"
         "--config.agent.vae_hidden_dims=(128, 128)"
         --config.agent.vae_steps=5000
+        --config.agent.support_weight=1.0
       )
       ;;
     td3_bc)

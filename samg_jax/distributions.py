@@ -27,12 +27,16 @@ def gaussian_log_prob(x: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.
     return jnp.sum(-0.5 * (jnp.square(z) + jnp.log(2 * jnp.pi)) - log_std, axis=-1)
 
 
+def sample_gaussian(key: chex.PRNGKey, mean: jax.Array, std: jax.Array) -> jax.Array:
+    """Returns samples of N(mean, std^2), `[..., A]`, through which gradients flow."""
+    return mean + std * jax.random.normal(key, mean.shape, mean.dtype)
+
+
 def sample_clipped_gaussian(
     key: chex.PRNGKey, mean: jax.Array, log_std: jax.Array
 ) -> jax.Array:
     """Returns samples of N(mean, std^2) clipped to [-1, 1], `[..., A]`."""
-    noise = jax.random.normal(key, mean.shape, mean.dtype)
-    return jnp.clip(mean + jnp.exp(log_std) * noise, -1.0, 1.0)
+    return jnp.clip(sample_gaussian(key, mean, jnp.exp(log_std)), -1.0, 1.0)
 
 
 def sample_perturbed(

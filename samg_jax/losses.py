@@ -1,4 +1,4 @@
-"""Every formula of the algorithms: arrays in, arrays out; knows no network.
+"""The formulas of the algorithms: arrays in, arrays out; knows no network.
 
 Shapes are asserted with chex, which costs nothing after tracing.
 """
@@ -205,6 +205,72 @@ def conservative_gaps(
     scores = (sampled_q - log_densities[:, None, :]) / softmax_temperature
     soft_maximum = softmax_temperature * jax.nn.logsumexp(scores, axis=0)
     return jnp.clip(soft_maximum - data_q, *clip)
+
+
+def calibrated(q: jax.Array, mc_returns: jax.Array) -> jax.Array:
+    """Returns values bounded from below by what the data's policy earned.
+
+    Cal-QL (Nakamoto et al. 2023, Eq. 5.1).
+
+    Args:
+        q: `[N, E, B]` values of the policy's actions.
+        mc_returns: `[B]` returns-to-go; minus infinity where there is no bound.
+
+    Returns:
+        `[N, E, B]`.
+    """
+    chex.assert_rank([q, mc_returns], [3, 1])
+    chex.assert_equal_shape_suffix([q, mc_returns], 1)
+    return jnp.maximum(q, mc_returns)
+
+
+def multiplier_loss(multiplier: jax.Array, penalty: jax.Array) -> jax.Array:
+    """Returns the loss that raises the multiplier where the penalty is positive.
+
+    The dual step of CQL with a Lagrange multiplier (Kumar et al. 2020, Eq. 30), halved
+    as in CORL.
+
+    Args:
+        multiplier: scalar.
+        penalty: scalar: how far the gap exceeds its target; no gradient flows through.
+
+    Returns:
+        Scalar.
+    """
+    chex.assert_rank([multiplier, penalty], 0)
+    return -0.5 * multiplier * jax.lax.stop_gradient(penalty)
+
+
+def cooled_weight(weight: float, progress: jax.Array, floor: float) -> jax.Array:
+    """Returns a weight that falls linearly with progress, down to a share of itself.
+
+    SPOT's online phase (Wu et al. 2022, Section 4.3).
+
+    Args:
+        weight: where it starts.
+        progress: scalar, 0 at the start and 1 where the line would reach 0.
+        floor: the share that is left.
+
+    Returns:
+        Scalar.
+    """
+    return weight * jnp.maximum(1.0 - progress, floor)
+
+
+def evidence_loss(errors: jax.Array, kl: jax.Array, beta: float) -> jax.Array:
+    """Returns minus a variational autoencoder's bound, with its KL term weighted.
+
+    Args:
+        errors: `[B]` of the reconstruction.
+        kl: `[B]` from `kl_divergence`.
+        beta: weight of `kl`.
+
+    Returns:
+        Scalar.
+    """
+    chex.assert_rank([errors, kl], 1)
+    chex.assert_equal_shape([errors, kl])
+    return jnp.mean(errors + beta * kl)
 
 
 def kl_divergence(means: jax.Array, stds: jax.Array) -> jax.Array:

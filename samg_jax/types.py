@@ -84,6 +84,15 @@ class Algorithm(Protocol):
         Given the same key, exactly the one that `update` uses.
         """
 
+    def values(self, params: Params, batch: Batch) -> jax.Array:
+        """Returns the values `[B]` of the batch itself under value parameters.
+
+        Of its pairs, or of its observations where only those have one, as in IQL.
+        """
+
+    def q_values(self, state: Any, batch: Batch) -> jax.Array:
+        """Returns Q `[E, B]` of the batch's pairs, by the critics that are trained."""
+
     def value_params(self, state: Any) -> Params:
         """Returns the parameters that the target bootstraps from."""
 

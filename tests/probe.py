@@ -74,6 +74,12 @@ class Probe:
 
         return guide(value)(state.value, batch.next_observations)
 
+    def values(self, params, batch):
+        return jnp.full(len(batch.rewards), params)
+
+    def q_values(self, state, batch):
+        return self.values(state.value, batch)[None]
+
     def value_params(self, state):
         return state.value
 

@@ -84,6 +84,25 @@ def conservative_gaps(sampled_q, data_q, log_densities, temperature, clip):
     return gaps
 
 
+def calibrated(q, mc_returns):
+    result = np.array(q, np.float64)
+    for index in np.ndindex(result.shape):
+        bound = float(mc_returns[index[-1]])
+        if result[index] < bound:
+            result[index] = bound
+    return result
+
+
+def cooled_weight(weight, progress, floor):
+    left = weight - weight * progress
+    return left if left > floor * weight else floor * weight
+
+
+def evidence_loss(errors, kl, beta):
+    terms = [float(e) + beta * float(k) for e, k in zip(errors, kl, strict=True)]
+    return sum(terms) / len(terms)
+
+
 def gaussian_log_prob(x, mean, log_std):
     total = 0.0
     for value, centre, log_scale in zip(x, mean, log_std, strict=True):

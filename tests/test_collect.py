@@ -179,7 +179,7 @@ def test_recorder_keeps_environments_apart():
             next_observations=np.zeros((2, 1)),
             rewards=np.array([time, 10.0 + time]),
             terminals=np.array([False, time == 2]),
-            truncations=np.array([time == 0, False]),
+            timeouts=np.array([time == 0, False]),
             observations=np.zeros((2, 1)),
             episode_returns=np.zeros(2),
             episode_lengths=np.zeros(2),

@@ -1,16 +1,21 @@
 """Every config file: its values, its lock, and one update with it."""
 
+import dataclasses
+import functools
 import json
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from configs import base
 from samg_jax.guidance import cvae_settings
+from samg_jax.guidance import guide as guiding
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import validation
+from samg_jax.types import unguided
 from tests import small, toy
 
 LOCOMOTION = [
@@ -241,36 +246,69 @@ def test_config_is_valid_and_builds(experiment, name):
     assert (parts.model is not None) == experiment.endswith("_samg")
 
 
-# Every network, loss and initialisation that the configs name; SAMG's agents are equal
-# to these, and so are those of the other datasets but for numbers.
-UPDATES = [
-    *((name, "walker2d-medium") for name in (*small.BASES, *small.BASELINES)),
-    *((name, "antmaze-umaze") for name in (*small.BASES, *small.BASELINES)),
-    *((name, "hopper-medium") for name in ("iql", "cql", "spot")),
-    ("td3_bc", "halfcheetah-medium"),
-]
+COMPILED = {}
 
 
-@pytest.mark.parametrize(("algorithm", "name"), UPDATES)
-def test_one_update_with_the_published_hyperparameters(algorithm, name):
-    parts = parts_lib.resolve(small.CONFIGS[algorithm](name))
-    rng = np.random.default_rng(0)
-    batch = toy.random_batch(rng, 5, *SIZES[name.split("-")[0]])
+def one_update(phase, parts, updates=1):
+    """Returns the compiled `(key, batch, weight) -> (before, after, metrics)`.
 
-    @jax.jit
-    def one_update(key, batch):
-        state = parts.algorithm.init(key, batch.observations)
-        return state, parts.algorithm.update(state, batch, key)
+    Configs whose agents have the same settings and sizes share one, so that each is
+    compiled once; `weight` is that of SPOT's penalty, the one number that differs
+    between most of them.
+    """
+    settings = dataclasses.asdict(parts.algorithm.config)
+    support = settings.pop("support_weight", 0.0)
+    if phase == "offline":
+        settings.pop("cql_weight_online", None)  # Not read before.
+    sizes = parts.task.observation_size, parts.task.action_size
+    key = phase, type(parts.algorithm), *sizes, str(sorted(settings.items()))
 
-    before, (after, metrics) = one_update(jax.random.key(0), batch)
-    assert after.step == 1
+    def train(key, batch, weight):
+        algorithm = parts.algorithm if phase == "offline" else parts.online
+        if support:
+            config = dataclasses.replace(algorithm.config, support_weight=weight)
+            algorithm = dataclasses.replace(algorithm, config=config)
+        before = algorithm.init(key, batch.observations)
+        guide = unguided
+        if phase == "guided":
+            offline = algorithm.value_params(before)
+            guide = guiding.make_guide(offline, batch.weights)
+        after = algorithm.start_online(before) if phase != "offline" else before
+        for _ in range(updates):
+            after, metrics = algorithm.update(after, batch, key, guide)
+        return before, after, metrics
+
+    compiled = COMPILED.setdefault(key, jax.jit(train))
+    return functools.partial(compiled, weight=jnp.float32(support))
+
+
+def check_update(update, sizes, steps, trained):
+    """Takes the update on random data; everything is finite, what trains has moved."""
+    batch = toy.random_batch(np.random.default_rng(0), 5, *sizes)
+    before, after, metrics = update(jax.random.key(0), batch)
+    assert after.step == steps
     for leaf in jax.tree.leaves((after, metrics)):
         assert np.isfinite(leaf).all()
-    trained = {"bc": ["actor"], "td3_bc": ["critic"], "spot": ["vae"]}
-    for model in trained.get(algorithm, ["actor", "critic"]):
+    for model in trained:
         trees = [getattr(state, model).params for state in (before, after)]
         old, new = (jax.tree.leaves(tree) for tree in trees)
         assert all(np.any(a != b) for a, b in zip(old, new, strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("experiment", small.CONFIGS)
+def test_one_update_with_the_published_hyperparameters(experiment, name):
+    parts = parts_lib.resolve(small.CONFIGS[experiment](name))
+    sizes = SIZES[name.split("-")[0]]
+    trained = {"bc": ["actor"], "td3_bc": ["critic"], "spot": ["vae"]}
+    algorithm = experiment.removesuffix("_samg")
+    both = ["actor", "critic"]
+    offline = one_update("offline", parts)
+    check_update(offline, sizes, 1, trained.get(algorithm, both))
+    if experiment.endswith("_samg"):
+        check_update(one_update("guided", parts), sizes, 1, both)
+    if experiment == "spot":  # Its policy learns at every second update.
+        check_update(one_update("online", parts, updates=2), sizes, 2, both)
 
 
 def test_what_follows_from_the_rest_of_a_config_reaches_the_algorithm():

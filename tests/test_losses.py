@@ -114,6 +114,34 @@ def test_conservative_gaps_match_a_plain_loop(temperature, clip):
     assert_close(actual, expected)
 
 
+def test_calibration_raises_values_below_the_bound_only():
+    q, bounds = draw(4, 2, 5), draw(5, seed=1)
+    bounds[0] = -np.inf  # The episode is not over.
+    actual = losses.calibrated(q, bounds)
+    assert_close(actual, reference.calibrated(q, bounds))
+    assert 0 < np.sum(np.asarray(actual) != q) < q.size
+
+
+def test_the_multiplier_rises_where_the_penalty_is_positive():
+    gradient = jax.grad(losses.multiplier_loss, argnums=(0, 1))
+    for penalty in (-3.0, 4.0):
+        wanted = (-0.5 * penalty, 0.0)  # None to the penalty.
+        assert gradient(2.0, penalty) == pytest.approx(wanted)
+        assert losses.multiplier_loss(2.0, penalty) == pytest.approx(-penalty)
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.3, 0.8, 0.81, 1.0, 7.0])
+def test_cooled_weight_falls_to_its_floor(progress):
+    expected = reference.cooled_weight(0.25, progress, 0.2)
+    assert_close(losses.cooled_weight(0.25, jnp.float32(progress), 0.2), expected)
+
+
+def test_evidence_loss_matches_a_plain_loop():
+    errors, kl = draw(6), draw(6, seed=1)
+    expected = reference.evidence_loss(errors, kl, 0.5)
+    assert_close(losses.evidence_loss(errors, kl, 0.5), expected)
+
+
 def test_conservative_gaps_of_large_values_do_not_overflow():
     inputs = 1e4 * draw(N, E, B), draw(E, B, seed=1), draw(N, B, seed=2)
     clip = (-np.inf, np.inf)

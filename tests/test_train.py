@@ -156,6 +156,13 @@ def test_learning_curve_is_a_picture(finished):
     assert f"learning curves: {workdir / 'curve.png'}" in output
 
 
+def test_guidance_is_drawn_where_there_is_one(finished):
+    name, workdir, output = finished
+    path = workdir / "guidance.png"
+    assert path.exists() == name.endswith("_samg")
+    assert (f"guidance over time: {path}" in output) == name.endswith("_samg")
+
+
 def test_closing_table_agrees_with_the_scores(finished):
     _, workdir, output = finished
     rows = [row for row in runs.evaluations(workdir) if row.phase == "online"]

@@ -142,6 +142,13 @@ class AWAC:
         loss = losses.weighted_regression_loss(log_probs, weights)
         return loss, {"actor_loss": loss, "log_prob": log_probs.mean()}
 
+    def values(self, params: Params, batch: Batch) -> jax.Array:
+        return self.q(params, batch.observations, batch.actions)
+
+    def q_values(self, state: State, batch: Batch) -> jax.Array:
+        critic = state.critic.params
+        return self.critic.apply(critic, batch.observations, batch.actions)
+
     def value_params(self, state: State) -> Params:
         return state.target_critic
 

@@ -80,6 +80,14 @@ class BC:
         loss = losses.squared_errors(actions, batch.actions).mean()
         return loss, {"actor_loss": loss}
 
+    def values(self, params: Params, batch: Batch) -> jax.Array:
+        del params
+        return jnp.zeros_like(batch.rewards)
+
+    def q_values(self, state: State, batch: Batch) -> jax.Array:
+        del state
+        return jnp.zeros_like(batch.rewards)[None]
+
     def value_params(self, state: State) -> Params:
         del state
         return ()

@@ -243,7 +243,8 @@ class CQL:
         )
         if self.config.calibrated:
             uniform, policy = jnp.split(q, [self.config.num_samples])
-            q = jnp.concatenate([uniform, jnp.maximum(policy, batch.mc_returns)])
+            policy = losses.calibrated(policy, batch.mc_returns)
+            q = jnp.concatenate([uniform, policy])
         data_q = self.critic.apply(params, batch.observations, batch.actions)
         return losses.conservative_gaps(
             q,
@@ -304,11 +305,19 @@ class CQL:
 
         def loss(log_multiplier):
             multiplier = self.multiplier(log_multiplier)
-            return -0.5 * multiplier * critic_metrics["penalty"], {
+            penalty = critic_metrics["penalty"]
+            return losses.multiplier_loss(multiplier, penalty), {
                 "multiplier": multiplier
             }
 
         return optimization.gradient_step(loss, model, self.critic_optimizer)
+
+    def values(self, params: Params, batch: Batch) -> jax.Array:
+        return self.q(params, batch.observations, batch.actions)
+
+    def q_values(self, state: State, batch: Batch) -> jax.Array:
+        critic = state.critic.params
+        return self.critic.apply(critic, batch.observations, batch.actions)
 
     def value_params(self, state: State) -> Params:
         return state.target_critic

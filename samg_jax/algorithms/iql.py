@@ -172,6 +172,13 @@ class IQL:
         mean, log_std = self.actor.apply(params, batch.observations)
         return distributions.gaussian_log_prob(batch.actions, jnp.tanh(mean), log_std)
 
+    def values(self, params: Params, batch: Batch) -> jax.Array:
+        return self.value.apply(params, batch.observations)
+
+    def q_values(self, state: State, batch: Batch) -> jax.Array:
+        critic = state.critic.params
+        return self.critic.apply(critic, batch.observations, batch.actions)
+
     def value_params(self, state: State) -> Params:
         return state.value.params
 

@@ -238,7 +238,7 @@ class SPOT:
         behaviour policy, up to constants; estimated by one latent sample.
         """
         means, stds = self.encoder.apply(params["encoder"], observations, actions)
-        codes = means + stds * jax.random.normal(key, means.shape, means.dtype)
+        codes = distributions.sample_gaussian(key, means, stds)
         inputs = jnp.concatenate([observations, codes], axis=-1)
         reconstructed = jnp.tanh(self.decoder.apply(params["decoder"], inputs))
         errors = losses.squared_errors(reconstructed, actions)
@@ -246,7 +246,7 @@ class SPOT:
 
     def vae_loss(self, params, batch, key):
         errors, kl = self.evidence_terms(params, batch.observations, batch.actions, key)
-        loss = (errors + self.config.vae_beta * kl).mean()
+        loss = losses.evidence_loss(errors, kl, self.config.vae_beta)
         return loss, {
             "vae_loss": loss,
             "reconstruction": errors.mean(),
@@ -264,7 +264,7 @@ class SPOT:
         errors, kl = self.evidence_terms(
             state.vae.params, batch.observations, actions, key
         )
-        support = (errors + self.config.vae_beta * kl).mean()
+        support = losses.evidence_loss(errors, kl, self.config.vae_beta)
         weight = self.support_weight(state.online_step)
         loss = losses.normalized_value_loss(q) + weight * support
         return loss, {
@@ -275,8 +275,18 @@ class SPOT:
 
     def support_weight(self, online_step: jax.Array) -> jax.Array:
         """Returns the weight of the penalty after so many updates of fine-tuning."""
-        left = 1.0 - online_step / float(self.config.cooling_steps)
-        return self.config.support_weight * jnp.maximum(left, self.config.support_floor)
+        return losses.cooled_weight(
+            self.config.support_weight,
+            online_step / float(self.config.cooling_steps),
+            self.config.support_floor,
+        )
+
+    def values(self, params: Params, batch: Batch) -> jax.Array:
+        return self.q(params, batch.observations, batch.actions)
+
+    def q_values(self, state: State, batch: Batch) -> jax.Array:
+        critic = state.critic.params
+        return self.critic.apply(critic, batch.observations, batch.actions)
 
     def value_params(self, state: State) -> Params:
         return state.target_critic

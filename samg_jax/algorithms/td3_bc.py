@@ -158,6 +158,13 @@ class TD3BC:
         loss = self.config.value_weight * losses.normalized_value_loss(q) + cloning
         return loss, {"actor_loss": loss, "cloning_loss": cloning}
 
+    def values(self, params: Params, batch: Batch) -> jax.Array:
+        return self.q(params, batch.observations, batch.actions)
+
+    def q_values(self, state: State, batch: Batch) -> jax.Array:
+        critic = state.critic.params
+        return self.critic.apply(critic, batch.observations, batch.actions)
+
     def value_params(self, state: State) -> Params:
         return state.target_critic
 

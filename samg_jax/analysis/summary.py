@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from samg_jax.analysis import curves, statistics
+import re
+
+from samg_jax.analysis import curves, guidance_curves, statistics
 from samg_jax.training import experiment
 from samg_jax.training.runs import Run
 
 
 def report(run: Run) -> None:
-    """Prints the closing table, one per combination, and draws the learning curves."""
+    """Prints the closing table; draws the learning curves and the guidance.
+
+    In a sweep, a table and a picture of the guidance for every combination.
+    """
     rows = curves.read(run.workdir / "metrics.csv")
     print(f"offline data: {run.data_source}; physics {run.parts.physics}")
-    for label, own in curves.by_combination(rows).items():
+    by_combination = curves.by_combination(rows)
+    for label, own in by_combination.items():
         if label:
             print(f"{label}:")
         print(statistics.closing_table(own, run.parts.task.ref_min is not None))
     name = f"{run.config.algorithm} {experiment.variant(run.config)}"
     title = f"{name}, {run.data_source}"
+    for label in by_combination:
+        _draw_guidance(run, label, title)
     picture = curves.draw(rows, run.workdir / "curve.png", title)
     print(f"learning curves: {picture}")
+
+
+def _draw_guidance(run: Run, label: str, title: str) -> None:
+    series = guidance_curves.read(run.workdir / "training.csv", label)
+    file = "guidance" + re.sub(r"[^\w.]", "_", f" {label}" if label else "")
+    title += f", {label}" if label else ""
+    picture = guidance_curves.draw(series, run.workdir / f"{file}.png", title)
+    if picture:
+        print(f"guidance over time: {picture}")

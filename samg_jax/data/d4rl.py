@@ -106,17 +106,6 @@ FILES: dict[str, File] = {
 }
 # fmt: on
 
-# Rows of the files, as published; not read from them.
-ROWS = {
-    **dict.fromkeys(FILES, 1_000_000),
-    "halfcheetah-medium-replay-v2": 202_000,
-    "halfcheetah-medium-expert-v2": 2_000_000,
-    "hopper-medium-replay-v2": 402_000,
-    "hopper-medium-expert-v2": 1_999_906,
-    "walker2d-medium-replay-v2": 302_000,
-    "walker2d-medium-expert-v2": 1_999_995,
-}
-
 
 def canonical_name(name: str) -> str:
     """Returns the key of `FILES` for a name with or without `-v2`, or `DEMO`."""
@@ -129,8 +118,8 @@ def canonical_name(name: str) -> str:
     hint = f"Did you mean {close[0]!r}? " if close else ""
     raise ValueError(
         f"Unknown dataset {name!r}. {hint}Known, each but the demo also with "
-        f"{VERSION!r}: {', '.join(known)}. For a file of your own give its path: "
-        "--config.dataset.path=FILE."
+        f"{VERSION!r}: {', '.join(known)}. For a file of your own give its path; "
+        "in training, as --config.dataset.path=FILE."
     )
 
 
@@ -166,8 +155,8 @@ def resolve(
     file = FILES[name]
     local = cache_dir() / pathlib.PurePosixPath(file.path).name
     if local.is_file():
-        size = local.stat().st_size
-        if size != file.size:
+        if not has_original_size(name, local):
+            size = local.stat().st_size
             log(f"{local} has {size} bytes, D4RL's file {file.size}; using it as it is")
         return local
     if not download:
@@ -177,6 +166,11 @@ def resolve(
         )
     log(f"Downloading {name} ({file.size / 1e6:.0f} MB) from {file.url} to {local}")
     return downloads.fetch(file.url, local, file.size, file.sha256, log)
+
+
+def has_original_size(name: str, path: pathlib.Path) -> bool:
+    """Returns whether a file has as many bytes as D4RL's of that name."""
+    return path.stat().st_size == FILES[canonical_name(name)].size
 
 
 def _existing(path: Any) -> pathlib.Path:

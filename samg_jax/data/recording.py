@@ -57,8 +57,8 @@ class Recorder:
 def returns(rows: Mapping[str, np.ndarray]) -> np.ndarray:
     """Returns the undiscounted return of every episode that ended in the rows."""
     ends = np.flatnonzero(rows["terminals"] | rows["timeouts"])
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    return np.add.reduceat(rows["rewards"].astype(np.float64), starts)
+    totals = np.cumsum(rows["rewards"], dtype=np.float64)[ends]
+    return np.diff(totals, prepend=0.0)
 
 
 def write(

@@ -64,6 +64,18 @@ def sample(
     return take(buffer, indices)
 
 
+def newest(buffer: Batch, count: jax.Array, number: int) -> Batch:
+    """Returns the last `number` transitions, the newest first.
+
+    Args:
+        buffer: from `create`.
+        count: `[]` number of transitions inserted so far; where it is less than
+            `number`, the rest are not meant to be read.
+        number: at most the capacity.
+    """
+    return take(buffer, (count - 1 - jnp.arange(number)) % buffer.rewards.shape[0])
+
+
 def take(rows: Batch, indices: jax.Array) -> Batch:
     """Returns the transitions at `indices`, `[B]`."""
     return jax.tree.map(lambda leaf: leaf[indices], rows)

@@ -15,6 +15,10 @@ from samg_jax.envs import tasks
 
 PHYSICS = ("d4rl", "stock")
 
+# As numbers: not in all versions does an array's number equal the name's.
+_SPHERE = int(mujoco.mjtGeom.mjGEOM_SPHERE)
+_CAPSULE = int(mujoco.mjtGeom.mjGEOM_CAPSULE)
+
 # What `settotalmass` in the model file rescales the robot to; compiled models do not
 # tell. Others have no such line.
 _TOTAL_MASS = {"HalfCheetah-v4": 14.0}
@@ -91,10 +95,9 @@ def restore_d4rl_physics(
 
 
 def _check_geoms(model: mujoco.MjModel, geoms: np.ndarray) -> None:
-    allowed = (mujoco.mjtGeom.mjGEOM_SPHERE, mujoco.mjtGeom.mjGEOM_CAPSULE)
     for geom in geoms:
-        if model.geom_type[geom] not in allowed:
-            kind = mujoco.mjtGeom(model.geom_type[geom]).name
+        if model.geom_type[geom] not in (_SPHERE, _CAPSULE):
+            kind = mujoco.mjtGeom(int(model.geom_type[geom])).name
             raise ValueError(
                 f"Geom {model.geom(geom).name!r} is a {kind}; D4RL's physics is known "
                 "for bodies of spheres and capsules only. Use the stock model."
@@ -118,7 +121,7 @@ def _exact_inertia(model: mujoco.MjModel, geom: int) -> tuple[float, np.ndarray]
     radius, half = model.geom_size[geom, :2]
     ball = 4.0 / 3.0 * np.pi * radius**3
     ball_inertia = 0.4 * ball * radius**2
-    if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_SPHERE:
+    if model.geom_type[geom] == _SPHERE:
         return ball, np.full(3, ball_inertia)
     length = 2.0 * half
     rod = np.pi * radius**2 * length
@@ -130,7 +133,7 @@ def _exact_inertia(model: mujoco.MjModel, geom: int) -> tuple[float, np.ndarray]
 
 def _d4rl_inertia(model: mujoco.MjModel, geom: int) -> tuple[float, np.ndarray]:
     """Returns the same by the old formula: a cylinder which is one radius longer."""
-    if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_SPHERE:
+    if model.geom_type[geom] == _SPHERE:
         return _exact_inertia(model, geom)
     radius, half = model.geom_size[geom, :2]
     length = 2.0 * half + radius

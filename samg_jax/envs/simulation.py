@@ -1,11 +1,14 @@
 """Many simulators of one MuJoCo model, stepped at once.
 
 Each keeps its own data, the solver's first guess included, so that it goes on exactly
-as if it were alone. Slices of them run on threads: the simulator releases the
-interpreter lock.
+as if it were alone. Threads step them side by side: the simulator releases the
+interpreter lock. Each thread takes the next one that nobody has taken, so that a
+thread which the system wakes late, or not at all, holds up none but its own.
 """
 
-from concurrent import futures
+import queue
+import threading
+import weakref
 
 import gymnasium
 import mujoco
@@ -35,10 +38,12 @@ class Batch:
         self.qvel = [data.qvel for data in self._data]
         self._ctrl = [data.ctrl for data in self._data]
         self._rngs: list[np.random.Generator | None] = [None] * num_envs
-        self._slices = [
-            part.tolist() for part in np.array_split(np.arange(num_envs), threads)
-        ]
-        self._pool = futures.ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        self._helpers = threads - 1  # The caller's thread works, too.
+        self._jobs: queue.SimpleQueue = queue.SimpleQueue()
+        for _ in range(self._helpers):
+            threading.Thread(target=_help, args=(self._jobs,), daemon=True).start()
+        # Also where nobody calls `close`; the threads know the queue, not the batch.
+        self._stop = weakref.finalize(self, _dismiss, self._jobs, self._helpers)
 
     def step(self, controls: np.ndarray, active: np.ndarray) -> None:
         """Advances by one environment step.
@@ -47,13 +52,30 @@ class Batch:
             controls: `[n, nu]` float64, in the model's units.
             active: `[n]` bool; the others stand still.
         """
-        waiting = [
-            self._pool.submit(self._simulate, part, controls, active)
-            for part in self._slices[1:]
-        ]
-        self._simulate(self._slices[0], controls, active)
-        for part in waiting:
-            part.result()
+        left = np.flatnonzero(active).tolist()
+        count, finished = len(left), queue.SimpleQueue()
+
+        def simulate() -> int:
+            """Steps what is left, one after the other; returns how many it did."""
+            done = 0
+            while left:
+                try:
+                    index = left.pop()
+                except IndexError:  # Another thread took the last one.
+                    break
+                self._ctrl[index][:] = controls[index]
+                mujoco.mj_step(self._model, self._data[index], nstep=self._frame_skip)
+                done += 1
+            return done
+
+        for _ in range(min(self._helpers, count - 1)):
+            self._jobs.put((simulate, finished))
+        done = simulate()
+        while done < count:
+            helped = finished.get()
+            if isinstance(helped, BaseException):
+                raise helped
+            done += helped
 
     def rng(self, index: int, seed: int | None) -> np.random.Generator:
         """Returns the generator of one simulator; a seed restarts it, None does not."""
@@ -88,16 +110,23 @@ class Batch:
 
     def close(self) -> None:
         """Ends the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._stop()
 
-    def _simulate(
-        self, part: list[int], controls: np.ndarray, active: np.ndarray
-    ) -> None:
-        for index in part:
-            if active[index]:
-                self._ctrl[index][:] = controls[index]
-                mujoco.mj_step(self._model, self._data[index], nstep=self._frame_skip)
+
+def _help(jobs: queue.SimpleQueue) -> None:
+    """Does jobs until it is given None; tells how much, or what went wrong."""
+    while (job := jobs.get()) is not None:
+        work, finished = job
+        try:
+            finished.put(work())
+        except BaseException as error:
+            finished.put(error)
+        del job, work, finished  # They keep the batch alive.
+
+
+def _dismiss(jobs: queue.SimpleQueue, count: int) -> None:
+    for _ in range(count):
+        jobs.put(None)
 
 
 def _pack_rng(rng: np.random.Generator) -> np.ndarray:

@@ -23,7 +23,7 @@ class Step(NamedTuple):
         next_observations: `[n, O]` float32; the true successors, before any reset.
         rewards: `[n]` float32.
         terminals: `[n]` bool; the task ended, nothing follows.
-        truncations: `[n]` bool; only the time was up. Never where `terminals`.
+        timeouts: `[n]` bool; the time was up, also where the task ended on that step.
         observations: `[n, O]` float32; what to act on next: the first observation of a
             new episode where one ended, `next_observations` elsewhere.
         episode_returns: `[n]` float64; sum of the rewards of the episode so far.
@@ -33,15 +33,20 @@ class Step(NamedTuple):
     next_observations: np.ndarray
     rewards: np.ndarray
     terminals: np.ndarray
-    truncations: np.ndarray
+    timeouts: np.ndarray
     observations: np.ndarray
     episode_returns: np.ndarray
     episode_lengths: np.ndarray
 
     @property
+    def truncations(self) -> np.ndarray:
+        """`[n]` bool: only the time was up. Never where `terminals`."""
+        return self.timeouts & ~self.terminals
+
+    @property
     def dones(self) -> np.ndarray:
         """`[n]` bool: the episode is over, for either reason."""
-        return self.terminals | self.truncations
+        return self.terminals | self.timeouts
 
 
 class Simulators(Protocol):
@@ -167,7 +172,7 @@ class VectorEnv:
         """
         actions = self._to_bounds(actions)
         active = self._all if active is None else np.asarray(active, bool)
-        next_observations, rewards, terminals, truncations = self._simulators.step(
+        next_observations, rewards, terminals, timeouts = self._simulators.step(
             actions, active
         )
         next_observations = next_observations.astype(np.float32)
@@ -178,12 +183,12 @@ class VectorEnv:
         self._lengths += active
         self._returns += rewards
         if self.max_episode_steps is not None:
-            truncations = truncations | (self._lengths >= self.max_episode_steps)
-        truncations = truncations & active & ~terminals
+            timeouts = timeouts | (self._lengths >= self.max_episode_steps)
+        timeouts = timeouts & active
         lengths, returns = self._lengths.copy(), self._returns.copy()
 
         self.observations = next_observations.copy()
-        for index in np.flatnonzero(terminals | truncations):
+        for index in np.flatnonzero(terminals | timeouts):
             self.observations[index] = self._simulators.reset(int(index), None)
             self._lengths[index] = 0
             self._returns[index] = 0.0
@@ -191,7 +196,7 @@ class VectorEnv:
             next_observations,
             rewards.astype(np.float32),
             terminals,
-            truncations,
+            timeouts,
             self.observations.copy(),
             returns,
             lengths,

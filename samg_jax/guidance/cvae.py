@@ -12,7 +12,7 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from samg_jax import losses, networks, optimization
+from samg_jax import distributions, losses, networks, optimization
 from samg_jax.guidance import validation
 from samg_jax.types import Metrics, ModelState, Params
 
@@ -214,7 +214,7 @@ class CVAE:
         """Returns the negative evidence bound with one latent sample, and metrics."""
         chex.assert_equal_shape([observations, next_observations])
         means, stds = self.encode(params, observations, actions)
-        latents = means + stds * jax.random.normal(key, means.shape)
+        latents = distributions.sample_gaussian(key, means, stds)
         inputs = self._decoder_inputs(latents, observations, actions)
         predictions = self.decoder.apply(params["decoder"], *inputs)
         targets = next_observations

@@ -1,4 +1,4 @@
-"""What the guidance does, seen on one fresh batch at a time."""
+"""What the guidance does, seen on the newest transitions and on one batch at a time."""
 
 from __future__ import annotations
 
@@ -8,22 +8,37 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
+from samg_jax import losses
 from samg_jax.data import replay
 from samg_jax.guidance import guide as guide_lib
+from samg_jax.guidance import quantiles
+from samg_jax.training import freezing
 from samg_jax.training import online as online_phase
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts
-from samg_jax.types import Metrics
+from samg_jax.types import Batch, Metrics
 
 
 def make_diagnostics(
     parts: Parts, settings: ml_collections.ConfigDict
 ) -> Callable[[online_phase.State], Metrics]:
-    """Returns the compiled look at the guidance on one fresh batch, `[S]` each.
+    """Returns the compiled look at the guidance, name -> `[S]`.
 
-    `guidance_term` is the mean of |discount * mask * p (V_off - V_on)|: what the
-    guide adds to the target, equal to the intrinsic reward of Eq. 5.
+    It only reads: a run with it is the run without it. Of the transitions since the
+    last log, and of a batch drawn for the purpose:
+
+    - `fresh_weight_qNN`, `fresh_weight_active`: quantiles of p(s, a) over the former,
+      as stored (before the strength and the cut-off), and the share above 0.
+    - `weight_mean`, `weight_active`: what the update would use of the batch.
+    - `guidance_term`: mean of |discount * mask * p (V_off - V_on)|, what the guide adds
+      to the target, equal to the intrinsic reward of SAMG (2024), Eq. 5.
+    - `value_online`, `value_offline`, `value_gap`: mean Q of the batch's pairs by the
+      parameters that were frozen, as they are now and as they were, and the mean of
+      |Q_off - Q|. IQL freezes V, so with it these are values of observations.
+    - `td_error_guided`, `td_error_unguided`: mean |target - Q| where p > 0 and where
+      not, a mean over the ensemble; NaN where the batch has no such pair.
     """
+    fresh = min(settings.log_every, online_phase.capacity(settings))
 
     def one(seed, agent, guidance, buffer, preprocessing, count):
         key = seeds_lib.stream(seed, "diagnostics", count)
@@ -36,10 +51,14 @@ def make_diagnostics(
         guided = parts.online.next_values(agent, batch, value_key, guide)
         discount = parts.online.config.discount
         term = jnp.abs(discount * batch.masks * (guided - values))
+        targets = losses.td_targets(batch.rewards, batch.masks, guided, discount)
         return {
+            **fresh_weights(replay.newest(buffer, count, fresh).weights, count),
             "weight_mean": p.mean(),
             "weight_active": (p > 0).mean(),
             "guidance_term": term.mean(),
+            **compare_values(parts, agent, guidance, batch),
+            **split_errors(targets - parts.online.q_values(agent, batch), p),
         }
 
     @jax.jit
@@ -55,3 +74,40 @@ def make_diagnostics(
         )
 
     return diagnose
+
+
+def fresh_weights(p: jax.Array, count: jax.Array) -> Metrics:
+    """Returns quantiles of the newest weights, and their share above 0.
+
+    Args:
+        p: `[n]`, the newest first.
+        count: `[]` transitions there are; entries of `p` beyond them are none.
+    """
+    exists = jnp.arange(len(p)) < count
+    levels = quantiles.REPORTED_LEVELS
+    values = jnp.nanquantile(jnp.where(exists, p, jnp.nan), jnp.asarray(levels))
+    named = {
+        f"fresh_weight_q{round(100 * level):02d}": value
+        for level, value in zip(levels, values, strict=True)
+    }
+    return {**named, "fresh_weight_active": jnp.mean(p > 0, where=exists)}
+
+
+def compare_values(parts: Parts, agent, guidance, batch: Batch) -> Metrics:
+    """Returns the frozen model's values of the batch beside the current ones."""
+    online = parts.online.values(freezing.frozen_params(parts, agent), batch)
+    offline = parts.online.values(guidance.offline, batch)
+    return {
+        "value_online": online.mean(),
+        "value_offline": offline.mean(),
+        "value_gap": jnp.abs(offline - online).mean(),
+    }
+
+
+def split_errors(errors: jax.Array, p: jax.Array) -> Metrics:
+    """Returns the mean size of TD errors `[E, B]` where p `[B]` is above 0, and not."""
+    sizes = jnp.abs(errors).mean(axis=0)
+    return {
+        "td_error_guided": jnp.mean(sizes, where=p > 0),
+        "td_error_unguided": jnp.mean(sizes, where=p <= 0),
+    }

@@ -8,7 +8,7 @@ import pathlib
 import jax
 import ml_collections
 
-from samg_jax.data import d4rl
+from samg_jax.data import d4rl, published
 from samg_jax.training import (
     checkpoints,
     experiment,
@@ -92,7 +92,7 @@ def dataset_rows(config: ml_collections.ConfigDict, parts: Parts) -> tuple[int, 
     try:
         path = d4rl.resolve(config.dataset.name, config.dataset.path, download=False)
     except RuntimeError:
-        rows = d4rl.ROWS[d4rl.canonical_name(config.dataset.name)]
+        rows = published.FILES[d4rl.canonical_name(config.dataset.name)].rows
         return rows, "not on disk; D4RL's number of rows"
     raw = d4rl.load(path)
     parts_lib.check_sizes(path, raw, parts.task)

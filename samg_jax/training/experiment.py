@@ -163,7 +163,7 @@ def plan_phases(this: Run) -> Plan:
             needs_data = True
     if needs_data:
         plan.dataset, plan.preprocessing, this.data_source = parts_lib.load_dataset(
-            config, this.parts.task, logs.LOGGER.info
+            config, this.parts.task, logs.LOGGER.info, logs.LOGGER.warning
         )
     meta = plan.online_meta or plan.offline_meta
     if not needs_data:

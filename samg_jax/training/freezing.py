@@ -35,11 +35,7 @@ def freeze(parts: Parts, pretrained: offline.State) -> Any:
     """Returns the guidance towards a copy of the offline value parameters."""
     if parts.guidance.weight == "none":
         return ()
-    algorithm = parts.algorithm
-    values = algorithm.value_params(pretrained.agent)
-    if parts.guidance.freeze == "critic":
-        values = algorithm.online_value_params(pretrained.agent)
-
+    values = frozen_params(parts, pretrained.agent)
     settings = swept(parts, "guidance")
     levels = settings.pop("threshold_quantile", None)
     threshold = jnp.full(len(parts.seeds), parts.guidance.threshold)
@@ -50,6 +46,13 @@ def freeze(parts: Parts, pretrained: offline.State) -> Any:
     weight = () if parts.model is None else pretrained.weight
     make = functools.partial(weights.make_guidance, parts.guidance)
     return jax.vmap(make)(values, weight, threshold).replace(**settings)
+
+
+def frozen_params(parts: Parts, agent: Any) -> Any:
+    """Returns those of the agent's parameters that the guidance has frozen."""
+    if parts.guidance.freeze == "critic":
+        return parts.algorithm.online_value_params(agent)
+    return parts.algorithm.value_params(agent)
 
 
 def swept(parts: Parts, group: str) -> dict[str, jax.Array]:

@@ -77,11 +77,16 @@ class Feedback(NamedTuple):
 
 
 def to_feedback(step: vector.Step) -> Feedback:
-    """Returns what training needs of a step of the environments."""
+    """Returns what training needs of a step of the environments.
+
+    As in CORL, an end of the task on the last step that the time limit allows is
+    stored as a time limit.
+    """
+    terminals = step.terminals & ~step.timeouts
     return Feedback(
         step.rewards,
         step.next_observations,
-        1.0 - step.terminals.astype(np.float32),
+        1.0 - terminals.astype(np.float32),
         step.observations,
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 from flax import struct
 
 from samg_jax import algorithms
-from samg_jax.data import d4rl, transitions
+from samg_jax.data import d4rl, published, transitions
 from samg_jax.envs import physics, tasks
 from samg_jax.guidance import cvae, cvae_settings, embedding, models, weights
 from samg_jax.training import sweeps
@@ -214,9 +214,15 @@ def weight_model(
 
 
 def load_dataset(
-    config: ml_collections.ConfigDict, task: tasks.Task, log=print
+    config: ml_collections.ConfigDict, task: tasks.Task, log=print, warn=print
 ) -> tuple[transitions.Dataset, Preprocessing, str]:
     """Returns the transitions on the host, their preprocessing, and what they are.
+
+    Args:
+        config: resolved.
+        task: of the config.
+        log: receives where a file comes from.
+        warn: receives where a D4RL file differs from what is published about it.
 
     Raises:
         ValueError: for a file that cannot be used, or not with this environment.
@@ -225,7 +231,15 @@ def load_dataset(
     path = d4rl.resolve(config.dataset.name, config.dataset.path, log=log)
     raw = d4rl.load(path)
     check_sizes(path, raw, task)
+    if task.sparse:
+        published.check_successes(path, raw)
     dataset = transitions.q_learning_view(raw, task.max_episode_steps)
+    genuine = True
+    if not config.dataset.path:
+        different = published.warning(config.dataset.name, path, raw, dataset)
+        if different:
+            warn(different)
+            genuine = d4rl.has_original_size(config.dataset.name, path)
     if config.dataset.drop_unfinished:
         dataset = transitions.drop_unfinished(dataset)
     transform = fit_reward_transform(config, dataset)
@@ -234,16 +248,21 @@ def load_dataset(
     normalizer = transitions.Normalizer.identity(task.observation_size)
     if config.dataset.normalize_observations:
         normalizer = transitions.Normalizer.fit(dataset.observations)
-    return dataset, Preprocessing(normalizer, transform), describe(config, raw, path)
+    source = describe(config, raw, path, genuine)
+    return dataset, Preprocessing(normalizer, transform), source
 
 
-def describe(config: ml_collections.ConfigDict, raw: d4rl.Raw, path) -> str:
+def describe(
+    config: ml_collections.ConfigDict, raw: d4rl.Raw, path, genuine: bool
+) -> str:
     """Returns what the data are, so that no result passes for one on D4RL."""
     rows = f"{len(raw.rewards):,} rows"
     if raw.attributes.get("locally_collected"):
         return f"{path.stem} ({rows}, locally collected, not D4RL)"
     if config.dataset.path:
         return f"{path.stem} ({rows}, a file of your own)"
+    if not genuine:
+        return f"{config.dataset.name} ({rows}, not as published by D4RL)"
     return f"{config.dataset.name} ({rows}, D4RL)"
 
 

@@ -338,6 +338,32 @@ def test_actions_have_the_shape_of_the_action_space(case):
     assert np.any(explored != other)
 
 
+def test_the_errors_of_q_are_those_that_the_loss_squares(case):
+    values, _, metrics = case.plain()
+    batch = case.batch
+    q = np.float64(jax.jit(case.algorithm.q_values)(case.state, batch))
+    assert q.shape == (2, B)
+    r, m, v = (np.float64(x) for x in (batch.rewards, batch.masks, values))
+    errors = r + 0.99 * m * v - q
+    name = "td_loss" if "td_loss" in metrics else "critic_loss"
+    ensemble = np.mean if isinstance(case.algorithm, iql.IQL) else np.sum
+    expected = ensemble(np.mean(errors**2, axis=1))
+    np.testing.assert_allclose(metrics[name], expected, rtol=1e-5)
+
+
+def test_values_of_a_batch_are_those_that_targets_bootstrap_from(case):
+    fn, batch = jax.jit(case.algorithm.values), case.batch
+    if isinstance(case.algorithm, iql.IQL):
+        there = batch.replace(observations=batch.next_observations)
+        actual = fn(case.algorithm.value_params(case.state), there)
+        np.testing.assert_allclose(actual, case.plain()[0], rtol=1e-6)
+        return
+    actual = fn(case.algorithm.online_value_params(case.state), batch)
+    q = jax.jit(case.algorithm.q_values)(case.state, batch)
+    np.testing.assert_allclose(actual, np.min(q, axis=0), rtol=1e-6)
+    assert not np.allclose(actual, fn(case.offline, batch))
+
+
 def test_no_algorithm_imports_another():
     folder = pathlib.Path(algorithms.__file__).parent
     files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]

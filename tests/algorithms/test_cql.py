@@ -24,6 +24,23 @@ def small(**changes):
     return cql.make(dataclasses.replace(SMALL, **changes), A)
 
 
+@pytest.mark.parametrize(
+    ("size", "density"), [(3, 2.0794415), (6, 4.1588831), (8, 5.5451774)]
+)
+def test_proposals_at_random_have_the_uniform_density(size, density):
+    algorithm = cql.make(SMALL, size)
+    batch = toy.random_batch(np.random.default_rng(0), B, O, size)
+
+    @jax.jit
+    def propose(key):
+        state = algorithm.init(key, batch.observations)
+        return algorithm.proposals(state, batch, key)
+
+    proposals = propose(jax.random.key(0))
+    np.testing.assert_allclose(proposals.log_densities[:N], -density, rtol=1e-6)
+    assert np.abs(proposals.actions[:N]).max() <= 1.0
+
+
 class SAC:
     """Soft actor-critic in float64 NumPy; gradients by central differences.
 

@@ -1,5 +1,6 @@
 """Reading files with D4RL's keys, and finding them."""
 
+import hashlib
 import importlib.util
 import pathlib
 
@@ -200,6 +201,17 @@ def test_table_is_well_formed():
         int(file.sha256, 16)
     assert len({file.sha256 for file in d4rl.FILES.values()}) == 15
     assert 3.4e9 < sum(file.size for file in d4rl.FILES.values()) < 3.5e9
+
+
+def test_no_digit_of_the_table_has_changed():
+    # Of the published list of names, files, sizes and checksums, a line each.
+    lines = [
+        f"{name} {pathlib.PurePosixPath(file.path).name} {file.size} {file.sha256}\n"
+        for name, file in d4rl.FILES.items()
+    ]
+    assert hashlib.sha256("".join(lines).encode()).hexdigest() == (
+        "081526e2609cbdcb8695062b8ede2785abe7445ec7aa29592304af2163f91ae5"
+    )
 
 
 def test_urls_are_those_of_the_installed_d4rl():

@@ -250,6 +250,37 @@ def test_returns_to_go_of_the_worked_example():
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
+def test_successes_in_a_run_end_each_by_itself_and_the_ant_goes_on():
+    # Labelled after the fact: rows 2 to 4 are at the goal, then the ant walks on until
+    # row 8, where the time is up, and a new episode begins.
+    flags = np.isin(np.arange(12), [2, 3, 4])
+    raw = d4rl.Raw(
+        observations=np.arange(12.0, dtype=np.float32)[:, None],
+        actions=np.zeros((12, 1), np.float32),
+        rewards=flags.astype(np.float32),
+        terminals=flags,
+        timeouts=np.arange(12) == 8,
+        attributes={},
+    )
+    dataset = transitions.q_learning_view(raw)
+    np.testing.assert_array_equal(
+        dataset.observations[:, 0], [0, 1, 2, 3, 4, 5, 6, 7, 9, 10]
+    )
+    np.testing.assert_array_equal(
+        dataset.next_observations[:, 0], [1, 2, 3, 4, 5, 6, 7, 8, 10, 11]
+    )
+    np.testing.assert_array_equal(dataset.masks, [1, 1, 0, 0, 0, 1, 1, 1, 1, 1])
+    ends = transitions.episode_ends(dataset, 1000)
+    np.testing.assert_array_equal(np.flatnonzero(ends), [2, 3, 4, 7, 9])
+    transform = transitions.RewardTransform.affine(1.0, -1.0)
+    returns = transitions.returns_to_go(
+        transform(dataset.rewards), dataset.masks, ends, 0.9, -1.0
+    )
+    np.testing.assert_allclose(
+        returns, [-1.9, -1, 0, 0, 0, *[-10] * 5], rtol=1e-6, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize(
     ("steps", "expected"),
     [(0, 5.0), (1, -0.05), (2, -5.0495), (100, -315.1537), (500, -496.6819)],

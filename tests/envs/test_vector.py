@@ -1,4 +1,3 @@
-import os
 import pathlib
 import subprocess
 import sys
@@ -208,7 +207,7 @@ np.savez(folder + "/steps.npz", *(np.stack(field) for field in zip(*steps)))
     root = pathlib.Path(samg_jax.__file__).parents[1]
     subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(root)},
+        cwd=root,
         check=True,
     )
     assert sum(step.dones.sum() for step in expected) >= 2

@@ -10,7 +10,7 @@ import pytest
 from samg_jax.data import replay
 from samg_jax.envs import vector
 from samg_jax.guidance import weights
-from samg_jax.training import offline, online
+from samg_jax.training import diagnostics, offline, online
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.types import Batch
 from tests import probe, runs
@@ -175,6 +175,79 @@ def test_every_update_uses_the_weights_stored_with_its_rows(dataset):
         )
 
 
+@pytest.mark.parametrize("count", [1, 4, 5, 6, 13])
+def test_the_newest_transitions_are_read_from_the_ring(count):
+    rows = jnp.zeros(5)
+    for number in range(count):
+        rows = rows.at[number % 5].set(number)
+    buffer = Batch(*[rows] * 7)
+    newest = replay.newest(buffer, jnp.int32(count), 3).rewards[: min(count, 3)]
+    np.testing.assert_array_equal(newest, np.arange(count)[::-1][:3])
+
+
+@pytest.mark.parametrize("count", [1, 3, 7, 20])
+def test_quantiles_are_those_of_the_transitions_that_there_are(count):
+    p = np.random.default_rng(count).uniform(-0.5, 1, 7).clip(0).astype(np.float32)
+    found = jax.jit(diagnostics.fresh_weights)(p, count)
+    there = p[:count]
+    for level, name in [(0.05, "q05"), (0.5, "q50"), (0.95, "q95")]:
+        expected = np.quantile(there, level)
+        np.testing.assert_allclose(found[f"fresh_weight_{name}"], expected, atol=1e-6)
+    assert found["fresh_weight_active"] == pytest.approx(np.mean(there > 0))
+
+
+def test_diagnostics_are_what_a_hand_finds(dataset):
+    stage = Stage(dataset, guidance__weight="random", guidance__strength=0.5)
+    diagnose = diagnostics.make_diagnostics(stage.parts, stage.settings.online)
+    for _ in range(25):
+        state = stage.step()
+        found = jax.device_get(diagnose(stage.state))
+    assert diagnose._cache_size() == 1
+    fresh = np.asarray(state.buffer.weights)[:, 15:25]  # Logged every ten steps.
+    for seed in range(2):
+        one = {name: values[seed] for name, values in found.items()}
+        key = seeds_lib.stream(jnp.uint32(seed), "diagnostics", 25)
+        rows = jax.tree.map(lambda leaf, s=seed: leaf[s], state.buffer)
+        batch = replay.sample(rows, 25, jax.random.split(key)[0], 64)
+        p, r, m = (np.float64(x) for x in (batch.weights, batch.rewards, batch.masks))
+        # All values are 1 online and 0 offline; Q is 1.
+        guided = 1 - 0.5 * p
+        sizes = np.abs(r + 0.99 * m * guided - 1)
+        expected = {
+            "fresh_weight_q25": np.quantile(fresh[seed], 0.25),
+            "fresh_weight_active": 1,
+            "weight_mean": 0.5 * p.mean(),
+            "weight_active": 1,
+            "guidance_term": np.mean(0.99 * m * 0.5 * p),
+            "value_online": 1,
+            "value_offline": 0,
+            "value_gap": 1,
+            "td_error_guided": sizes.mean(),
+            "td_error_unguided": np.nan,
+        }
+        for name, value in expected.items():
+            np.testing.assert_allclose(one[name], value, rtol=1e-5, err_msg=name)
+
+
+def test_td_errors_are_split_by_the_weight():
+    errors = np.float32([[1, -2, 3, 5], [3, 0, -5, 1]])
+    split = jax.jit(diagnostics.split_errors)
+    found = split(errors, np.float32([0, 0.5, 0, 1]))
+    assert found["td_error_guided"] == np.mean([1, 3])
+    assert found["td_error_unguided"] == np.mean([2, 4])
+    found = split(errors, np.zeros(4, np.float32))
+    assert np.isnan(found["td_error_guided"])
+    assert found["td_error_unguided"] == 2.5
+
+
+def test_diagnostics_change_nothing_in_a_run(samg_run, dataset, tmp_path):
+    changes = {"offline__restore": str(samg_run), "online__log_every": 60}
+    runs.run("awac_samg", dataset, tmp_path, **changes)
+    terms = runs.training(samg_run, "td_error_unguided")
+    assert len(terms) > len(runs.training(tmp_path, "td_error_unguided")) > 0
+    runs.assert_same_arrays(runs.saved(tmp_path), runs.saved(samg_run))
+
+
 @pytest.mark.parametrize("name", ["awac", "awac_samg"])
 def test_the_buffer_is_updated_in_place_by_one_compiled_program(name, dataset):
     overrides = {"online__steps": 50_000, "online__buffer_size": 50_000}
@@ -212,9 +285,10 @@ def test_time_limits_are_no_terminals_but_falls_are(dataset):
     for _ in range(200):
         step = env.step(rng.uniform(-1, 1, (2, parts.task.action_size)))
         feedback = online.to_feedback(step)
-        np.testing.assert_array_equal(feedback.masks, np.where(step.terminals, 0, 1))
+        ends = step.terminals & (step.episode_lengths < env.max_episode_steps)
+        np.testing.assert_array_equal(feedback.masks, np.where(ends, 0, 1))
         for index in np.flatnonzero(step.dones):
-            limit = bool(step.truncations[index])
+            limit = step.episode_lengths[index] == env.max_episode_steps
             seen["limit" if limit else "fall"] += 1
             assert feedback.masks[index] == (1.0 if limit else 0.0)
             # The stored successor is the true one, not the next episode's start.
@@ -224,6 +298,28 @@ def test_time_limits_are_no_terminals_but_falls_are(dataset):
             np.testing.assert_array_equal(start, env.observations[index])
     env.close()
     assert min(seen.values()) >= 2
+
+
+def test_an_end_of_the_task_on_the_last_allowed_step_is_a_time_limit(dataset):
+    # As CORL stores it: section by section its flag is `done and step < limit`.
+    parts = runs.parts_lib.resolve(runs.config("awac", dataset))
+    actions = np.random.default_rng(0).uniform(-1, 1, (100, 2, parts.task.action_size))
+    lengths, masks = {}, {}
+    for shorter in (0, 1):
+        env = runs.make_env(parts)
+        if shorter:
+            env.max_episode_steps = lengths[0]
+        for taken in actions:
+            step = env.step(taken)
+            if step.dones[0]:
+                break
+        assert step.terminals[0]
+        assert not step.truncations[0]
+        lengths[shorter] = int(step.episode_lengths[0])
+        masks[shorter] = float(online.to_feedback(step).masks[0])
+        env.close()
+    assert lengths[0] == lengths[1]
+    assert masks == {0: 0.0, 1: 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -328,6 +424,9 @@ def test_the_guidance_term_is_zero_at_the_switch_and_grows(samg_run):
         assert terms[seed, 60, 60] > terms[seed, 60, 30]
     active = runs.training(samg_run, "weight_active")
     assert all(0 < value < 1 for value in active.values())
+    # Q is the frozen one until something is learnt.
+    gaps = runs.training(samg_run, "value_gap")
+    assert all((gap < 1e-6) == (place[2] <= 25) for place, gap in gaps.items())
 
 
 @pytest.mark.usefixtures("without_data")

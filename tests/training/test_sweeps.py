@@ -284,6 +284,9 @@ def test_all_tables_tell_the_places_apart(sweep_run):
     saved = json.loads((sweep_run / "config.json").read_text())
     assert saved["sweep"] == list(THRESHOLDS)
     assert (sweep_run / "curve.png").stat().st_size > 10_000
+    for label in labels:
+        name = "guidance_" + label.replace("=", "_")
+        assert (sweep_run / f"{name}.png").stat().st_size > 10_000
     outcomes = comparison.read(sweep_run)
     assert [one.variant for one in outcomes] == [f"samg {label}" for label in labels]
     by_label = curves.by_combination(rows)

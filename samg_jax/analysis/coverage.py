@@ -1,0 +1,243 @@
+"""Data coverage: which share of the state and of the action space a level's data reach.
+
+SAMG (2024), Appendix C.7: the levels of one environment are pooled, a random tenth is
+embedded by t-SNE, states and actions apart, and clustered hierarchically; a level
+covers a cluster centre with more than 50 of its samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from sklearn import cluster, manifold
+
+from samg_jax.data import d4rl
+from samg_jax.envs import tasks
+from samg_jax.guidance import validation
+
+LINKAGES = ("ward", "average", "complete", "single")
+SPACES = ("states", "actions")
+
+
+class Level(NamedTuple):
+    """The data of one level.
+
+    Attributes:
+        observations: `[T, O]`.
+        actions: `[T, A]`.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How coverage is measured; what the paper leaves open is marked so.
+
+    Attributes:
+        share: of the pooled rows that a repeat draws.
+        max_rows: rows of a repeat at most (open: hierarchical clustering needs the
+            distances of all pairs of them, 100 MB for 5,000).
+        clusters: number of clusters (open).
+        linkage: of the hierarchical clustering (open).
+        min_samples: a centre is covered by more samples of a level than this.
+        perplexity: of t-SNE (open; scikit-learn's default).
+        standardize: whether t-SNE sees each dimension in its own standard deviations
+            rather than raw (open).
+        repeats: random draws.
+    """
+
+    share: float = 0.1
+    max_rows: int = 5_000
+    clusters: int = 20
+    linkage: str = "ward"
+    min_samples: int = 50
+    perplexity: float = 30.0
+    standardize: bool = False
+    repeats: int = 10
+
+    def __post_init__(self):
+        if not 0.0 < self.share <= 1.0:
+            raise ValueError(
+                f"share is {self.share!r}. It must be above 0 and at most 1. Set "
+                "--share to such a number, for example 0.1."
+            )
+        validation.choice("linkage", self.linkage, LINKAGES)
+        validation.number("perplexity", self.perplexity, 0, np.inf, 30, strict=True)
+        for field, low in [("clusters", 1), ("repeats", 1), ("min_samples", 0)]:
+            validation.integer(field, getattr(self, field), low, 20)
+        least = int(max(self.clusters, self.perplexity)) + 1
+        validation.integer("max_rows", self.max_rows, least, 5_000)
+
+
+class Embedding(NamedTuple):
+    """One repeat in one space.
+
+    Attributes:
+        points: `[n, 2]` of t-SNE.
+        levels: `[n]` place of the level that each row is of.
+        clusters: `[n]` number of the cluster that each row is in.
+    """
+
+    points: np.ndarray
+    levels: np.ndarray
+    clusters: np.ndarray
+
+
+class Coverage(NamedTuple):
+    """What was measured.
+
+    Attributes:
+        rows: that a repeat drew.
+        pooled: rows that it drew from.
+        shares: space -> `[repeats, L]` covered shares of the cluster centres.
+        examples: space -> the embedding of the first repeat.
+    """
+
+    rows: int
+    pooled: int
+    shares: dict[str, np.ndarray]
+    examples: dict[str, Embedding]
+
+
+def load(datasets: list[str]) -> dict[str, Level]:
+    """Returns name -> data of D4RL names and of files, which are called by their stems.
+
+    Raises:
+        ValueError: a dataset is unknown, is given twice or is of another environment.
+        DownloadError: a D4RL file is missing and cannot be had.
+    """
+    levels, robots, sizes = {}, {}, {}
+    for given in datasets:
+        path, robot = None, None
+        if given.endswith((".hdf5", ".h5")):
+            path, name = given, pathlib.Path(given).stem
+        else:
+            name = d4rl.canonical_name(given)
+            robot = tasks.for_dataset(name).env_id.split("-")[0]
+        if name in levels:
+            raise ValueError(
+                f"Two of --datasets are called {name!r}. Each level needs a name of "
+                "its own. Give it once, or rename a file."
+            )
+        raw = d4rl.load(d4rl.resolve(name, path))
+        levels[name] = Level(raw.observations, raw.actions)
+        sizes[name] = raw.observations.shape[1], raw.actions.shape[1]
+        robot = robot or str(raw.attributes.get("env_id", "")).split("-")[0]
+        if robot:  # Files of others do not say.
+            robots[name] = robot
+    for found, what in [(robots, "environments"), (sizes, "sizes of rows")]:
+        if len(set(found.values())) > 1:
+            raise ValueError(
+                f"The datasets are of different {what}: {found}. Coverage compares the "
+                "levels of one environment. Give such datasets alone."
+            )
+    return levels
+
+
+def measure(
+    levels: Mapping[str, Level],
+    settings: Settings,
+    rng: np.random.Generator,
+    step: Callable[[], None] = lambda: None,
+) -> Coverage:
+    """Returns the coverage of every level.
+
+    Args:
+        levels: name -> data, all of one environment.
+        settings: of the measurement.
+        rng: draws rows and starts t-SNE.
+        step: called after each embedding, `2 * repeats` times.
+
+    Raises:
+        ValueError: there are too few rows to draw from.
+    """
+    data = list(levels.values())
+    pooled = sum(len(level.actions) for level in data)
+    rows = sample_size(pooled, settings)
+    shares = {space: [] for space in SPACES}
+    examples = {}
+    for _ in range(settings.repeats):
+        drawn = draw([len(level.actions) for level in data], rows, rng)
+        owners = np.repeat(np.arange(len(data)), [len(own) for own in drawn])
+        seed = int(rng.integers(2**31))
+        for space, arrays in zip(SPACES, zip(*data, strict=True), strict=True):
+            points = embed(
+                np.concatenate([a[own] for a, own in zip(arrays, drawn, strict=True)]),
+                settings,
+                seed,
+            )
+            found = Embedding(points, owners, assign(points, settings))
+            shares[space].append(covered(found, len(data), settings))
+            examples.setdefault(space, found)
+            step()
+    return Coverage(rows, pooled, {k: np.array(v) for k, v in shares.items()}, examples)
+
+
+def sample_size(pooled: int, settings: Settings) -> int:
+    """Returns the rows that a repeat draws of `pooled` ones."""
+    rows = min(int(settings.share * pooled), settings.max_rows)
+    least = int(max(settings.clusters, settings.perplexity)) + 1
+    if rows < least:
+        raise ValueError(
+            f"A share of {settings.share:g} of {pooled:,} rows is {rows}; t-SNE with a "
+            f"perplexity of {settings.perplexity:g} and {settings.clusters} clusters "
+            f"need {least} at least. Give more data, a larger --share, or less of both."
+        )
+    return rows
+
+
+def draw(lengths: list[int], rows: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Returns rows of each level, drawn from the pool of all without replacement."""
+    pooled = np.sort(rng.choice(sum(lengths), rows, replace=False, shuffle=False))
+    ends = np.cumsum(lengths)
+    parts = np.split(pooled, np.searchsorted(pooled, ends[:-1]))
+    return [own - first for own, first in zip(parts, ends - lengths, strict=True)]
+
+
+def embed(rows: np.ndarray, settings: Settings, seed: int) -> np.ndarray:
+    """Returns rows `[n, D]` in two dimensions, `[n, 2]`, by t-SNE."""
+    rows = rows.astype(np.float64)
+    if settings.standardize:
+        deviations = rows.std(axis=0)
+        rows = (rows - rows.mean(axis=0)) / np.where(deviations > 0, deviations, 1.0)
+    model = manifold.TSNE(
+        perplexity=settings.perplexity,
+        # Its own default, but principal components need two dimensions or more.
+        init="pca" if rows.shape[1] > 1 else "random",
+        random_state=seed,
+    )
+    return model.fit_transform(rows)
+
+
+def assign(points: np.ndarray, settings: Settings) -> np.ndarray:
+    """Returns the number of the cluster of each point, `[n]`."""
+    model = cluster.AgglomerativeClustering(
+        n_clusters=settings.clusters, linkage=settings.linkage
+    )
+    return model.fit_predict(points)
+
+
+def covered(embedding: Embedding, levels: int, settings: Settings) -> np.ndarray:
+    """Returns the share of the cluster centres that each level covers, `[L]`."""
+    counts = np.zeros((settings.clusters, levels), int)
+    np.add.at(counts, (embedding.clusters, embedding.levels), 1)
+    return (counts > settings.min_samples).mean(axis=0)
+
+
+def table(names: list[str], coverage: Coverage) -> str:
+    """Returns one line per level: mean and deviation over the repeats, per space."""
+    width = max(len("level"), *map(len, names))
+    lines = [f"{'level':<{width}}" + "".join(f" {space:>15}" for space in SPACES)]
+    for index, name in enumerate(names):
+        cells = ""
+        for space in SPACES:
+            own = coverage.shares[space][:, index]
+            cells += f" {f'{own.mean():.3f} ± {own.std():.3f}':>15}"
+        lines.append(f"{name:<{width}}{cells}")
+    return "\n".join(lines)

@@ -1,0 +1,123 @@
+"""What the guidance did over time, from a run's table of losses and diagnostics."""
+
+from __future__ import annotations
+
+import csv
+import pathlib
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+
+from samg_jax.analysis import figures
+
+# Of one quantity: environment steps `[T]`, and values `[S, T]`.
+Series = tuple[np.ndarray, np.ndarray]
+
+ACTIVE = {
+    "fresh_weight_active": "newest transitions",
+    "weight_active": "a batch",
+}
+VALUES = {"value_online": "online", "value_offline": "frozen"}
+ERRORS = {"td_error_guided": "where p > 0", "td_error_unguided": "where p = 0"}
+COLORS = ("tab:blue", "tab:orange")
+
+
+def read(path: pathlib.Path, sweep: str = "") -> dict[str, Series]:
+    """Returns name -> series of what `training.csv` has of the online phase.
+
+    Args:
+        path: of the table.
+        sweep: the combination to read, in the table of a sweep.
+    """
+    found = defaultdict(lambda: defaultdict(dict))
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["phase"] == "online" and row.get("sweep", "") == sweep:
+                place = found[row["name"]][int(row["seed"])]
+                place[int(row["env_step"])] = float(row["value"])
+    series = {}
+    for name, seeds in found.items():
+        steps = sorted(set.union(*(set(values) for values in seeds.values())))
+        lines = [
+            [values.get(step, np.nan) for step in steps] for values in seeds.values()
+        ]
+        series[name] = np.array(steps), np.array(lines)
+    return series
+
+
+def draw(
+    series: Mapping[str, Series], path: pathlib.Path, title: str
+) -> pathlib.Path | None:
+    """Draws the diagnostics of the guidance; None where a run has none of them.
+
+    Each seed is thin and the mean thick. Of the weights the seeds' median is drawn,
+    over bands between their mean quantiles.
+
+    Args:
+        series: from `read`.
+        path: of the PNG.
+        title: of the picture.
+    """
+    if "fresh_weight_q50" not in series:
+        return None
+    figure, axes = figures.subplots(3, 2, height=3.2)
+    (weights, active, term), (values, gap, errors) = axes
+    _draw_weights(weights, series)
+    _draw_lines(active, series, ACTIVE)
+    active.set_ylabel("share of transitions with p > 0")
+    active.set_ylim(-0.03, 1.03)
+    _draw_lines(term, series, {"guidance_term": ""})
+    term.set_ylabel("mean |guidance term|")
+    _draw_lines(values, series, VALUES)
+    values.set_ylabel("mean Q of a batch (IQL: V)")
+    _draw_lines(gap, series, {"value_gap": ""})
+    gap.set_ylabel("mean |frozen - online Q|")
+    _draw_lines(errors, series, ERRORS)
+    errors.set_ylabel("mean |TD error|")
+    for axis in axes.flat:
+        axis.set_xlabel("environment steps")
+    figure.suptitle(f"{title}: guidance while fine-tuning; values in scaled rewards")
+    return figures.save(figure, path)
+
+
+def _draw_weights(axis, series):
+    steps = series["fresh_weight_q50"][0]
+
+    def mean(level):
+        return series[f"fresh_weight_q{level}"][1].mean(axis=0)
+
+    for low, high, alpha in [("05", "95", 0.15), ("25", "75", 0.3)]:
+        axis.fill_between(
+            steps,
+            mean(low),
+            mean(high),
+            color=COLORS[0],
+            alpha=alpha,
+            linewidth=0,
+            label=f"{int(low)} to {high} %",
+        )
+    _draw_lines(axis, series, {"fresh_weight_q50": "median"})
+    axis.set_ylabel("p(s, a) of the newest transitions")
+    axis.set_ylim(-0.03, 1.03)
+
+
+def _draw_lines(axis, series, names):
+    """Draws quantities, each with its label in the legend; none for an empty one."""
+    for color, (name, label) in zip(COLORS, names.items(), strict=False):
+        steps, lines = series[name]
+        if np.isnan(lines).all():  # Such as errors where p = 0, if p never is.
+            continue
+        for line in lines:
+            axis.plot(steps, line, color=color, alpha=0.3, linewidth=0.8)
+        # Where only some seeds have a value, the line of the mean breaks off.
+        axis.plot(
+            steps,
+            lines.mean(axis=0),
+            color=color,
+            linewidth=2,
+            marker="o" if len(steps) == 1 else None,
+            label=label or None,
+        )
+    if axis.get_legend_handles_labels()[1]:
+        axis.legend(frameon=False)

@@ -1,0 +1,178 @@
+r"""Checks SAMG's theory numerically, on random tabular decision processes.
+
+    python -m samg_jax.analysis.tabular
+    python -m samg_jax.analysis.tabular --discount=0.95 --iterations=40000
+
+Prints a table of what was measured against its bound, draws error against iteration,
+and ends with an error where a bound is broken. Takes about ten seconds of one core.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from absl import app, flags
+
+from samg_jax.analysis import figures, markov, theory
+from samg_jax.analysis import problems as problems_lib
+from samg_jax.training import logs, validation
+
+_DEFAULTS = problems_lib.Settings()
+PROCESSES = flags.DEFINE_integer("processes", _DEFAULTS.processes, "How many.", 1)
+STATES = flags.DEFINE_integer("states", _DEFAULTS.states, "Of each process.", 2)
+ACTIONS = flags.DEFINE_integer("actions", _DEFAULTS.actions, "Of each state.", 1)
+BRANCHING = flags.DEFINE_integer(
+    "branching", _DEFAULTS.branching, "States that a pair of both leads to.", 1
+)
+DISCOUNT = flags.DEFINE_float("discount", _DEFAULTS.discount, "Below 1.", 0.0)
+THRESHOLD = flags.DEFINE_float(
+    "threshold", _DEFAULTS.threshold, "Weights below it are cut to 0.", 0.0, 1.0
+)
+OFFLINE_ERROR = flags.DEFINE_float(
+    "offline_error", _DEFAULTS.offline_error, "Largest error of an inexact Q_off.", 0.0
+)
+ITERATIONS = flags.DEFINE_integer(
+    "iterations", _DEFAULTS.iterations, "Of TD(0).", problems_lib.RECORDS
+)
+SEED = flags.DEFINE_integer("seed", 0, "Of all that is random.", 0)
+OUT = flags.DEFINE_string("out", "runs/tabular.png", "Picture to write.")
+
+ERROR, OFFLINE = r"$|Q - Q^\pi|$", r"$Q_\mathrm{off}$"
+PLAIN, GUIDED, CUT = "tab:gray", "tab:blue", "tab:green"
+
+
+def main(argv: list[str]) -> None:
+    """Checks the theory on the processes that the flags describe."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
+    logs.quiet_libraries()
+    path = pathlib.Path(OUT.value).expanduser()
+    names = ("processes", "states", "actions", "branching", "discount", "threshold")
+    names += ("offline_error", "iterations")
+    try:
+        settings = problems_lib.Settings(
+            **{name: flags.FLAGS[name].value for name in names}
+        )
+        validation.check_folder(path.absolute().parent, "--out=FOLDER/FILE.png")
+        problem_key, td_key, check_key = jax.random.split(jax.random.key(SEED.value), 3)
+        problems = problems_lib.random_problems(problem_key, settings)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    estimates = problems_lib.learn(problems, td_key, settings)
+    checks = theory.check_all(problems, estimates, check_key, settings)
+    print(theory.table(checks))
+    print(f"picture: {draw(problems, estimates, settings, path)}")
+    broken = [check.name for check in checks if not check.holds]
+    if broken:
+        sys.exit(
+            f"error: not kept: {'; '.join(broken)}. All must hold. A discount nearer "
+            "to 1 needs more samples for TD: give more --iterations."
+        )
+
+
+def draw(
+    problems: Sequence[problems_lib.Problem],
+    estimates: problems_lib.Estimates,
+    settings: problems_lib.Settings,
+    path: pathlib.Path,
+) -> pathlib.Path:
+    """Draws error against iteration: exact, sampled, and with an inexact Q_off.
+
+    Args:
+        problems: that the estimates belong to.
+        estimates: of TD(0).
+        settings: of both.
+        path: of the PNG.
+    """
+    figure, ((exact, sampled, biased),) = figures.subplots(3)
+    _draw_exact(exact, problems, settings)
+    _draw_sampled(sampled, problems, estimates, settings)
+    _draw_biased(biased, problems, settings)
+    for axis in (exact, sampled, biased):
+        axis.set_yscale("log")
+        axis.legend(frameon=False)
+    figure.suptitle(
+        f"{len(problems)} random processes of {settings.states} states and "
+        f"{settings.actions} actions, discount {settings.discount:g}, threshold "
+        f"{settings.threshold:g}: mean and range"
+    )
+    return figures.save(figure, path)
+
+
+def _draw_exact(axis, problems, settings):
+    plain, guided = [], []
+    for problem in problems:
+        zeros, where = np.zeros_like(problem.p), problem.p > 0
+        for found, p in [(plain, zeros), (guided, problem.p)]:
+            trace = markov.iterate(
+                problem.process, zeros, problem.accurate, p, settings.backups
+            )
+            found.append(np.abs(trace - problem.q)[:, where].max(axis=1))
+    iterations = np.arange(settings.backups + 1)
+    _band(axis, iterations, plain, PLAIN, "plain")
+    _band(axis, iterations, guided, GUIDED, "guided")
+    axis.set_title(f"Exact backups, accurate {OFFLINE}")
+    axis.set_xlabel("iteration (one backup of all pairs)")
+    axis.set_ylabel(f"largest error {ERROR}, pairs with p > 0")
+
+
+def _draw_sampled(axis, problems, estimates, settings):
+    every = settings.iterations // problems_lib.RECORDS
+    iterations = every * np.arange(1, problems_lib.RECORDS + 1)
+    q = np.stack([problem.q for problem in problems])[:, None]
+    for name, color, label in [
+        ("plain", PLAIN, "plain (Eq. 14)"),
+        ("accurate", GUIDED, "guided (Eq. 13, 14)"),
+    ]:
+        errors = np.abs(getattr(estimates, name) - q).max(axis=2)
+        _band(axis, iterations, errors, color, label)
+    axis.set_xscale("log")
+    axis.set_title(f"TD(0) from samples, accurate {OFFLINE}")
+    axis.set_xlabel("iteration (one sample of each pair)")
+    axis.set_ylabel(f"largest error {ERROR}, all pairs")
+
+
+def _draw_biased(axis, problems, settings):
+    settled, cut, bounds = [], [], []
+    for problem in problems:
+        zeros = np.zeros_like(problem.p)
+        for found, cutoff in [(settled, None), (cut, settings.cutoff)]:
+            trace = markov.iterate(
+                problem.process,
+                zeros,
+                problem.inexact,
+                problem.p,
+                settings.backups,
+                cutoff,
+            )
+            found.append(np.abs(trace - problem.q).max(axis=1))
+        error = np.abs(problem.inexact - problem.q).max()
+        bounds.append(markov.bias_bound(settings.discount, problem.p, error))
+    iterations = np.arange(settings.backups + 1)
+    _band(axis, iterations, settled, GUIDED, "guided for ever")
+    _band(axis, iterations, cut, CUT, f"cut off after {settings.cutoff}")
+    axis.axhline(
+        np.mean(bounds), color="black", linestyle="--", linewidth=1, label="bias bound"
+    )
+    axis.set_title(
+        f"Exact backups, {OFFLINE} wrong by up to {settings.offline_error:g}"
+    )
+    axis.set_xlabel("iteration (one backup of all pairs)")
+    axis.set_ylabel(f"largest error {ERROR}, all pairs")
+
+
+def _band(axis, x, lines, color, label):
+    """Draws the mean of the lines over their range."""
+    lines = np.asarray(lines)
+    axis.fill_between(
+        x, lines.min(axis=0), lines.max(axis=0), color=color, alpha=0.2, linewidth=0
+    )
+    axis.plot(x, lines.mean(axis=0), color=color, linewidth=2, label=label)
+
+
+if __name__ == "__main__":
+    app.run(main)

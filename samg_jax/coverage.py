@@ -1,0 +1,74 @@
+r"""Measures which share of state and action space the data of each level cover.
+
+    python -m samg_jax.coverage --datasets=hopper-medium,hopper-medium-replay
+    python -m samg_jax.coverage --datasets=hopper-demo,mine/random.hdf5 --repeats=3
+
+Levels are D4RL names or HDF5 files of one environment. Prints a table, and writes it
+as `coverage.csv`, one row per level, space and repeat, and as `coverage.png`.
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+from absl import app, flags
+from tqdm import tqdm
+
+from samg_jax.analysis import coverage, coverage_figures
+from samg_jax.data import download
+from samg_jax.training import logs, validation
+
+_DEFAULTS = coverage.Settings()
+DATASETS = flags.DEFINE_list("datasets", None, "D4RL names and HDF5 files.")
+OUT = flags.DEFINE_string("out", "runs/coverage", "Folder to write into.")
+SEED = flags.DEFINE_integer("seed", 0, "Of rows and of t-SNE.", 0)
+flags.DEFINE_float("share", _DEFAULTS.share, "Of the pooled rows, for a repeat.")
+flags.DEFINE_integer("max_rows", _DEFAULTS.max_rows, "Rows of a repeat at most.")
+flags.DEFINE_integer("clusters", _DEFAULTS.clusters, "Cluster centres.")
+flags.DEFINE_enum("linkage", _DEFAULTS.linkage, coverage.LINKAGES, "Of clusters.")
+flags.DEFINE_integer(
+    "min_samples", _DEFAULTS.min_samples, "A centre is covered by more than these."
+)
+flags.DEFINE_float("perplexity", _DEFAULTS.perplexity, "Of t-SNE.")
+flags.DEFINE_bool("standardize", _DEFAULTS.standardize, "Scale each dimension first.")
+flags.DEFINE_integer("repeats", _DEFAULTS.repeats, "Random draws.")
+flags.mark_flag_as_required("datasets")
+SETTINGS = (
+    *("share", "max_rows", "clusters", "linkage", "min_samples", "perplexity"),
+    *("standardize", "repeats"),
+)
+
+
+def main(argv: list[str]) -> None:
+    """Measures what the flags describe."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
+    logs.quiet_libraries()
+    try:
+        settings = coverage.Settings(
+            **{name: flags.FLAGS[name].value for name in SETTINGS}
+        )
+        out = pathlib.Path(OUT.value).expanduser()
+        validation.check_folder(out, "--out=FOLDER")
+        levels = coverage.load(DATASETS.value)
+        pooled = sum(len(level.actions) for level in levels.values())
+        rows = coverage.sample_size(pooled, settings)
+    except (ValueError, download.DownloadError) as error:
+        sys.exit(f"error: {error}")
+    wanted = int(settings.share * pooled)
+    if rows < wanted:
+        print(
+            f"{settings.share:.0%} of {pooled:,} rows are {wanted:,}; a repeat draws "
+            f"{rows:,}, as --max_rows says"
+        )
+    rng = np.random.default_rng(SEED.value)
+    with tqdm(total=2 * settings.repeats, unit="embedding") as bar:
+        measured = coverage.measure(levels, settings, rng, bar.update)
+    names = list(levels)
+    print(coverage.table(names, measured))
+    print(f"numbers: {coverage_figures.write(names, measured, out / 'coverage.csv')}")
+    print(f"picture: {coverage_figures.draw(names, measured, out / 'coverage.png')}")
+
+
+if __name__ == "__main__":
+    app.run(main)

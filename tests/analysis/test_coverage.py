@@ -1,0 +1,209 @@
+"""Data coverage, on made data where the answer is known."""
+
+import csv
+import pathlib
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+from matplotlib import image
+from sklearn import metrics
+
+import samg_jax
+from samg_jax.analysis import coverage
+from tests import small
+
+ROOT = pathlib.Path(samg_jax.__file__).parents[1]
+
+
+def blobs(rng, places, rows):
+    """Returns points `[rows, 3]` around some of four places, equally many each."""
+    centres = 40.0 * np.float32([[1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, -1, -1]])
+    chosen = centres[np.resize(places, rows)]
+    return chosen + rng.normal(size=(rows, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """Of four places `wide` reaches all in states, `narrow` two; in actions it is
+    one against three, and `rare` is everywhere but seldom."""
+    rng = np.random.default_rng(0)
+    levels = {
+        "wide": coverage.Level(blobs(rng, [0, 1, 2, 3], 1200), blobs(rng, [0], 1200)),
+        "narrow": coverage.Level(blobs(rng, [1, 2], 1200), blobs(rng, [1, 2, 3], 1200)),
+        "rare": coverage.Level(
+            blobs(rng, [0, 1, 2, 3], 60), blobs(rng, [0, 1, 2, 3], 60)
+        ),
+    }
+    settings = coverage.Settings(
+        share=0.1, max_rows=240, clusters=4, min_samples=10, repeats=2
+    )
+    steps = []
+    found = coverage.measure(levels, settings, rng, lambda: steps.append(1))
+    assert len(steps) == 4
+    return found
+
+
+def test_known_coverage_is_found(measured):
+    assert (measured.pooled, measured.rows) == (2460, 240)
+    np.testing.assert_array_equal(measured.shares["states"], [[1, 0.5, 0]] * 2)
+    np.testing.assert_array_equal(measured.shares["actions"], [[0.25, 0.75, 0]] * 2)
+    table = coverage.table(["wide", "narrow", "rare"], measured).splitlines()
+    assert table[0].split() == ["level", "states", "actions"]
+    cells = [line.split() for line in table[1:]]
+    assert cells[0] == ["wide", "1.000", "±", "0.000", "0.250", "±", "0.000"]
+    assert cells[1] == ["narrow", "0.500", "±", "0.000", "0.750", "±", "0.000"]
+
+
+def test_clusters_are_the_places(measured):
+    for example in measured.examples.values():
+        assert len(np.unique(example.clusters)) == 4
+        # Every place is one heap of its own in the embedding.
+        assert metrics.silhouette_score(example.points, example.clusters) > 0.5
+
+
+def test_a_centre_is_covered_by_more_samples_than_the_bound():
+    clusters = np.repeat([0, 1, 2], [51, 50, 200])
+    levels = np.repeat([0, 0, 1], [51, 50, 200])
+    example = coverage.Embedding(np.zeros((301, 2)), levels, clusters)
+    settings = coverage.Settings(clusters=3)
+    np.testing.assert_allclose(coverage.covered(example, 2, settings), [1 / 3, 1 / 3])
+
+
+def test_rows_are_drawn_from_the_pool_uniformly_and_once():
+    rng, lengths = np.random.default_rng(0), [300, 0, 100]
+    hits = [np.zeros(length) for length in lengths]
+    for _ in range(400):
+        drawn = coverage.draw(lengths, 40, rng)
+        assert sum(map(len, drawn)) == 40
+        for rows, own in zip(drawn, hits, strict=True):
+            assert len(np.unique(rows)) == len(rows)
+            own[rows] += 1
+    rates = np.concatenate(hits) / 400
+    assert rates.mean() == pytest.approx(0.1)
+    assert np.abs(rates - 0.1).max() < 5 * np.sqrt(0.1 * 0.9 / 400)
+
+
+def test_the_draw_follows_from_the_seed():
+    rng = np.random.default_rng(1)
+    levels = {"one": coverage.Level(*np.split(blobs(rng, [0, 1], 200), 2))}
+    settings = coverage.Settings(share=0.5, clusters=2, repeats=1, perplexity=5)
+    first, again, other = (
+        coverage.measure(levels, settings, np.random.default_rng(seed)).examples
+        for seed in (0, 0, 1)
+    )
+    for space in coverage.SPACES:
+        np.testing.assert_array_equal(first[space].points, again[space].points)
+        assert not np.array_equal(first[space].points, other[space].points)
+
+
+def test_a_million_rows_need_no_more_memory_than_the_sample():
+    rows = np.zeros((1_000_000, 3), np.float32)
+    rows[:, 0] = np.arange(1_000_000)
+    levels = {"large": coverage.Level(rows, rows[:, :1])}  # One dimension will do.
+    settings = coverage.Settings(max_rows=60, clusters=5, repeats=1)
+    tracemalloc.start()
+    found = coverage.measure(levels, settings, np.random.default_rng(0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (found.rows, found.pooled) == (60, 1_000_000)
+    assert peak < rows.nbytes
+
+
+def test_dimensions_are_scaled_on_demand():
+    rows = np.float64(blobs(np.random.default_rng(0), [0, 1], 60))
+    rows = np.concatenate([rows, np.full((60, 1), 7.0)], axis=1)
+    units = np.zeros_like(rows)  # What never varies does not count.
+    units[:, :3] = (rows[:, :3] - rows[:, :3].mean(axis=0)) / rows[:, :3].std(axis=0)
+    raw = coverage.Settings(perplexity=5)
+    expected = coverage.embed(units, raw, 0)
+    scaling = coverage.Settings(perplexity=5, standardize=True)
+    for factor in (1, 1024):  # A power of two changes no digit.
+        found = coverage.embed(rows * [1, 1, factor, 1], scaling, 0)
+        np.testing.assert_array_equal(found, expected)
+    assert not np.array_equal(coverage.embed(rows, raw, 0), expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"share": 0.0}, "share is 0.0. It must be above 0"),
+        ({"linkage": "wrad"}, "linkage is 'wrad'.* Did you mean 'ward'"),
+        ({"max_rows": 30}, "max_rows is 30. It must be an integer of at least 31"),
+        ({"perplexity": -1.0}, "perplexity is -1.0"),
+        ({"repeats": 0}, "repeats is 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        coverage.Settings(**settings)
+
+
+def test_too_few_rows_are_refused():
+    with pytest.raises(
+        ValueError, match=r"A share of 0\.1 of 300 rows is 30; .* need 31"
+    ):
+        coverage.sample_size(300, coverage.Settings())
+
+
+# The program.
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    return small.write_dataset(tmp_path_factory.mktemp("data") / "random.hdf5", 300)
+
+
+def run(*flags):
+    """Runs `python -m samg_jax.coverage`; returns the finished process."""
+    return subprocess.run(
+        [sys.executable, "-m", "samg_jax.coverage", *flags],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+
+
+def test_the_program_prints_writes_and_draws(file, tmp_path):
+    out = tmp_path / "new"
+    process = run(
+        f"--datasets=hopper-demo,{file}",
+        *("--max_rows=100", "--clusters=3", "--min_samples=0", "--repeats=2"),
+        f"--out={out}",
+    )
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.splitlines()
+    assert lines[0] == (
+        "10% of 100,300 rows are 10,030; a repeat draws 100, as --max_rows says"
+    )
+    assert [line.split()[0] for line in lines[1:4]] == [
+        "level",
+        "hopper-demo",
+        "random",
+    ]
+    with (out / "coverage.csv").open() as opened:
+        rows = list(csv.DictReader(opened))
+    assert len(rows) == 2 * 2 * 2
+    assert set(rows[0]) == {"level", "space", "repeat", "coverage"}
+    for row in rows:  # Of 100 rows nearly all are of the demo.
+        assert (float(row["coverage"]) == 1) == (row["level"] == "hopper-demo")
+    assert image.imread(out / "coverage.png").shape[1] == 2025
+    assert str(out / "coverage.png") in lines[-1]
+
+
+def test_datasets_of_two_environments_are_refused(file, tmp_path):
+    other = tmp_path / "other.hdf5"
+    small.write_dataset(other, 10, "HalfCheetah-v4")
+    with pytest.raises(ValueError, match=r"of different sizes of rows: .*'other'"):
+        coverage.load([str(file), str(other)])
+    with pytest.raises(ValueError, match="Two of --datasets are called 'random'"):
+        coverage.load([str(file), str(file)])
+
+
+def test_an_unknown_dataset_is_refused_by_name(tmp_path):
+    process = run("--datasets=hoper-demo", f"--out={tmp_path}")
+    assert process.returncode == 1
+    assert "Unknown dataset 'hoper-demo'. Did you mean 'hopper-demo'?" in process.stderr

@@ -1,0 +1,76 @@
+"""The picture of what the guidance did."""
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+
+from samg_jax.analysis import guidance_curves
+from samg_jax.training import metrics
+
+QUANTILES = ("q05", "q25", "q50", "q75", "q95")
+NAMES = (
+    *(f"fresh_weight_{name}" for name in QUANTILES),
+    *("fresh_weight_active", "weight_active", "guidance_term"),
+    *("value_online", "value_offline", "value_gap"),
+    *("td_error_guided", "td_error_unguided"),
+)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Writes a table as a run does: two seeds, two times, each name its own numbers."""
+    writer = metrics.Writer(tmp_path, np.array([3, 4]), tensorboard=False)
+    writer.training("offline", (10, 0), {"guidance_term": np.array([9.0, 9.0])})
+    for time, step in enumerate([20, 30]):
+        values = {
+            name: np.array([0.01, 0.02]) * (number + 1) + 0.1 * time
+            for number, name in enumerate(NAMES)
+        }
+        writer.training("online", (10, step), values)
+    writer.training("online", (10, 30), {"critic_loss": np.array([1.0, np.nan])})
+    writer.close()
+    return tmp_path / "training.csv"
+
+
+def test_series_are_read_by_seed_and_step(table):
+    series = guidance_curves.read(table)
+    steps, lines = series["guidance_term"]
+    np.testing.assert_array_equal(steps, [20, 30])
+    np.testing.assert_allclose(lines, [[0.08, 0.18], [0.16, 0.26]])
+    steps, lines = series["critic_loss"]
+    np.testing.assert_array_equal(steps, [30])
+    np.testing.assert_array_equal(lines, [[1.0], [np.nan]])
+
+
+def test_every_quantity_is_drawn_with_its_unit(table, tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(plt, "close", figures.append)
+    series = guidance_curves.read(table)
+    path = guidance_curves.draw(series, tmp_path / "guidance.png", "a title")
+    assert path.stat().st_size > 10_000
+    (figure,) = figures
+    weights, _, term, values, _, errors = figure.axes
+    assert {axis.get_xlabel() for axis in figure.axes} == {"environment steps"}
+    assert all(axis.get_ylabel() for axis in figure.axes)
+    np.testing.assert_allclose(term.lines[0].get_ydata(), [0.08, 0.18])
+    np.testing.assert_allclose(term.lines[2].get_ydata(), [0.12, 0.22])
+    legends = [
+        [text.get_text() for text in axis.get_legend().get_texts()]
+        for axis in (weights, values, errors)
+    ]
+    assert legends == [
+        ["5 to 95 %", "25 to 75 %", "median"],
+        ["online", "frozen"],
+        ["where p > 0", "where p = 0"],
+    ]
+    np.testing.assert_allclose(errors.lines[-1].get_ydata(), [0.195, 0.295])
+    monkeypatch.undo()
+    plt.close(figure)
+
+
+def test_a_run_without_guidance_has_no_picture(table, tmp_path):
+    series = guidance_curves.read(table)
+    del series["guidance_term"]
+    path = tmp_path / "guidance.png"
+    assert guidance_curves.draw(series, path, "a title") is None
+    assert not path.exists()

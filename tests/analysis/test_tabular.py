@@ -1,0 +1,251 @@
+"""SAMG's theory on random processes: the mathematics, its checks and the program."""
+
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from matplotlib import image
+
+import samg_jax
+from samg_jax.analysis import markov, problems, theory
+from samg_jax.guidance import guide
+
+ROOT = pathlib.Path(samg_jax.__file__).parents[1]
+SETTINGS = problems.Settings(processes=5, states=12, iterations=4_000)
+
+
+@pytest.fixture(scope="module")
+def case():
+    """Returns problems and what TD(0) learnt on them."""
+    found = problems.random_problems(jax.random.key(1), SETTINGS)
+    return found, problems.learn(found, jax.random.key(2), SETTINGS)
+
+
+def check(case):
+    return theory.check_all(*case, jax.random.key(3), SETTINGS)
+
+
+def broken(case):
+    return [one.name for one in check(case) if not one.holds]
+
+
+def reference_backup(problem, q, offline):
+    """Returns Eq. 4 in expectation, pair by pair, in Python floats."""
+    process, values = problem.process, []
+    for pair, p in enumerate(problem.p):
+        total = process.rewards[pair]
+        for following, probability in enumerate(process.transitions[pair]):
+            mixed = (1 - p) * q[following] + p * offline[following]
+            total += process.discount * probability * mixed
+        values.append(total)
+    return np.array(values)
+
+
+# The processes.
+
+
+def test_a_garnet_leads_to_few_states_under_one_policy():
+    process = markov.garnet(jax.random.key(0), 7, 3, 2, 0.8)
+    chain = process.transitions.reshape(21, 7, 3)
+    np.testing.assert_allclose(chain.sum(axis=(1, 2)), 1, rtol=1e-12)
+    states = chain.sum(axis=2)
+    np.testing.assert_array_equal((states > 0).sum(axis=1), 2)
+    policies = chain[states > 0] / states[states > 0][:, None]
+    successors = np.nonzero(states)[1]
+    for state in range(7):  # From wherever one comes, the policy is the same.
+        own = policies[successors == state]
+        np.testing.assert_allclose(own, np.broadcast_to(own[:1], own.shape))
+    assert ((process.rewards >= 0) & (process.rewards < 1)).all()
+    again = markov.garnet(jax.random.key(0), 7, 3, 2, 0.8)
+    np.testing.assert_array_equal(again.transitions, process.transitions)
+    other = markov.garnet(jax.random.key(1), 7, 3, 2, 0.8)
+    assert not np.array_equal(other.transitions, process.transitions)
+
+
+def test_true_values_are_the_discounted_rewards(case):
+    for problem in case[0]:
+        process, expected = problem.process, 0.0
+        ahead = np.eye(len(problem.q))
+        for step in range(400):
+            expected += process.discount**step * ahead @ process.rewards
+            ahead = ahead @ process.transitions
+        np.testing.assert_allclose(problem.q, expected, rtol=1e-10)
+
+
+def test_the_operator_is_eq_4_and_its_fixed_point_is_where_it_ends(case):
+    for problem in case[0]:
+        q = np.linspace(-1, 3, len(problem.q))
+        actual = markov.backup(problem.process, q, problem.inexact, problem.p)
+        expected = reference_backup(problem, q, problem.inexact)
+        np.testing.assert_allclose(actual, expected, rtol=1e-12)
+        trace = markov.iterate(problem.process, q, problem.inexact, problem.p, 400)
+        np.testing.assert_array_equal(trace[1], actual)
+        end = markov.fixed_point(problem.process, problem.inexact, problem.p)
+        np.testing.assert_allclose(trace[-1], end, rtol=1e-10)
+
+
+def test_after_the_cutoff_there_is_no_guidance(case):
+    problem = case[0][0]
+    zeros = np.zeros_like(problem.p)
+    trace = markov.iterate(problem.process, zeros, problem.inexact, problem.p, 4, 2)
+    for number, p in enumerate([problem.p, problem.p, zeros, zeros]):
+        following = problem._replace(p=p)
+        expected = reference_backup(following, trace[number], problem.inexact)
+        np.testing.assert_allclose(trace[number + 1], expected, rtol=1e-12)
+
+
+def test_offline_values_are_wrong_where_they_should_be(case):
+    for problem in case[0]:
+        guided = problem.p > 0
+        assert 0 < guided.sum() < len(guided)
+        assert problem.p[guided].min() >= SETTINGS.threshold
+        reached = (problem.process.transitions[guided] > 0).any(axis=0)
+        np.testing.assert_array_equal(problem.accurate == problem.q, reached)
+        np.testing.assert_array_equal(problem.misplaced == problem.q, guided)
+        assert (problem.inexact != problem.q).all()
+        assert np.abs(problem.inexact - problem.q).max() <= 1
+
+
+# The theorems.
+
+
+def test_every_bound_holds_on_every_process(case):
+    for index, problem in enumerate(case[0]):
+        one = problems.Estimates(*(array[index : index + 1] for array in case[1]))
+        checks = theory.check_all([problem], one, jax.random.key(index), SETTINGS)
+        assert len(checks) == 13
+        assert [found.name for found in checks if not found.holds] == []
+
+
+def test_the_modulus_is_the_norm_of_the_operators_matrix(case):
+    for problem in case[0]:
+        process, p = problem.process, problem.p
+        matrix = process.discount * (1 - p)[:, None] * process.transitions
+        norm = np.linalg.norm(matrix, np.inf)
+        np.testing.assert_allclose(markov.modulus(process.discount, p), norm)
+
+
+def test_td_ends_at_the_values_and_leaves_them_with_an_inexact_model(case):
+    for index, problem in enumerate(case[0]):
+        biased = markov.fixed_point(problem.process, problem.inexact, problem.p)
+        first = np.abs(problem.q).max()
+        plain, accurate, inexact = (array[index] for array in case[1])
+        for estimates, target in [
+            (plain, problem.q),
+            (accurate, problem.q),
+            (inexact, biased),
+        ]:
+            errors = np.abs(estimates - target).max(axis=1)
+            # As the root of the samples: a hundredfold gives a tenth, on the whole.
+            assert errors[-20:].mean() < 0.35 * errors[0]
+            assert errors[-20:].mean() < 0.02 * first
+        # The bias is no noise: the end is far nearer to the biased point.
+        bias = np.abs(biased - problem.q).max()
+        assert np.abs(inexact[-1] - biased).max() < 0.5 * bias
+
+
+def test_guided_pairs_are_learnt_with_fewer_samples(case):
+    found, estimates = case
+    q = np.stack([problem.q for problem in found])[:, None]
+    guided = np.stack([problem.p > 0 for problem in found])
+    plain, accurate = (
+        np.abs(values - q).mean(axis=1)[guided].mean()
+        for values in (estimates.plain, estimates.accurate)
+    )
+    assert accurate < 0.7 * plain
+
+
+# Whatever is wrong is found.
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "found"),
+    [
+        ("modulus", lambda d, p: d * (1 - p).mean(), "contraction, random Q, p cut"),
+        ("modulus", lambda d, p: 1.01 * d * (1 - p).max(), "constant"),
+        ("step_bounds", lambda d, p, e, o: d * (1 - p) * e, "after one step"),
+        ("step_bounds", lambda d, p, e, o: d * (1 - p) * e + p * o * 0.5, "one step"),
+        ("bias_bound", lambda d, p, o: d * p.mean() * o, "bias, inexact"),
+        ("bias_bound", lambda d, p, o: d * p.max() * o / (1 - d), "constant p"),
+    ],
+)
+def test_a_wrong_bound_is_broken(name, wrong, found, case, monkeypatch):
+    monkeypatch.setattr(markov, name, wrong)
+    names = broken(case)
+    assert any(found in one for one in names), names
+
+
+def test_a_target_that_blends_the_wrong_way_is_found(case, monkeypatch):
+    blend = guide.blend
+    monkeypatch.setattr(
+        guide, "blend", lambda on, off, p: blend(on, off, 0.5 * (p == 0) + 0.5 * p)
+    )
+    found = case[0], problems.learn(case[0], jax.random.key(2), SETTINGS)
+    assert "Theorem 1, TD guided, accurate Q_off" in broken(found)
+
+
+def test_rates_that_do_not_fall_are_found(case):
+    found, estimates = case
+    noise = np.random.default_rng(0).normal(size=estimates.plain.shape)
+    kept = estimates._replace(plain=estimates.plain + noise)
+    names = broken((found, kept))
+    assert names == ["Theorem 1, TD plain: last error over first"]
+
+
+# The program.
+
+
+def test_the_program_prints_its_table_and_draws_its_picture(tmp_path):
+    path = tmp_path / "new" / "theory.png"
+    process = subprocess.run(
+        [
+            *(sys.executable, "-m", "samg_jax.analysis.tabular"),
+            *("--processes=3", "--states=12", "--iterations=4000", f"--out={path}"),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.splitlines()
+    assert lines[0].split() == ["measured", "bound"]
+    assert sum(line.endswith(("holds", "attained")) for line in lines) == 13
+    assert lines[-1] == f"picture: {path}"
+    assert image.imread(path).shape[1] == 2025
+
+
+def test_a_broken_bound_is_named_in_the_table():
+    lines = theory.table(
+        [
+            theory.Check("one", 0.5, 0.4),
+            theory.Check("two", 0.4, 0.5),
+            theory.Check("three", 0.4, 0.5, attained=True),
+            theory.Check("four", 0.5, 0.5, attained=True),
+        ]
+    ).splitlines()
+    verdicts = [line.split()[-1] for line in lines[1:]]
+    assert verdicts == ["BROKEN", "holds", "BROKEN", "attained"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"branching": 9, "states": 8}, "branching is 9, but there are 8 states"),
+        ({"discount": 1.0}, r"discount is 1.0. It must be a finite number in \(0, 1\)"),
+        ({"iterations": 10}, "iterations is 10. It must be an integer of at least 200"),
+        ({"threshold": 1.5}, r"threshold is 1.5. .* in \[0, 1\]"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        problems.Settings(**settings)
+
+
+def test_a_threshold_that_guides_nothing_is_refused():
+    settings = problems.Settings(states=2, actions=1, branching=1, threshold=1.0)
+    with pytest.raises(ValueError, match="None of 2 pairs has a weight of 1 or more"):
+        problems.random_problem(jax.random.key(0), settings)
