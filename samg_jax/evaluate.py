@@ -116,8 +116,9 @@ def evaluate(
         out.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
         print(f"scores: {out}")
     if video:
+        starts = EPISODES.value, SEED.value
         seed, episode = scoring.film(
-            parts, restored, names[0], VIDEO_SEED.value, SEED.value, video
+            parts, restored, names[0], VIDEO_SEED.value, starts, video
         )
         print(
             f"video: {video} (seed {seed}, physics {names[0]}, return "

@@ -89,7 +89,7 @@ def film(
     restored: Policies,
     name: str,
     seed: int | None,
-    start: int,
+    starts: tuple[int, int],
     path: pathlib.Path,
 ) -> tuple[int, rendering.Episode]:
     """Writes a video of one episode; returns the seed that acted, and the episode.
@@ -99,11 +99,12 @@ def film(
         restored: what acts.
         name: of the physics.
         seed: which one acts, None for the first.
-        start: of the start states; the episode begins in the first of them.
+        starts: episodes per seed and seed of the start states, as in `score`; the
+            first of its episodes is filmed.
         path: of the video.
     """
     index = place_of(parts, seed)
-    env_seed = evaluation.start_seeds(parts, 1, start)[index]
+    env_seed = evaluation.start_seeds(parts, *starts)[index * starts[0]]
     policy = policies.of_seed(parts, restored, index)
     episode = rendering.film(parts.task.env_id, name, policy, env_seed, path)
     return int(parts.seeds[index]), episode
