@@ -8,6 +8,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -138,7 +139,12 @@ def film(
     total, length, frames, ended = 0.0, 0, 1, False
     try:
         observation, _ = env.reset(seed=seed)
-        with imageio.get_writer(temporary, fps=fps / every) as writer:
+        with (
+            warnings.catch_warnings(),
+            imageio.get_writer(temporary, fps=fps / every) as writer,
+        ):
+            # Of the start of ffmpeg, to which JAX's threads do nothing.
+            warnings.filterwarnings("ignore", r"os\.fork\(\)", RuntimeWarning)
             writer.append_data(env.render())
             while not ended:
                 action = np.float64(np.float32(policy(np.float32(observation))))
