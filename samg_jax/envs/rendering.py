@@ -17,6 +17,7 @@ import mujoco
 import numpy as np
 
 from samg_jax.envs import physics as physics_lib
+from samg_jax.envs import tasks
 
 # In the order in which they are tried: the GPU or Mesa without a display, Mesa in
 # memory, and what a desktop has.
@@ -129,7 +130,9 @@ def film(
     """
     from imageio import v2 as imageio  # Of the extra `video`.
 
-    env = physics_lib.make(env_id, physics, render_mode="rgb_array")
+    # Their default camera stays behind; others have one of their own.
+    camera = {"camera_name": "track"} if tasks.is_locomotion(env_id) else {}
+    env = physics_lib.make(env_id, physics, render_mode="rgb_array", **camera)
     space = env.action_space
     if not ((space.low == -1.0).all() and (space.high == 1.0).all()):
         env = gymnasium.wrappers.RescaleAction(env, np.float32(-1), np.float32(1))

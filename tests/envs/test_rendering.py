@@ -62,6 +62,10 @@ def test_video_shows_the_episode_that_was_played(name, tmp_path):
     # A picture has a floor, a sky and a robot, and the robot moves.
     assert frames.std(axis=(1, 2, 3)).min() > 20
     assert np.abs(frames[-1].astype(int) - frames[0]).max() > 60
+    # The camera goes with it: its orange is in the middle third throughout.
+    middle = frames[:, :, 160:320].astype(int)
+    orange = (middle[..., 0] > 100) & (middle[..., 0] > 2 * middle[..., 2])
+    assert orange.sum(axis=(1, 2)).min() > 500
 
 
 @pytest.mark.usefixtures("_backend")
