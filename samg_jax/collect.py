@@ -64,7 +64,7 @@ def collect(command: str) -> None:
     """Trains, rolls out and writes the file; prints what is in it."""
     compilation.use_cache(compilation.DEFAULT_CACHE)
     path = pathlib.Path(OUT.value).expanduser()
-    check(path)
+    validation.check_file(path, "--out", OVERWRITE.value)
     task = tasks.for_env_id(ENV.value)
     target = MEDIUM_RETURN.value
     if target is None:
@@ -106,20 +106,6 @@ def collect(command: str) -> None:
     for name, value in attributes.items():
         shown = np.round(value, 2) if isinstance(value, float) else value
         print(f"  {name}: {shown}")
-
-
-def check(path: pathlib.Path) -> None:
-    """Refuses, before any training, a file that could not be written."""
-    validation.check_folder(path.absolute().parent, "--out=FOLDER/FILE")
-    if path.is_dir():
-        raise ValueError(
-            f"{path} is a folder; a file is needed. Give --out={path}/FILE."
-        )
-    if path.exists() and not OVERWRITE.value:
-        raise ValueError(
-            f"{path} exists already. Nothing is overwritten unasked. Give another "
-            "--out=FILE, or --overwrite."
-        )
 
 
 if __name__ == "__main__":
