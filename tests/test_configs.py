@@ -235,7 +235,7 @@ def test_config_is_valid_and_builds(experiment, name):
     parts = parts_lib.resolve(config)
     sizes = SIZES[name.split("-")[0]]
     assert (parts.task.observation_size, parts.task.action_size) == sizes
-    assert parts.physics == ("stock" if name.startswith("antmaze") else "d4rl")
+    assert parts.physics == "d4rl"
     assert parts.task.ref_max is not None
     assert (parts.cvae is not None) == experiment.endswith("_samg")
 

@@ -45,6 +45,7 @@ def build_model(maze: mazes.Maze) -> mujoco.MjModel:
             size=f"{half} {half} {_WALL_HEIGHT / 2.0}",
             contype="1",
             conaffinity="1",
+            rgba="0.6 0.6 0.7 1",
         )
     return mujoco.MjModel.from_xml_string(ElementTree.tostring(root, "unicode"))
 
@@ -63,7 +64,7 @@ def draw_start(
     qpos = qpos + rng.uniform(-_NOISE, _NOISE, 15)
     qvel = _NOISE * rng.standard_normal(14)
     if random_start:
-        cell = maze.free_cells[rng.integers(len(maze.free_cells))]
+        cell = maze.start_cells[rng.integers(len(maze.start_cells))]
         qpos[:2] = maze.centres(cell) + rng.uniform(0.0, 1.0, 2)
     goal = maze.goal + rng.uniform(0.0, 1.0, 2) + rng.uniform(0.0, 0.5, 2)
     return qpos, qvel, np.maximum(goal, 0.0)
@@ -85,10 +86,13 @@ class AntMazeEnv(mujoco_env.MujocoEnv, gymnasium.utils.EzPickle):
 
     Args:
         maze: a name in `mazes.MAZES`.
-        random_start: start in any free cell, plus U(0, 1) along x and y, instead of in
-            the start cell. D4RL collected its `play` and `diverse` data so.
+        random_start: start in any of the maze's `start_cells`, at the centre plus
+            U(0, 1) along x and y. D4RL collected its `play` and `diverse` data so.
         terminate_on_success: end the episode at the goal. D4RL collected without.
         **kwargs: of `MujocoEnv`, such as render_mode, width, height, camera_name.
+
+    Attributes:
+        goal: `[2]` float64, x and y; the goal cell's centre before the first reset.
     """
 
     metadata = {  # noqa: RUF012
@@ -110,7 +114,7 @@ class AntMazeEnv(mujoco_env.MujocoEnv, gymnasium.utils.EzPickle):
         self._maze = mazes.for_name(maze)
         self._random_start = random_start
         self._terminate_on_success = terminate_on_success
-        self.goal: np.ndarray | None = None
+        self.goal = self._maze.goal
         if "camera_name" not in kwargs:
             kwargs.setdefault("camera_id", -1)  # Free, so as configured here.
         kwargs.setdefault("default_camera_config", _overview(self._maze))
@@ -246,7 +250,7 @@ def _overview(maze: mazes.Maze) -> dict[str, object]:
     """Returns a camera above the maze, which sees all of it."""
     return {
         "lookat": np.array([*maze.bounds.mean(axis=0), 0.0]),
-        "distance": 1.3 * float(np.ptp(maze.bounds, axis=0).max()),
+        "distance": 1.4 * float(np.ptp(maze.bounds, axis=0).max()),
         "azimuth": 90.0,
         "elevation": -75.0,
     }

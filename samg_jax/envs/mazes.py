@@ -36,6 +36,11 @@ class Maze:
         return np.argwhere(self._map != WALL)
 
     @functools.cached_property
+    def start_cells(self) -> np.ndarray:
+        """`[n, 2]` int64, where D4RL starts at random: no wall and not the goal."""
+        return np.argwhere((self._map != WALL) & (self._map != GOAL))
+
+    @functools.cached_property
     def goal(self) -> np.ndarray:
         """`[2]` float64, x and y of the goal cell's centre."""
         return self.centres(np.argwhere(self._map == GOAL)[0])
@@ -64,6 +69,7 @@ class Maze:
         return np.argwhere(self._map == START)[0]
 
 
+# Those of evaluation; data were also collected with other goals.
 MAZES = {
     "umaze": Maze(
         ("11111", "1R001", "11101", "1G001", "11111"),

@@ -9,17 +9,21 @@ from samg_jax.envs import physics, tasks
 # Masses in kg, then principal inertias, of the robots as the D4RL data know them.
 HOPPER_MASSES = [3.534292, 3.926991, 2.714336, 5.089380]
 WALKER_LEG = [3.926991, 2.714336, 2.940531]
+ANT_LEG = [0.0364769, 0.0364769, 0.0649114]
 MASSES = {
     "Hopper-v4": HOPPER_MASSES,
     "Walker2d-v4": [3.534292, *WALKER_LEG, *WALKER_LEG],
     "HalfCheetah-v4": [
         *(6.360313, 1.535248, 1.580940, 1.069191, 1.425587, 1.178851, 0.849869)
     ],
+    "antmaze-umaze-v2": [0.3272492, *ANT_LEG, *ANT_LEG, *ANT_LEG, *ANT_LEG],
 }
 TORSO = [0.0618501, 0.0618501, 0.0044179]
 THIGH = [0.0842667, 0.0842667, 0.0049087]
 LEG = [0.0670441, 0.0670441, 0.0021715]
 WALKER_FOOT = [0.0192115, 0.0192115, 0.005293]
+ANT_LINK = [4.5856e-4, 4.5856e-4, 1.16726e-4]
+ANT_LOWER_LEG = [2.35904e-3, 2.35904e-3, 2.07716e-4]
 INERTIAS = {
     "Hopper-v4": [TORSO, THIGH, LEG, [0.0904637, 0.0904637, 0.0091609]],
     "Walker2d-v4": [TORSO, THIGH, LEG, WALKER_FOOT, THIGH, LEG, WALKER_FOOT],
@@ -31,6 +35,10 @@ INERTIAS = {
         [0.0123185, 0.0123185, 0.0015083],
         [0.0071627, 0.0071627, 0.0012472],
         [0.0028998, 0.0028998, 0.0008992],
+    ],
+    "antmaze-umaze-v2": [
+        [8.181231e-3] * 3,
+        *([ANT_LINK, ANT_LINK, ANT_LOWER_LEG] * 4),
     ],
 }
 # Positions and velocities after 20 environment steps under a fixed sine of torques.
@@ -46,6 +54,10 @@ GOLDEN = {
     "HalfCheetah-v4": (
         [-0.063628, -0.098621, 0.078004, -0.269866],
         [0.307974, 0.086650, 0.122629],
+    ),
+    "antmaze-umaze-v2": (
+        [0.057811, -0.410533, 0.633300, 0.984136],
+        [0.179633, -1.143923, -0.165253],
     ),
 }
 
@@ -138,7 +150,8 @@ def test_other_shapes_are_refused():
 
 
 def test_d4rl_physics_names_the_environments_it_knows():
-    with pytest.raises(ValueError, match="only for HalfCheetah, Hopper, Walker2d"):
+    known = "only for HalfCheetah, Hopper, Walker2d .* and D4RL's AntMaze"
+    with pytest.raises(ValueError, match=known):
         physics.make("Pendulum-v1")
     assert physics.make("Pendulum-v1", "stock").spec.id == "Pendulum-v1"
 
@@ -148,8 +161,17 @@ def test_unknown_physics_are_refused():
         physics.make("Hopper-v4", "mujoco")
 
 
-def test_antmaze_is_refused_for_now():
-    with pytest.raises(
-        ValueError, match="AntMaze environments are not in this version"
-    ):
-        physics.make("antmaze-umaze-v2")
+def test_walls_and_floor_keep_the_ants_margin_where_the_simulator_sums_them(
+    monkeypatch,
+):
+    for version, margin in (("3.4.0", 0.01), ("3.5.0", 0.005), ("4.0.0", 0.005)):
+        monkeypatch.setattr(mujoco, "__version__", version)
+        model = physics.make("antmaze-umaze").unwrapped.model
+        np.testing.assert_array_equal(model.geom_margin, margin)
+
+
+def test_d4rls_physics_is_the_default_where_it_is_defined():
+    assert physics.default("antmaze-large-play-v2") == "d4rl"
+    assert physics.default("antmaze-umaze") == "d4rl"
+    assert physics.default("Hopper-v4") == "d4rl"
+    assert physics.default("Pendulum-v1") == "stock"

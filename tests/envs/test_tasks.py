@@ -99,7 +99,12 @@ def test_scores_without_reference_are_not_a_number():
 
 
 @pytest.mark.parametrize(
-    ("env_id", "nearest"), [("Hoper-v4", "Hopper-v4"), ("Hopper-v9", "Hopper-v")]
+    ("env_id", "nearest"),
+    [
+        ("Hoper-v4", "Hopper-v4"),
+        ("Hopper-v9", "Hopper-v"),
+        ("antmaze-umaze-v0", "antmaze-umaze-v2"),  # One goal for ever.
+    ],
 )
 def test_an_unknown_id_proposes_the_nearest_one(env_id, nearest):
     with pytest.raises(ValueError, match=f"Did you mean '{nearest}"):

@@ -11,6 +11,7 @@ import samg_jax
 from samg_jax.envs import locomotion, physics, vector
 
 LOCOMOTION = ["HalfCheetah-v4", "Hopper-v4", "Walker2d-v4"]
+ROBOTS = [*LOCOMOTION, "antmaze-umaze-v2"]
 
 
 class Counter(gymnasium.Env):
@@ -55,8 +56,7 @@ def registered():
 
 
 def make(env_id, num_envs, seeds, **kwargs):
-    is_robot = env_id in LOCOMOTION
-    kwargs.setdefault("physics", "d4rl" if is_robot else "stock")
+    kwargs.setdefault("physics", physics.default(env_id))
     return vector.make(env_id, num_envs, seeds, **kwargs)
 
 
@@ -118,7 +118,7 @@ def test_the_vector_environment_rounds_what_gymnasium_yields():
         np.testing.assert_array_equal(step.observations[0], expected.astype(np.float32))
 
 
-@pytest.mark.parametrize("env_id", [*LOCOMOTION, "SamgCounter-v0", "Pendulum-v1"])
+@pytest.mark.parametrize("env_id", [*ROBOTS, "SamgCounter-v0", "Pendulum-v1"])
 def test_one_of_four_equals_the_same_alone(env_id):
     four, one = make(env_id, 4, [7, 8, 9, 10], threads=2), make(env_id, 1, [9])
     np.testing.assert_array_equal(four.reset()[2], one.reset()[0])
@@ -127,8 +127,9 @@ def test_one_of_four_equals_the_same_alone(env_id):
         assert_steps_equal(vector.Step(*(field[2:3] for field in step)), alone)
 
 
-def test_threads_do_not_change_results():
-    envs = [make("Walker2d-v4", 5, range(5), threads=threads) for threads in (1, 2, 5)]
+@pytest.mark.parametrize("env_id", ["Walker2d-v4", "antmaze-umaze-v2"])
+def test_threads_do_not_change_results(env_id):
+    envs = [make(env_id, 5, range(5), threads=threads) for threads in (1, 2, 5)]
     for env in envs:
         env.reset()
     for actions in draw_actions(60, envs[0]):
@@ -143,6 +144,7 @@ def test_threads_do_not_change_results():
         ("HalfCheetah-v4", 40, 40),
         ("Hopper-v4", 33, 100),
         ("Walker2d-v4", 33, 100),
+        ("antmaze-umaze-v2", 650, 100),  # Over the time limit: a new goal.
         ("SamgCounter-v0", 10, 20),
         ("Pendulum-v1", 150, 100),
         ("Ant-v4", 20, 60),  # Pays for a position that the state alone lacks.
@@ -163,7 +165,7 @@ def test_a_saved_batch_continues_in_every_bit(env_id, before, after):
     np.testing.assert_array_equal(restored.observations, env.observations)
     for step_actions in actions[before:]:
         assert_steps_equal(restored.step(step_actions), env.step(step_actions))
-    if env_id in LOCOMOTION:  # Steps are rounded to float32, states are not.
+    if env_id in ROBOTS:  # Steps are rounded to float32, states are not.
         for name, array in env.get_state().items():
             np.testing.assert_array_equal(restored.get_state()[name], array)
     # Neither batch has written into the saved arrays.
@@ -171,7 +173,7 @@ def test_a_saved_batch_continues_in_every_bit(env_id, before, after):
         np.testing.assert_array_equal(array, copy[name])
 
 
-@pytest.mark.parametrize("env_id", LOCOMOTION)
+@pytest.mark.parametrize("env_id", ROBOTS)
 def test_the_solvers_first_guess_is_part_of_the_state(env_id):
     env, twin = make(env_id, 4, range(4)), make(env_id, 4, range(4))
     env.reset()
