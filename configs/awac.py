@@ -2,6 +2,9 @@ r"""AWAC, offline then vanilla fine-tuning on offline and online data, as in COR
 
     python -m samg_jax.train --config=configs/awac.py:hopper-medium
 
+Expected time, two CPU cores, one seed: 4 hours for a million offline updates (70 a
+second), then at least 2 hours for 500,000 environment steps with an update each.
+
 Published (D4RL, 4 seeds): hopper-medium 63.0 offline (CORL); 102.3 after 500k online
 steps (SAMG paper, vanilla column). antmaze-umaze 52.8 offline, 98.8 after a million
 online steps (CORL); on the medium and large mazes 0 throughout. CORL has no locomotion

@@ -2,6 +2,8 @@ r"""Cal-QL, offline then vanilla fine-tuning on half offline, half online data (
 
     python -m samg_jax.train --config=configs/cal_ql.py:antmaze-large-play
 
+Expected time: that of `configs/cql.py`, the same networks.
+
 Published (D4RL): antmaze-large-play 31.8 offline, 97.3 after a million online steps
 (CORL); hopper-medium 88.6 after 500k (SAMG paper, vanilla column). CORL has no settings
 for locomotion; see the table in `configs/base.py`. As in CORL, values are calibrated

@@ -2,6 +2,9 @@ r"""IQL, offline then vanilla fine-tuning on offline and online data, as in CORL
 
     python -m samg_jax.train --config=configs/iql.py:hopper-medium
 
+Expected time, two CPU cores, one seed: 2 hours for a million offline updates (130 a
+second), then at least as long for a million environment steps with an update each.
+
 Published (D4RL): hopper-medium 67.5 offline (CORL); 70.9 after a million online steps
 (SAMG paper, vanilla column). antmaze-large-play 38.5 offline, 64.5 after a million
 online steps (CORL). The actor's learning rate falls to 0 over the offline updates and

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -26,6 +27,45 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
     )
 
 
+class Course(NamedTuple):
+    """How one seed's scores went.
+
+    Attributes:
+        seed: its value.
+        start: score of the policy with which fine-tuning begins.
+        end: last score; `start` where nothing was fine-tuned.
+        lowest: lowest score of the online phase, that of its first policy included.
+        failed: whether the seed became non-finite.
+    """
+
+    seed: int
+    start: float
+    end: float
+    lowest: float
+    failed: bool
+
+
+def courses(rows: Sequence[Row], normalized: bool) -> list[Course]:
+    """Returns every seed's course, by seed.
+
+    Args:
+        rows: of `metrics.csv`.
+        normalized: whether the task has reference scores; raw returns otherwise.
+    """
+    value = (lambda r: r.normalized_score) if normalized else (lambda r: r.return_mean)
+    online = [row for row in rows if row.phase == "online"]
+    scored = online or [row for row in rows if row.phase == "offline"]
+    result = []
+    for seed in sorted({row.seed for row in scored}):
+        own = [row for row in scored if row.seed == seed]
+        if not online:  # The last offline score is all that there is.
+            own = own[-1:]
+        values = [value(row) for row in own]
+        failed = bool(own[-1].failed)
+        result.append(Course(seed, values[0], values[-1], min(values), failed))
+    return result
+
+
 def closing_table(rows: Sequence[Row], normalized: bool) -> str:
     """Returns the offline and the final score of every seed, and their means.
 
@@ -35,30 +75,19 @@ def closing_table(rows: Sequence[Row], normalized: bool) -> str:
         rows: of `metrics.csv`.
         normalized: whether the task has reference scores; raw returns otherwise.
     """
-    value = (lambda r: r.normalized_score) if normalized else (lambda r: r.return_mean)
-    online = [row for row in rows if row.phase == "online"]
-    scored = online or [row for row in rows if row.phase == "offline"]
     unit = "normalized score" if normalized else "return"
     lines = [f"{unit:<18} {'offline':>10} {'final':>10} {'change':>10}"]
-    first, last, finite = [], [], []
-    for seed in sorted({row.seed for row in scored}):
-        own = [row for row in scored if row.seed == seed]
-        start, end = value(own[0]), value(own[-1])
-        if not online:  # Nothing was fine-tuned: the last offline score is both.
-            start = end
-        failed = "  failed" if own[-1].failed else ""
+    seeds = courses(rows, normalized)
+    for seed, start, end, _, failed in seeds:
+        note = "  failed" if failed else ""
         lines.append(
-            f"seed {seed:<13} {start:>10.1f} {end:>10.1f} {end - start:>+10.1f}{failed}"
+            f"seed {seed:<13} {start:>10.1f} {end:>10.1f} {end - start:>+10.1f}{note}"
         )
-        first.append(start)
-        last.append(end)
-        finite.append(not own[-1].failed)
-    kept = [i for i, ok in enumerate(finite) if ok]
+    kept = [course for course in seeds if not course.failed]
     if kept:
-        columns = [np.take(first, kept), np.take(last, kept)]
-        columns.append(columns[1] - columns[0])
+        columns = np.array([(c.start, c.end, c.end - c.start) for c in kept]).T
         cells = [interval(column) for column in columns]
-        note = "" if len(kept) == len(finite) else f"  of {len(kept)} that lasted"
+        note = "" if len(kept) == len(seeds) else f"  of {len(kept)} that lasted"
         means = " ".join(f"{mean:>10.1f}" for mean, _ in cells)
         lines.append(f"{'mean':<18} {means}{note}")
     if len(kept) > 1:

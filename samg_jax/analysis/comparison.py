@@ -1,0 +1,185 @@
+"""Finished runs side by side, as one Markdown table."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+
+import ml_collections
+import numpy as np
+
+from samg_jax.analysis import curves, statistics
+from samg_jax.analysis.statistics import Course
+from samg_jax.training import checkpoints, experiment
+from samg_jax.training import parts as parts_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What one run's workdir says.
+
+    Attributes:
+        algorithm: its name.
+        variant: of fine-tuning, `offline` where nothing was fine-tuned.
+        data_source: what the offline data are, in words.
+        physics: `d4rl` or `stock`.
+        normalized: whether the scores are D4RL's normalised ones.
+        updates: offline updates before fine-tuning.
+        steps: environment steps per seed, warm-up included.
+        episodes: of an evaluation, per seed.
+        courses: one per seed.
+    """
+
+    algorithm: str
+    variant: str
+    data_source: str
+    physics: str
+    normalized: bool
+    updates: int
+    steps: int
+    episodes: int
+    courses: tuple[Course, ...]
+
+    @property
+    def lasting(self) -> list[Course]:
+        """The courses of the seeds that stayed finite."""
+        return [course for course in self.courses if not course.failed]
+
+
+def read(workdir: pathlib.Path) -> Outcome:
+    """Returns the outcome of the run in `workdir`.
+
+    Raises:
+        ValueError: no run is there, or it is not complete.
+    """
+    path = workdir / "config.json"
+    if not path.is_file():
+        raise ValueError(
+            f"There is no run in {str(workdir)!r}: it has no config.json. Name the "
+            "--workdir of a run of samg_jax.train."
+        )
+    config = ml_collections.ConfigDict(json.loads(path.read_text()))
+    phase = "online" if config.online.steps else "offline"
+    store = checkpoints.Store(workdir / phase)
+    try:
+        meta = store.meta() if store.latest() is not None else None
+    finally:
+        store.close()
+    done = meta is not None and (
+        meta["step"] == config.online.steps if config.online.steps else meta["complete"]
+    )
+    if not done:
+        raise ValueError(
+            f"The run in {str(workdir)!r} is not complete; only complete runs are "
+            "compared. The command that began it goes on where it stopped."
+        )
+    task = parts_lib.resolve_task(config)
+    normalized = task.ref_min is not None
+    rows = curves.read(workdir / "metrics.csv")
+    return Outcome(
+        algorithm=config.algorithm,
+        variant=experiment.variant(config) if config.online.steps else "offline",
+        data_source=meta["data_source"],
+        physics=config.physics,
+        normalized=normalized,
+        updates=meta["offline_step"],
+        steps=config.online.steps,
+        episodes=config.evaluation.episodes,
+        courses=tuple(statistics.courses(rows, normalized)),
+    )
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Returns a Markdown table with one line per run, and what its numbers are.
+
+    Means over seeds, each with the half-width of its 95 % Student-t interval. The dip
+    is how far below its first online score a seed fell at any evaluation since.
+
+    Args:
+        outcomes: from `read`.
+
+    Raises:
+        ValueError: the runs' scores are on different data, physics or scales.
+    """
+    _check_comparable(outcomes)
+    unit = "normalized score" if outcomes[0].normalized else "return"
+    header = (
+        "| algorithm | variant | seeds | updates | steps | offline | final | change "
+        "| dip |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    )
+    lines = [_line(outcome) for outcome in outcomes]
+    episodes = sorted({outcome.episodes for outcome in outcomes})
+    notes = (
+        f"Data: {outcomes[0].data_source}; physics {outcomes[0].physics}. Each number "
+        f"is a {unit}: mean over the seeds ± half-width of its 95 % interval (Student's"
+        f" t), {' or '.join(map(str, episodes))} episodes per seed and evaluation. "
+        "`change` is paired by seed; `dip` is how far below its first online score a "
+        "seed fell at any later evaluation."
+    )
+    return "\n".join([header, *lines, "", notes])
+
+
+def _line(outcome: Outcome) -> str:
+    kept = outcome.lasting
+    seeds = str(len(outcome.courses))
+    if len(kept) < len(outcome.courses):
+        seeds += f" ({len(outcome.courses) - len(kept)} failed, left out)"
+    columns = [
+        [course.start for course in kept],
+        [course.end for course in kept],
+        [course.end - course.start for course in kept],
+        [course.start - course.lowest for course in kept],
+    ]
+    cells = [_cell(column) for column in columns]
+    if not outcome.steps:  # There is one score only.
+        cells[1:] = ["", "", ""]
+    size = [f"{outcome.updates:,}", f"{outcome.steps:,}" if outcome.steps else ""]
+    row = [outcome.algorithm, outcome.variant, seeds, *size, *cells]
+    return f"| {' | '.join(row)} |".replace("  ", " ")
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    mean, width = statistics.interval(values)
+    return f"{mean:.1f}" if np.isnan(width) else f"{mean:.1f} ± {width:.1f}"
+
+
+def below(outcomes: Sequence[Outcome], baseline: str) -> str:
+    """Returns which runs end below the baseline's mean minus two standard errors.
+
+    Args:
+        outcomes: from `read`.
+        baseline: algorithm of the run that the others are held against.
+    """
+    matching = [outcome for outcome in outcomes if outcome.algorithm == baseline]
+    if not matching:
+        raise ValueError(
+            f"None of the runs is of the algorithm {baseline!r}. The baseline is one "
+            "of the runs that are compared. Name one of: "
+            f"{', '.join(sorted({outcome.algorithm for outcome in outcomes}))}."
+        )
+    ends = np.array([course.end for course in matching[0].lasting])
+    error = ends.std(ddof=1) / np.sqrt(len(ends)) if len(ends) > 1 else 0.0
+    bound = ends.mean() - 2 * error
+    lower = [
+        f"{outcome.algorithm} {outcome.variant}"
+        for outcome in outcomes
+        if np.mean([course.end for course in outcome.lasting]) < bound
+    ]
+    return (
+        f"{baseline} minus two standard errors: {bound:.1f}. Below it: "
+        f"{', '.join(lower) or 'none'}."
+    )
+
+
+def _check_comparable(outcomes: Sequence[Outcome]) -> None:
+    for name in ("data_source", "physics", "normalized"):
+        values = sorted({str(getattr(outcome, name)) for outcome in outcomes})
+        if len(values) > 1:
+            raise ValueError(
+                f"These runs differ in {name}: {', '.join(values)}. Scores stand side "
+                "by side only if data and simulator are the same. Report them apart."
+            )

@@ -1,0 +1,52 @@
+"""What a result was measured with: processor, versions, commit."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import subprocess
+
+import jax
+
+import samg_jax
+
+PACKAGES = ("jax", "flax", "optax", "mujoco", "gymnasium", "numpy")
+
+
+def describe() -> dict[str, str]:
+    """Returns names and values, such as `{"processor": ..., "jax": ...}`.
+
+    Nothing in them tells which machine it was: no host, no user, no path.
+    """
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {
+        "processor": f"{_processor()}, {os.cpu_count()} cores",
+        "devices": ", ".join(sorted({d.device_kind for d in jax.devices()})),
+        "python": platform.python_version(),
+        "samg_jax": samg_jax.__version__,
+        "commit": _commit(),
+        **versions,
+    }
+
+
+def _processor() -> str:
+    path = pathlib.Path("/proc/cpuinfo")
+    for line in path.read_text().splitlines() if path.exists() else ():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """Returns the short hash of the checkout, `unknown` for an installed package."""
+    command = ["git", "describe", "--always", "--dirty"]
+    folder = pathlib.Path(samg_jax.__file__).parent
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:  # There is no git.
+        return "unknown"
+    return done.stdout.strip() or "unknown"
