@@ -37,6 +37,10 @@ EXTRAS_REQUIRE = {
     # D4RL's own package is only a judge in the tests and a second table of scores;
     # it has no wheels' worth of dependencies for Python 3.12 and later.
     "d4rl": ['d4rl==1.1; python_version < "3.12"'],
+    # Local Minari datasets, named minari:ID.
+    "minari": ["minari>=0.5,<0.6"],
+    # `samg_jax.evaluate --video`; the second brings ffmpeg.
+    "video": ["imageio>=2.34,<3", "imageio-ffmpeg>=0.5,<1"],
     "test": ["pytest>=8,<10", "pytest-xdist>=3.5,<4", "ruff>=0.9,<1"],
 }
 

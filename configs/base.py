@@ -36,6 +36,10 @@ FAMILIES = {
     ),
 }
 
+# Of the library of this name; any id, which no table of ours can list.
+MINARI = "minari:"
+ROBOTS = ("halfcheetah", "hopper", "walker2d")
+
 # CORL fine-tunes on AntMaze (and Adroit) only; its hyperparameters for locomotion are
 # those of offline training, and of some algorithms it has none. What stands in for
 # them is chosen here, and in the rows of the algorithm's file that are named:
@@ -59,7 +63,12 @@ FAMILIES = {
 
 
 def task_of(dataset: str) -> str:
-    """Returns the dataset's name without its version, refusing unknown names."""
+    """Returns the dataset's name without its version, refusing unknown names.
+
+    Minari's keep theirs, and are known where they are read.
+    """
+    if dataset.startswith(MINARI):
+        return dataset
     task = dataset.removesuffix("-v2")
     known = [name for tasks in FAMILIES.values() for name in tasks]
     if task in known:
@@ -69,13 +78,20 @@ def task_of(dataset: str) -> str:
     raise ValueError(
         f"Unknown dataset {dataset!r}. {hint}Known datasets: {', '.join(known)}. For "
         "a file of your own leave the name out and give --config.dataset.path=FILE "
-        "--config.env_id=ENVIRONMENT."
+        "--config.env_id=ENVIRONMENT; for a Minari dataset write minari:ID."
     )
 
 
 def family_of(dataset: str) -> str:
-    """Returns the family whose hyperparameters the dataset takes."""
+    """Returns the family whose hyperparameters the dataset takes.
+
+    A Minari dataset that names a robot in its id, as all do by convention, takes
+    those of locomotion; of the others `other`, to which no table here has a row.
+    """
     task = task_of(dataset)
+    if task.startswith(MINARI):
+        named = any(robot in task.lower() for robot in ROBOTS)
+        return "locomotion" if named else "other"
     return next(family for family, tasks in FAMILIES.items() if task in tasks)
 
 
@@ -105,7 +121,9 @@ def get_config(dataset: str) -> ml_collections.ConfigDict:
     config.num_seeds = 1
 
     config.dataset = ml_collections.ConfigDict()
-    config.dataset.name = task if task.endswith("-demo") else f"{task}-v2"
+    known = FAMILIES["locomotion"] + FAMILIES["antmaze"]
+    config.dataset.name = f"{task}-v2" if task in known else task
+    config.dataset.family = family_of(dataset)  # Whose hyperparameters these are.
     # A D4RL-format HDF5 of your own; wins over the name. Needs `env_id`.
     config.dataset.path = config_dict.placeholder(str)
     config.dataset.normalize_observations = True
@@ -118,7 +136,7 @@ def get_config(dataset: str) -> ml_collections.ConfigDict:
 
     config.env_id = config_dict.placeholder(str)  # None: the dataset's own.
     # `d4rl`: the simulator that recorded D4RL; `stock`: the installed MuJoCo's.
-    # None: `d4rl` where it is defined.
+    # None: `d4rl` where it is defined, but for Minari's data.
     config.physics = config_dict.placeholder(str)
 
     config.offline = ml_collections.ConfigDict()

@@ -1,8 +1,16 @@
-r"""Makes a D4RL-format dataset of one's own, by training SAC on an environment.
+r"""Makes a D4RL-format dataset of one's own.
+
+By training SAC on an environment:
 
     python -m samg_jax.collect --env=Hopper-v4 --level=medium --out=hopper.hdf5
     python -m samg_jax.train --config=configs/awac_samg.py \
         --config.dataset.path=hopper.hdf5 --config.env_id=Hopper-v4
+
+On D4RL's AntMaze with a scripted controller:
+
+    python -m samg_jax.collect --env=antmaze-umaze --steps=100000 --out=umaze.hdf5
+    python -m samg_jax.train --config=configs/iql_samg.py:antmaze-umaze \
+        --config.dataset.path=umaze.hdf5 --config.env_id=antmaze-umaze
 
 The file says that it is locally collected, by what policy and with which returns.
 """
@@ -10,22 +18,42 @@ The file says that it is locally collected, by what policy and with which return
 import pathlib
 import shlex
 import sys
+from typing import Any
 
 import numpy as np
 from absl import app, flags
 
 import samg_jax
 from samg_jax.data import recording
+from samg_jax.envs import physics as physics_lib
 from samg_jax.envs import tasks
-from samg_jax.training import collection, compilation, logs, validation
+from samg_jax.training import (
+    collection,
+    compilation,
+    logs,
+    maze_collection,
+    validation,
+)
 
 ENV = flags.DEFINE_string("env", None, "Gymnasium id, such as Hopper-v4.")
-LEVEL = flags.DEFINE_enum("level", "medium", collection.LEVELS, "Whose data.")
+LEVEL = flags.DEFINE_enum(
+    "level",
+    None,
+    [*collection.LEVELS, *maze_collection.LEVELS],
+    "Whose data, by default medium; of AntMaze where episodes start and where they "
+    "lead, by default as in D4RL's data of that name.",
+)
 OUT = flags.DEFINE_string("out", None, "HDF5 file to write.")
 STEPS = flags.DEFINE_integer(
     "steps", 1_000_000, "Rows to write; medium-replay writes all it has.", 2
 )
 SEED = flags.DEFINE_integer("seed", 0, "Of training and rollouts.", 0)
+ACTION_NOISE = flags.DEFINE_float(
+    "action_noise",
+    maze_collection.ACTION_NOISE,
+    "Standard deviation of what is added to actions; of AntMaze only.",
+    0.0,
+)
 PHYSICS = flags.DEFINE_enum(
     "physics", None, ["d4rl", "stock"], "By default d4rl where it is defined."
 )
@@ -41,6 +69,10 @@ MEDIUM_RETURN = flags.DEFINE_float(
 HIDDEN_DIMS = flags.DEFINE_list("hidden_dims", ["256", "256"], "Layers of SAC.")
 EVAL_EVERY = flags.DEFINE_integer("eval_every", 5_000, "Steps per evaluation.", 1)
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an existing file.")
+SAC_ONLY = tuple(
+    flag.name
+    for flag in (TRAIN_STEPS, MEDIUM_SCORE, MEDIUM_RETURN, HIDDEN_DIMS, EVAL_EVERY)
+)
 flags.mark_flags_as_required(["env", "out"])
 flags.register_validator(
     "hidden_dims",
@@ -61,18 +93,78 @@ def main(argv: list[str]) -> None:
 
 
 def collect(command: str) -> None:
-    """Trains, rolls out and writes the file; prints what is in it."""
+    """Collects, writes the file, and prints what is in it."""
     compilation.use_cache(compilation.DEFAULT_CACHE)
     path = pathlib.Path(OUT.value).expanduser()
-    check(path)
+    validation.check_file(path, "--out", OVERWRITE.value)
     task = tasks.for_env_id(ENV.value)
+    is_maze = tasks.is_antmaze(task.env_id)
+    level = resolve_level(task.env_id, is_maze)
+    rows, described = (walk_maze if is_maze else train_sac)(task, level)
+    attributes = {
+        "locally_collected": True,
+        "env_id": task.env_id,
+        "level": level,
+        "seed": SEED.value,
+        "command": command,
+        "samg_jax": samg_jax.__version__,
+        **described,
+    }
+    recording.write(path, rows, attributes)
+    print(f"{path}: {len(rows['rewards'])} rows, {path.stat().st_size / 1e6:.1f} MB")
+    for name, value in attributes.items():
+        shown = value if isinstance(value, str | int) else np.round(value, 2)
+        print(f"  {name}: {shown}")
+
+
+def resolve_level(env_id: str, is_maze: bool) -> str:
+    """Returns the level, by default the environment's own; refuses others and flags.
+
+    Args:
+        env_id: of the environment.
+        is_maze: whether it is AntMaze, which has levels and flags of its own.
+    """
+    allowed = maze_collection.LEVELS if is_maze else collection.LEVELS
+    default = maze_collection.default_level(env_id) if is_maze else "medium"
+    level = LEVEL.value or default
+    if level not in allowed:
+        raise ValueError(
+            f"{env_id} has no level {level!r}. Allowed: {', '.join(allowed)}. Leave "
+            f"--level out for {default}."
+        )
+    foreign = SAC_ONLY if is_maze else (ACTION_NOISE.name,)
+    given = [name for name in foreign if not flags.FLAGS[name].using_default_value]
+    if given:
+        policy = "a script" if is_maze else "SAC"
+        raise ValueError(
+            f"--{given[0]} was given, but the data of {env_id} are collected by "
+            f"{policy}, which has no such setting. Leave it out."
+        )
+    return level
+
+
+def walk_maze(
+    task: tasks.Task, level: str
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Returns rows of the scripted controller, and what the file says of them."""
+    physics = PHYSICS.value or physics_lib.default(task.env_id)
+    rows, described = maze_collection.collect(
+        task.env_id, physics, level, STEPS.value, SEED.value, ACTION_NOISE.value
+    )
+    return rows, {"physics": physics, **described}
+
+
+def train_sac(
+    task: tasks.Task, level: str
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Returns rows of policies that SAC learnt, and what the file says of them."""
     target = MEDIUM_RETURN.value
     if target is None:
         target = collection.medium_return(task, MEDIUM_SCORE.value / 100.0)
-    if target is None and LEVEL.value not in ("random", "expert"):
+    if target is None and level not in ("random", "expert"):
         raise ValueError(
             f"{task.env_id} has no reference scores, so it is not known which return "
-            f"is {LEVEL.value}. Say so with --medium_return=RETURN."
+            f"is {level}. Say so with --medium_return=RETURN."
         )
     settings = collection.Settings(
         train_steps=TRAIN_STEPS.value,
@@ -83,16 +175,10 @@ def collect(command: str) -> None:
         hidden_dims=tuple(int(width) for width in HIDDEN_DIMS.value),
     )
     parts = collection.make_parts(task.env_id, PHYSICS.value, SEED.value, settings)
-    rows, policy = collection.collect(parts, settings, LEVEL.value, STEPS.value)
+    rows, policy = collection.collect(parts, settings, level, STEPS.value)
     returns = recording.returns(rows)
-    attributes = {
-        "locally_collected": True,
-        "env_id": task.env_id,
+    return rows, {
         "physics": parts.physics,
-        "level": LEVEL.value,
-        "seed": SEED.value,
-        "command": command,
-        "samg_jax": samg_jax.__version__,
         "episodes": len(returns),
         "return_mean": returns.mean(),
         "return_std": returns.std(),
@@ -101,25 +187,6 @@ def collect(command: str) -> None:
         "normalized_score_mean": float(tasks.normalized_score(returns.mean(), task)),
         **policy,
     }
-    recording.write(path, rows, attributes)
-    print(f"{path}: {len(rows['rewards'])} rows, {path.stat().st_size / 1e6:.1f} MB")
-    for name, value in attributes.items():
-        shown = np.round(value, 2) if isinstance(value, float) else value
-        print(f"  {name}: {shown}")
-
-
-def check(path: pathlib.Path) -> None:
-    """Refuses, before any training, a file that could not be written."""
-    validation.check_folder(path.absolute().parent, "--out=FOLDER/FILE")
-    if path.is_dir():
-        raise ValueError(
-            f"{path} is a folder; a file is needed. Give --out={path}/FILE."
-        )
-    if path.exists() and not OVERWRITE.value:
-        raise ValueError(
-            f"{path} exists already. Nothing is overwritten unasked. Give another "
-            "--out=FILE, or --overwrite."
-        )
 
 
 if __name__ == "__main__":

@@ -353,6 +353,60 @@ def test_unusable_request_is_refused(main, tmp_path, values, texts):
     assert not list(tmp_path.iterdir())
 
 
+def test_antmaze_is_collected_by_a_script(main, tmp_path):
+    path = tmp_path / "umaze.hdf5"
+    main(env="antmaze-umaze", steps=300, seed=0, out=str(path), action_noise=0.1)
+    with h5py.File(path) as file:
+        assert set(file) == {*recording.KEYS, "infos"}
+        assert set(file["infos"]) == {"goal", "qpos", "qvel"}
+        assert file["rewards"][()].sum() > 0
+        attributes = dict(file.attrs)
+    goal = attributes.pop("task_goal")
+    assert ((goal >= [0, 8]) & (goal <= [1.5, 9.5])).all()
+    assert attributes == {
+        "locally_collected": True,
+        "env_id": "antmaze-umaze-v2",
+        "physics": "d4rl",
+        "level": "fixed",
+        "seed": 0,
+        "command": shlex.join(["python", "-m", "samg_jax.collect", *sys.argv[1:]]),
+        "samg_jax": samg_jax.__version__,
+        "policy": "scripted trot along waypoints",
+        "action_noise": 0.1,
+        "episodes": 1,
+        "success_rate": 1.0,
+        "task_success_rate": 1.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        (
+            {"env": "antmaze-umaze", "level": "medium"},
+            ["has no level 'medium'", "Allowed: fixed, play, diverse", "for fixed"],
+        ),
+        (
+            {"level": "play"},
+            ["has no level 'play'", "Allowed: random, medium,", "for medium"],
+        ),
+        (
+            {"env": "antmaze-large-play", "train_steps": 40},
+            ["--train_steps was given", "collected by a script", "Leave it out"],
+        ),
+        ({"action_noise": 0.0}, ["--action_noise was given", "collected by SAC"]),
+    ],
+    ids=["antmaze level", "level", "antmaze flag", "flag"],
+)
+def test_what_belongs_to_another_policy_is_refused(main, tmp_path, values, texts):
+    values = {"env": "CollectLine-v0", "out": str(tmp_path / "data.hdf5"), **values}
+    with pytest.raises(SystemExit) as info:
+        main(**values)
+    for text in ["error: ", *texts]:
+        assert text in info.value.code
+    assert not list(tmp_path.iterdir())
+
+
 def test_folders_are_refused_as_files(main, tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()

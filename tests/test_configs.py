@@ -215,6 +215,7 @@ def test_hyperparameters_are_the_published_ones(experiment, name):
     transform, scale, bias = rewards(algorithm, task)
     assert config.dataset.to_dict() == {
         "name": task if task == "hopper-demo" else f"{task}-v2",
+        "family": base.family_of(task),
         "path": None,
         "normalize_observations": is_normalized(algorithm, task),
         "reward_transform": transform,

@@ -5,7 +5,9 @@ import re
 import shlex
 import subprocess
 import sys
+import warnings
 
+import gymnasium
 import pytest
 
 from tests import small
@@ -43,6 +45,7 @@ def test_ci_calls_the_readme_test_command():
 # Flags that make the programs small that take no config.
 PROGRAMS_SMALL = {
     "samg_jax.collect": COLLECT_SMALL,
+    "samg_jax.evaluate": ["--episodes=2"],
     "samg_jax.coverage": ["--max_rows=100", "--clusters=3", "--repeats=1"],
     "samg_jax.analysis.tabular": ["--processes=2", "--states=10", "--iterations=4000"],
 }
@@ -50,6 +53,8 @@ PROGRAMS_SMALL = {
 
 def added_flags(command: str) -> list[str]:
     """Returns flags that make a command of the README small."""
+    if "samg_jax.collect --env=antmaze" in command:
+        return ["--steps=300"]
     program = command.split()[2]
     if program in PROGRAMS_SMALL:
         return PROGRAMS_SMALL[program]
@@ -65,6 +70,23 @@ def added_flags(command: str) -> list[str]:
     return [f"--config.{name}={value}" for name, value in fields.items()]
 
 
+def record_minari(folder: pathlib.Path) -> None:
+    """Stands in for the download of the README's Minari dataset."""
+    minari = pytest.importorskip("minari")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINARI_DATASETS_PATH", str(folder))
+        env = minari.DataCollector(gymnasium.make("Hopper-v5"))
+        env.action_space.seed(0)
+        for episode in range(10):
+            env.reset(seed=episode)
+            ended = False
+            while not ended:
+                ended = env.step(env.action_space.sample())[2]
+        with warnings.catch_warnings(action="ignore"):
+            env.create_dataset("mujoco/hopper/medium-v0")
+        env.close()
+
+
 def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     # The original files cannot be had here: the main job is run on one of its schema.
@@ -72,6 +94,8 @@ def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):
     cache.mkdir()
     small.write_dataset(cache / "halfcheetah_medium-v2.hdf5", env_id="HalfCheetah-v4")
     monkeypatch.setenv("D4RL_DATASET_DIR", str(cache))
+    record_minari(tmp_path / "minari")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     for name, code in re.findall(
@@ -97,6 +121,7 @@ def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):
             shown = result.stdout.split("learning curves: ")[1].strip()
             assert (tmp_path / shown).stat().st_size > 5_000
     assert (tmp_path / "hopper.hdf5").exists()
+    assert (tmp_path / "scores.json").exists()
     forks = {"pretrained", "samg", "no_data", "vanilla", "thresholds", "gentle"}
     assert forks <= {path.name for path in (tmp_path / "runs").iterdir()}
 

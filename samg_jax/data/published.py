@@ -174,11 +174,11 @@ def _antmaze_differences(raw: d4rl.Raw, dataset: transitions.Dataset) -> list[st
     return lines
 
 
-def check_successes(path: pathlib.Path, raw: d4rl.Raw) -> None:
+def check_successes(source: str | pathlib.Path, raw: d4rl.Raw) -> None:
     """Refuses the rows of a task that rewards its goal alone, if none reaches it."""
     if not raw.rewards.any():
         raise ValueError(
-            f"All {len(raw.rewards):,} rewards in {path} are 0. The task rewards its "
+            f"All {len(raw.rewards):,} rewards in {source} are 0. The task rewards its "
             "goal alone, so at least one row must have another reward; without it "
             "nothing can be learned. Take D4RL's '..._sparse_fixed.hdf5' of the "
             "-v2 datasets, or label the rewards of your file anew."

@@ -70,14 +70,14 @@ def write(
 
     Args:
         path: of the file, replaced if it exists.
-        rows: key -> `[T, ...]`.
+        rows: key -> `[T, ...]`, `KEYS` at least; flags are bool, anything else is
+            written as float32. A slash in a key makes a group, as in `infos/goal`.
         attributes: of the file; what says that it is not D4RL's.
     """
     temporary = path.with_name(path.name + ".part")
     with h5py.File(temporary, "w") as file:
-        for key in KEYS:
-            value = rows[key]
-            kind = bool if key in ("terminals", "timeouts") else np.float32
+        for key, value in rows.items():
+            kind = bool if value.dtype == bool else np.float32
             file.create_dataset(
                 key,
                 data=value.astype(kind),

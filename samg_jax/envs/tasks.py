@@ -131,15 +131,40 @@ def is_antmaze(env_id: str) -> bool:
     return env_id in mazes.TASKS
 
 
+class FlatObservations(gymnasium.ObservationWrapper):
+    """Observations of a Dict space as one vector, its parts by sorted keys.
+
+    Gymnasium's own wrapper keeps the order of the space, which need not survive being
+    written into a dataset, and holds a function, which cannot be saved.
+    """
+
+    def __init__(self, env: gymnasium.Env):
+        super().__init__(env)
+        self._parts = _sorted(env.observation_space)
+        self.observation_space = gymnasium.spaces.flatten_space(self._parts)
+
+    def observation(self, observation: dict) -> np.ndarray:
+        return gymnasium.spaces.flatten(self._parts, observation)
+
+
+def _sorted(space: gymnasium.Space) -> gymnasium.Space:
+    if not isinstance(space, gymnasium.spaces.Dict):
+        return space
+    return gymnasium.spaces.Dict(
+        {key: _sorted(space[key]) for key in sorted(space.spaces)}
+    )
+
+
 def make_gymnasium(env_id: str, **kwargs: object) -> gymnasium.Env:
     """Returns `gymnasium.make(env_id, **kwargs)`; silent about old versions.
 
     Versions are chosen on purpose here: `-v4` is the task of the D4RL data.
+    Observations of a Dict space come as one vector, see `FlatObservations`.
     """
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=DeprecationWarning)
-            return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
+            env = gymnasium.make(env_id, disable_env_checker=True, **kwargs)
     except gymnasium.error.Error as error:
         if env_id in gymnasium.registry:
             raise
@@ -149,6 +174,9 @@ def make_gymnasium(env_id: str, **kwargs: object) -> gymnasium.Env:
             "gymnasium, which D4RL's AntMaze names and the locomotion ids are. To use "
             "your own environment, gymnasium.register it first."
         ) from error
+    if isinstance(env.observation_space, gymnasium.spaces.Dict):
+        env = FlatObservations(env)
+    return env
 
 
 def action_bounds(space: gymnasium.Space, env_id: str) -> tuple[np.ndarray, np.ndarray]:

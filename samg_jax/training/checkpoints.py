@@ -121,14 +121,34 @@ def find_offline(directory: str) -> pathlib.Path:
     """
     path = pathlib.Path(directory).expanduser()
     for candidate in (path / "offline", path):
-        if candidate.is_dir() and any(
-            child.is_dir() and child.name.isdigit() for child in candidate.iterdir()
-        ):
+        if _has_checkpoint(candidate):
             return candidate
     raise ValueError(
         f"There is no offline checkpoint in {str(path)!r}. It must be the workdir of a "
         "run whose offline phase is complete, or its folder offline/. Check "
         "--config.offline.restore."
+    )
+
+
+def find_latest(directory: str) -> pathlib.Path:
+    """Returns the folder with a run's last checkpoint: online if there is one.
+
+    Args:
+        directory: a run's workdir, or its `offline/` or `online/`.
+    """
+    path = pathlib.Path(directory).expanduser()
+    for candidate in (path / "online", path / "offline", path):
+        if _has_checkpoint(candidate):
+            return candidate
+    raise ValueError(
+        f"There is no checkpoint in {str(path)!r}. It must be the workdir of a run "
+        "that has saved one, or its folder offline/ or online/. Check --checkpoint."
+    )
+
+
+def _has_checkpoint(folder: pathlib.Path) -> bool:
+    return folder.is_dir() and any(
+        child.is_dir() and child.name.isdigit() for child in folder.iterdir()
     )
 
 

@@ -90,13 +90,12 @@ def planned_updates(
 def dataset_rows(config: ml_collections.ConfigDict, parts: Parts) -> tuple[int, str]:
     """Returns the number of transitions of the dataset, and how that is known."""
     try:
-        path = d4rl.resolve(config.dataset.name, config.dataset.path, download=False)
+        raw, source = parts_lib.read_rows(config, download=False)
     except RuntimeError:
         rows = published.FILES[d4rl.canonical_name(config.dataset.name)].rows
         return rows, "not on disk; D4RL's number of rows"
-    raw = d4rl.load(path)
-    parts_lib.check_sizes(path, raw, parts.task)
-    return len(raw.rewards), str(path)
+    parts_lib.check_sizes(source, raw, parts.task)
+    return len(raw.rewards), source
 
 
 def memory(

@@ -27,8 +27,25 @@ class Scores(NamedTuple):
     lengths: np.ndarray
 
 
+def success_rates(scores: Scores) -> np.ndarray:
+    """Returns the share `[S]` of episodes that reached the goal; of sparse tasks."""
+    return (scores.returns > 0).mean(axis=1)
+
+
+def start_seeds(parts: Parts, episodes: int, seed: int = 0) -> list[int]:
+    """Returns the simulators' seeds, `episodes` for every seed of the run.
+
+    Args:
+        parts: of the experiment.
+        episodes: per seed.
+        seed: 0 for the start states of training's evaluations.
+    """
+    name = f"evaluation {seed}" if seed else "evaluation"
+    return seeds_lib.host_seeds(parts.seeds, name, episodes)
+
+
 def make_evaluator(
-    parts: Parts, episodes: int, threads: int
+    parts: Parts, episodes: int, threads: int, seed: int = 0
 ) -> Callable[[Any, Preprocessing], Scores]:
     """Returns the function that plays `episodes` per seed with evaluation actions.
 
@@ -39,9 +56,10 @@ def make_evaluator(
         parts: of the experiment.
         episodes: per seed.
         threads: of the simulators; 0 for one per core.
+        seed: of the start states, see `start_seeds`.
     """
     count = len(parts.seeds)
-    env_seeds = seeds_lib.host_seeds(parts.seeds, "evaluation", episodes)
+    env_seeds = start_seeds(parts, episodes, seed)
     env = vector.make(
         parts.task.env_id,
         count * episodes,

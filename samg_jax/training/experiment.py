@@ -30,6 +30,7 @@ FREE_FIELDS = (
     "logging.tensorboard",
     "compilation_cache",
     "evaluation.threads",
+    "dataset.family",
 )
 
 
@@ -96,7 +97,7 @@ def variant(config: ml_collections.ConfigDict) -> str:
 
 def default_workdir(config: ml_collections.ConfigDict) -> str:
     """Returns a folder under `runs/` that names algorithm, variant, data and seeds."""
-    dataset = config.dataset.name
+    dataset = config.dataset.name.replace(":", "/")
     if config.dataset.path:
         dataset = pathlib.Path(config.dataset.path).stem
     last = config.seed + config.num_seeds - 1

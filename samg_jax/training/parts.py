@@ -14,7 +14,7 @@ import numpy as np
 from flax import struct
 
 from samg_jax import algorithms
-from samg_jax.data import d4rl, published, transitions
+from samg_jax.data import d4rl, minari_source, published, transitions
 from samg_jax.envs import physics, tasks
 from samg_jax.guidance import cvae, cvae_settings, embedding, models, weights
 from samg_jax.training import sweeps
@@ -154,7 +154,14 @@ def tuned(parts: Parts, hyperparameters: Mapping[str, jax.Array]) -> Algorithm:
 
 
 def resolve_task(config: ml_collections.ConfigDict) -> tasks.Task:
-    """Returns the task of `env_id`, or of the dataset where no `env_id` is given."""
+    """Returns the task of `env_id`, or of the dataset where no `env_id` is given.
+
+    On Minari's data no return scores 0 or 100: D4RL's references belong to its own.
+    """
+    minari = minari_id(config)
+    if minari:
+        task = tasks.for_env_id(config.env_id or minari_source.env_id(minari))
+        return dataclasses.replace(task, ref_min=None, ref_max=None)
     if config.env_id:
         return tasks.for_env_id(config.env_id)
     if config.dataset.path:
@@ -166,12 +173,23 @@ def resolve_task(config: ml_collections.ConfigDict) -> tasks.Task:
     return tasks.for_dataset(config.dataset.name)
 
 
+def minari_id(config: ml_collections.ConfigDict) -> str | None:
+    """Returns the id of the Minari dataset that is named, None for other data."""
+    name = config.dataset.get("name") or ""
+    if config.dataset.path or not name.startswith(minari_source.PREFIX):
+        return None
+    return name.removeprefix(minari_source.PREFIX)
+
+
 def resolve_physics(config: ml_collections.ConfigDict, task: tasks.Task) -> str:
-    """Returns the physics: as configured, else `d4rl` where that is defined."""
+    """Returns the physics: as configured, else that of the data.
+
+    Which is `d4rl` where that is defined, but for Minari's data.
+    """
     if config.physics:
         physics.resolve(task.env_id, config.physics)  # Refuses what is undefined.
         return config.physics
-    return physics.default(task.env_id)
+    return "stock" if minari_id(config) else physics.default(task.env_id)
 
 
 def guidance_config(config: ml_collections.ConfigDict) -> weights.GuidanceConfig:
@@ -228,14 +246,14 @@ def load_dataset(
         ValueError: for a file that cannot be used, or not with this environment.
         DownloadError: for a D4RL file that is not there and cannot be had.
     """
-    path = d4rl.resolve(config.dataset.name, config.dataset.path, log=log)
-    raw = d4rl.load(path)
-    check_sizes(path, raw, task)
+    raw, source = read_rows(config, log)
+    check_sizes(source, raw, task)
     if task.sparse:
-        published.check_successes(path, raw)
+        published.check_successes(source, raw)
     dataset = transitions.q_learning_view(raw, task.max_episode_steps)
     genuine = True
-    if not config.dataset.path:
+    if not (config.dataset.path or minari_id(config)):
+        path = pathlib.Path(source)
         different = published.warning(config.dataset.name, path, raw, dataset)
         if different:
             warn(different)
@@ -248,31 +266,46 @@ def load_dataset(
     normalizer = transitions.Normalizer.identity(task.observation_size)
     if config.dataset.normalize_observations:
         normalizer = transitions.Normalizer.fit(dataset.observations)
-    source = describe(config, raw, path, genuine)
-    return dataset, Preprocessing(normalizer, transform), source
+    about = describe(config, raw, source, genuine)
+    return dataset, Preprocessing(normalizer, transform), about
+
+
+def read_rows(
+    config: ml_collections.ConfigDict, log=print, download: bool = True
+) -> tuple[d4rl.Raw, str]:
+    """Returns the rows of the dataset, and its file, or the name of Minari's."""
+    minari = minari_id(config)
+    if minari is None:
+        name, path = config.dataset.name, config.dataset.path
+        path = d4rl.resolve(name, path, download, log)
+        return d4rl.load(path), str(path)
+    log(f"hyperparameters: the family {config.dataset.family!r} of configs/base.py")
+    return minari_source.load(minari), config.dataset.name
 
 
 def describe(
-    config: ml_collections.ConfigDict, raw: d4rl.Raw, path, genuine: bool
+    config: ml_collections.ConfigDict, raw: d4rl.Raw, source: str, genuine: bool
 ) -> str:
     """Returns what the data are, so that no result passes for one on D4RL."""
-    rows = f"{len(raw.rewards):,} rows"
+    rows, stem = f"{len(raw.rewards):,} rows", pathlib.Path(source).stem
+    if minari_id(config):
+        return f"{source} ({rows}, Minari, not D4RL)"
     if raw.attributes.get("locally_collected"):
-        return f"{path.stem} ({rows}, locally collected, not D4RL)"
+        return f"{stem} ({rows}, locally collected, not D4RL)"
     if config.dataset.path:
-        return f"{path.stem} ({rows}, a file of your own)"
+        return f"{stem} ({rows}, a file of your own)"
     if not genuine:
         return f"{config.dataset.name} ({rows}, not as published by D4RL)"
     return f"{config.dataset.name} ({rows}, D4RL)"
 
 
-def check_sizes(path: pathlib.Path, raw: d4rl.Raw, task: tasks.Task) -> None:
+def check_sizes(source: str, raw: d4rl.Raw, task: tasks.Task) -> None:
     """Refuses data of other dimensions than the environment's."""
     found = raw.observations.shape[1], raw.actions.shape[1]
     wanted = task.observation_size, task.action_size
     if found != wanted:
         raise ValueError(
-            f"The dataset {path} has observations of size {found[0]} and actions of "
+            f"The dataset {source} has observations of size {found[0]} and actions of "
             f"size {found[1]}, but {task.env_id} has {wanted[0]} and {wanted[1]}. "
             "Give the environment that the data were collected on: --config.env_id=..."
         )

@@ -89,8 +89,8 @@ class Run:
         scores = self.evaluate(state.agent, state.preprocessing)
         self.writer.evaluation(phase, steps, scores, np.asarray(state.alive))
         if self.parts.task.sparse:
-            rate = (scores.returns > 0).mean(axis=1)
-            self.writer.training(phase, steps, {"success_rate": rate})
+            rates = evaluation.success_rates(scores)
+            self.writer.training(phase, steps, {"success_rate": rates})
         text = ", ".join(f"{value:.1f}" for value in best_scale(scores))
         logs.LOGGER.info("%s %s: %s", phase, steps, text)
         return text

@@ -223,6 +223,26 @@ def check_folder(folder: pathlib.Path, flag: str) -> None:
         ) from error
 
 
+def check_file(path: pathlib.Path, flag: str, overwrite: bool) -> None:
+    """Raises ValueError for a file that cannot be written, or should not be.
+
+    Args:
+        path: of the file.
+        flag: that names it, such as `--out`.
+        overwrite: whether a file that exists may be replaced.
+    """
+    check_folder(path.absolute().parent, f"{flag}=FOLDER/FILE")
+    if path.is_dir():
+        raise ValueError(
+            f"{path} is a folder; a file is needed. Give {flag}={path}/FILE."
+        )
+    if path.exists() and not overwrite:
+        raise ValueError(
+            f"{path} exists already. Nothing is overwritten unasked. Give another "
+            f"{flag}=FILE, or --overwrite."
+        )
+
+
 def check_can_write(folder: pathlib.Path, flag: str) -> None:
     """Raises ValueError where `check_folder` would, without creating anything."""
     existing = folder.absolute()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from samg_jax.analysis import comparison, curves
-from samg_jax.training import estimate, freezing, offline, online, sweeps
+from samg_jax.training import estimate, freezing, offline, online, policies, sweeps
 from samg_jax.training import parts as parts_lib
 from tests import probe, runs
 
@@ -308,6 +308,11 @@ def test_a_sweep_continues_bit_for_bit(
     run(config, tmp_path)
     assert runs.tables(tmp_path) == runs.tables(sweep_run)
     runs.assert_same_arrays(runs.saved(tmp_path), runs.saved(sweep_run))
+
+
+def test_policies_of_a_sweep_are_not_taken_for_those_of_seeds(sweep_run):
+    with pytest.raises(ValueError, match=r"is a sweep's.*metrics\.csv"):
+        policies.find(str(sweep_run))
 
 
 def test_another_sweep_is_another_config(sweep_run, samg_run, dataset):

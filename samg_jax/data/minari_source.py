@@ -1,0 +1,214 @@
+"""Minari datasets (Younis et al., 2024): the local ones, read into the same rows.
+
+The library is an extra of this package, `minari`; nothing is imported or downloaded
+before a dataset of it is named. Minari's data are not D4RL's, whatever their names.
+"""
+
+from __future__ import annotations
+
+import json
+from types import ModuleType
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from samg_jax.data import d4rl
+
+# What stands before the id in a dataset's name.
+PREFIX = "minari:"
+
+
+def load(dataset_id: str) -> d4rl.Raw:
+    """Returns the rows of a dataset, episode after episode.
+
+    Terminations become terminals and truncations timeouts. The last row of every
+    episode is one of the two, a termination if both were recorded, so that no
+    transition leads into the next episode. The observation after it is not a row: as
+    in D4RL, a transition whose successor is not a row is left out.
+
+    Args:
+        dataset_id: as in `minari.load_dataset`.
+
+    Raises:
+        ValueError: for data that are not there or cannot be used.
+    """
+    dataset = _open(dataset_id)
+    _check_actions(dataset.action_space, dataset_id)
+    try:
+        episodes = [_rows(dataset, episode) for episode in dataset]
+    except OSError as error:
+        raise ValueError(
+            f"The Minari dataset {dataset_id!r} cannot be read: {error}. Most likely "
+            "its file is truncated. Delete it and download or collect it again."
+        ) from error
+    columns = [np.concatenate(parts) for parts in zip(*episodes, strict=True)]
+    raw = d4rl.Raw(*columns, attributes={"minari_id": dataset_id})
+    _check(raw, dataset_id)
+    return raw
+
+
+def _rows(dataset: Any, episode: Any) -> tuple[np.ndarray, ...]:
+    """Returns the arrays of `d4rl.Raw`, in its order, of one episode of T steps."""
+    observations = flatten(dataset.observation_space, episode.observations)
+    terminals = np.array(episode.terminations, bool)
+    timeouts = np.array(episode.truncations, bool)
+    timeouts[-1] = True
+    return (
+        observations[: len(terminals)],
+        rescale(episode.actions, dataset.action_space.low, dataset.action_space.high),
+        np.asarray(episode.rewards, np.float32),
+        terminals,
+        timeouts & ~terminals,
+    )
+
+
+def env_id(dataset_id: str) -> str:
+    """Returns the gymnasium id on which a dataset was recorded.
+
+    Raises:
+        ValueError: where an id does not say what the environment was.
+    """
+    spec = _open(dataset_id).env_spec
+    remedy = (
+        "Register the environment with gymnasium under an id of its own, and give "
+        "--config.env_id=ID."
+    )
+    if spec is None:
+        raise ValueError(
+            f"The Minari dataset {dataset_id!r} does not say on which environment it "
+            f"was recorded; policies need one to act in. {remedy}"
+        )
+    changes = _changes(spec)
+    if changes:
+        raise ValueError(
+            f"The Minari dataset {dataset_id!r} was recorded on {spec.id!r} with "
+            f"{'; '.join(changes)}. An id stands for the environment as it is "
+            f"registered. {remedy}"
+        )
+    return spec.id
+
+
+def flatten(space: gymnasium.Space, values: Any) -> np.ndarray:
+    """Returns observations `[T, O]` float32, the parts of a Dict by sorted keys.
+
+    The same numbers in the same order as `tasks.make_gymnasium` gives of a Dict.
+
+    Args:
+        space: Box, or Dict of such and of Dicts.
+        values: array `[T, ...]`, or name -> such.
+    """
+    if isinstance(space, gymnasium.spaces.Dict):
+        parts = [flatten(space[key], values[key]) for key in sorted(space.spaces)]
+        return np.concatenate(parts, axis=1)
+    if isinstance(space, gymnasium.spaces.Box):
+        with np.errstate(over="ignore"):  # What overflows is refused by `load`.
+            values = np.asarray(values).astype(np.float32)
+        return values.reshape(len(values), -1)
+    raise ValueError(
+        f"The Minari dataset has observations of the space {space}; allowed are Box, "
+        "and Dict of them. Choose another dataset."
+    )
+
+
+def rescale(actions: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Returns actions `[T, A]` float32 as fractions of their range, in [-1, 1].
+
+    Args:
+        actions: `[T, A]` in the units of the environment.
+        low: `[A]`.
+        high: `[A]`.
+    """
+    if (low == -1.0).all() and (high == 1.0).all():
+        return np.asarray(actions, np.float32)  # Exactly, without rounding.
+    actions, low, high = (np.asarray(x, np.float64) for x in (actions, low, high))
+    return (2.0 * (actions - low) / (high - low) - 1.0).astype(np.float32)
+
+
+def _library() -> ModuleType:
+    try:
+        import minari  # Optional, and slow to import.
+    except ImportError as error:
+        raise ValueError(
+            f"Datasets named {PREFIX}ID need the library Minari, which cannot be "
+            f"imported: {error}. It is an extra of this package. Install it: "
+            'pip install -e ".[minari]".'
+        ) from error
+    return minari
+
+
+def _open(dataset_id: str) -> Any:
+    """Returns the `minari.MinariDataset`."""
+    minari = _library()
+    try:
+        return minari.load_dataset(dataset_id)
+    except FileNotFoundError as error:
+        known = ", ".join(minari.list_local_datasets()) or "none"
+        raise ValueError(
+            f"There is no Minari dataset {dataset_id!r} on this machine; there are: "
+            f"{known}. Get it by: minari download {dataset_id}. Minari looks in "
+            "$MINARI_DATASETS_PATH, by default ~/.minari/datasets. To resume what no "
+            "longer opens the data, give --config.env_id=ENVIRONMENT instead."
+        ) from error
+    except (ImportError, ValueError) as error:
+        raise ValueError(
+            f"The Minari dataset {dataset_id!r} cannot be read: {error} The id must be "
+            "that of a dataset which `minari list local` shows, in a format of which "
+            "the library is installed. Correct it, or install what is missing."
+        ) from error
+
+
+def _changes(spec: gymnasium.envs.registration.EnvSpec) -> list[str]:
+    """Returns what is different from the environment registered under the same id."""
+    registered = gymnasium.registry.get(spec.id)
+    if registered is None:
+        return []  # Refused, with the ids that there are, where it would be made.
+    defaults = _plain(registered.kwargs)
+    changes = [
+        f"{name}={value!r}"
+        for name, value in _plain(spec.kwargs).items()
+        if name != "render_mode" and (name not in defaults or value != defaults[name])
+    ]
+    if spec.max_episode_steps != registered.max_episode_steps:
+        changes.append(f"max_episode_steps={spec.max_episode_steps}")
+    changes += [f"the wrapper {wrapper.name}" for wrapper in spec.additional_wrappers]
+    return changes
+
+
+def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Returns arguments as Minari's metadata hold them."""
+    return json.loads(json.dumps(arguments, default=str))
+
+
+def _check_actions(space: gymnasium.Space, name: str) -> None:
+    box = isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1
+    if not box or not space.is_bounded() or not (space.low < space.high).all():
+        raise ValueError(
+            f"The Minari dataset {name!r} has the action space {space}; allowed are "
+            "Box spaces of rank 1 with finite bounds. Choose another dataset."
+        )
+
+
+def _check(raw: d4rl.Raw, name: str) -> None:
+    """Raises ValueError for what would make training fail later, or silently wrong."""
+    if len(raw.rewards) < 2:
+        raise ValueError(
+            f"The Minari dataset {name!r} has {len(raw.rewards)} steps; a transition "
+            "needs two that follow each other. Collect more."
+        )
+    for key in ("observations", "actions", "rewards"):
+        values = getattr(raw, key)
+        bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        if bad.any():
+            raise ValueError(
+                f"{key!r} of the Minari dataset {name!r} have {int(bad.sum())} rows "
+                f"with NaN or infinity (in float32), first row {bad.argmax()}. All "
+                "must be finite. Remove those episodes or collect again."
+            )
+    bad = (np.abs(raw.actions) > 1.0 + d4rl.ACTION_TOLERANCE).any(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"'actions' of the Minari dataset {name!r} leave the bounds of its action "
+            f"space in {int(bad.sum())} rows, first row {bad.argmax()}. What the "
+            "environment made of them is not known. Record clipped actions."
+        )

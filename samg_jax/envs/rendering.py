@@ -1,0 +1,165 @@
+"""Off-screen rendering: an OpenGL backend that works here, and videos of episodes."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import pathlib
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import gymnasium
+import mujoco
+import numpy as np
+
+from samg_jax.envs import physics as physics_lib
+from samg_jax.envs import tasks
+
+# In the order in which they are tried: the GPU or Mesa without a display, Mesa in
+# memory, and what a desktop has.
+BACKENDS = ("egl", "osmesa", "glfw")
+SUFFIX = ".mp4"
+MOST_FRAMES_PER_SECOND = 30
+# In a process of its own, because the first backend loaded into one stays there.
+PROBE = """
+import mujoco
+renderer = mujoco.Renderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 8, 8)
+renderer.render()
+renderer.close()
+"""
+
+
+class Episode(NamedTuple):
+    """What was filmed: its undiscounted return, steps, and frames of the video."""
+
+    episode_return: float
+    length: int
+    frames: int
+
+
+def choose_backend() -> str:
+    """Returns the OpenGL backend that MuJoCo will use, and sets it for this process.
+
+    That of `MUJOCO_GL` where it is set, else the first of `BACKENDS` that works.
+
+    Raises:
+        ValueError: where none does.
+    """
+    chosen = os.environ.get("MUJOCO_GL")
+    for backend in [chosen] if chosen else BACKENDS:
+        probe = subprocess.run(
+            [sys.executable, "-c", PROBE],
+            env={**os.environ, "MUJOCO_GL": backend},
+            capture_output=True,
+            check=False,
+        )
+        if probe.returncode == 0:
+            os.environ["MUJOCO_GL"] = backend
+            return backend
+    tried = f"MUJOCO_GL={chosen}" if chosen else ", ".join(BACKENDS)
+    raise ValueError(
+        f"Nothing can be rendered: no OpenGL backend works here ({tried}). MuJoCo "
+        "needs one of them. With a GPU, or Debian's packages libegl1 and "
+        "libgl1-mesa-dri, MUJOCO_GL=egl works; with libosmesa6, MUJOCO_GL=osmesa. "
+        "Install one and leave MUJOCO_GL unset, or leave out --video."
+    )
+
+
+def check(env_id: str, physics: str, path: pathlib.Path) -> None:
+    """Raises ValueError where no video of the environment could be written.
+
+    Args:
+        env_id: any id that `physics.make` knows.
+        physics: `d4rl` or `stock`.
+        path: of the video; its folder is not looked at.
+    """
+    if path.suffix != SUFFIX:
+        raise ValueError(
+            f"The video {str(path)!r} ends in {path.suffix!r}; only {SUFFIX} is "
+            f"written. Give --video={path.with_suffix(SUFFIX)}."
+        )
+    missing = [
+        name
+        for name in ("imageio", "imageio_ffmpeg")
+        if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        raise ValueError(
+            f"Videos need {' and '.join(missing)}, which is not installed. It is in "
+            'the extra `video` of this package. Install it: pip install -e ".[video]".'
+        )
+    env = physics_lib.make(env_id, physics)
+    modes, simulated = env.metadata["render_modes"], is_mujoco(env)
+    env.close()
+    if "rgb_array" not in modes:
+        raise ValueError(
+            f"{env_id!r} cannot be filmed: it renders as {modes or 'nothing'}, and "
+            "'rgb_array' is needed. Leave out --video."
+        )
+    if simulated:
+        choose_backend()
+
+
+def is_mujoco(env: gymnasium.Env) -> bool:
+    """Returns whether it is MuJoCo that draws the environment."""
+    return isinstance(getattr(env.unwrapped, "model", None), mujoco.MjModel)
+
+
+def film(
+    env_id: str,
+    physics: str,
+    policy: Callable[[np.ndarray], np.ndarray],
+    seed: int,
+    path: pathlib.Path,
+) -> Episode:
+    """Writes a video of one episode, in real time; whole or not at all.
+
+    Acts as `vector.VectorEnv` does: on float32 observations, with actions in [-1, 1]
+    rounded to float32.
+
+    Args:
+        env_id: as in `check`, which is called before.
+        physics: `d4rl` or `stock`.
+        policy: `[O]` to `[A]`.
+        seed: of the simulator.
+        path: of the video, replaced if it exists.
+    """
+    from imageio import v2 as imageio  # Of the extra `video`.
+
+    # Their default camera stays behind; others have one of their own.
+    camera = {"camera_name": "track"} if tasks.is_locomotion(env_id) else {}
+    env = physics_lib.make(env_id, physics, render_mode="rgb_array", **camera)
+    space = env.action_space
+    if not ((space.low == -1.0).all() and (space.high == 1.0).all()):
+        env = gymnasium.wrappers.RescaleAction(env, np.float32(-1), np.float32(1))
+    fps = env.metadata.get("render_fps", MOST_FRAMES_PER_SECOND)
+    every = math.ceil(fps / MOST_FRAMES_PER_SECOND)
+    temporary = path.with_name(f"{path.stem}.part{SUFFIX}")
+    total, length, frames, ended = 0.0, 0, 1, False
+    try:
+        observation, _ = env.reset(seed=seed)
+        with (
+            warnings.catch_warnings(),
+            imageio.get_writer(temporary, fps=fps / every) as writer,
+        ):
+            # Of the start of ffmpeg, to which JAX's threads do nothing.
+            warnings.filterwarnings("ignore", r"os\.fork\(\)", RuntimeWarning)
+            writer.append_data(env.render())
+            while not ended:
+                action = np.float64(np.float32(policy(np.float32(observation))))
+                action = np.clip(np.where(np.isnan(action), 0.0, action), -1.0, 1.0)
+                observation, reward, terminal, truncated, _ = env.step(action)
+                total, length = total + float(reward), length + 1
+                ended = terminal or truncated
+                if length % every == 0 or ended:
+                    writer.append_data(env.render())
+                    frames += 1
+        temporary.replace(path)
+    finally:
+        env.close()
+        temporary.unlink(missing_ok=True)
+    return Episode(total, length, frames)

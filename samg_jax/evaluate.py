@@ -1,0 +1,130 @@
+r"""Scores of a checkpoint, per seed, and a video of an episode; opens no dataset.
+
+    python -m samg_jax.evaluate --checkpoint=runs/mine --episodes=100
+    python -m samg_jax.evaluate --checkpoint=runs/mine/offline --physics=both \
+        --out=scores.json --video=episode.mp4
+
+Of a workdir it takes the online checkpoint if there is one, else the offline one.
+"""
+
+import json
+import pathlib
+import shlex
+import sys
+
+import gymnasium
+import jax
+import mujoco
+from absl import app, flags
+
+import samg_jax
+from samg_jax.analysis import scores as scores_lib
+from samg_jax.envs import physics, rendering
+from samg_jax.training import compilation, logs, policies, runs, scoring, validation
+
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "Workdir of a run, or its folder offline/ or online/."
+)
+EPISODES = flags.DEFINE_integer("episodes", 100, "Episodes per seed.", 1)
+PHYSICS = flags.DEFINE_enum(
+    "physics", None, [*physics.PHYSICS, "both"], "By default the run's own."
+)
+SEED = flags.DEFINE_integer(
+    "seed", 0, "Of the start states; 0: those of training's evaluations.", 0
+)
+OUT = flags.DEFINE_string("out", None, "JSON file for the scores.")
+VIDEO = flags.DEFINE_string("video", None, "MP4 file for one episode of one seed.")
+VIDEO_SEED = flags.DEFINE_integer(
+    "video_seed", None, "Seed whose policy is filmed; by default the first.", 0
+)
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace existing files.")
+flags.mark_flag_as_required("checkpoint")
+
+
+def main(argv: list[str]) -> None:
+    """Evaluates what the flags describe."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
+    logs.quiet_libraries()
+    try:
+        with runs.refusals():
+            saved = policies.find(CHECKPOINT.value)
+            names = scoring.choose_physics(saved.parts, PHYSICS.value)
+            out, video = check_files(saved, names)
+            print(scoring.describe(saved, names, EPISODES.value, SEED.value))
+            compilation.use_cache(saved.config.compilation_cache)
+            restored = policies.restore(saved)
+        evaluate(saved, restored, names, out, video)
+    except runs.RefusedError as error:
+        sys.exit(f"error: {error}")
+
+
+def check_files(
+    saved: policies.Saved, names: list[str]
+) -> tuple[pathlib.Path | None, pathlib.Path | None]:
+    """Returns the files of scores and video; refuses what could not be written."""
+    out = OUT.value and pathlib.Path(OUT.value).expanduser()
+    if out:
+        if out.suffix != ".json":
+            raise ValueError(
+                f"The scores {str(out)!r} end in {out.suffix!r}; only .json is "
+                f"written. Give --out={out.with_suffix('.json')}."
+            )
+        validation.check_file(out, "--out", OVERWRITE.value)
+    video = VIDEO.value and pathlib.Path(VIDEO.value).expanduser()
+    if VIDEO_SEED.value is not None:
+        scoring.place_of(saved.parts, VIDEO_SEED.value)
+    if video:
+        rendering.check(saved.parts.task.env_id, names[0], video)
+        validation.check_file(video, "--video", OVERWRITE.value)
+    return out, video
+
+
+def evaluate(
+    saved: policies.Saved,
+    restored: policies.Policies,
+    names: list[str],
+    out: pathlib.Path | None,
+    video: pathlib.Path | None,
+) -> None:
+    """Plays, prints the table, and writes the files that were asked for."""
+    parts = saved.parts
+    results = scoring.score(parts, restored, names, EPISODES.value, SEED.value)
+    arguments = parts.seeds, restored.alive, results, parts.task
+    print(scores_lib.table(*arguments))
+    if out:
+        updates, taken = saved.steps
+        report = {
+            "command": shlex.join(["python", "-m", "samg_jax.evaluate", *sys.argv[1:]]),
+            "checkpoint": str(saved.folder.absolute()),
+            "phase": saved.phase,
+            "offline_step": updates,
+            "env_step": taken,
+            "algorithm": saved.config.algorithm,
+            "data_source": saved.meta["data_source"],
+            "environment": {
+                name: physics.resolve(parts.task.env_id, name) for name in names
+            },
+            "episodes": EPISODES.value,
+            "start_states": SEED.value,
+            "versions": {
+                module.__name__: module.__version__
+                for module in (samg_jax, jax, mujoco, gymnasium)
+            },
+            "scores": scores_lib.as_json(*arguments),
+        }
+        out.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+        print(f"scores: {out}")
+    if video:
+        starts = EPISODES.value, SEED.value
+        seed, episode = scoring.film(
+            parts, restored, names[0], VIDEO_SEED.value, starts, video
+        )
+        print(
+            f"video: {video} (seed {seed}, physics {names[0]}, return "
+            f"{episode.episode_return:.1f}, {episode.length} steps)"
+        )
+
+
+if __name__ == "__main__":
+    app.run(main)
