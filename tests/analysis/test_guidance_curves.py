@@ -70,7 +70,7 @@ def test_every_quantity_is_drawn_with_its_unit(table, tmp_path, monkeypatch):
 
 def test_a_run_without_guidance_has_no_picture(table, tmp_path):
     series = guidance_curves.read(table)
-    del series["guidance_term"]
+    del series["fresh_weight_q50"]
     path = tmp_path / "guidance.png"
     assert guidance_curves.draw(series, path, "a title") is None
     assert not path.exists()
