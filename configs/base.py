@@ -171,7 +171,10 @@ def add_guidance(config: ml_collections.ConfigDict) -> None:
 
     guidance = config.guidance
     guidance.weight = "cvae"  # Or `constant`, `random`, `none`.
-    guidance.kind = "tail"  # p_int: `tail`, `window` or `joint`.
+    # `paper`, or `best`: the best that was measured. It decides what is None here:
+    # kind, and beta, reconstruct and scale_targets of the C-VAE.
+    guidance.weight_preset = "paper"
+    guidance.kind = config_dict.placeholder(str)  # p_int: `tail`, `window`, `joint`.
     guidance.fit = "per_dimension"  # Or `pooled`.
     guidance.use_std = False
     guidance.cut = "hard"  # Or `soft`.
@@ -197,8 +200,9 @@ def add_guidance(config: ml_collections.ConfigDict) -> None:
     cvae.kl_warmup_start = config_dict.placeholder(int)
     cvae.kl_warmup_steps = config_dict.placeholder(int)
     cvae.latent_size = config_dict.placeholder(int)  # None: twice the action size.
-    cvae.beta = 0.5
+    cvae.beta = config_dict.placeholder(float)
     cvae.decoder_input = "latent"  # Or `latent_and_pair`.
-    cvae.reconstruct = "next_state"  # Or `next_state_action`.
-    cvae.scale_targets = False
+    # `next_state` or `next_state_action`.
+    cvae.reconstruct = config_dict.placeholder(str)
+    cvae.scale_targets = config_dict.placeholder(bool)
     cvae.holdout = 0.05

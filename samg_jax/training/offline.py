@@ -201,7 +201,8 @@ def fit_weight(
         weight=jax.tree.map(jnp.copy, weight), threshold=jnp.asarray(threshold)
     )
 
-    rows = held_out(parts, len(dataset.rewards))[1][:HEALTH_ROWS]
+    rows = held_out(parts, dataset).held_out
+    rows = rows[:: -(-len(rows) // HEALTH_ROWS)]
     observations, actions = dataset.observations[rows], dataset.actions[rows]
     p_int = np.asarray(jax.jit(batched)(weight, observations, actions))
 
@@ -217,6 +218,9 @@ def fit_weight(
     return state, {name: np.asarray(value) for name, value in report.items()}
 
 
-def held_out(parts: Parts, num_rows: int) -> tuple[jax.Array, jax.Array]:
-    """Returns the rows that the C-VAE trains on, and those held out."""
-    return collapse.holdout_split(num_rows, parts.guidance.cvae.holdout)
+def held_out(parts: Parts, dataset: transitions.Dataset) -> collapse.Split:
+    """Returns the rows that the weight model trains on, and those held out."""
+    dataset = jax.device_get(dataset)
+    limit = parts.task.max_episode_steps or len(dataset.rewards)
+    ends = transitions.episode_ends(dataset, limit)
+    return collapse.episode_split(ends, parts.guidance.cvae.holdout)

@@ -15,7 +15,7 @@ from flax import struct
 from samg_jax import algorithms
 from samg_jax.data import d4rl, transitions
 from samg_jax.envs import physics, tasks
-from samg_jax.guidance import cvae, weights
+from samg_jax.guidance import cvae, presets, weights
 from samg_jax.types import Algorithm, Batch
 
 
@@ -92,6 +92,7 @@ def complete(config: ml_collections.ConfigDict) -> tasks.Task:
     with config.unlocked():
         config.env_id = task.env_id
         config.physics = resolve_physics(config, task)
+        presets.fill(config.guidance)
         settings = config.guidance.get("cvae") or {}
         for name, default in CVAE_DEFAULTS.items():
             if name in settings and settings[name] is None:
@@ -152,6 +153,7 @@ def resolve_physics(config: ml_collections.ConfigDict, task: tasks.Task) -> str:
 def guidance_config(config: ml_collections.ConfigDict) -> weights.GuidanceConfig:
     """Returns the settings of the guidance, checked."""
     settings = config.guidance.to_dict()
+    settings.pop("weight_preset", None)  # Resolved into the fields that it decides.
     model = cvae.Config(**settings.pop("cvae", {}))
     return weights.GuidanceConfig(**settings, cvae=model)
 

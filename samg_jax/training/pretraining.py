@@ -88,7 +88,7 @@ def fit_guidance(this: Run, plan: Plan, state, dataset, start: int) -> offline.S
     config, parts = this.config, this.parts
     settings = parts.guidance.cvae
     trained = 0 if plan.source else config.offline.updates
-    rows, _ = offline.held_out(parts, len(dataset.rewards))
+    rows = offline.held_out(parts, dataset).train
     updates = offline.make_cvae_updates(parts)
     with this.bar("C-VAE", start, settings.steps, "update") as bar:
         for begin, end in schedule.segments(
