@@ -1,4 +1,4 @@
-r"""Judges the weight p(s, a) of an offline checkpoint: does it know what is familiar?
+r"""Judges the weight p(s, a) of an offline checkpoint: can it tell what is familiar.
 
     python -m samg_jax.diagnose --checkpoint=runs/pretrained
     python -m samg_jax.diagnose --checkpoint=runs/pretrained --presets=paper,best \

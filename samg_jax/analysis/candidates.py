@@ -1,4 +1,4 @@
-"""The weights that a diagnosis judges: a checkpoint's own, and others trained afresh."""
+"""The weights that a diagnosis judges: a checkpoint's own, others trained afresh."""
 
 from __future__ import annotations
 
@@ -214,16 +214,11 @@ def _uncut(config, guidance, seeds):
         return fn(guidance, *pairs, key)
 
     def p_int(pairs: Pairs) -> np.ndarray:
-        starts = range(0, len(pairs.actions), BATCH_ROWS)
-        return np.concatenate(
-            [
-                batch(
-                    seeds, guidance, Pairs(*(x[i : i + BATCH_ROWS] for x in pairs)), i
-                )
-                for i in starts
-            ],
-            axis=1,
-        )
+        found = []
+        for start in range(0, len(pairs.actions), BATCH_ROWS):
+            rows = Pairs(*(field[start : start + BATCH_ROWS] for field in pairs))
+            found.append(np.asarray(batch(seeds, guidance, rows, start)))
+        return np.concatenate(found, axis=1)
 
     return p_int
 

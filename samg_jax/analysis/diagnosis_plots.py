@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 from typing import Any
 
@@ -50,7 +51,7 @@ def draw_histograms(report, shown, path: pathlib.Path) -> pathlib.Path:
         discrimination.noise_set(0.3),
         report["other"],
     ]
-    columns = min(len(shown), 3)
+    columns = math.ceil(math.sqrt(len(shown)))
     figure, axes = _panels(len(shown), columns)
     for place, (axis, (label, found)) in enumerate(
         zip(axes, shown.items(), strict=False)
@@ -98,7 +99,7 @@ def draw_noise(report, shown, path: pathlib.Path) -> pathlib.Path:
 def draw_shares(report, shown, path: pathlib.Path) -> pathlib.Path:
     """Draws what share of familiar and unfamiliar pairs each threshold zeroes."""
     sets = [discrimination.HELD_OUT, "uniform actions", report["other"]]
-    columns = min(len(shown), 3)
+    columns = math.ceil(math.sqrt(len(shown)))
     figure, axes = _panels(len(shown), columns)
     colors = (COLORS[0], COLORS[1], COLORS[3])
     for place, (axis, (label, found)) in enumerate(

@@ -6,13 +6,17 @@ import pytest
 from samg_jax.analysis import discrimination, yardstick
 from samg_jax.analysis.pairs import Pairs
 
-O, A = 3, 2
+OBSERVATION_SIZE, ACTION_SIZE = 3, 2
 
 
 def make_pairs(rows, seed, scale=1.0, shift=0.0):
     rng = np.random.default_rng(seed)
-    observations = shift + scale * rng.normal(size=(rows, O)) * [1, 10, 0.1]
-    actions = rng.uniform(-1, 1, (rows, A))
+    observations = shift + scale * rng.normal(size=(rows, OBSERVATION_SIZE)) * [
+        1,
+        10,
+        0.1,
+    ]
+    actions = rng.uniform(-1, 1, (rows, ACTION_SIZE))
     return Pairs(*(np.float32(x) for x in (observations, actions, observations)))
 
 
