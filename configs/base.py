@@ -172,9 +172,10 @@ def add_guidance(config: ml_collections.ConfigDict) -> None:
     guidance = config.guidance
     guidance.weight = "cvae"  # Or `constant`, `random`, `none`.
     # `paper`, or `best`: the best that was measured. It decides what is None here:
-    # kind, and beta, reconstruct and scale_targets of the C-VAE.
+    # kind, and latent_size, beta, reconstruct and scale_targets of the C-VAE.
     guidance.weight_preset = "paper"
-    guidance.kind = config_dict.placeholder(str)  # p_int: `tail`, `window`, `joint`.
+    # p_int: `tail`, `window`, `joint` or `nearest`.
+    guidance.kind = config_dict.placeholder(str)
     guidance.fit = "per_dimension"  # Or `pooled`.
     guidance.use_std = False
     guidance.cut = "hard"  # Or `soft`.

@@ -30,7 +30,9 @@ CVAE_STEPS = flags.DEFINE_integer(
     "steps", None, "Updates of C-VAEs trained afresh; by default the checkpoint's.", 0
 )
 KINDS = flags.DEFINE_list(
-    "kinds", ["tail", "window", "joint"], "Of probability, beside the configured one."
+    "kinds",
+    ["tail", "window", "joint", "nearest"],
+    "Of probability, beside the configured one.",
 )
 DATA = flags.DEFINE_string("data", None, "The checkpoint's data, if they have moved.")
 OTHER = flags.DEFINE_string(

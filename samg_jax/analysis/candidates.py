@@ -19,7 +19,7 @@ from tqdm import tqdm
 from samg_jax import losses
 from samg_jax.analysis.pairs import Pairs
 from samg_jax.data import transitions
-from samg_jax.guidance import collapse, presets, validation, weights
+from samg_jax.guidance import collapse, normals, presets, validation, weights
 from samg_jax.training import checkpoints, forking, offline, online, schedule
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
@@ -104,8 +104,8 @@ def of_state(
     configs = [own]
     if parts.cvae is not None:
         others = [kind for kind in kinds if kind != own.kind]
-        if own.use_std:  # Undefined for the joint normal.
-            others = [kind for kind in others if kind != "joint"]
+        if own.use_std:
+            others = [kind for kind in others if kind not in normals.MEANS_ONLY]
         configs += [dataclasses.replace(own, kind=kind) for kind in others]
     # The frozen values are of no concern here, only what weighs.
     guidance = online.freeze(parts, state).replace(offline=())

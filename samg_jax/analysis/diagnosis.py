@@ -63,7 +63,7 @@ class Request:
     presets: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     steps: int | None = None
-    kinds: tuple[str, ...] = ("tail", "window", "joint")
+    kinds: tuple[str, ...] = normals.KINDS
     data: str | None = None
     other: str | None = None
     rows: int = 5_000

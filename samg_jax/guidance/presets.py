@@ -9,17 +9,19 @@ from samg_jax.guidance import validation
 
 # Dotted fields of `config.guidance` that a preset decides; a preset leaves none out.
 # The threshold is not among them: 0.5 leaves about half of the offline data active
-# with either, since both kinds of probability have that median there.
+# with either, since 0.5 is near the median of both kinds of probability there.
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "kind": "tail",
+        "cvae.latent_size": None,  # Twice the action size.
         "cvae.beta": 0.5,
         "cvae.reconstruct": "next_state",
         "cvae.scale_targets": False,
     },
     "best": {
-        "kind": "joint",
-        "cvae.beta": 0.2,
+        "kind": "nearest",
+        "cvae.latent_size": 24,
+        "cvae.beta": 0.02,
         "cvae.reconstruct": "next_state_action",
         "cvae.scale_targets": True,
     },

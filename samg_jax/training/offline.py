@@ -13,7 +13,7 @@ from flax import struct
 
 from samg_jax import losses
 from samg_jax.data import transitions
-from samg_jax.guidance import collapse, cvae, normals, weights
+from samg_jax.guidance import collapse, cvae, nearest, normals, weights
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts, Preprocessing
@@ -93,7 +93,13 @@ def _empty_weight(model: cvae.CVAE, params: Any, count: int) -> weights.CVAEWeig
         name: jnp.zeros((count, size))
         for name in ("mean_mu", "mean_sigma", "std_mu", "std_sigma", "joint_mu")
     }
-    fitted = normals.Normals(**vectors, joint_factor=jnp.zeros((count, size, size)))
+    fitted = normals.Normals(
+        **vectors,
+        joint_factor=jnp.zeros((count, size, size)),
+        nearest=jax.tree.map(
+            lambda leaf: jnp.zeros((count, *leaf.shape)), nearest.empty(size)
+        ),
+    )
     return weights.CVAEWeight(jax.tree.map(jnp.zeros_like, params), fitted)
 
 
@@ -180,8 +186,14 @@ def fit_weight(
     model = parts.cvae
     params = state.cvae.model.params
     encode = jax.vmap(model.encode, in_axes=(0, None, None))
+    rows = held_out(parts, dataset)
     fitted = normals.fit(
-        encode, params, dataset.observations, dataset.actions, parts.guidance.fit
+        encode,
+        params,
+        dataset.observations,
+        dataset.actions,
+        parts.guidance.fit,
+        rows=rows.train,
     )
     weight = weights.CVAEWeight(params, fitted)
 
@@ -201,8 +213,7 @@ def fit_weight(
         weight=jax.tree.map(jnp.copy, weight), threshold=jnp.asarray(threshold)
     )
 
-    rows = held_out(parts, dataset).held_out
-    rows = rows[:: -(-len(rows) // HEALTH_ROWS)]
+    rows = rows.held_out[:: -(-len(rows.held_out) // HEALTH_ROWS)]
     observations, actions = dataset.observations[rows], dataset.actions[rows]
     p_int = np.asarray(jax.jit(batched)(weight, observations, actions))
 
