@@ -27,7 +27,7 @@ SETTINGS = flags.DEFINE_multi_string(
     "settings", [], "Weight to train afresh, NAME:FIELD=VALUE,... of config.guidance."
 )
 CVAE_STEPS = flags.DEFINE_integer(
-    "steps", None, "Updates of C-VAEs trained afresh; by default the checkpoint's.", 0
+    "steps", None, "Updates of C-VAEs trained afresh; by default the checkpoint's.", 1
 )
 KINDS = flags.DEFINE_list(
     "kinds",

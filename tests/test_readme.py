@@ -24,6 +24,7 @@ COLLECT_SMALL = [
     "--medium_score=-100",
     "--hidden_dims=16,16",
 ]
+DIAGNOSE_SMALL = ["--steps=20", "--rows=100", "--nocosts"]
 
 
 def test_readme_names_two_scripts_and_programs_only():
@@ -44,6 +45,8 @@ def added_flags(command: str) -> list[str]:
     """Returns flags that make a command of the README small."""
     if "samg_jax.collect" in command:
         return COLLECT_SMALL
+    if "samg_jax.diagnose" in command:
+        return DIAGNOSE_SMALL
     if "--dry_run" in command:
         return []
     name = re.search(r"configs/(\w+)\.py", command)[1]
@@ -79,11 +82,12 @@ def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):
             check=False,
         )
         assert result.returncode == 0, f"{command}\n{result.stderr[-3000:]}"
-        if "collect" not in command and "dry_run" not in command:
+        if "samg_jax.train" in command and "dry_run" not in command:
             assert "learning curves: " in result.stdout, command
             shown = result.stdout.split("learning curves: ")[1].strip()
             assert (tmp_path / shown).stat().st_size > 5_000
     assert (tmp_path / "hopper.hdf5").exists()
+    assert (tmp_path / "runs/pretrained/diagnosis/diagnosis.json").exists()
     forks = {"pretrained", "samg", "no_data", "vanilla"}
     assert forks <= {path.name for path in (tmp_path / "runs").iterdir()}
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from samg_jax import losses
 from samg_jax.analysis.pairs import Pairs
 from samg_jax.data import transitions
-from samg_jax.guidance import collapse, normals, presets, validation, weights
+from samg_jax.guidance import collapse, cvae, normals, presets, validation, weights
 from samg_jax.training import checkpoints, forking, offline, online, schedule
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
@@ -124,19 +124,26 @@ def with_settings(
     Args:
         config: of the checkpoint.
         fields: dotted fields of `config.guidance`, those left out as they were.
-        steps: updates of a C-VAE; None to leave them.
+        steps: updates of a C-VAE, to which its annealing is fitted; None to leave both.
     """
     guidance = copy.deepcopy(config.guidance.to_dict())
-    if guidance["weight"] == "none":  # Its other fields are not there.
-        guidance = {"weight": "cvae"}
-    guidance.setdefault("cvae", {})
+    if "cvae" not in guidance:  # A vanilla run's; the task fills in what is None.
+        guidance["cvae"] = dataclasses.asdict(cvae.Config())
+        guidance["cvae"].update(dict.fromkeys(parts_lib.CVAE_DEFAULTS))
+    if guidance["weight"] == "none":
+        guidance["weight"] = "cvae"
     for field, value in fields.items():
         parent, _, leaf = field.rpartition(".")
         (guidance[parent] if parent else guidance)[leaf] = value
-    if steps is not None:
-        guidance["cvae"]["steps"] = steps
     result = ml_collections.ConfigDict(config.to_dict())
     result.guidance = guidance
+    parts_lib.complete(result)
+    if steps is not None:
+        settings = result.guidance.cvae
+        for name in ("kl_warmup_start", "kl_warmup_steps"):
+            if name not in {field.removeprefix("cvae.") for field in fields}:
+                settings[name] = settings[name] * steps // max(settings.steps, 1)
+        settings.steps = steps
     return result
 
 
@@ -150,7 +157,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
             f"as in {FLAG}. For example --settings=narrow:kind=joint,cvae.beta=0.1."
         )
     known = [field.name for field in dataclasses.fields(weights.GuidanceConfig)]
-    inner = dataclasses.fields(type(weights.GuidanceConfig().cvae))
+    inner = dataclasses.fields(cvae.Config)
     known = [*known, *(f"cvae.{field.name}" for field in inner)]
     for field, _, _ in pairs:
         validation.choice("a field of --settings", field, known, f"Correct {FLAG}.")

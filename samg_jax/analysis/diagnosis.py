@@ -144,7 +144,6 @@ def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Parts]]:
     result = []
     for name, fields in asked:
         config = candidates.with_settings(checkpoint.config, fields, request.steps)
-        parts_lib.complete(config)
         validation.check_annealing(config)
         result.append((name, parts_lib.resolve(config)))
     return result

@@ -17,7 +17,7 @@ from tests import small
 
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
 ONLY_WEIGHT = {"offline.updates": 0, "online.steps": 0, "guidance.cvae.steps": 300}
-LABELS = {"checkpoint, tail", "checkpoint, joint", "best, joint", "wide, window"}
+LABELS = {"checkpoint, tail", "checkpoint, joint", "best, nearest", "wide, window"}
 
 
 def make_checkpoint(name, dataset, workdir, **overrides):
@@ -35,9 +35,8 @@ def checkpoint(dataset, tmp_path_factory):
 @pytest.fixture(scope="module")
 def vanilla(dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("v") / "run"
-    overrides = {"guidance.weight": "none"}
-    config = small.config("awac_samg", dataset, {**ONLY_WEIGHT, **overrides})
-    experiment.run(config, folder)
+    overrides = {"offline.updates": 0, "online.steps": 0}
+    experiment.run(small.config("awac", dataset, overrides), folder)
     return str(folder)
 
 
@@ -79,7 +78,7 @@ def test_the_report_holds_everything_for_every_seed(program):
             assert len(found["kl"]) == len(found["collapsed"]) == 2
             assert found["settings"]["cvae"]["holdout"] == 0.05
     assert report["weights"]["wide, window"]["settings"]["cvae"]["latent_size"] == 8
-    assert report["weights"]["best, joint"]["settings"]["cvae"]["steps"] == 20
+    assert report["weights"]["best, nearest"]["settings"]["cvae"]["steps"] == 20
     assert "costs" not in report
 
 
@@ -159,11 +158,14 @@ def test_a_checkpoint_without_a_weight_is_refused(vanilla, tmp_path):
 
 def test_fresh_weights_need_no_weight_in_the_checkpoint(vanilla):
     read = candidates.read(vanilla)
-    request = diagnosis.Request(vanilla, presets=("paper", "best"), steps=7)
+    request = diagnosis.Request(vanilla, presets=("paper", "best"), steps=5_000)
     planned = dict(diagnosis.plan(read, request))
-    assert planned["best"].guidance.kind == "joint"
+    assert planned["best"].guidance.kind == "nearest"
     assert planned["paper"].guidance.kind == "tail"
-    assert {parts.guidance.cvae.steps for parts in planned.values()} == {7}
+    for parts in planned.values():  # The paper's for the robot, but shorter.
+        settings = parts.guidance.cvae
+        assert settings.decoder_layers == 1
+        assert (settings.steps, settings.kl_warmup_steps) == (5_000, 1_000)
 
 
 def test_costs_are_measured_for_a_base_and_the_autoencoder(checkpoint):
