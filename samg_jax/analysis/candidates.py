@@ -158,7 +158,8 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
         )
     known = [field.name for field in dataclasses.fields(weights.GuidanceConfig)]
     inner = dataclasses.fields(cvae.Config)
-    known = [*known, *(f"cvae.{field.name}" for field in inner)]
+    # All are judged on the same pairs, so none may train on other rows.
+    known += [f"cvae.{field.name}" for field in inner if field.name != "holdout"]
     for field, _, _ in pairs:
         validation.choice("a field of --settings", field, known, f"Correct {FLAG}.")
     return name, {field: _value(value) for field, _, value in pairs}

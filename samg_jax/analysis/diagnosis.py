@@ -35,7 +35,6 @@ from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts
 
 OWN = "checkpoint"
-UNIFORM = "uniform actions"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +171,7 @@ def make_sets(
     familiar = pairs.take(dataset, chosen)
     sets = {
         discrimination.HELD_OUT: familiar,
-        UNIFORM: pairs.with_uniform_actions(familiar, rng),
+        discrimination.UNIFORM: pairs.with_uniform_actions(familiar, rng),
     }
     if request.other is None:
         other = "random policy"

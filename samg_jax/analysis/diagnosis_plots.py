@@ -15,10 +15,13 @@ from matplotlib import pyplot as plt
 
 from samg_jax.analysis import diagnosis_tables, discrimination
 
+Report = dict[str, Any]  # As `diagnosis.json` has it.
+Shown = dict[str, Report]  # Name of a weight -> what was found of it.
+
 COLORS = ("tab:blue", "tab:red", "tab:orange", "tab:green")
 
 
-def draw(report: dict[str, Any], folder: pathlib.Path) -> list[pathlib.Path]:
+def draw(report: Report, folder: pathlib.Path) -> list[pathlib.Path]:
     """Draws everything; returns the paths of the PNGs.
 
     Args:
@@ -33,7 +36,7 @@ def draw(report: dict[str, Any], folder: pathlib.Path) -> list[pathlib.Path]:
     ]
 
 
-def configured(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def configured(report: Report) -> Shown:
     """Returns every weight under its own kind only, and the yardstick."""
     shown, names = {}, set()
     for label, found in report["weights"].items():
@@ -43,11 +46,11 @@ def configured(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return shown | {diagnosis_tables.YARDSTICK: report["yardstick"]}
 
 
-def draw_histograms(report, shown, path: pathlib.Path) -> pathlib.Path:
+def draw_histograms(report: Report, shown: Shown, path: pathlib.Path) -> pathlib.Path:
     """Draws how p_int is spread over each set of pairs, one panel per weight."""
     sets = [
         discrimination.HELD_OUT,
-        "uniform actions",
+        discrimination.UNIFORM,
         discrimination.noise_set(0.3),
         report["other"],
     ]
@@ -68,7 +71,7 @@ def draw_histograms(report, shown, path: pathlib.Path) -> pathlib.Path:
     return _save(figure, report, path)
 
 
-def draw_noise(report, shown, path: pathlib.Path) -> pathlib.Path:
+def draw_noise(report: Report, shown: Shown, path: pathlib.Path) -> pathlib.Path:
     """Draws p, and the AUROC, against the size of the noise on the actions."""
     figure, axes = _panels(2, 2)
     for place, (label, found) in enumerate(shown.items()):
@@ -96,9 +99,9 @@ def draw_noise(report, shown, path: pathlib.Path) -> pathlib.Path:
     return _save(figure, report, path)
 
 
-def draw_shares(report, shown, path: pathlib.Path) -> pathlib.Path:
+def draw_shares(report: Report, shown: Shown, path: pathlib.Path) -> pathlib.Path:
     """Draws what share of familiar and unfamiliar pairs each threshold zeroes."""
-    sets = [discrimination.HELD_OUT, "uniform actions", report["other"]]
+    sets = [discrimination.HELD_OUT, discrimination.UNIFORM, report["other"]]
     columns = math.ceil(math.sqrt(len(shown)))
     figure, axes = _panels(len(shown), columns)
     colors = (COLORS[0], COLORS[1], COLORS[3])

@@ -49,7 +49,7 @@ def heading(report: dict[str, Any]) -> str:
 def main_table(report: dict[str, Any]) -> str:
     """Returns the AUROC of held-out pairs against the others, of every weight."""
     other = report["other"]
-    columns = ["uniform actions", "noise 0.3", "noise 1", other]
+    columns = [discrimination.UNIFORM, "noise 0.3", "noise 1", other]
     rows = []
     for name, found in everything(report):
         health = [spread(found.get(key)) for key in ("kl", "mean_std")]
@@ -72,7 +72,7 @@ def main_table(report: dict[str, Any]) -> str:
 
 def share_table(report: dict[str, Any]) -> str:
     """Returns the share of pairs that a hard cut zeroes, at several thresholds."""
-    sets = [discrimination.HELD_OUT, "uniform actions", report["other"]]
+    sets = [discrimination.HELD_OUT, discrimination.UNIFORM, report["other"]]
     levels = [f"{t:g}" for t in discrimination.THRESHOLDS]
     rows = [
         [name, which, *(mean(found["share_zeroed"][which][t]) for t in levels)]

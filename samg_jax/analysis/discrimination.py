@@ -11,6 +11,7 @@ from sklearn import metrics
 from samg_jax.guidance import weights
 
 HELD_OUT = "held-out"
+UNIFORM = "uniform actions"
 THRESHOLDS = (0.1, 0.3, 0.5, 0.75, 0.9)
 BINS = 20
 
