@@ -103,9 +103,10 @@ def probabilities(means: jax.Array, codes: Codes) -> jax.Array:
     """
     distances = _distances(codes.codes, means / codes.scale)
     nearer = jnp.searchsorted(codes.distances, distances, side="left")
-    # NaN is ordered last; a code that is not a number must not pass for far.
     p = 1.0 - nearer / codes.distances.shape[0]
-    return jnp.where(jnp.isnan(distances), jnp.nan, p)
+    # A minimum may pass over NaN; what is not a number must not pass for near or far.
+    broken = jnp.isnan(means).any(axis=-1) | jnp.isnan(codes.codes).any()
+    return jnp.where(broken, jnp.nan, p)
 
 
 def _distances(codes: jax.Array, rows: jax.Array) -> jax.Array:
