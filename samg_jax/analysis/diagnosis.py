@@ -110,7 +110,7 @@ def run(request: Request) -> dict[str, Any]:
         report["costs"] = measure_costs(checkpoint.parts, judged, request.repeats)
     report["peak_memory_mb"] = costs.peak_memory_mb()
     report = plain(report)
-    (folder / "diagnosis.json").write_text(json.dumps(report, indent=1) + "\n")
+    (folder / "diagnosis.json").write_text(json.dumps(report) + "\n")
     (folder / "diagnosis.md").write_text(diagnosis_tables.text(report) + "\n")
     report["pictures"] = [str(path) for path in diagnosis_plots.draw(report, folder)]
     return report
