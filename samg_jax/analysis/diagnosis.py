@@ -96,7 +96,7 @@ def run(request: Request) -> dict[str, Any]:
     )
     report = {
         **circumstances(request.command),
-        "checkpoint": str(checkpoint.folder),
+        "checkpoint": request.checkpoint,
         "dataset": source,
         "other": other,
         "held_out": split.unit,

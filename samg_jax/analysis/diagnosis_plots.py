@@ -67,7 +67,7 @@ def draw_histograms(report: Report, shown: Shown, path: pathlib.Path) -> pathlib
         axis.set_xlabel("p_int, before the cut")
         if place % columns == 0:
             axis.set_ylabel("share of pairs, % per bin")
-    axes[0].legend(frameon=False, fontsize=8)
+    _legend(figure, axes[0])
     return _save(figure, report, path)
 
 
@@ -115,10 +115,10 @@ def draw_shares(report: Report, shown: Shown, path: pathlib.Path) -> pathlib.Pat
             axis.plot(x, shares, color=color, marker=".", label=name)
         axis.set_title(label, fontsize=10)
         axis.set_xlabel("threshold on p_int")
-        axis.set_ylim(0, 100)
+        axis.set_ylim(0, 103)  # Lines at 100 stay visible.
         if place % columns == 0:
             axis.set_ylabel("share of pairs with p = 0, %")
-    axes[0].legend(frameon=False, fontsize=8)
+    _legend(figure, axes[0])
     return _save(figure, report, path)
 
 
@@ -138,6 +138,12 @@ def _panels(count: int, columns: int):
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.3)
     return figure, axes[:count]
+
+
+def _legend(figure, axis) -> None:
+    # Below the panels, where it hides no line.
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
 
 
 def _save(figure, report, path: pathlib.Path) -> pathlib.Path:
