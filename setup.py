@@ -25,6 +25,8 @@ INSTALL_REQUIRES = [
     "absl-py>=2.1,<3",
     "numpy>=1.26,<3",
     "scipy>=1.12,<2",
+    # For the analyses of samg_jax/analysis, which belong to the package: small beside
+    # JAX and MuJoCo, so not worth an extra that a user has to know of.
     "scikit-learn>=1.5,<2",
     "h5py>=3.10,<4",
     "matplotlib>=3.8,<4",

@@ -192,7 +192,11 @@ def add_guidance(config: ml_collections.ConfigDict) -> None:
     # Or `embedding`, `even`, `constant`, `random`, `none`, or one of your own.
     guidance.weight = "cvae"
     guidance.module = config_dict.placeholder(str)  # Python's, registers your own.
-    guidance.kind = "tail"  # p_int: `tail`, `window` or `joint`.
+    # `paper`, or `best`: the best that was measured. It decides what is None here:
+    # kind, and latent_size, beta, reconstruct and scale_targets of the C-VAE.
+    guidance.weight_preset = "paper"
+    # p_int: `tail`, `window`, `joint` or `nearest`.
+    guidance.kind = config_dict.placeholder(str)
     guidance.fit = "per_dimension"  # Or `pooled`.
     guidance.use_std = False
     guidance.cut = "hard"  # Or `soft`.
@@ -218,10 +222,11 @@ def add_guidance(config: ml_collections.ConfigDict) -> None:
     cvae.kl_warmup_start = config_dict.placeholder(int)
     cvae.kl_warmup_steps = config_dict.placeholder(int)
     cvae.latent_size = config_dict.placeholder(int)  # None: twice the action size.
-    cvae.beta = 0.5
+    cvae.beta = config_dict.placeholder(float)
     cvae.decoder_input = "latent"  # Or `latent_and_pair`.
-    cvae.reconstruct = "next_state"  # Or `next_state_action`.
-    cvae.scale_targets = False
+    # `next_state` or `next_state_action`.
+    cvae.reconstruct = config_dict.placeholder(str)
+    cvae.scale_targets = config_dict.placeholder(bool)
     cvae.holdout = 0.05
 
     embedding = guidance.embedding = ml_collections.ConfigDict()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from samg_jax.guidance import cvae, validation
 from samg_jax.types import Metrics
@@ -14,6 +16,46 @@ from samg_jax.types import Metrics
 COLLAPSED_MEAN_STD = 1e-2
 COLLAPSED_KL = 1e-3
 HOLDOUT_SEED = 20241018  # Fixed, so that all seeds of all runs hold out the same rows.
+
+
+class Split(NamedTuple):
+    """Rows of the offline data, both ascending, and what was held out.
+
+    Attributes:
+        train: `[M - H]` what the weight model trains on.
+        held_out: `[H]` what it is examined on.
+        unit: "episodes", or "rows" where episodes are too few or too long.
+    """
+
+    train: jax.Array
+    held_out: jax.Array
+    unit: str
+
+
+def episode_split(ends: np.ndarray, share: float) -> Split:
+    """Returns a split that holds out whole episodes.
+
+    Neighbours in an episode are nearly the same pair, so that rows held out singly
+    are as good as trained on. Where whole episodes would take more than twice the
+    share, single rows are held out all the same.
+
+    Args:
+        ends: `[M]` bool, the last row of each episode, of the last one too.
+        share: of the rows to hold out, in (0, 1).
+    """
+    validation.number("config.guidance.cvae.holdout", share, 0, 1, 0.05, strict=True)
+    last = np.flatnonzero(ends)
+    lengths = np.diff(last, prepend=-1)
+    order = np.asarray(
+        jax.random.permutation(jax.random.key(HOLDOUT_SEED), len(lengths))
+    )
+    rows = np.cumsum(lengths[order])
+    count = int(np.searchsorted(rows, share * len(ends))) + 1
+    if count >= len(order) or rows[count - 1] > 2 * share * len(ends):
+        return Split(*holdout_split(len(ends), share), "rows")
+    chosen = np.isin(np.searchsorted(last, np.arange(len(ends))), order[:count])
+    train, held_out = jnp.asarray(~chosen), jnp.asarray(chosen)
+    return Split(jnp.flatnonzero(train), jnp.flatnonzero(held_out), "episodes")
 
 
 def holdout_split(num_rows: int, share: float) -> tuple[jax.Array, jax.Array]:

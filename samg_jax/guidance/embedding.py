@@ -181,11 +181,14 @@ class EmbeddingModel:
         params = jax.tree.map(jnp.zeros_like, state.model.params)
         return EmbeddingWeight(params, jnp.zeros(()), jnp.zeros(()))
 
-    def fit(self, state, observations, actions, next_observations) -> EmbeddingWeight:
+    def fit(
+        self, state, observations, actions, next_observations, rows=None
+    ) -> EmbeddingWeight:
+        del rows  # As the normals of the C-VAE, from all of them.
         params = state.model.params
         fn = jax.vmap(self.errors, in_axes=(0, None, None, None))
-        rows = observations, actions, next_observations
-        batches = normals.in_batches(fn, params, *rows)
+        columns = observations, actions, next_observations
+        batches = normals.in_batches(fn, params, *columns)
         mu, sigma = normals.fit_values(errors[..., None] for errors in batches)
         return EmbeddingWeight(
             params, *(jnp.asarray(x[..., 0], jnp.float32) for x in (mu, sigma))

@@ -14,7 +14,7 @@ import numpy as np
 from flax import struct
 
 from samg_jax import losses
-from samg_jax.guidance import collapse, cvae, normals
+from samg_jax.guidance import collapse, cvae, nearest, normals
 from samg_jax.types import Metrics, Params
 
 
@@ -81,6 +81,7 @@ class Model(Protocol):
         observations: jax.Array,
         actions: jax.Array,
         next_observations: jax.Array,
+        rows: jax.Array | None = None,
     ) -> Any:
         """Returns what the weight reads, `[S, ...]`, from all rows.
 
@@ -89,6 +90,8 @@ class Model(Protocol):
             observations: `[M, O]`, too many to be handled at once.
             actions: `[M, A]`.
             next_observations: `[M, O]`.
+            rows: `[R]` those that it was trained on, None for all; for what must not
+                see the others.
         """
 
     def examine(
@@ -147,14 +150,22 @@ class CVAEModel:
         size = self.cvae.latent_size
         names = ("mean_mu", "mean_sigma", "std_mu", "std_sigma", "joint_mu")
         vectors = {name: jnp.zeros(size) for name in names}
-        fitted = normals.Normals(**vectors, joint_factor=jnp.zeros((size, size)))
+        fitted = normals.Normals(
+            **vectors,
+            joint_factor=jnp.zeros((size, size)),
+            nearest=nearest.empty(size),
+        )
         return CVAEWeight(jax.tree.map(jnp.zeros_like, state.model.params), fitted)
 
-    def fit(self, state, observations, actions, next_observations) -> CVAEWeight:
+    def fit(
+        self, state, observations, actions, next_observations, rows=None
+    ) -> CVAEWeight:
         del next_observations
         params = state.model.params
         encode = jax.vmap(self.cvae.encode, in_axes=(0, None, None))
-        fitted = normals.fit(encode, params, observations, actions, self.normal)
+        fitted = normals.fit(
+            encode, params, observations, actions, self.normal, rows=rows
+        )
         return CVAEWeight(params, fitted)
 
     def examine(self, state, observations, actions, next_observations):

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from samg_jax.guidance import validation
+from samg_jax.guidance import nearest, validation
 from samg_jax.types import Params
 
-KINDS = ("tail", "window", "joint")
+KINDS = ("tail", "window", "joint", "nearest")
+MEANS_ONLY = ("joint", "nearest")  # Kinds that do not read the latent stds.
 FITS = ("per_dimension", "pooled")
 SMALLEST_SIGMA = 1e-6  # A latent dimension that never moves must not divide by 0.
 CORRELATION_RIDGE = 1e-6  # Keeps the covariance of redundant dimensions invertible.
@@ -34,6 +35,7 @@ class Normals(struct.PyTreeNode):
         std_sigma: `[Z]` their standard deviation.
         joint_mu: `[Z]` centre of the latent means, never pooled.
         joint_factor: `[Z, Z]` lower Cholesky factor of their covariance.
+        nearest: `nearest.Codes` of some of the pairs themselves.
     """
 
     mean_mu: jax.Array
@@ -42,6 +44,7 @@ class Normals(struct.PyTreeNode):
     std_sigma: jax.Array
     joint_mu: jax.Array
     joint_factor: jax.Array
+    nearest: nearest.Codes
 
 
 class _Moments(NamedTuple):
@@ -59,6 +62,7 @@ def fit(
     actions: jax.Array,
     fit: str = "per_dimension",
     batch_size: int = 16_384,
+    rows: jax.Array | None = None,
 ) -> Normals:
     """Returns the normals of the latent code over the whole offline data.
 
@@ -74,6 +78,7 @@ def fit(
         actions: `[M, A]`.
         fit: "per_dimension", or "pooled" for one normal shared by the dimensions.
         batch_size: rows encoded at once.
+        rows: of the data that may be stored for `nearest`, None for all.
     """
     validation.choice("config.guidance.fit", fit, FITS)
     batches = in_batches(encode, params, observations, actions, batch_size=batch_size)
@@ -87,7 +92,9 @@ def fit(
         "joint_mu": means.mean,
         "joint_factor": _covariance_factor(means),
     }
-    return Normals(**{k: jnp.asarray(v, jnp.float32) for k, v in leaves.items()})
+    codes = nearest.fit(encode, params, observations, actions, rows)
+    leaves = {k: jnp.asarray(v, jnp.float32) for k, v in leaves.items()}
+    return Normals(**leaves, nearest=codes)
 
 
 def fit_values(batches: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -136,7 +143,8 @@ def probabilities(
     Args:
         kind: "tail", the share of offline pairs at least as far from the centre;
             "window", the share within `delta` of the pair, both averaged over latent
-            dimensions; or "joint", the tail of the normal with full covariance.
+            dimensions; "joint", the tail of the normal with full covariance; or
+            "nearest", the share at least as far from the nearest stored pair.
         means: `[B, Z]` latent means of the pairs.
         stds: `[B, Z]` latent standard deviations.
         normals: fitted to the offline data.
@@ -153,6 +161,8 @@ def probabilities(
     chex.assert_shape(normals.mean_mu, (means.shape[1],))
     if kind == "joint":
         return _joint(means, normals.joint_mu, normals.joint_factor)
+    if kind == "nearest":
+        return nearest.probabilities(means, normals.nearest)
     per_dimension = _tail if kind == "tail" else functools.partial(_window, delta=delta)
     p = per_dimension((means - normals.mean_mu) / normals.mean_sigma)
     if use_std:
@@ -162,11 +172,11 @@ def probabilities(
 
 
 def check_use_std(kind: str, use_std: bool) -> None:
-    """Refuses latent stds in the joint normal, which is one of the means only."""
-    if use_std and kind == "joint":
+    """Refuses latent stds in the kinds that read the latent means only."""
+    if use_std and kind in MEANS_ONLY:
         raise ValueError(
-            "config.guidance.use_std is True with config.guidance.kind 'joint'. The "
-            "joint normal is one of the latent means only. Set "
+            f"config.guidance.use_std is True with config.guidance.kind {kind!r}. That "
+            "kind is one of the latent means only. Set "
             "--config.guidance.use_std=False, or kind to 'tail' or 'window'."
         )
 

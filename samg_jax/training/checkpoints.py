@@ -15,7 +15,7 @@ import samg_jax
 T = TypeVar("T")
 
 # Raised whenever the arrays of a checkpoint or their meaning change.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 class Store:
@@ -113,11 +113,14 @@ def check_version(meta: dict[str, Any], directory: pathlib.Path) -> None:
         )
 
 
-def find_offline(directory: str) -> pathlib.Path:
+def find_offline(
+    directory: str, flag: str = "--config.offline.restore"
+) -> pathlib.Path:
     """Returns the folder with a run's offline checkpoint.
 
     Args:
         directory: a run's workdir, or its `offline/`.
+        flag: that the user gave it with.
     """
     path = pathlib.Path(directory).expanduser()
     for candidate in (path / "offline", path):
@@ -125,8 +128,8 @@ def find_offline(directory: str) -> pathlib.Path:
             return candidate
     raise ValueError(
         f"There is no offline checkpoint in {str(path)!r}. It must be the workdir of a "
-        "run whose offline phase is complete, or its folder offline/. Check "
-        "--config.offline.restore."
+        "run whose offline phase is complete, or its folder offline/. "
+        f"Check {flag}."
     )
 
 

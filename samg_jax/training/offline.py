@@ -163,27 +163,37 @@ def _scanned(field: str, update: Callable[..., tuple[Any, Metrics]]):
 
 
 def fit_weight(
-    parts: Parts, state: State, dataset: transitions.Dataset
+    parts: Parts,
+    state: State,
+    dataset: transitions.Dataset,
+    split: collapse.Split,
 ) -> tuple[State, dict[str, np.ndarray]]:
     """Returns the state with the fitted weight, and a report, `[S]` each.
 
     Pushes all offline rows through the weight's model and, where the threshold is a
     quantile, through the weight; examines both on the rows held out from training.
+
+    Args:
+        parts: of the experiment.
+        state: with a trained model, where the weight needs one.
+        dataset: on the device.
+        split: of its rows, by which the model was trained.
     """
     columns = dataset.observations, dataset.actions, dataset.next_observations
-    rows = held_out(parts, len(dataset.rewards))[1][:HEALTH_ROWS]
+    # Spread evenly, as a few long episodes would not be all of them.
+    rows = split.held_out[:: -(-len(split.held_out) // HEALTH_ROWS)]
     few = tuple(column[rows] for column in columns)
     findings = {}
     if parts.model is not None:
-        weight = parts.model.fit(state.model, *columns)
+        weight = parts.model.fit(state.model, *columns, split.train)
         state = state.replace(weight=jax.tree.map(jnp.copy, weight))
         findings = dict(parts.model.examine(state.model, *few))
-    probabilities = _probabilities(parts)
+    p_int_of = probabilities(parts)
     inputs = state.seeds, state.weight
     if parts.by_quantile:
-        p_int = quantiles.offline_probabilities(probabilities, inputs, *columns)
+        p_int = quantiles.offline_probabilities(p_int_of, inputs, *columns)
         state = state.replace(quantiles=jnp.asarray(quantiles.grid(p_int)))
-    p_int = np.asarray(jax.jit(probabilities)(inputs, *few))
+    p_int = np.asarray(jax.jit(p_int_of)(inputs, *few))
     findings |= quantiles.report(p_int)
     threshold = parts.guidance.threshold
     if parts.guidance.threshold_quantile is not None and parts.by_quantile:
@@ -194,7 +204,7 @@ def fit_weight(
     return state, {name: np.asarray(value) for name, value in findings.items()}
 
 
-def _probabilities(parts: Parts):
+def probabilities(parts: Parts) -> Callable[..., jax.Array]:
     """Returns `((seeds, weights), *columns [b, ...]) -> p_int [S, b]`."""
     fn = weights.probabilities(parts.guidance)
 
@@ -206,7 +216,9 @@ def _probabilities(parts: Parts):
     return lambda inputs, *columns: batched(*inputs, *columns)
 
 
-def held_out(parts: Parts, num_rows: int) -> tuple[jax.Array, jax.Array]:
+def held_out(parts: Parts, dataset: transitions.Dataset) -> collapse.Split:
     """Returns the rows that the weight's model trains on, and those held out."""
     share = HOLDOUT if parts.model is None else parts.model.settings.holdout
-    return collapse.holdout_split(num_rows, share)
+    dataset = jax.device_get(dataset)
+    limit = parts.task.max_episode_steps or len(dataset.rewards)
+    return collapse.episode_split(transitions.episode_ends(dataset, limit), share)

@@ -16,7 +16,14 @@ from flax import struct
 from samg_jax import algorithms
 from samg_jax.data import d4rl, minari_source, published, transitions
 from samg_jax.envs import physics, tasks
-from samg_jax.guidance import cvae, cvae_settings, embedding, models, weights
+from samg_jax.guidance import (
+    cvae,
+    cvae_settings,
+    embedding,
+    models,
+    presets,
+    weights,
+)
 from samg_jax.training import sweeps
 from samg_jax.types import Algorithm, Batch
 
@@ -107,6 +114,7 @@ def complete(config: ml_collections.ConfigDict) -> tasks.Task:
     with config.unlocked():
         config.env_id = task.env_id
         config.physics = resolve_physics(config, task)
+        presets.fill(config.guidance)
         settings = config.guidance.get("cvae") or {}
         for name, value in published.items():
             if name in settings and settings[name] is None:
@@ -200,6 +208,7 @@ def guidance_config(config: ml_collections.ConfigDict) -> weights.GuidanceConfig
     """
     settings = config.guidance.to_dict()
     import_weights(settings.pop("module", None))
+    settings.pop("weight_preset", None)  # Resolved into the fields that it decides.
     return weights.GuidanceConfig(
         cvae=cvae.Config(**settings.pop("cvae", {})),
         embedding=embedding.Config(**settings.pop("embedding", {})),

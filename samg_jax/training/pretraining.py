@@ -85,33 +85,33 @@ def fit_guidance(this: Run, plan: Plan, state, dataset, start: int) -> offline.S
     """Returns the state with a trained model of the weight, if any, and its fit."""
     trained = 0 if plan.source else this.config.offline.updates
     steps = 0
+    split = offline.held_out(this.parts, dataset)
     if this.parts.model is not None:
         steps = this.parts.model.settings.steps
-        state = train_model(this, state, dataset, (start, trained))
-    state, findings = offline.fit_weight(this.parts, state, dataset)
+        state = train_model(this, state, (dataset, split.train), (start, trained))
+    state, findings = offline.fit_weight(this.parts, state, dataset, split)
     report_fit(this, findings, trained + steps)
     if not plan.source:
         save_offline(this, state, trained, steps, True, findings)
     return state
 
 
-def train_model(this: Run, state, dataset, steps: tuple[int, int]) -> offline.State:
+def train_model(this: Run, state, inputs, steps: tuple[int, int]) -> offline.State:
     """Returns the state after the rest of the training of the weight's model.
 
     Args:
         this: the run.
         state: of the offline phase.
-        dataset: on the device.
+        inputs: dataset on the device, and the rows of it to train on.
         steps: updates of the model so far, and offline updates of this run.
     """
     phase, model = this.config.offline, this.parts.model
     start, trained = steps
     total = model.settings.steps
-    rows, _ = offline.held_out(this.parts, len(dataset.rewards))
     updates = offline.make_model_updates(this.parts)
     with this.bar(model.title, start, total, "update") as bar:
         for begin, end in schedule.segments(start, total, schedule.periods(phase)):
-            state, values = updates(state, (dataset, rows), begin, length=end - begin)
+            state, values = updates(state, inputs, begin, length=end - begin)
             if schedule.due(end, phase.log_every, total):
                 values = jax.device_get(values)
                 this.writer.training(model.name, (trained + end, 0), values)

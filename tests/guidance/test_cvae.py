@@ -268,6 +268,32 @@ def test_holdout_split_is_a_partition_and_always_the_same():
         collapse.holdout_split(1, 0.05)
 
 
+def test_whole_episodes_are_held_out():
+    rng = np.random.default_rng(0)
+    ends = rng.uniform(size=5_000) < 0.02
+    ends[-1] = True
+    split = collapse.episode_split(ends, 0.05)
+    assert split.unit == "episodes"
+    together = np.concatenate([split.train, split.held_out])
+    np.testing.assert_array_equal(np.sort(together), np.arange(5_000))
+    assert 0.05 <= len(split.held_out) / 5_000 <= 0.1
+    episode = np.concatenate([[0], np.cumsum(ends)[:-1]])
+    assert not set(episode[split.train]) & set(episode[split.held_out])
+    again = collapse.episode_split(ends, 0.05)
+    np.testing.assert_array_equal(split.held_out, again.held_out)
+
+
+@pytest.mark.parametrize("lengths", [[1_000], [500, 500], [990, 10]])
+def test_rows_are_held_out_where_episodes_are_too_few(lengths):
+    ends = np.zeros(1_000, bool)
+    ends[np.cumsum(lengths) - 1] = True
+    split = collapse.episode_split(ends, 0.05)
+    train_rows, held_out = collapse.holdout_split(1_000, 0.05)
+    assert split.unit == "rows"
+    np.testing.assert_array_equal(split.train, train_rows)
+    np.testing.assert_array_equal(split.held_out, held_out)
+
+
 def test_targets_are_scaled_by_their_inverse_variance_but_constants_are_not():
     model = make_model(scale_targets=True, reconstruct="next_state_action")
     _, actions, next_observations = make_data()

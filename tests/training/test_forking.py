@@ -223,6 +223,9 @@ def count_calls(monkeypatch, name):
         ({"guidance__threshold_quantile": 0.3}, 40),
         ({"guidance__fit": "pooled"}, 0),
         ({"guidance__cvae__beta": 0.1}, 0),
+        ({"guidance__kind": "nearest"}, None),
+        ({"guidance__weight_preset": "best"}, 0),
+        ({"guidance__weight_preset": "best", "guidance__weight": "even"}, None),
     ],
 )
 def test_only_what_changes_the_fit_is_fitted_again(

@@ -147,7 +147,7 @@ class Mean:
     def empty(self, state) -> Any:
         return jnp.zeros(self.action_size)
 
-    def fit(self, state, observations, actions, next_observations):
+    def fit(self, state, observations, actions, next_observations, rows=None):
         return state.model.params
 
     def examine(self, state, observations, actions, next_observations):
@@ -208,7 +208,8 @@ def test_a_quantile_of_a_weight_without_a_model_reads_the_data(
     assert forking.first_fit_step(parts, saved) == 0
     data, preprocessing, _ = parts_lib.load_dataset(config, parts.task, lambda _: None)
     state = offline.init(parts, preprocessing)
-    state, findings = offline.fit_weight(parts, state, jax.device_put(data))
+    split = offline.held_out(parts, data)
+    state, findings = offline.fit_weight(parts, state, jax.device_put(data), split)
     p_int = 1 - np.abs(data.actions).mean(axis=-1)
     np.testing.assert_allclose(
         state.quantiles[:, 250], [np.quantile(p_int, 0.25)] * 2, rtol=1e-5

@@ -1,0 +1,273 @@
+"""The evidence about the weight p(s, a) of an offline checkpoint, as one report."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import math
+import os
+import pathlib
+import platform
+from typing import Any
+
+import jax
+import numpy as np
+
+import samg_jax
+from samg_jax.analysis import (
+    candidates,
+    costs,
+    diagnosis_plots,
+    diagnosis_tables,
+    discrimination,
+    pairs,
+    yardstick,
+)
+from samg_jax.analysis.candidates import Candidate, Checkpoint
+from samg_jax.analysis.pairs import Pairs
+from samg_jax.data import transitions
+from samg_jax.guidance import collapse, normals
+from samg_jax.guidance import validation as checks
+from samg_jax.training import logs, offline, validation
+from samg_jax.training import parts as parts_lib
+from samg_jax.training import seeds as seeds_lib
+from samg_jax.training.parts import Parts
+
+OWN = "checkpoint"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is to be judged, and on what.
+
+    Attributes:
+        checkpoint: workdir of a run with a complete offline phase.
+        out: folder of the results; None for `diagnosis/` in the workdir.
+        presets: of weights to train afresh.
+        settings: further ones, as `candidates.parse` reads them.
+        steps: updates of those that are trained afresh; None for the checkpoint's.
+        kinds: of probability, beside the configured one.
+        data: file with the checkpoint's data, if they have moved.
+        other: file or dataset of other pairs; None for a random policy's.
+        rows: pairs per set at most.
+        costs: whether time and memory are measured.
+        repeats: timed updates.
+        seed: of all draws made here.
+        command: that asked for it.
+    """
+
+    checkpoint: str
+    out: str | None = None
+    presets: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    steps: int | None = None
+    kinds: tuple[str, ...] = normals.KINDS
+    data: str | None = None
+    other: str | None = None
+    rows: int = 5_000
+    costs: bool = True
+    repeats: int = 50
+    seed: int = 0
+    command: str = ""
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Judges, writes `diagnosis.json`, `diagnosis.md` and pictures; returns the report.
+
+    Raises:
+        ValueError: before any compute, where something cannot be used.
+        DownloadError: for a D4RL file that is not there and cannot be had.
+    """
+    checkpoint = candidates.read(request.checkpoint)
+    trained = plan(checkpoint, request)
+    folder = checkpoint.folder.parent / "diagnosis"
+    if request.out is not None:
+        folder = pathlib.Path(request.out).expanduser()
+    validation.check_folder(folder, "--out=FOLDER")
+    dataset, source = load(checkpoint, request)
+    rng = np.random.default_rng(request.seed)
+    split = offline.held_out(checkpoint.parts, dataset)
+    sets, other = make_sets(checkpoint.parts, dataset, split.held_out, request, rng)
+
+    judged = fitted(checkpoint, trained, (dataset, split), request.kinds)
+    ruler = yardstick.fit(
+        pairs.take(dataset, split.train), sets[discrimination.HELD_OUT], rng
+    )
+    report = {
+        **circumstances(request.command),
+        "checkpoint": request.checkpoint,
+        "dataset": source,
+        "other": other,
+        "held_out": split.unit,
+        "held_out_rows": len(split.held_out),
+        "judged_rows": len(sets[discrimination.HELD_OUT].actions),
+        "seeds": checkpoint.parts.seeds,
+        "weights": {weight.label: judge(weight, sets) for weight, _ in judged},
+        "yardstick": judge_yardstick(ruler, sets),
+    }
+    if request.costs:
+        report["costs"] = measure_costs(checkpoint.parts, judged, request.repeats)
+    report["peak_memory_mb"] = costs.peak_memory_mb()
+    report = plain(report)
+    (folder / "diagnosis.json").write_text(json.dumps(report) + "\n")
+    (folder / "diagnosis.md").write_text(diagnosis_tables.text(report) + "\n")
+    report["pictures"] = [str(path) for path in diagnosis_plots.draw(report, folder)]
+    return report
+
+
+def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Parts]]:
+    """Returns name and parts of every weight to train afresh.
+
+    Raises:
+        ValueError: for unknown kinds, presets or fields, and where nothing is left to
+            be judged.
+    """
+    for kind in request.kinds:
+        checks.choice("kinds", kind, normals.KINDS)
+    asked = [(name, candidates.preset_fields(name)) for name in request.presets]
+    asked += [candidates.parse(text) for text in request.settings]
+    names = [OWN, *(name for name, _ in asked)]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"The weights to judge are called {', '.join(names)}. Each needs a name of "
+            f"its own, and {OWN!r} is the checkpoint's. Rename those of --settings."
+        )
+    if checkpoint.parts.guidance.weight == "none" and not asked:
+        raise ValueError(
+            f"The checkpoint in {str(checkpoint.folder)!r} has no C-VAE and no other "
+            "weight: its run had config.guidance.weight 'none'. Give a checkpoint of "
+            "SAMG, as of configs/awac_samg.py, or train weights on its data here with "
+            "--presets=paper,best."
+        )
+    result = []
+    for name, fields in asked:
+        config = candidates.with_settings(checkpoint.config, fields, request.steps)
+        validation.check_annealing(config)
+        result.append((name, parts_lib.resolve(config)))
+    return result
+
+
+def load(checkpoint: Checkpoint, request: Request) -> tuple[transitions.Dataset, str]:
+    """Returns the checkpoint's offline data, and what they are."""
+    config = checkpoint.config.copy_and_resolve_references()
+    if request.data is not None:
+        config.dataset.path = request.data
+    dataset, _, source = parts_lib.load_dataset(
+        config, checkpoint.parts.task, logs.LOGGER.info, logs.LOGGER.warning
+    )
+    return dataset, source
+
+
+def make_sets(
+    parts: Parts,
+    dataset: transitions.Dataset,
+    rows: np.ndarray,
+    request: Request,
+    rng: np.random.Generator,
+) -> tuple[dict[str, Pairs], str]:
+    """Returns name -> pairs to judge weights on, and the name of the other ones."""
+    chosen = pairs.choose(rows, request.rows, rng)
+    familiar = pairs.take(dataset, chosen)
+    sets = {
+        discrimination.HELD_OUT: familiar,
+        discrimination.UNIFORM: pairs.with_uniform_actions(familiar, rng),
+    }
+    if request.other is None:
+        other = "random policy"
+        sets[other] = pairs.of_random_policy(parts, request.rows, rng)
+    else:
+        sample, other = pairs.of_dataset(parts, request.other, request.rows, rng)
+        sets[other] = sample
+    noise = rng.normal(size=familiar.actions.shape)
+    for level in pairs.NOISE_LEVELS:
+        name = discrimination.noise_set(level)
+        sets[name] = pairs.with_noise(familiar, level, noise)
+    return sets, other
+
+
+def fitted(
+    checkpoint: Checkpoint,
+    trained: list[tuple[str, Parts]],
+    data: tuple[transitions.Dataset, collapse.Split],
+    kinds: tuple[str, ...],
+) -> list[tuple[Candidate, Parts]]:
+    """Returns the weights to judge, those to be trained trained."""
+    result = []
+    if checkpoint.parts.guidance.weight != "none":
+        parts = checkpoint.parts
+        own = candidates.of_state(OWN, parts, checkpoint.state, kinds)
+        result += [(weight, parts) for weight in own]
+    for name, parts in trained:
+        preprocessing = checkpoint.state.preprocessing
+        state = candidates.train(parts, *data, preprocessing, name)
+        own = candidates.of_state(name, parts, state, kinds)
+        result += [(weight, parts) for weight in own]
+    return result
+
+
+def judge(weight: Candidate, sets: dict[str, Pairs]) -> dict[str, Any]:
+    """Returns what is said of one weight."""
+    p_int = {name: weight.p_int(sample) for name, sample in sets.items()}
+    familiar = sets[discrimination.HELD_OUT]
+    return {
+        "name": weight.name,
+        "settings": dataclasses.asdict(weight.config),
+        **weight.health(familiar),
+        **discrimination.judge(p_int, pairs.NOISE_LEVELS),
+    }
+
+
+def judge_yardstick(
+    ruler: yardstick.Yardstick, sets: dict[str, Pairs]
+) -> dict[str, Any]:
+    """Returns the same of the distance to the nearest offline pairs."""
+    p_int = {name: ruler.p_int(sample)[None] for name, sample in sets.items()}
+    near = {name: -ruler.distances(sample)[None] for name, sample in sets.items()}
+    found = discrimination.judge(p_int, pairs.NOISE_LEVELS, near)
+    return {
+        "neighbours": ruler.index.n_neighbors,
+        "reference_rows": ruler.index.n_samples_fit_,
+        **found,
+    }
+
+
+def measure_costs(
+    parts: Parts, judged: list[tuple[Candidate, Parts]], repeats: int
+) -> dict[str, Any]:
+    """Returns the costs of the guidance for every base, and of each weight's model."""
+    found = {"batch_size": costs.BATCH_SIZE, "bases": costs.of_bases(parts, repeats)}
+    own = {weight.name: (weight, of) for weight, of in reversed(judged)}
+    found["models"] = {
+        name: costs.of_model(of, seeds_lib.select(weight.weight, 0), repeats)
+        for name, (weight, of) in reversed(own.items())
+        if of.model is not None
+    }
+    return found
+
+
+def circumstances(command: str) -> dict[str, Any]:
+    """Returns when, where and with what a report is made."""
+    packages = ("jax", "numpy", "scikit-learn")
+    return {
+        "command": command,
+        "samg_jax": samg_jax.__version__,
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} CPU cores, JAX on {jax.default_backend()}",
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
+
+
+def plain(value: Any) -> Any:
+    """Returns nested results as JSON has them; what is not finite becomes None."""
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, (np.ndarray, np.generic, jax.Array)):
+        return plain(np.asarray(value).tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,181 @@
+"""The report of a diagnosis as tables that read well in a terminal and in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from samg_jax.analysis import discrimination
+
+YARDSTICK = "nearest neighbours"
+
+
+def text(report: dict[str, Any]) -> str:
+    """Returns the whole report in words and tables."""
+    parts = [heading(report), main_table(report), share_table(report)]
+    parts.append(quantile_table(report))
+    if "costs" in report:
+        parts += [cost_table(report), model_table(report)]
+    parts.append(f"Peak memory of the process: {report['peak_memory_mb']:,.0f} MB.")
+    return "\n\n".join(part for part in parts if part)
+
+
+def heading(report: dict[str, Any]) -> str:
+    """Returns what was judged, and on what."""
+    versions = ", ".join(f"{k} {v}" for k, v in report["versions"].items())
+    unit = "whole episodes" if report["held_out"] == "episodes" else "single rows"
+    data = (
+        f"- data: {report['dataset']}; {report['judged_rows']:,} of "
+        f"{report['held_out_rows']:,} held-out pairs, held out by {unit}"
+    )
+    seeds = ", ".join(str(seed) for seed in report["seeds"])
+    machine = (
+        f"- samg_jax {report['samg_jax']}, {versions}, Python {report['python']}; "
+        f"{report['machine']}"
+    )
+    return "\n".join(
+        [
+            f"    {report['command']}",
+            "",
+            data,
+            f"- seeds: {seeds}; mean and standard deviation over them",
+            machine,
+        ]
+    )
+
+
+def main_table(report: dict[str, Any]) -> str:
+    """Returns the AUROC of held-out pairs against the others, of every weight."""
+    other = report["other"]
+    columns = [discrimination.UNIFORM, "noise 0.3", "noise 1", other]
+    rows = []
+    for name, found in everything(report):
+        health = [spread(found.get(key)) for key in ("kl", "mean_std")]
+        collapsed = "**collapsed**" if any(found.get("collapsed", [])) else ""
+        curve = np.array(found["p_by_noise"], float).mean(axis=1)
+        rows.append(
+            [
+                f"{name} {collapsed}".strip(),
+                *health,
+                *(spread(found["auroc"][column]) for column in columns),
+                f"{curve[0]:.2f} to {curve[-1]:.2f}",
+                "yes" if all(found["p_falls"]) else "**no**",
+            ]
+        )
+    header = ["weight", "KL", "std of means"]
+    header += [f"AUROC: {column}" for column in columns]
+    header += ["mean p, noise 0 to 1", "falls"]
+    return table(header, rows)
+
+
+def share_table(report: dict[str, Any]) -> str:
+    """Returns the share of pairs that a hard cut zeroes, at several thresholds."""
+    sets = [discrimination.HELD_OUT, discrimination.UNIFORM, report["other"]]
+    levels = [f"{t:g}" for t in discrimination.THRESHOLDS]
+    rows = [
+        [name, which, *(mean(found["share_zeroed"][which][t]) for t in levels)]
+        for name, found in everything(report)
+        for which in sets
+    ]
+    return table(["weight", "pairs", *(f"zeroed at {t}" for t in levels)], rows)
+
+
+def quantile_table(report: dict[str, Any]) -> str:
+    """Returns the quantiles of p_int on held-out pairs."""
+    found = list(everything(report))
+    names = list(found[0][1]["p_int_quantiles"])
+    rows = [[w, *(mean(f["p_int_quantiles"][q]) for q in names)] for w, f in found]
+    header = ["p_int, held-out", *(f"{int(q[-2:])} %" for q in names)]
+    return table(header, rows)
+
+
+def cost_table(report: dict[str, Any]) -> str:
+    """Returns time and memory of an update with the guidance and without."""
+    costs = report["costs"]
+    rows = [
+        [
+            base,
+            f"{c['plain_ms']:.2f}",
+            f"{c['guided_ms']:.2f}",
+            f"{c['ratio']:.2f}",
+            megabytes(c["plain_mb"]),
+            megabytes(c["guided_mb"]),
+            megabytes(c["frozen_mb"]),
+        ]
+        for base, c in costs["bases"].items()
+    ]
+    header = [
+        f"update, batch {costs['batch_size']}",
+        "plain, ms",
+        "guided, ms",
+        "ratio",
+        "plain, MB",
+        "guided, MB",
+        "frozen values, MB",
+    ]
+    return table(header, rows)
+
+
+def model_table(report: dict[str, Any]) -> str:
+    """Returns the cost of each model: its training, and weighing one transition."""
+    rows = [
+        [
+            name,
+            f"{c['update_ms']:.2f}",
+            megabytes(c["update_mb"]),
+            f"{c['updates']:,}",
+            f"{c['training_s']:.0f}",
+            f"{c['weigh_one_ms']:.3f}",
+            megabytes(c["weight_mb"]),
+        ]
+        for name, c in report["costs"]["models"].items()
+    ]
+    header = [
+        "model",
+        "update, ms",
+        "update, MB",
+        "updates",
+        "all updates, s",
+        "weighing one transition, ms",
+        "weight model, MB",
+    ]
+    return table(header, rows) if rows else ""
+
+
+def everything(report: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
+    """Yields name and findings of every weight, then of the yardstick."""
+    yield from report["weights"].items()
+    yield YARDSTICK, report["yardstick"]
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns a Markdown table with aligned columns."""
+    lines = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    )
+
+
+def spread(values: Sequence[float | None] | None) -> str:
+    """Returns mean and standard deviation over seeds; a dash for nothing."""
+    values = [np.nan if value is None else value for value in values or []]
+    if not values:
+        return "-"
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
+
+
+def mean(values: Sequence[float]) -> str:
+    """Returns the mean over seeds."""
+    return f"{np.mean(np.array(values, float)):.2f}"
+
+
+def megabytes(value: float | None) -> str:
+    """Returns megabytes; a dash where the backend does not say."""
+    return "-" if value is None else f"{value:.1f}"

@@ -1,0 +1,109 @@
+"""State-action pairs on which a weight is judged: familiar ones and unfamiliar ones."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from samg_jax.data import d4rl, transitions
+from samg_jax.envs import vector
+from samg_jax.training import parts as parts_lib
+from samg_jax.training.parts import Parts
+
+NOISE_LEVELS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+ROLLOUT_ENVS = 10
+
+
+class Pairs(NamedTuple):
+    """Raw transitions, on the host.
+
+    Attributes:
+        observations: `[M, O]`.
+        actions: `[M, A]` in [-1, 1].
+        next_observations: `[M, O]`. Where an action was replaced, still the successor
+            of the recorded one: for a weight that reads it, such a triple is as
+            unfamiliar as its action does not explain the step.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    next_observations: np.ndarray
+
+
+def take(dataset: transitions.Dataset, rows: np.ndarray) -> Pairs:
+    """Returns rows of the offline data."""
+    fields = dataset.observations, dataset.actions, dataset.next_observations
+    return Pairs(*(np.asarray(field)[rows] for field in fields))
+
+
+def choose(rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns at most `count` of the rows, ascending."""
+    rows = np.asarray(rows)
+    if len(rows) <= count:
+        return rows
+    return np.sort(rng.choice(rows, count, replace=False))
+
+
+def with_uniform_actions(pairs: Pairs, rng: np.random.Generator) -> Pairs:
+    """Returns the same states with actions drawn uniformly from [-1, 1]."""
+    actions = rng.uniform(-1.0, 1.0, pairs.actions.shape)
+    return pairs._replace(actions=actions.astype(np.float32))
+
+
+def with_noise(pairs: Pairs, std: float, noise: np.ndarray) -> Pairs:
+    """Returns the same states with noisy actions, clipped as an environment would.
+
+    Args:
+        pairs: to start from.
+        std: of the noise.
+        noise: `[M, A]` standard normal; the same at every level, so that the levels
+            differ by their size only.
+    """
+    actions = np.clip(pairs.actions + std * noise, -1.0, 1.0)
+    return pairs._replace(actions=actions.astype(np.float32))
+
+
+def of_random_policy(parts: Parts, count: int, rng: np.random.Generator) -> Pairs:
+    """Returns `count` pairs of uniform actions, played in the checkpoint's environment.
+
+    Args:
+        parts: of the checkpoint.
+        count: rows.
+        rng: of actions and environments.
+    """
+    seeds = [int(seed) for seed in rng.integers(2**31, size=ROLLOUT_ENVS)]
+    env = vector.make(parts.task.env_id, ROLLOUT_ENVS, seeds, parts.physics)
+    steps, observations = [], env.reset()
+    for _ in range(-(-count // ROLLOUT_ENVS)):
+        actions = rng.uniform(-1.0, 1.0, (ROLLOUT_ENVS, parts.task.action_size))
+        outcome = env.step(actions.astype(np.float32))
+        steps.append((observations, actions, outcome.next_observations))
+        observations = outcome.observations
+    env.close()
+    fields = zip(*steps, strict=True)
+    return Pairs(*(np.concatenate(f).astype(np.float32)[:count] for f in fields))
+
+
+def of_dataset(
+    parts: Parts, name: str, count: int, rng: np.random.Generator
+) -> tuple[Pairs, str]:
+    """Returns at most `count` pairs of another dataset, and what it is.
+
+    Args:
+        parts: of the checkpoint.
+        name: an HDF5 file, or the name of a D4RL file.
+        count: rows at most.
+        rng: chooses them.
+
+    Raises:
+        ValueError: where the data are of another size than the environment's.
+    """
+    is_file = pathlib.Path(name).suffix != ""
+    path = d4rl.resolve("" if is_file else name, name if is_file else None)
+    raw = d4rl.load(path)
+    parts_lib.check_sizes(path, raw, parts.task)
+    dataset = transitions.q_learning_view(raw, parts.task.max_episode_steps)
+    rows = choose(np.arange(len(dataset.rewards)), count, rng)
+    return take(dataset, rows), path.stem

@@ -1,0 +1,78 @@
+r"""Judges the weight p(s, a) of an offline checkpoint: can it tell what is familiar.
+
+    python -m samg_jax.diagnose --checkpoint=runs/pretrained
+    python -m samg_jax.diagnose --checkpoint=runs/pretrained --presets=paper,best \
+        --settings=wide:cvae.latent_size=16,kind=joint --steps=20000 --out=evidence
+
+Held-out offline pairs are told from uniform actions in the same states, from noisy
+actions, and from pairs of another policy; a nearest-neighbour distance is the
+yardstick. Also measures what the guidance costs.
+"""
+
+import shlex
+import sys
+
+from absl import app, flags
+
+from samg_jax.analysis import diagnosis, diagnosis_tables
+from samg_jax.data import download
+from samg_jax.training import compilation, logs
+
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "Workdir of a run whose offline phase is complete."
+)
+OUT = flags.DEFINE_string("out", None, "Folder; by default diagnosis/ in the workdir.")
+PRESETS = flags.DEFINE_list("presets", [], "Presets to train afresh: paper, best.")
+SETTINGS = flags.DEFINE_multi_string(
+    "settings", [], "Weight to train afresh, NAME:FIELD=VALUE,... of config.guidance."
+)
+CVAE_STEPS = flags.DEFINE_integer(
+    "steps", None, "Updates of models trained afresh; by default the checkpoint's.", 1
+)
+KINDS = flags.DEFINE_list(
+    "kinds",
+    ["tail", "window", "joint", "nearest"],
+    "Of probability, beside the configured one.",
+)
+DATA = flags.DEFINE_string("data", None, "The checkpoint's data, if they have moved.")
+OTHER = flags.DEFINE_string(
+    "other", None, "File or dataset of other pairs; by default a random policy's."
+)
+ROWS = flags.DEFINE_integer("rows", 5_000, "Pairs of a set at most.", 2)
+COSTS = flags.DEFINE_bool("costs", True, "Measure time and memory of the guidance.")
+REPEATS = flags.DEFINE_integer("repeats", 50, "Timed updates of each kind.", 1)
+SEED = flags.DEFINE_integer("seed", 0, "Of the pairs drawn here.", 0)
+flags.mark_flag_as_required("checkpoint")
+
+
+def main(argv: list[str]) -> None:
+    """Judges what the flags describe."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
+    logs.quiet_libraries()
+    compilation.use_cache(compilation.DEFAULT_CACHE)
+    request = diagnosis.Request(
+        checkpoint=CHECKPOINT.value,
+        out=OUT.value,
+        presets=tuple(PRESETS.value),
+        settings=tuple(SETTINGS.value),
+        steps=CVAE_STEPS.value,
+        kinds=tuple(KINDS.value),
+        data=DATA.value,
+        other=OTHER.value,
+        rows=ROWS.value,
+        costs=COSTS.value,
+        repeats=REPEATS.value,
+        seed=SEED.value,
+        command=shlex.join(["python", "-m", "samg_jax.diagnose", *sys.argv[1:]]),
+    )
+    try:
+        report = diagnosis.run(request)
+    except (ValueError, download.DownloadError) as error:
+        sys.exit(f"error: {error}")
+    print(diagnosis_tables.text(report))
+    print("\npictures: " + ", ".join(report["pictures"]))
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,225 @@
+"""The diagnosis of a small checkpoint, from the program's flags to its pictures."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import samg_jax
+from samg_jax.analysis import candidates, costs, diagnosis, diagnosis_tables, pairs
+from samg_jax.guidance import weights
+from samg_jax.training import experiment
+from samg_jax.training import parts as parts_lib
+from samg_jax.training import seeds as seeds_lib
+from tests import small
+
+ROOT = pathlib.Path(samg_jax.__file__).parents[1]
+ONLY_WEIGHT = {"offline.updates": 0, "online.steps": 0, "guidance.cvae.steps": 300}
+LABELS = {"checkpoint, tail", "wide, window", "wide, tail"}
+
+
+def make_checkpoint(name, dataset, workdir, **overrides):
+    overrides = {key.replace("__", "."): value for key, value in overrides.items()}
+    config = small.config(name, dataset, {**ONLY_WEIGHT, **overrides})
+    experiment.run(config, workdir)
+    return str(workdir)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(dataset, tmp_path_factory):
+    return make_checkpoint("awac_samg", dataset, tmp_path_factory.mktemp("d") / "run")
+
+
+@pytest.fixture(scope="module")
+def vanilla(dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("v") / "run"
+    overrides = {"offline.updates": 0, "online.steps": 0}
+    experiment.run(small.config("awac", dataset, overrides), folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def program(checkpoint, tmp_path_factory):
+    """What the program printed, and its folder."""
+    out = tmp_path_factory.mktemp("out")
+    command = [
+        *(sys.executable, "-m", "samg_jax.diagnose"),
+        *(f"--checkpoint={checkpoint}", f"--out={out}", "--kinds=tail", "--steps=20"),
+        "--settings=wide:cvae.latent_size=8,kind=window",
+        *("--rows=60", "--nocosts"),
+    ]
+    result = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout, out
+
+
+def test_the_report_holds_everything_for_every_seed(program):
+    report = json.loads((program[1] / "diagnosis.json").read_text())
+    assert set(report["weights"]) == LABELS
+    assert report["held_out"] == "episodes"
+    assert report["seeds"] == [0, 1]
+    assert "random, " in report["dataset"] or "random (" in report["dataset"]
+    sets = {"uniform actions", "random policy"}
+    sets |= {f"noise {level:g}" for level in pairs.NOISE_LEVELS}
+    for name, found in [*report["weights"].items(), ("", report["yardstick"])]:
+        count = 2 if name else 1
+        assert set(found["auroc"]) == sets
+        for values in found["auroc"].values():
+            assert len(values) == count
+            assert all(0 <= value <= 1 for value in values)
+        assert np.shape(found["p_by_noise"]) == (1 + len(pairs.NOISE_LEVELS), count)
+        assert set(found["share_zeroed"]) == sets | {"held-out"}
+        assert set(found["histograms"]) == sets | {"held-out"}
+        if name:
+            assert len(found["kl"]) == len(found["collapsed"]) == 2
+            assert found["settings"]["cvae"]["holdout"] == 0.05
+    assert report["weights"]["wide, window"]["settings"]["cvae"]["latent_size"] == 8
+    assert report["weights"]["wide, tail"]["settings"]["cvae"]["steps"] == 20
+    assert "costs" not in report
+
+
+def test_the_program_prints_the_table_it_writes_and_draws(program):
+    printed, out = program
+    table = (out / "diagnosis.md").read_text()
+    assert table.strip() in printed
+    labels = {line.split(" | ")[0].strip("| ") for line in table.splitlines()}
+    assert labels >= LABELS
+    assert "python -m samg_jax.diagnose" in table
+    for name in ("histograms.png", "noise.png", "zeroed.png"):
+        assert str(out / name) in printed
+        assert (out / name).stat().st_size > 20_000
+
+
+def test_p_int_is_the_weight_of_the_run_without_its_cut(checkpoint, dataset):
+    read = candidates.read(checkpoint)
+    config = read.parts.guidance
+    own, window = candidates.of_state("own", read.parts, read.state, ["window"])
+    data, _, _ = parts_lib.load_dataset(read.config, read.parts.task)
+    sample = pairs.take(data, np.arange(30))
+    for candidate in (own, window):
+        p_int = candidate.p_int(sample)
+        for seed in range(2):
+            weight = seeds_lib.select(read.state.weight, seed)
+            expected = weights.cvae_probabilities(
+                candidate.config,
+                weight,
+                config.delta,
+                sample.observations,
+                sample.actions,
+            )
+            np.testing.assert_allclose(p_int[seed], expected, rtol=1e-4, atol=1e-7)
+    assert (own.p_int(sample) < config.threshold).any()  # The cut would show.
+    assert own.label == "own, tail"
+
+
+def test_weights_without_a_model_are_judged_too(dataset, tmp_path):
+    workdir = make_checkpoint("awac_samg", dataset, tmp_path, guidance__weight="random")
+    read = candidates.read(workdir)
+    (random,) = candidates.of_state("own", read.parts, read.state, ["joint"])
+    data, _, _ = parts_lib.load_dataset(read.config, read.parts.task)
+    sample = pairs.take(data, np.arange(300))
+    p_int = random.p_int(sample)
+    assert p_int.shape == (2, 300)
+    assert p_int.min() < 0.1 < 0.9 < p_int.max()
+    assert not np.array_equal(*p_int)
+    assert random.health(sample) == {}
+
+
+def test_the_embedding_is_judged_beside_the_autoencoder(checkpoint, tmp_path):
+    request = diagnosis.Request(
+        checkpoint,
+        str(tmp_path),
+        settings=("siamese:weight=embedding,threshold_quantile=0.4",),
+        steps=200,
+        kinds=("tail",),
+        rows=60,
+        costs=False,
+    )
+    report = diagnosis.run(request)
+    assert set(report["weights"]) == {"checkpoint, tail", "siamese, embedding"}
+    found = report["weights"]["siamese, embedding"]
+    assert found["settings"]["embedding"]["steps"] == 200
+    assert np.shape(found["share_explained"]) == (2,)
+    assert "kl" not in found
+    # A network that reads s' too tells a replaced action even after little training.
+    assert np.mean(found["auroc"]["uniform actions"]) > 0.5
+    assert "| siamese, embedding" in (tmp_path / "diagnosis.md").read_text()
+
+
+def test_the_papers_preset_is_the_papers_whatever_the_checkpoint_has(dataset):
+    config = small.config("awac_samg", dataset, {"guidance.weight_preset": "best"})
+    parts_lib.complete(config)
+    assert config.guidance.cvae.latent_size == 24
+    fields = candidates.preset_fields("paper")
+    paper = candidates.with_settings(config, fields, None)
+    assert parts_lib.resolve(paper).guidance.kind == "tail"
+    assert parts_lib.resolve(paper).model.cvae.latent_size == 6  # Twice the action's.
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"presets": ("bestt",)}, "Did you mean 'best'"),
+        ({"settings": ("narrow",)}, "NAME:FIELD=VALUE"),
+        ({"settings": ("a:cvae.betta=1",)}, r"Did you mean 'cvae\.beta'"),
+        ({"settings": ("a:cvae.beta=-1",)}, "beta is -1"),
+        ({"settings": ("a:embedding.holdout=0.2",)}, "a field of --settings"),
+        ({"settings": ("checkpoint:kind=joint",)}, "needs a name of its own"),
+        ({"kinds": ("tails",)}, "Did you mean 'tail'"),
+        ({"data": "missing.hdf5"}, "No dataset file"),
+        ({"other": "missing.hdf5"}, "No dataset file"),
+    ],
+)
+def test_requests_that_cannot_be_met_are_refused(checkpoint, tmp_path, changes, match):
+    with pytest.raises(ValueError, match=match):
+        diagnosis.run(
+            diagnosis.Request(checkpoint, str(tmp_path), costs=False, **changes)
+        )
+
+
+def test_a_checkpoint_without_a_weight_is_refused(vanilla, tmp_path):
+    with pytest.raises(ValueError, match=r"has no C-VAE.*--presets=paper,best"):
+        diagnosis.run(diagnosis.Request(vanilla, str(tmp_path)))
+    with pytest.raises(ValueError, match=r"no offline checkpoint.*Check --checkpoint"):
+        diagnosis.run(diagnosis.Request(str(tmp_path)))
+
+
+def test_fresh_weights_need_no_weight_in_the_checkpoint(vanilla):
+    read = candidates.read(vanilla)
+    request = diagnosis.Request(vanilla, presets=("paper", "best"), steps=5_000)
+    planned = dict(diagnosis.plan(read, request))
+    assert planned["best"].guidance.kind == "nearest"
+    assert planned["paper"].guidance.kind == "tail"
+    for parts in planned.values():  # The paper's for the robot, but shorter.
+        settings = parts.guidance.cvae
+        assert settings.decoder_layers == 1
+        assert (settings.steps, settings.kl_warmup_steps) == (5_000, 1_000)
+
+
+def test_costs_are_measured_for_a_base_and_the_autoencoder(checkpoint):
+    read = candidates.read(checkpoint)
+    own = candidates.of_state("own", read.parts, read.state, [])
+    found = {
+        "batch_size": costs.BATCH_SIZE,
+        "bases": costs.of_bases(read.parts, 3, bases=("iql",)),
+        "models": {
+            "own": costs.of_model(read.parts, seeds_lib.select(own[0].weight, 0), 3)
+        },
+    }
+    base = found["bases"]["iql"]
+    assert base["plain_ms"] > 0
+    assert base["guided_ms"] > 0
+    # The frozen value network: 11 inputs, two layers of 256, one output.
+    parameters = 11 * 256 + 256 + 256 * 256 + 256 + 256 + 1
+    assert base["frozen_mb"] == pytest.approx(4 * parameters / 1e6)
+    assert base["guided_mb"] >= base["plain_mb"] + 0.9 * base["frozen_mb"]
+    assert found["models"]["own"]["updates"] == 300
+    assert costs.peak_memory_mb() > 50
+    report = {"costs": found}
+    assert "| iql" in diagnosis_tables.cost_table(report)
+    assert "| own" in diagnosis_tables.model_table(report)
