@@ -35,6 +35,11 @@ def load(dataset_id: str) -> d4rl.Raw:
     """
     dataset = _open(dataset_id)
     _check_actions(dataset.action_space, dataset_id)
+    if dataset.total_steps < 2:
+        raise ValueError(
+            f"The Minari dataset {dataset_id!r} has {dataset.total_steps} steps; a "
+            "transition needs two that follow each other. Collect more."
+        )
     try:
         episodes = [_rows(dataset, episode) for episode in dataset]
     except OSError as error:
@@ -191,11 +196,6 @@ def _check_actions(space: gymnasium.Space, name: str) -> None:
 
 def _check(raw: d4rl.Raw, name: str) -> None:
     """Raises ValueError for what would make training fail later, or silently wrong."""
-    if len(raw.rewards) < 2:
-        raise ValueError(
-            f"The Minari dataset {name!r} has {len(raw.rewards)} steps; a transition "
-            "needs two that follow each other. Collect more."
-        )
     for key in ("observations", "actions", "rewards"):
         values = getattr(raw, key)
         bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)

@@ -249,6 +249,12 @@ def test_unknown_id_is_refused_with_the_way_to_get_it():
     assert "minari download line/randon-v0" in str(info.value)
 
 
+def test_a_single_step_is_refused():
+    record("line/random-v0", gymnasium.make(ENV_ID), episodes=1, last_steps=1)
+    with pytest.raises(ValueError, match="has 1 steps"):
+        minari_source.load("line/random-v0")
+
+
 def test_truncated_file_is_refused(home):
     record("line/random-v0", gymnasium.make(ENV_ID))
     file = next(home.rglob("*.hdf5"))
