@@ -80,7 +80,7 @@ def make_parts(env_id: str, physics: str | None, seed: int, settings: Settings):
         "num_seeds": 1,
         "env_id": env_id,
         "physics": physics,
-        "dataset": {"path": None},
+        "dataset": {"name": None, "path": None},
         "guidance": {"weight": "none"},
     }
     return parts_lib.resolve(ml_collections.ConfigDict(config))
