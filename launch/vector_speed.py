@@ -13,6 +13,8 @@ import json
 import os
 import pathlib
 import platform
+import shlex
+import sys
 import time
 
 import gymnasium
@@ -23,7 +25,9 @@ from absl import app, flags
 from samg_jax.envs import physics, vector
 
 ENVS = flags.DEFINE_list(
-    "envs", ["HalfCheetah-v4", "Hopper-v4", "Walker2d-v4"], "Gymnasium ids."
+    "envs",
+    ["HalfCheetah-v4", "Hopper-v4", "Walker2d-v4", "antmaze-umaze-v2"],
+    "Gymnasium ids.",
 )
 SIZES = flags.DEFINE_list("sizes", ["1", "8", "32"], "Numbers of environments.")
 THREADS = flags.DEFINE_list("threads", ["1", "2"], "Threads of our batch, to compare.")
@@ -102,7 +106,7 @@ def main(argv: list[str]) -> None:
             print(flush=True)
     if OUT.value:
         result = {
-            "command": "python launch/vector_speed.py",
+            "command": shlex.join(["python", *sys.argv]),
             "processors": os.cpu_count(),
             "processor": processor(),
             "load when it began": round(load, 2),

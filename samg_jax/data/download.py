@@ -83,7 +83,8 @@ def advice(url: str, destination: pathlib.Path, size: int, sha256: str) -> str:
         "Or make local data and train on them instead, here for Hopper:\n"
         "  python -m samg_jax.collect --env=Hopper-v4 --level=medium --out=FILE\n"
         "and give the training command\n"
-        "  --config.dataset.path=FILE --config.env_id=Hopper-v4"
+        "  --config.dataset.path=FILE --config.env_id=Hopper-v4\n"
+        "For AntMaze --env=antmaze-umaze, without a level, and the same as env_id."
     )
 
 

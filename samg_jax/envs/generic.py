@@ -1,5 +1,8 @@
 """Any other gymnasium environment, a list of them stepped one after the other.
 
+Gymnasium's own vector environments step such a list as well, but they reset where they
+see fit, cannot let some stand still, and have no state to save; so they are not used.
+
 Their state is saved as the attributes of the environment and of its wrappers, pickled.
 Parts that never change (models, spaces, renderers, links between the layers) stay out
 of it, and a MuJoCo simulator is saved as its arrays. Pickles can run code when they are

@@ -98,23 +98,29 @@ def test_robots_equal_gymnasium_in_every_bit(env_id, physics_name):
     assert resets >= 4
 
 
-def test_the_vector_environment_rounds_what_gymnasium_yields():
-    env = make("Hopper-v4", 1, [3])
-    single = physics.make("Hopper-v4")
+@pytest.mark.parametrize("env_id", [*ROBOTS, "antmaze-umaze-v2"])
+def test_the_vector_environment_rounds_what_gymnasium_yields(env_id):
+    env = make(env_id, 1, [3])
+    single = physics.make(env_id)
     expected, _ = single.reset(seed=3)
     np.testing.assert_array_equal(env.reset()[0], expected.astype(np.float32))
-    for actions in draw_actions(50, env):
+    ends = 0
+    for actions in draw_actions(1_010, env):  # Beyond the time limit.
         step = env.step(actions)
         # The same numbers as float64: gymnasium computes the cost in their precision.
-        expected, reward, terminal, _, _ = single.step(actions[0].astype(np.float64))
+        expected, reward, terminal, truncated, _ = single.step(
+            actions[0].astype(np.float64)
+        )
         np.testing.assert_array_equal(
             step.next_observations[0], expected.astype(np.float32)
         )
         assert step.rewards[0] == np.float32(reward)
-        assert step.terminals[0] == terminal
-        if terminal:
+        assert (step.terminals[0], step.timeouts[0]) == (terminal, truncated)
+        if terminal or truncated:
+            ends += 1
             expected, _ = single.reset()
         np.testing.assert_array_equal(step.observations[0], expected.astype(np.float32))
+    assert ends >= 1
 
 
 @pytest.mark.parametrize("env_id", [*ROBOTS, "SamgCounter-v0", "Pendulum-v1"])
