@@ -61,7 +61,8 @@ def of_base(base: str, parts: Parts, repeats: int) -> dict[str, float]:
         guide = unguided
         if frozen is not None:
             guide = guide_lib.make_guide(frozen, batch.weights)
-        return online.update(state, batch, key, guide)[0]
+        # Metrics too: what training logs would not be computed otherwise.
+        return online.update(state, batch, key, guide)
 
     keys = jax.random.split(jax.random.key(1), repeats)
     plain = _compile(update, state, batch, keys[0])
