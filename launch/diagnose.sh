@@ -44,6 +44,14 @@ keep() {
 fit --workdir="$runs/hopper-demo-weight"
 diagnose hopper-demo-weight hopper-demo "$@"
 
+# Whether more updates help, or a smaller beta with them.
+longer=kind=nearest,cvae.latent_size=24,cvae.reconstruct=next_state_action,cvae.scale_targets=True,cvae.steps=15000
+"$python" -m samg_jax.diagnose --checkpoint="$runs/hopper-demo-weight" \
+  --out=runs/longer --kinds=nearest --nocosts \
+  --settings="longer:$longer,cvae.beta=0.02" \
+  --settings="longer-small-beta:$longer,cvae.beta=0.005"
+keep runs/longer diagnosis_hopper-demo_longer
+
 if [ ! -f "$runs/halfcheetah-local.hdf5" ]; then
   "$python" -m samg_jax.collect --env=HalfCheetah-v4 --level=medium --steps=100000 \
     --medium_score=22 --train_steps=100000 --hidden_dims=128,128 \
