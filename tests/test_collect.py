@@ -10,13 +10,12 @@ import h5py
 import numpy as np
 import pytest
 from absl import flags
-from absl.testing import flagsaver
 
 import samg_jax
-from samg_jax import collect
 from samg_jax.data import d4rl, recording, transitions
 from samg_jax.envs import tasks, vector
 from samg_jax.training import collection
+from tests import programs
 
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
 EPISODE = 7
@@ -213,11 +212,9 @@ def main(monkeypatch):
     def main(**values):
         names = [f"--{name}={value}" for name, value in values.items()]
         monkeypatch.setattr(sys, "argv", ["collect", *names])
-        with flagsaver.flagsaver(**values):
-            collect.main(["collect"])
+        with programs.running("collect", **values) as program:
+            program.main(["collect"])
 
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
     return main
 
 

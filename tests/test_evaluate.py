@@ -11,14 +11,12 @@ import sys
 import numpy as np
 import pytest
 from absl import flags
-from absl.testing import flagsaver
 
 import samg_jax
-from samg_jax import evaluate
 from samg_jax.analysis import scores as scores_lib
 from samg_jax.envs import physics, rendering, tasks
 from samg_jax.training import collection, evaluation, policies, scoring
-from tests import runs, small
+from tests import programs, runs, small
 
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
 
@@ -40,12 +38,10 @@ def main(monkeypatch, capsys):
     def main(**values):
         names = [f"--{name}={value}" for name, value in values.items()]
         monkeypatch.setattr(sys, "argv", ["evaluate", *names])
-        with flagsaver.flagsaver(**values):
-            evaluate.main(["evaluate"])
+        with programs.running("evaluate", **values) as program:
+            program.main(["evaluate"])
         return capsys.readouterr().out
 
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
     return main
 
 

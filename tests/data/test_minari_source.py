@@ -9,13 +9,12 @@ import gymnasium
 import numpy as np
 import pytest
 
-from samg_jax import evaluate
 from samg_jax.data import d4rl, minari_source, transitions
 from samg_jax.envs import tasks, vector
 from samg_jax.training import experiment, runs
 from samg_jax.training import parts as parts_lib
+from tests import programs, small
 from tests import runs as small_runs
-from tests import small
 from tests.line import ENV_ID, HIGH, LIMIT, LOW, Line
 
 minari = pytest.importorskip("minari")
@@ -152,13 +151,9 @@ def settings(name, dataset_id, config="awac", **changes):
 @pytest.fixture
 def program(monkeypatch, capsys):
     """Calls `samg_jax.evaluate` in this process; returns what it says."""
-    flags = importlib.import_module("absl.flags")
-    saver = importlib.import_module("absl.testing.flagsaver")
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
 
     def program(**values):
-        with saver.flagsaver(**values):
+        with programs.running("evaluate", **values) as evaluate:
             evaluate.main(["evaluate"])
         return capsys.readouterr().out
 

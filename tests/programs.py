@@ -1,0 +1,30 @@
+"""Programs called in this process, although they share names of flags."""
+
+import contextlib
+import importlib
+import types
+from collections.abc import Iterator
+
+from absl import flags
+from absl.testing import flagsaver
+
+
+@contextlib.contextmanager
+def running(name: str, **values) -> Iterator[types.ModuleType]:
+    """Yields the module of a program, its flags set; those of others are forgotten.
+
+    Absl keeps one flag of a name in a process, and complains of a second.
+
+    Args:
+        name: of the program, without the package.
+        **values: of its flags.
+    """
+    for module, defined in dict(flags.FLAGS.flags_by_module_dict()).items():
+        if module.startswith("samg_jax."):
+            for flag in list(defined):
+                delattr(flags.FLAGS, flag.name)
+    program = importlib.reload(importlib.import_module(f"samg_jax.{name}"))
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+    with flagsaver.flagsaver(**values):
+        yield program
