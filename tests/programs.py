@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import sys
 import types
 from collections.abc import Iterator
 
@@ -23,7 +24,8 @@ def running(name: str, **values) -> Iterator[types.ModuleType]:
         if module.startswith("samg_jax."):
             for flag in list(defined):
                 delattr(flags.FLAGS, flag.name)
-    program = importlib.reload(importlib.import_module(f"samg_jax.{name}"))
+    sys.modules.pop(f"samg_jax.{name}", None)
+    program = importlib.import_module(f"samg_jax.{name}")
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
     with flagsaver.flagsaver(**values):
