@@ -109,7 +109,7 @@ def resolve(algorithm):
         "num_seeds": len(PROBES),
         "env_id": "Probe-constant-v0",
         "physics": "stock",
-        "dataset": {"path": None},
+        "dataset": {"name": None, "path": None},
         "guidance": {"weight": "none"},
     }
     return parts_lib.resolve(ml_collections.ConfigDict(config))
