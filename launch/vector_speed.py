@@ -12,16 +12,15 @@ import functools
 import json
 import os
 import pathlib
-import platform
 import shlex
 import sys
 import time
 
 import gymnasium
-import mujoco
 import numpy as np
 from absl import app, flags
 
+from samg_jax.analysis import machine
 from samg_jax.envs import physics, vector
 
 ENVS = flags.DEFINE_list(
@@ -76,16 +75,6 @@ def measure(env_id: str, num_envs: int, threads: list[int]) -> dict[str, float]:
     return {name: float(np.median(values)) for name, values in speeds.items()}
 
 
-def processor() -> str:
-    """Returns the processor's name, where the system tells it."""
-    try:
-        text = pathlib.Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor()
-    names = [line for line in text.splitlines() if line.startswith("model name")]
-    return names[0].split(":", 1)[1].strip() if names else platform.processor()
-
-
 def main(argv: list[str]) -> None:
     """Measures, prints a table, writes the file."""
     if len(argv) > 1:
@@ -107,13 +96,8 @@ def main(argv: list[str]) -> None:
     if OUT.value:
         result = {
             "command": shlex.join(["python", *sys.argv]),
-            "processors": os.cpu_count(),
-            "processor": processor(),
+            "machine": machine.describe(),
             "load when it began": round(load, 2),
-            "python": platform.python_version(),
-            "gymnasium": gymnasium.__version__,
-            "mujoco": mujoco.__version__,
-            "numpy": np.__version__,
             "unit": "environment steps per second, median over blocks",
             "rows": rows,
         }
