@@ -69,6 +69,23 @@ def test_video_shows_the_episode_that_was_played(name, tmp_path):
 
 
 @pytest.mark.usefixtures("_backend")
+def test_antmaze_is_filmed_from_above(monkeypatch, tmp_path):
+    iio = pytest.importorskip("imageio.v3")
+    pytest.importorskip("imageio_ffmpeg")
+    env_id, path = "antmaze-umaze-v2", tmp_path / "episode.mp4"
+    # Whole episodes take minutes to draw without a GPU.
+    monkeypatch.setattr(gymnasium.spec(env_id), "max_episode_steps", 12)
+    rendering.check(env_id, "d4rl", path)
+    episode = rendering.film(env_id, "d4rl", lambda _: np.sin(np.arange(8)), 0, path)
+    assert episode == (0.0, 12, 13)
+    frames = iio.imread(path, plugin="FFMPEG")
+    assert frames.shape == (13, 480, 480, 3)
+    assert iio.immeta(path, plugin="FFMPEG")["fps"] == 10.0
+    assert frames.std(axis=(1, 2, 3)).min() > 20
+    assert np.abs(frames[-1].astype(int) - frames[0]).max() > 60
+
+
+@pytest.mark.usefixtures("_backend")
 def test_failure_half_way_leaves_no_file(tmp_path):
     pytest.importorskip("imageio_ffmpeg")
     steps = 0
