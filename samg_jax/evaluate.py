@@ -33,7 +33,9 @@ SEED = flags.DEFINE_integer(
     "seed", 0, "Of the start states; 0: those of training's evaluations.", 0
 )
 OUT = flags.DEFINE_string("out", None, "JSON file for the scores.")
-VIDEO = flags.DEFINE_string("video", None, "MP4 file for one episode of one seed.")
+VIDEO = flags.DEFINE_string(
+    "video", None, "MP4 file for an episode; D4RL's physics if both."
+)
 VIDEO_SEED = flags.DEFINE_integer(
     "video_seed", None, "Seed whose policy is filmed; by default the first.", 0
 )

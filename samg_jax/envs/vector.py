@@ -84,8 +84,9 @@ def make(
         seeds: n non-negative integers, one per environment.
         physics: "d4rl" or "stock", see `physics.make`.
         threads: how many work on a batch of D4RL's agents; by default one per
-            processor, but not for fewer than four walkers or one ant each, where
-            handing over costs more than it saves. Results do not depend on it.
+            processor that this process may use, but not for fewer than four walkers
+            or one ant each, where handing over costs more than it saves. Results do
+            not depend on it.
     """
     if num_envs < 1 or (threads is not None and threads < 1):
         raise ValueError(
@@ -95,15 +96,22 @@ def make(
     resolved = physics_lib.resolve(env_id, physics)
     task = tasks.for_env_id(resolved)
     if resolved in locomotion.ROBOTS:
-        threads = threads or min(os.cpu_count() or 1, max(1, num_envs // 4))
+        threads = threads or min(_processors(), max(1, num_envs // 4))
         threads = min(threads, num_envs)
         simulators = locomotion.Simulators(resolved, num_envs, physics, threads)
     elif tasks.is_antmaze(resolved):
-        threads = min(threads or os.cpu_count() or 1, num_envs)
+        threads = min(threads or _processors(), num_envs)
         simulators = antmaze.Simulators(resolved, num_envs, physics, threads)
     else:
         simulators = generic.Simulators(resolved, num_envs)
     return VectorEnv(simulators, task, num_envs, seeds)
+
+
+def _processors() -> int:
+    """Returns how many processors this process may use; a cluster lends out a few."""
+    if hasattr(os, "sched_getaffinity"):  # Linux.
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class VectorEnv:

@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import subprocess
+import sys
 
 import gymnasium
 import numpy as np
@@ -109,6 +111,28 @@ def test_backend_that_does_not_work_is_refused_with_remedies(monkeypatch):
     for text in ("MUJOCO_GL=egl", "MUJOCO_GL=osmesa", "libegl1", "libosmesa6"):
         assert text in str(info.value)
     assert os.environ["MUJOCO_GL"] == "none of them"
+
+
+def test_backend_that_mujoco_does_not_know_is_named_with_the_remedy():
+    result = subprocess.run(
+        [sys.executable, "-m", "samg_jax.evaluate", "--checkpoint=none"],
+        env={**os.environ, "MUJOCO_GL": "nonsense"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode != 0
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: MuJoCo cannot be imported with MUJOCO_GL=non")
+    assert "Unset MUJOCO_GL" in last
+
+
+def test_backend_that_hangs_does_not_work(monkeypatch):
+    monkeypatch.setattr(rendering, "PROBE", "import time; time.sleep(60)")
+    monkeypatch.setattr(rendering, "PROBE_SECONDS", 0.5)
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    with pytest.raises(ValueError, match="MUJOCO_GL=egl"):
+        rendering.choose_backend()
 
 
 def test_other_kinds_of_files_are_refused(tmp_path):
