@@ -193,7 +193,8 @@ def add_guidance(config: ml_collections.ConfigDict) -> None:
     guidance.weight = "cvae"
     guidance.module = config_dict.placeholder(str)  # Python's, registers your own.
     # `paper`, or `best`: the best that was measured. It decides what is None here:
-    # kind, and latent_size, beta, reconstruct and scale_targets of the C-VAE.
+    # kind, and latent_size, beta, reconstruct, scale_targets and action_weight of the
+    # C-VAE.
     guidance.weight_preset = "paper"
     # p_int: `tail`, `window`, `joint` or `nearest`.
     guidance.kind = config_dict.placeholder(str)
@@ -227,6 +228,7 @@ def add_guidance(config: ml_collections.ConfigDict) -> None:
     # `next_state` or `next_state_action`.
     cvae.reconstruct = config_dict.placeholder(str)
     cvae.scale_targets = config_dict.placeholder(bool)
+    cvae.action_weight = config_dict.placeholder(float)
     cvae.holdout = 0.05
 
     embedding = guidance.embedding = ml_collections.ConfigDict()

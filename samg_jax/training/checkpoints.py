@@ -15,7 +15,7 @@ import samg_jax
 T = TypeVar("T")
 
 # Raised whenever the arrays of a checkpoint or their meaning change.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 class Store:
