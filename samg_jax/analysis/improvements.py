@@ -9,11 +9,13 @@ import csv
 import json
 import pathlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import matplotlib
 import ml_collections
 import numpy as np
+from matplotlib import lines, patches
 
 from samg_jax.analysis import comparison, coverage, figures, statistics
 from samg_jax.training import experiment
@@ -148,7 +150,7 @@ def table(
 ) -> str:
     """Returns one line per level and base: its coverage, and what SAMG gains."""
     width = max(len("level"), *map(len, names))
-    lines = [
+    rows = [
         f"{'level':<{width}}"
         + "".join(f" {space:>8}" for space in coverage.SPACES)
         + f" {'base':>7} {'seeds':>6}  SAMG minus vanilla, final {improvements[0].unit}"
@@ -160,8 +162,8 @@ def table(
         gain = f"{mean:+.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")
         cells = "".join(f" {share:>8.3f}" for share in shares)
         cells += f" {one.algorithm:>7} {len(one.seeds):>6}  {gain}"
-        lines.append(f"{one.level:<{width}}{cells}")
-    return "\n".join(lines)
+        rows.append(f"{one.level:<{width}}{cells}")
+    return "\n".join(rows)
 
 
 def write(improvements: Sequence[Improvement], path: pathlib.Path) -> pathlib.Path:
@@ -181,42 +183,40 @@ def draw(
     improvements: Sequence[Improvement],
     path: pathlib.Path,
 ) -> pathlib.Path:
-    """Draws the improvement against the coverage of each space; returns the path."""
+    """Draws the improvement against the coverage of each space; returns the path.
+
+    Levels differ by colour, as in the picture of coverage, and bases by shape.
+    """
     figure, (axes,) = figures.subplots(len(coverage.SPACES), width=5.2)
+    palette = matplotlib.colormaps["tab10"].colors
+    colors = {name: palette[place % 10] for place, name in enumerate(names)}
     bases = sorted({one.algorithm for one in improvements})
-    by_level: Mapping[str, list[float]] = defaultdict(list)
-    for one in improvements:
-        by_level[one.level].append(one.interval[0])
+    shapes = dict(zip(bases, "os^Dv", strict=False))
     for axis, space in zip(axes, coverage.SPACES, strict=True):
         shares = dict(zip(names, measured.shares[space].T, strict=True))
-        for number, base in enumerate(bases):
-            own = [one for one in improvements if one.algorithm == base]
-            means, halves = np.transpose([one.interval for one in own])
+        for one in improvements:
+            mean, half = one.interval
+            own = shares[one.level]
             axis.errorbar(
-                [shares[one.level].mean() for one in own],
-                means,
-                xerr=[shares[one.level].std() for one in own],
-                yerr=np.nan_to_num(halves),  # Of one seed there is no interval.
-                fmt="os^Dv"[number % 5],
-                color=f"C{number}",
+                own.mean(),
+                mean,
+                xerr=own.std(),
+                yerr=None if np.isnan(half) else half,  # Of one seed there is none.
+                fmt=shapes[one.algorithm],
+                color=colors[one.level],
                 capsize=3,
-                label=base,
             )
         axis.axhline(0.0, color="black", linewidth=0.8)
         axis.set_xlim(-0.05, 1.05)
-        axis.margins(y=0.2)
-        for level, gains in by_level.items():
-            axis.annotate(
-                level,
-                (shares[level].mean(), max(gains)),
-                xytext=(5, 5),
-                textcoords="offset points",
-                fontsize=8,
-                horizontalalignment="right" if shares[level].mean() > 0.6 else "left",
-            )
         axis.set_xlabel(f"share of cluster centres covered, {space}")
         axis.set_ylabel(f"SAMG minus vanilla, {improvements[0].unit}")
-    axes[0].legend(frameon=False, title="base")
+    shown = [name for name in names if any(name == one.level for one in improvements)]
+    handles = [patches.Patch(color=colors[name], label=name) for name in shown]
+    handles += [
+        lines.Line2D([], [], color="black", marker=shape, linestyle="", label=base)
+        for base, shape in shapes.items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
     figure.suptitle(
         "Improvement against data coverage: mean, 95 % interval over the seeds, "
         "std over the repeats"

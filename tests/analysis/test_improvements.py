@@ -121,17 +121,19 @@ def test_the_picture_has_a_point_per_level_and_base(tmp_path, monkeypatch):
     monkeypatch.setattr(pyplot, "close", figures.append)
     improvements.draw(names, measured, found, tmp_path / "improvement.png")
     monkeypatch.undo()
-    states, actions = figures[0].axes
-    points = {
-        bars.get_label(): np.transpose(bars.lines[0].get_data()).tolist()
-        for bars in states.containers
-    }
-    assert points["awac"] == [[pytest.approx(0.3), 6.0], [0.9, 1.0]]
-    assert points["iql"] == [[pytest.approx(0.3), -3.0]]
-    assert actions.containers[0].lines[0].get_xdata().tolist() == pytest.approx(
-        [0.1, 0.6]
-    )
-    assert {text.get_text() for text in states.texts} == {"low", "high"}
+    for axis, shares in zip(figures[0].axes, [(0.3, 0.9), (0.1, 0.6)], strict=True):
+        points = [bars.lines[0].get_data() for bars in axis.containers]
+        expected = [(shares[0], 6.0), (shares[1], 1.0), (shares[0], -3.0)]
+        np.testing.assert_allclose(np.reshape(points, (3, 2)), expected)
+        # A level has one colour, a base one shape.
+        drawn = [bars.lines[0] for bars in axis.containers]
+        colors = [line.get_color() for line in drawn]
+        assert colors[0] == colors[2] != colors[1]
+        assert [line.get_marker() for line in drawn] == ["o", "o", "s"]
+    (legend,) = figures[0].legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts == ["low", "high", "awac", "iql"]
+    states, _ = figures[0].axes
     assert states.get_ylabel() == "SAMG minus vanilla, normalized score"
     assert "states" in states.get_xlabel()
     pyplot.close(figures[0])
