@@ -134,7 +134,7 @@ def test_the_picture_has_a_point_per_level_and_base(tmp_path, monkeypatch):
     texts = [text.get_text() for text in legend.get_texts()]
     assert texts == ["low", "high", "awac", "iql"]
     states, _ = figures[0].axes
-    assert states.get_ylabel() == "SAMG minus vanilla, normalized score"
+    assert states.get_ylabel() == "SAMG minus vanilla,\nfinal normalized score"
     assert "states" in states.get_xlabel()
     pyplot.close(figures[0])
     lines = improvements.table(names, measured, found).splitlines()
