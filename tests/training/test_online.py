@@ -445,7 +445,7 @@ def test_a_weight_of_zero_is_the_run_without_guidance_bit_for_bit(
     bare, guided = found["none"], runs.saved(samg_run)
     # Where a weight is 0 the blend is the online value in every bit. What is compiled
     # around it is another program than without guidance, which might sum in another
-    # order; on the processors that this was tried on it does not.
+    # order; here it does not. (With CQL's learned multiplier it does, by the last bit.)
     weights_name = "['buffer']['weights']"
     for name, array in bare.items():
         for case in ("strength", "constant"):
