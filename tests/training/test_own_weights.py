@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 
 from samg_jax.guidance import weights
 from samg_jax.training import experiment, offline, online, own_weights
@@ -85,13 +86,17 @@ def test_another_range_is_refused_at_the_switch_of_a_fork(
         experiment.run(settings, tmp_path)
 
 
+class State(struct.PyTreeNode):
+    step: jax.Array
+
+
 class Fitted:
     """A stand-in for the model of a weight; only its fit counts here."""
 
     name = title = "stand-in"
 
     def init(self, key, measured):
-        return ()
+        return State(jnp.zeros((), jnp.int32))
 
     def empty(self, state):
         return jnp.zeros(())
