@@ -15,6 +15,7 @@ from samg_jax.training import (
     forking,
     logs,
     metrics,
+    own_weights,
     pretraining,
     runs,
     sampling,
@@ -71,6 +72,8 @@ def start(
     stack.callback(online_store.close)
     this = Run(config, parts, workdir, offline_store, online_store)
     plan = plan_phases(this)
+    if parts.model is None and plan.dataset is not None:
+        own_weights.check_on_data(parts, None, plan.dataset)
     write_config(config, workdir)  # Only now: a refused run may be corrected.
     this.evaluate = evaluation.make_evaluator(
         parts, config.evaluation.episodes, config.evaluation.threads
@@ -113,6 +116,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Parts:
     parts_lib.complete(config)
     validation.check(config)
     parts = parts_lib.resolve(config)
+    own_weights.check_shape(parts)
     validation.check_folder(workdir, "--workdir=FOLDER")
     check_same_config(config, workdir)
     return parts

@@ -16,6 +16,8 @@ from samg_jax.training import (
     freezing,
     offline,
     online,
+    own_weights,
+    runs,
     sampling,
     schedule,
 )
@@ -42,6 +44,8 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
         pretrained = freezing.place(parts, pretrained)
         report_failures(this, pretrained, "update")
         state = online.init(parts, config.online, pretrained, first)
+        with runs.refusals():
+            own_weights.check_at_switch(parts, state.guidance, state.alive, first)
         offline_step = config.offline.updates if plan.source is None else 0
         if plan.source is not None:
             offline_step = forking.meta(plan.source)["offline_step"]

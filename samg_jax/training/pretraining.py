@@ -12,6 +12,8 @@ from samg_jax.training import (
     forking,
     logs,
     offline,
+    own_weights,
+    runs,
     schedule,
 )
 from samg_jax.training.parts import Parts
@@ -90,6 +92,8 @@ def fit_guidance(this: Run, plan: Plan, state, dataset, start: int) -> offline.S
         steps = this.parts.model.settings.steps
         state = train_model(this, state, (dataset, split.train), (start, trained))
     state, findings = offline.fit_weight(this.parts, state, dataset, split)
+    with runs.refusals():
+        own_weights.check_on_data(this.parts, state, plan.dataset)
     report_fit(this, findings, trained + steps)
     if not plan.source:
         save_offline(this, state, trained, steps, True, findings)
@@ -134,12 +138,14 @@ def report_fit(this: Run, findings: dict[str, np.ndarray], step: int) -> None:
         if model is not None:
             title, words = model.title, model.describe(finding) + ", "
         logs.LOGGER.info(
-            "%s of seed %d on held-out data: %sp_int median %.3f, share active %.2f",
+            "%s of seed %d on held-out data: %sp_int median %.3f; p(s, a) is positive "
+            "for a share of %.2f, and %.2f on average",
             title[0].upper() + title[1:],
             seed,
             words,
             finding["p_int_q50"],
             finding["share_active"],
+            finding["p_mean"],
         )
         text = model.warning(finding) if model is not None else ""
         if text:

@@ -25,7 +25,7 @@ from samg_jax.training.parts import Parts
 
 
 class RefusedError(ValueError):
-    """The user's mistake, found before any compute was spent; the message says all."""
+    """The user's mistake, found as soon as it can be; the message says all."""
 
 
 @contextlib.contextmanager
