@@ -47,8 +47,10 @@ def operations(program: programs.Program, path: pathlib.Path) -> dict[str, float
         events = json.load(file)["traceEvents"]
     kinds: dict[str, float] = collections.defaultdict(float)
     for event in events:
-        name = event.get("args", {}).get("hlo_op", event.get("name"))
+        if event.get("ph") != "X":
+            continue
+        name = event.get("args", {}).get("hlo_op", event["name"])
         kind = re.sub(r"\.\d+$", "", name)
-        if event["ph"] == "X" and name in known and kind not in CONTAINERS:
+        if name in known and kind not in CONTAINERS:
             kinds[kind] += event["dur"] / 1e3
     return dict(sorted(kinds.items(), key=lambda item: -item[1]))

@@ -113,8 +113,8 @@ NOTES = {
     "x one seed, x PyTorch: summed updates/s over those of one of our seeds, of one "
     "PyTorch process.",
     "online": "Shares of an environment step; evaluations and checkpoints are counted "
-    "as often as the config has them. `update`: the host waits for the device; `rest`: logs, "
-    "checkpoints and Python.",
+    "as often as the config has them. `update`: the host waits for the device; "
+    "`rest`: logs, checkpoints and Python.",
     "compile": "From the start of the process to the end of the first update; cold: "
     "without compiled programs of earlier runs.",
     "memory": "Program: what one compiled call holds at once, by the compiler. Device "

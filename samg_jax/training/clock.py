@@ -35,11 +35,11 @@ class Clock:
 
     def __init__(self):
         self.laps: list[Lap] = []
-        self.restart()
+        self.restart(0)
 
-    def restart(self) -> None:
-        """Begins a lap now, forgetting what was measured since the last one."""
-        self._parts: dict[str, float] = {}
+    def restart(self, step: int) -> None:
+        """Begins a lap at a step, forgetting what was measured since the last one."""
+        self._step, self._parts = step, {}
         self._began = time.perf_counter()
 
     @contextlib.contextmanager
@@ -52,8 +52,8 @@ class Clock:
             passed = time.perf_counter() - began
             self._parts[name] = self._parts.get(name, 0.0) + passed
 
-    def lap(self, steps: int) -> None:
-        """Finishes the lap, of so many steps, and begins the next."""
+    def lap(self, step: int) -> None:
+        """Finishes the lap at a step, and begins the next."""
         passed = time.perf_counter() - self._began
-        self.laps.append(Lap(steps, passed, self._parts))
-        self.restart()
+        self.laps.append(Lap(step - self._step, passed, self._parts))
+        self.restart(step)

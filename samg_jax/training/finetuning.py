@@ -73,7 +73,7 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
     guided = this.parts.guidance.weight != "none"
     taken = int(state.count)
     clock = this.clock
-    clock.restart()
+    clock.restart(taken)
     with this.bar("online", taken, total, "step") as bar:
         for begin, end in schedule.segments(
             taken, total, [*schedule.periods(phase), max(phase.warmup_steps, 1)]
@@ -113,7 +113,8 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
             if schedule.due(end, phase.checkpoint_every, total):
                 with clock.part("checkpoint"):
                     save_online(this, state, env, episodes, offline_step)
-            clock.lap(end - begin)
+            if schedule.due(end, phase.log_every, total):
+                clock.lap(end)
 
 
 def take_means(state: online.State) -> tuple[online.State, dict[str, np.ndarray]]:

@@ -52,8 +52,7 @@ class Run:
         data_source: what the offline data are, in words.
         writer: set once it is known where the tables continue.
         failed: places of the seeds that were reported as failed.
-        clock: where the time of fine-tuning goes, one lap per stretch between logs,
-            evaluations and checkpoints.
+        clock: where the time of fine-tuning goes, one lap per log.
     """
 
     config: ml_collections.ConfigDict
