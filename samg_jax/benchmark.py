@@ -13,7 +13,6 @@ Measure on a machine that does nothing else.
 """
 
 import json
-import os
 import pathlib
 import shlex
 import sys
@@ -61,10 +60,9 @@ def main(argv: list[str]) -> None:
     try:
         request = parse(argv[1:])
         measures.check(request)
+        measures.limit(request.threads)
     except ValueError as error:
         sys.exit(f"error: {error}")
-    if THREADS.value:
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: THREADS.value])
     compilation.use_cache(compilation.DEFAULT_CACHE)
     command = shlex.join(["python", "-m", "samg_jax.benchmark", *sys.argv[1:]])
     with tempfile.TemporaryDirectory() as folder:

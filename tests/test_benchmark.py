@@ -73,6 +73,7 @@ def test_all_combinations_are_measured_that_exist():
         (["updates"], {"baseline": "jax"}, "Allowed is 'torch'"),
         (["memory"], {"baseline": "torch"}, "Only updates are compared"),
         (["profile"], {}, "needs --out"),
+        (["updates"], {"threads": 100_000}, "--threads is 100000, but"),
         (["updates"], {"configs": "nowhere"}, "no config file"),
     ],
 )

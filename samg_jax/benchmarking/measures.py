@@ -101,7 +101,37 @@ def check(request: Request) -> None:
             "profile needs --out, which is empty. It may be any folder. Write "
             "--out=traces."
         )
+    if request.threads is not None and request.threads > cores():
+        raise ValueError(
+            f"--threads is {request.threads}, but there are {cores()} cores to use. "
+            "Allowed are as many, or fewer. Lower it, or leave it out."
+        )
     cases.check(request.cases, request.configs)
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # Not Linux.
+
+
+def limit(threads: int | None) -> None:
+    """Keeps this process, and those that it starts, on so many cores; None for all.
+
+    Before JAX counts them, so before anything is computed.
+
+    Raises:
+        ValueError: where the system cannot.
+    """
+    if threads is None or threads == cores():
+        return
+    if not hasattr(os, "sched_setaffinity"):
+        raise ValueError(
+            f"--threads is {threads}, but only Linux can keep a process on some of its "
+            f"{cores()} cores. Leave it out."
+        )
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def run(request: Request, folder: pathlib.Path, command: str) -> dict[str, Any]:
@@ -126,9 +156,7 @@ def run(request: Request, folder: pathlib.Path, command: str) -> dict[str, Any]:
 
 
 def _updates(request: Request, folder: pathlib.Path) -> list[dict[str, Any]]:
-    threads = None
-    if request.baseline is not None:
-        threads = request.threads or len(os.sched_getaffinity(0))
+    threads = None if request.baseline is None else cores()
     return updates.measure(
         request.cases,
         request.configs,
