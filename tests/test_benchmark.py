@@ -69,6 +69,7 @@ def test_all_combinations_are_measured_that_exist():
         (["online"], {"phases": ["offline"]}, "vanilla, no_data, samg"),
         (["updates"], {"seeds": ["1", "0"]}, "--seeds is '1,0'"),
         (["updates"], {"rows": ["many"]}, "positive integers"),
+        (["updates"], {"rows": ["1000"]}, "At least 1100"),
         (["updates"], {"algorithms": ["bc"], "phases": ["samg"]}, "No algorithm"),
         (["updates"], {"baseline": "jax"}, "Allowed is 'torch'"),
         (["memory"], {"baseline": "torch"}, "Only updates are compared"),
