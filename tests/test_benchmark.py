@@ -37,7 +37,7 @@ def run(kind, wanted, folder, **fields):
     measures.check(request)
     report = measures.run(request, folder, "the command")
     text = tables.describe(report)
-    assert text.count("\n| ") == len(report["rows"]) + 1  # The header.
+    assert text.count("\n| ") == len(report["rows"]) + 2  # Header and rule.
     return json.loads(json.dumps(report))["rows"]
 
 
@@ -96,20 +96,12 @@ def test_a_mistake_ends_the_program_with_a_message():
 
 
 def test_updates_are_compared_over_seeds_and_guidance(tmp_path):
-    wanted = [
-        tiny("awac", phase, seeds=seeds)
-        for seeds in (1, 2)
-        for phase in ("no_data", "samg")
-    ]
+    sizes = [("no_data", 1), ("samg", 1), ("no_data", 2)]
+    wanted = [tiny("iql", phase, seeds=seeds) for phase, seeds in sizes]
     rows = run("updates", wanted, tmp_path)
-    assert [(row["phase"], row["seeds"]) for row in rows] == [
-        ("no_data", 1),
-        ("samg", 1),
-        ("no_data", 2),
-        ("samg", 2),
-    ]
-    assert ["over_one_seed" in row for row in rows] == [False, False, True, True]
-    assert ["guidance_cost" in row for row in rows] == [False, True, False, True]
+    assert [(row["phase"], row["seeds"]) for row in rows] == sizes
+    assert ["over_one_seed" in row for row in rows] == [False, False, True]
+    assert ["guidance_cost" in row for row in rows] == [False, True, False]
     for row in rows:
         expected = row["seeds"] * row["per_seed"]["median"]
         assert row["summed"]["median"] == pytest.approx(expected)
@@ -127,6 +119,7 @@ def test_pytorch_runs_beside_our_updates(tmp_path):
     assert rows[0]["baseline_version"].split(".")[0] in {"2", "3"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not TORCH, reason="needs the extra `torch`")
 @pytest.mark.parametrize("algorithm", ["awac", "iql", "cql"])
 def test_pytorchs_updates_run_for_every_algorithm(algorithm):
