@@ -43,6 +43,8 @@ EXTRAS_REQUIRE = {
     "minari": ["minari>=0.5,<0.6"],
     # `samg_jax.evaluate --video`; the second brings ffmpeg.
     "video": ["imageio>=2.34,<3", "imageio-ffmpeg>=0.5,<1"],
+    # `samg_jax.benchmark --baseline=torch`: what our updates are compared with.
+    "torch": ["torch>=2.2,<3"],
     "test": ["pytest>=8,<10", "pytest-xdist>=3.5,<4", "ruff>=0.9,<1"],
 }
 

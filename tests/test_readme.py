@@ -44,6 +44,13 @@ def test_ci_calls_the_readme_test_command():
 
 # Flags that make the programs small that take no config.
 PROGRAMS_SMALL = {
+    "samg_jax.benchmark": [
+        "--algorithms=bc",
+        "--families=locomotion",
+        "--rows=1500",
+        "--repeats=1",
+        "--seconds=0.01",
+    ],
     "samg_jax.collect": COLLECT_SMALL,
     "samg_jax.evaluate": ["--episodes=2"],
     "samg_jax.diagnose": ["--steps=20", "--rows=100", "--nocosts"],

@@ -79,8 +79,8 @@ def of_base(base: str, parts: Parts, repeats: int) -> dict[str, float]:
         "plain_ms": times[0],
         "guided_ms": times[1],
         "ratio": times[1] / times[0],
-        "plain_mb": _peak(plain),
-        "guided_mb": _peak(guided),
+        "plain_mb": program_mb(plain),
+        "guided_mb": program_mb(guided),
         "frozen_mb": frozen_size / MEGABYTE,
     }
 
@@ -118,7 +118,7 @@ def of_model(parts: Parts, weight: Any, repeats: int) -> dict[str, float]:
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(weight))
     return {
         "update_ms": times[0],
-        "update_mb": _peak(update),
+        "update_mb": program_mb(update),
         "training_s": 1e-3 * times[0] * settings.steps,
         "updates": settings.steps,
         "weigh_one_ms": times[1],
@@ -174,8 +174,11 @@ def _seconds(call: Callable[..., Any], key: jax.Array) -> float:
     return time.perf_counter() - began
 
 
-def _peak(compiled: Any) -> float:
-    """Returns the megabytes of arguments, results and temporaries of a program."""
+def program_mb(compiled: Any) -> float:
+    """Returns the megabytes of arguments, results and temporaries of a program.
+
+    NaN where the backend does not say.
+    """
     sizes = compiled.memory_analysis()
     if sizes is None:  # Not every backend says.
         return float("nan")

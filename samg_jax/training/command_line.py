@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import ml_collections
 from absl import app
 
 from samg_jax.training import validation
@@ -35,15 +36,15 @@ def check(argv: Sequence[str]) -> None:
     given = re.search(r"^--?config(?:=|\n)(.*)$", "\n".join(argv), re.MULTILINE)
     if not given:
         return
-    config = load(*given[1].split(":", 1))
+    config = load(*given[1].split(":", 1)).to_dict()
     for argument in argv:
         field = re.match(r"--?(?:no)?config\.([^=]+)", argument)
         if field:
             check_field(field[1], config)
 
 
-def load(file: str, *dataset: str) -> Mapping[str, Any]:
-    """Returns the config of a file as nested dictionaries."""
+def load(file: str, *dataset: str) -> ml_collections.ConfigDict:
+    """Returns the config of a file, for a dataset or the file's own default."""
     path = pathlib.Path(file)
     if not path.is_file():
         known = [str(other) for other in sorted(path.parent.glob("*.py"))]
@@ -56,7 +57,7 @@ def load(file: str, *dataset: str) -> Mapping[str, Any]:
         )
     # Config files import one another as `configs`, from wherever they are run.
     sys.path.append(str(path.absolute().parent.parent))
-    return runpy.run_path(str(path))["get_config"](*dataset).to_dict()
+    return runpy.run_path(str(path))["get_config"](*dataset)
 
 
 def check_field(name: str, config: Mapping[str, Any]) -> None:

@@ -76,17 +76,23 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
     diagnose = diagnostics.make_diagnostics(this.parts, phase)
     guided = this.parts.guidance.weight != "none"
     taken = int(state.count)
+    clock = this.clock
+    clock.restart(taken)
     with this.bar("online", taken, total, "step") as bar:
         for begin, end in schedule.segments(
             taken, total, [*schedule.periods(phase), max(phase.warmup_steps, 1)]
         ):
             began = time.perf_counter()
             for count in range(begin, end):
-                outcome = env.step(np.asarray(state.actions))
+                with clock.part("update"):  # Waits for the one before.
+                    actions = np.asarray(state.actions)
+                with clock.part("environment"):
+                    outcome = env.step(actions)
                 episodes.add(outcome)
                 turns = phase.updates_per_step * (count >= phase.warmup_steps)
-                state = step(state, online.to_feedback(outcome), dataset, turns)
-                state = finish(state, outcome)
+                with clock.part("update"):
+                    state = step(state, online.to_feedback(outcome), dataset, turns)
+                    state = finish(state, outcome)
                 bar.update()
             steps = (offline_step, end)
             first = guided and end == max(phase.warmup_steps, 1)
@@ -105,9 +111,14 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
             ):
                 this.writer.training("online", steps, episodes.regret())
             if schedule.due(end, phase.eval_every, total):
-                bar.set_postfix_str("score " + this.score("online", steps, state))
+                with clock.part("evaluation"):
+                    score = this.score("online", steps, state)
+                bar.set_postfix_str(f"score {score}")
             if schedule.due(end, phase.checkpoint_every, total):
-                save_online(this, state, env, episodes, offline_step)
+                with clock.part("checkpoint"):
+                    save_online(this, state, env, episodes, offline_step)
+            if schedule.due(end, phase.log_every, total):
+                clock.lap(end)
 
 
 def take_means(state: online.State) -> tuple[online.State, dict[str, np.ndarray]]:

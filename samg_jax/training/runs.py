@@ -21,6 +21,7 @@ from samg_jax.training import (
     metrics,
     sweeps,
 )
+from samg_jax.training import clock as clock_lib
 from samg_jax.training.parts import Parts
 
 
@@ -51,6 +52,7 @@ class Run:
         data_source: what the offline data are, in words.
         writer: set once it is known where the tables continue.
         failed: places of the seeds that were reported as failed.
+        clock: where the time of fine-tuning goes, one lap per log.
     """
 
     config: ml_collections.ConfigDict
@@ -62,6 +64,7 @@ class Run:
     data_source: str = ""
     writer: metrics.Writer | None = None
     failed: set[int] = dataclasses.field(default_factory=set)
+    clock: clock_lib.Clock = dataclasses.field(default_factory=clock_lib.Clock)
 
     def spread(self) -> None:
         """Goes on with the places of fine-tuning: in a sweep, more than seeds."""

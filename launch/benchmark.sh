@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Measures everything that README's "Throughput" tells of, into launch/results/.
+#   bash launch/benchmark.sh [FOLDER]
+# Needs the package with the extra `torch`, and a machine that does nothing else. On two
+# cores, which THREADS may change, about two hours; on a GPU seeds 1, 4, 16 and 64.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+out="${1:-launch/results}"
+python="${PYTHON:-python}"
+threads="${THREADS:-2}"
+every=1,8
+limit=(--threads="$threads")
+if [ -e /proc/driver/nvidia/version ] || command -v nvidia-smi >/dev/null 2>&1; then
+  every=1,4,16,64
+  limit=()
+fi
+
+measure() {  # NAME KIND FLAG...
+  local name="$1" kind="$2"
+  shift 2
+  "$python" -m samg_jax.benchmark "$kind" --out="$out/benchmark_$name.json" "$@"
+}
+
+measure updates updates --seeds=1 --baseline=torch "${limit[@]}"
+measure seeds updates --algorithms=td3_bc,awac,iql,cql --families=locomotion \
+  --phases=offline --seeds="$every" --baseline=torch "${limit[@]}"
+measure batch updates --algorithms=awac,cql --families=locomotion --phases=offline \
+  --seeds=1 --batch_sizes=64,256,1024 "${limit[@]}"
+measure rows updates --algorithms=awac --families=locomotion --phases=offline \
+  --seeds=1 --rows=20000,200000,2000000 "${limit[@]}"
+measure online online --algorithms=awac,iql --seeds="$every" --repeats=3 "${limit[@]}"
+measure utd online --algorithms=awac --families=locomotion --phases=samg --seeds=1 \
+  --utd=1,4,16 --steps=500 --repeats=3 "${limit[@]}"
+measure compile compile --repeats=3 "${limit[@]}"
+measure memory memory --algorithms=awac,cql --seeds="$every" "${limit[@]}"
+for algorithm in td3_bc awac iql cql; do
+  "$python" -m samg_jax.benchmark profile --algorithms="$algorithm" --seeds=1 \
+    --out="runs/profile/$algorithm" "${limit[@]}"
+  cp "runs/profile/$algorithm/profile.json" "$out/benchmark_profile_$algorithm.json"
+  cp "runs/profile/$algorithm/profile.md" "$out/benchmark_profile_$algorithm.md"
+done

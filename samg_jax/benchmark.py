@@ -1,0 +1,121 @@
+r"""Measures the trainer: updates, the online loop, start-up, memory; or profiles it.
+
+    python -m samg_jax.benchmark updates --algorithms=awac,iql --seeds=1,4 --threads=2 \
+        --baseline=torch --out=updates.json
+    python -m samg_jax.benchmark online --algorithms=awac --seeds=8
+    python -m samg_jax.benchmark compile
+    python -m samg_jax.benchmark memory
+    python -m samg_jax.benchmark profile --algorithms=cql --seeds=1 --out=traces
+
+The programs that training compiles are timed, on random data of a task's shapes.
+Prints a Markdown table; `--out` keeps it, and everything measured as JSON beside it.
+Measure on a machine that does nothing else.
+"""
+
+import json
+import pathlib
+import shlex
+import sys
+import tempfile
+
+from absl import app, flags
+
+from samg_jax.benchmarking import cases, measures, tables
+from samg_jax.training import compilation, logs
+
+ALGORITHMS = flags.DEFINE_list("algorithms", list(cases.ALGORITHMS), "To measure.")
+PHASES = flags.DEFINE_list(
+    "phases",
+    None,
+    "Of offline, vanilla, no_data, samg; by default offline, and where guidance is "
+    "compared no_data and samg, of `online` vanilla and samg.",
+)
+FAMILIES = flags.DEFINE_list(
+    "families", None, "Shapes: locomotion, antmaze; both but for `profile`."
+)
+SEEDS = flags.DEFINE_list(
+    "seeds", None, "Numbers of seeds in one process; 1,4,16,64, of some measures 1."
+)
+BATCH_SIZES = flags.DEFINE_list("batch_sizes", None, "By default the configs'.")
+ROWS = flags.DEFINE_list("rows", ["200000"], "Of the random offline data.")
+UTD = flags.DEFINE_list("utd", ["1"], "Updates per environment step, of `online`.")
+REPEATS = flags.DEFINE_integer("repeats", 7, "Timed repeats, or laps of `online`.", 1)
+SECONDS = flags.DEFINE_float("seconds", 1.0, "Of one repeat of `updates`.", 0.0)
+STEPS = flags.DEFINE_integer("steps", 1_000, "Environment steps of a lap.", 1)
+BASELINE = flags.DEFINE_string(
+    "baseline", None, "`torch`: eager PyTorch in turns with our updates."
+)
+THREADS = flags.DEFINE_integer(
+    "threads", None, "Cores for us and for the baseline; by default all.", 1
+)
+CONFIGS = flags.DEFINE_string("configs", "configs", "Folder of the config files.")
+OUT = flags.DEFINE_string(
+    "out", None, "JSON file to write, with a .md beside it; of `profile` a folder."
+)
+
+
+def main(argv: list[str]) -> None:
+    """Measures what the flags describe."""
+    logs.quiet_libraries()
+    try:
+        request = parse(argv[1:])
+        measures.check(request)
+        measures.limit(request.threads)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    compilation.use_cache(compilation.DEFAULT_CACHE)
+    command = shlex.join(["python", "-m", "samg_jax.benchmark", *sys.argv[1:]])
+    with tempfile.TemporaryDirectory() as folder:
+        report = measures.run(request, pathlib.Path(folder), command)
+    text = tables.describe(report)
+    print(text)
+    if request.out:
+        path = request.out
+        if request.kind == "profile":
+            path = path / "profile.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=1) + "\n")
+        path.with_suffix(".md").write_text(text + "\n")
+
+
+def parse(arguments: list[str]) -> measures.Request:
+    """Returns the request of the flags; raises ValueError for what is not one."""
+    known = list(measures.KINDS)
+    if len(arguments) != 1 or arguments[0] not in known:
+        raise ValueError(
+            f"The arguments are {' '.join(arguments) or 'empty'}. Allowed is one of "
+            f"{', '.join(known)}. Write, for example, python -m samg_jax.benchmark "
+            "updates."
+        )
+    kind = measures.KINDS[arguments[0]]
+    families = FAMILIES.value or kind.families
+    phases = PHASES.value or kind.usual
+    cases.check_names("algorithms", ALGORITHMS.value, cases.ALGORITHMS)
+    cases.check_names("families", families, list(cases.DATASETS))
+    cases.check_names("phases", phases, kind.phases)
+    batch_sizes = [None]
+    if BATCH_SIZES.value is not None:
+        batch_sizes = cases.positive_integers("batch_sizes", BATCH_SIZES.value)
+    return measures.Request(
+        kind=arguments[0],
+        cases=cases.product(
+            ALGORITHMS.value,
+            phases,
+            family=families,
+            batch_size=batch_sizes,
+            rows=cases.positive_integers("rows", ROWS.value),
+            updates_per_step=cases.positive_integers("utd", UTD.value),
+            seeds=cases.positive_integers("seeds", SEEDS.value or kind.seeds),
+        ),
+        configs=pathlib.Path(CONFIGS.value),
+        repeats=REPEATS.value,
+        seconds=SECONDS.value,
+        steps=STEPS.value,
+        baseline=BASELINE.value,
+        threads=THREADS.value,
+        out=OUT.value and pathlib.Path(OUT.value).expanduser(),
+    )
+
+
+if __name__ == "__main__":
+    app.run(main)

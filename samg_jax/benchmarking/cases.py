@@ -1,0 +1,149 @@
+"""What is measured: one algorithm in one phase, at one size."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_collections
+
+from samg_jax.training import command_line, validation
+from samg_jax.training import parts as parts_lib
+
+# Whose shapes and hyperparameters: a dataset of each family.
+DATASETS = {"locomotion": "halfcheetah-medium", "antmaze": "antmaze-medium-play"}
+# The last three are protocols of fine-tuning; `no_data` trains on the data of `samg`.
+PHASES = ("offline", "vanilla", "no_data", "samg")
+GUIDED = ("awac", "iql", "cql", "cal_ql")
+LEAST_ROWS = 1_100
+ALGORITHMS = ("bc", "td3_bc", *GUIDED, "spot")
+TRAINED_IN = {
+    "offline": ALGORITHMS,
+    "vanilla": (*GUIDED, "spot"),
+    "no_data": GUIDED,
+    "samg": GUIDED,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One algorithm in one phase, at one size.
+
+    Attributes:
+        algorithm: one of `ALGORITHMS`.
+        phase: one of `PHASES`.
+        family: key of `DATASETS`.
+        seeds: S.
+        batch_size: B; None for the config's.
+        rows: of the offline data.
+        updates_per_step: UTD, of fine-tuning.
+        settings: further fields of the config, dotted name -> value.
+    """
+
+    algorithm: str
+    phase: str = "offline"
+    family: str = "locomotion"
+    seeds: int = 1
+    batch_size: int | None = None
+    rows: int = 200_000
+    updates_per_step: int = 1
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the fields that name the case in a report."""
+        fields = dataclasses.asdict(self)
+        return {name: fields[name] for name in fields if name != "settings"}
+
+
+def product(
+    algorithms: Sequence[str], phases: Sequence[str], **sizes: Sequence[Any]
+) -> list[Case]:
+    """Returns all combinations that exist: baselines are not guided.
+
+    Args:
+        algorithms: of `ALGORITHMS`.
+        phases: of `PHASES`.
+        **sizes: field of `Case` -> values.
+    """
+    return [
+        Case(algorithm, phase, **dict(zip(sizes, values, strict=True)))
+        for algorithm in algorithms
+        for values in itertools.product(*sizes.values())
+        for phase in phases
+        if algorithm in TRAINED_IN[phase]
+    ]
+
+
+def check_names(flag: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Raises ValueError for a name that is not known, and for none at all."""
+    if not names:
+        raise ValueError(
+            f"--{flag} is empty. Allowed are {', '.join(known)}. Name at least one."
+        )
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise ValueError(
+                f"--{flag} has {name!r}, which is not known.{hint} Known are "
+                f"{', '.join(known)}. Correct the name."
+            )
+
+
+def positive_integers(flag: str, values: Sequence[str]) -> list[int]:
+    """Returns the values as integers; raises ValueError where one is not above 0."""
+    if not values or not all(v.isascii() and v.isdigit() and int(v) for v in values):
+        raise ValueError(
+            f"--{flag} is {','.join(values)!r}. Allowed are positive integers, "
+            f"separated by commas. Write, for example, --{flag}=1,4."
+        )
+    return [int(value) for value in values]
+
+
+def load(
+    case: Case, configs: pathlib.Path, data: pathlib.Path | None = None
+) -> ml_collections.ConfigDict:
+    """Returns the config of a case, complete and checked.
+
+    Args:
+        case: to be measured.
+        configs: folder of the config files.
+        data: HDF5 file of `case.rows` rows; None where only the config is wanted.
+
+    Raises:
+        ValueError: where the trainer would refuse it.
+    """
+    samg = case.phase in ("no_data", "samg")
+    name = f"{case.algorithm}_samg" if samg else case.algorithm
+    dataset = DATASETS[case.family]
+    config = command_line.load(str(configs / f"{name}.py"), dataset)
+    config.num_seeds = case.seeds
+    config.online.updates_per_step = case.updates_per_step
+    config.logging.progress = config.logging.tensorboard = False
+    if case.batch_size is not None:
+        config.offline.batch_size = config.online.batch_size = case.batch_size
+    if case.phase == "no_data":
+        config.guidance.weight = "none"
+    with config.ignore_type():
+        config.update_from_flattened_dict(dict(case.settings))
+    if data is not None:
+        config.env_id = parts_lib.resolve_task(config).env_id
+        config.dataset.path = str(data)
+    parts_lib.complete(config)
+    validation.check(config)
+    return config
+
+
+def check(cases: Sequence[Case], configs: pathlib.Path) -> None:
+    """Raises ValueError where a case cannot be built; computes nothing."""
+    for case in cases:
+        if case.rows < LEAST_ROWS:
+            raise ValueError(
+                f"--rows is {case.rows}. At least {LEAST_ROWS} are allowed, so that "
+                "there is a whole episode to scale rewards by. Give more."
+            )
+        parts_lib.resolve(load(case, configs))

@@ -1,0 +1,57 @@
+"""What the machine can do at best: matrix products of given shapes, measured."""
+
+from __future__ import annotations
+
+import time
+
+import jax
+
+SECONDS = 0.2  # Of one timed call, unless it is as long as this:
+LONGEST = 1_000
+LARGE = 2048  # Size of the square product that stands for the machine itself.
+
+
+def peak(matrices: int, rows: int, width: int, repeats: int = 5) -> float:
+    """Returns the most GFLOP/s of products `[rows, width] @ [width, width]`.
+
+    The best of two ways to take them, and of the repeats: all as one batched product,
+    as an ensemble or `jax.vmap` does, and as one tall product of the same size.
+
+    Args:
+        matrices: how many products are taken at once.
+        rows: of the left matrices.
+        width: of both.
+        repeats: timed calls of each way.
+    """
+    batched = _rate((matrices, rows, width), (matrices, width, width), repeats)
+    return max(batched, _rate((matrices * rows, width), (width, width), repeats))
+
+
+def machine_peak(repeats: int = 3) -> float:
+    """Returns the most GFLOP/s of a large square product."""
+    return _rate((LARGE, LARGE), (LARGE, LARGE), repeats)
+
+
+@jax.jit
+def _chain(left: jax.Array, right: jax.Array, length: jax.Array) -> jax.Array:
+    return jax.lax.fori_loop(0, length, lambda _, x: x @ right, left)
+
+
+def _rate(
+    left_shape: tuple[int, ...], right_shape: tuple[int, ...], repeats: int
+) -> float:
+    left_key, right_key = jax.random.split(jax.random.key(0))
+    left = jax.random.normal(left_key, left_shape)
+    # Scaled so that a long chain of products neither vanishes nor overflows soon.
+    right = jax.random.normal(right_key, right_shape) / right_shape[-1] ** 0.5
+    operations = 2 * left.size * right_shape[-1]
+    _seconds(left, right, 1)  # Compiles.
+    length = int(min(max(SECONDS / _seconds(left, right, 1), 1), LONGEST))
+    passed = [_seconds(left, right, length) for _ in range(repeats)]
+    return length * operations / min(passed) / 1e9
+
+
+def _seconds(left: jax.Array, right: jax.Array, length: int) -> float:
+    began = time.perf_counter()
+    jax.block_until_ready(_chain(left, right, length))
+    return time.perf_counter() - began

@@ -1,0 +1,233 @@
+"""What `samg_jax.benchmark` is asked for: checked, then measured into one report."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from samg_jax.analysis import machine
+from samg_jax.benchmarking import baseline as baseline_lib
+from samg_jax.benchmarking import (
+    cases,
+    loop,
+    matmul,
+    processes,
+    profiles,
+    programs,
+    synthetic,
+    updates,
+)
+from samg_jax.training import parts as parts_lib
+
+SIZES = ("1", "4", "16", "64")
+TRACED = 20  # Updates of a traced call: a trace of a thousand is too long to look at.
+LISTED = 15  # Operations of a profile in the report.
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What can be measured, and of what unless told otherwise.
+
+    Attributes:
+        phases: allowed ones.
+        usual: phases by default.
+        families: likewise.
+        seeds: likewise.
+    """
+
+    phases: Sequence[str] = cases.PHASES
+    usual: Sequence[str] = ("offline",)
+    families: Sequence[str] = tuple(cases.DATASETS)
+    seeds: Sequence[str] = ("1",)
+
+
+KINDS = {
+    "updates": Kind(usual=("offline", "no_data", "samg"), seeds=SIZES),
+    "online": Kind(cases.PHASES[1:], ("vanilla", "samg"), seeds=SIZES),
+    "compile": Kind(),
+    "memory": Kind(seeds=SIZES),
+    "profile": Kind(families=("locomotion",)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is to be measured.
+
+    Attributes:
+        kind: one of `KINDS`.
+        cases: of which.
+        configs: folder of the config files.
+        repeats: timed ones of everything.
+        seconds: of a repeat, or of a compiled call, of updates.
+        steps: environment steps of a repeat of the online loop.
+        baseline: `torch`, or None.
+        threads: of us and of the baseline; None for all cores.
+        out: where the report is kept, None for nowhere.
+    """
+
+    kind: str
+    cases: Sequence[cases.Case]
+    configs: pathlib.Path = pathlib.Path("configs")
+    repeats: int = 7
+    seconds: float = 1.0
+    steps: int = 1_000
+    baseline: str | None = None
+    threads: int | None = None
+    out: pathlib.Path | None = None
+
+
+def check(request: Request) -> None:
+    """Raises ValueError for what cannot be measured; computes nothing."""
+    if not request.cases:
+        raise ValueError(
+            "No algorithm of --algorithms is trained in a phase of --phases. "
+            + "; ".join(f"{k}: {', '.join(v)}" for k, v in cases.TRAINED_IN.items())
+            + ". Name others."
+        )
+    if request.baseline is not None:
+        if request.kind != "updates":
+            raise ValueError(
+                f"--baseline={request.baseline} was given with {request.kind}. Only "
+                "updates are compared. Leave it out, or measure updates."
+            )
+        baseline_lib.check(request.baseline)
+    if request.kind == "profile" and request.out is None:
+        raise ValueError(
+            "profile needs --out, which is empty. It may be any folder. Write "
+            "--out=traces."
+        )
+    if request.threads is not None and request.threads > cores():
+        raise ValueError(
+            f"--threads is {request.threads}, but there are {cores()} cores to use. "
+            "Allowed are as many, or fewer. Lower it, or leave it out."
+        )
+    cases.check(request.cases, request.configs)
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # Not Linux.
+
+
+def limit(threads: int | None) -> None:
+    """Keeps this process, and those that it starts, on so many cores; None for all.
+
+    Before JAX counts them, so before anything is computed.
+
+    Raises:
+        ValueError: where the system cannot.
+    """
+    if threads is None or threads == cores():
+        return
+    if not hasattr(os, "sched_setaffinity"):
+        raise ValueError(
+            f"--threads is {threads}, but only Linux can keep a process on some of its "
+            f"{cores()} cores. Leave it out."
+        )
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
+def run(request: Request, folder: pathlib.Path, command: str) -> dict[str, Any]:
+    """Returns the report of a request.
+
+    Args:
+        request: checked.
+        folder: an empty one, for what is needed meanwhile.
+        command: that asked for it.
+    """
+    load = round(os.getloadavg()[0], 2)  # Before we add to it.
+    rows = _MEASURES[request.kind](request, folder)
+    return {
+        "kind": request.kind,
+        "command": command,
+        "machine": machine.describe(),
+        "load": load,
+        "repeats": request.repeats,
+        "square_matmul_peak_gflops": matmul.machine_peak(),
+        "rows": rows,
+    }
+
+
+def _updates(request: Request, folder: pathlib.Path) -> list[dict[str, Any]]:
+    threads = None if request.baseline is None else cores()
+    return updates.measure(
+        request.cases,
+        request.configs,
+        folder,
+        request.repeats,
+        request.seconds,
+        threads,
+        _progress,
+    )
+
+
+def _online(request: Request, folder: pathlib.Path) -> list[dict[str, Any]]:
+    rows = []
+    for case in request.cases:
+        row = loop.measure(
+            case, request.configs, folder, request.repeats, request.steps
+        )
+        _progress(f"{row['algorithm']}: {row['summed']['median']:,.1f} steps/s")
+        rows.append(row)
+    return rows
+
+
+def _compile(request: Request, folder: pathlib.Path) -> list[dict[str, Any]]:
+    rows = []
+    for case in request.cases:
+        times = processes.compile_times(case, request.configs, folder, request.repeats)
+        _progress(f"{case.algorithm}: {times['cold']['total']['median']:.1f} s cold")
+        rows.append(times)
+    return rows
+
+
+def _memory(request: Request, folder: pathlib.Path) -> list[dict[str, Any]]:
+    return [processes.memory(case, request.configs, folder) for case in request.cases]
+
+
+def _profile(request: Request, folder: pathlib.Path) -> list[dict[str, Any]]:
+    rows = []
+    rate = 1e9 * matmul.machine_peak(repeats=1)
+    for case in request.cases:
+        task = parts_lib.resolve_task(cases.load(case, request.configs))
+        data = synthetic.file(folder, task, case.rows)
+        config = cases.load(case, request.configs, data)
+        prepared = programs.prepare(case, config, programs.load(config))
+        chunk = programs.chunk_of(prepared, rate, request.seconds)
+        program = programs.Program(prepared, min(chunk, TRACED))
+        program.call()
+        path = request.out / f"{case.algorithm}_{case.phase}_{case.family}_{case.seeds}"
+        trace = profiles.trace(program, path, request.repeats)
+        spent = profiles.operations(program, trace)
+        updates_taken = program.chunk * request.repeats
+        rows += [
+            {
+                **case.describe(),
+                "operation": kind,
+                "milliseconds": value / updates_taken,
+                "share": value / sum(spent.values()),
+                "trace": str(trace),
+            }
+            for kind, value in list(spent.items())[:LISTED]
+        ]
+    return rows
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+_MEASURES = {
+    "updates": _updates,
+    "online": _online,
+    "compile": _compile,
+    "memory": _memory,
+    "profile": _profile,
+}

@@ -1,0 +1,56 @@
+"""Traces of the trainer's programs, for TensorBoard and Perfetto."""
+
+from __future__ import annotations
+
+import collections
+import gzip
+import json
+import pathlib
+import re
+
+import jax
+
+from samg_jax.benchmarking import programs
+
+PERFETTO = "perfetto_trace.json.gz"
+# They span the operations inside of them, which are counted by themselves.
+CONTAINERS = ("while", "conditional", "call")
+
+
+def trace(program: programs.Program, folder: pathlib.Path, calls: int) -> pathlib.Path:
+    """Writes a trace of some calls of a program; returns its file for Perfetto.
+
+    Args:
+        program: warm.
+        folder: for `tensorboard --logdir`; the files lie deeper in it.
+        calls: how many.
+    """
+    with jax.profiler.trace(str(folder), create_perfetto_trace=True):
+        for _ in range(calls):
+            program.call()
+    return max(folder.glob(f"plugins/profile/*/{PERFETTO}"))
+
+
+def operations(program: programs.Program, path: pathlib.Path) -> dict[str, float]:
+    """Returns kind of operation -> milliseconds in a trace, the longest first.
+
+    Summed over threads. A kind is the compiler's name without its number; what is fused
+    is named after its last operations.
+
+    Args:
+        program: that was traced.
+        path: from `trace`.
+    """
+    text = program.compiled.as_text()
+    known = set(re.findall(r"^\s*(?:ROOT )?%?([\w.-]+) = ", text, re.MULTILINE))
+    with gzip.open(path, "rt") as file:
+        events = json.load(file)["traceEvents"]
+    kinds: dict[str, float] = collections.defaultdict(float)
+    for event in events:
+        if event.get("ph") != "X":
+            continue
+        name = event.get("args", {}).get("hlo_op", event["name"])
+        kind = re.sub(r"\.\d+$", "", name)
+        if name in known and kind not in CONTAINERS:
+            kinds[kind] += event["dur"] / 1e3
+    return dict(sorted(kinds.items(), key=lambda item: -item[1]))

@@ -1,0 +1,170 @@
+"""Updates per second of the algorithms, their share of the peak, and their ratios."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from samg_jax.benchmarking import baseline as baseline_lib
+from samg_jax.benchmarking import cases as cases_lib
+from samg_jax.benchmarking import matmul, programs, repeats, synthetic
+from samg_jax.benchmarking.cases import Case
+from samg_jax.training import parts as parts_lib
+
+Row = dict[str, Any]
+
+
+def measure(
+    cases: Sequence[Case],
+    configs: pathlib.Path,
+    folder: pathlib.Path,
+    rounds: int,
+    seconds: float,
+    baseline_threads: int | None = None,
+    log: Callable[[str], None] = print,
+) -> list[Row]:
+    """Returns a row for every case, in their order.
+
+    What is compared is measured in turns: all cases of one algorithm, family, batch
+    size and number of rows, and the baseline.
+
+    Args:
+        cases: checked.
+        configs: folder of the config files.
+        folder: for the random data.
+        rounds: timed repeats of each case.
+        seconds: of one repeat, at least.
+        baseline_threads: of the baseline; None for no baseline.
+        log: receives a line per finished case.
+    """
+    rows = []
+    for _, group in itertools.groupby(cases, _group):
+        with _measured(
+            list(group), configs, folder, seconds, baseline_threads
+        ) as taken:
+            for _ in range(rounds):
+                taken.take_turn(seconds)
+            for row in taken.rows():
+                log(_line(row))
+                rows.append(row)
+    return rows
+
+
+def _group(case: Case) -> tuple[Any, ...]:
+    return case.family, case.algorithm, case.batch_size, case.rows
+
+
+class _Turns:
+    """The programs of a group, and the rates of their turns.
+
+    Attributes:
+        programs: one per case.
+        rates: updates per second and seed, one list per program.
+        other: the baseline, None without one.
+        other_rates: its.
+        peaks: shape of matrix products -> the most GFLOP/s of them in any turn.
+    """
+
+    def __init__(self, group: list[programs.Program], other: Any):
+        self.programs, self.other = group, other
+        self.rates: list[list[float]] = [[] for _ in group]
+        self.other_rates: list[float] = []
+        self.peaks = dict.fromkeys((program.matrices() for program in group), 0.0)
+
+    def take_turn(self, seconds: float) -> None:
+        """Measures everything once."""
+        for program, rates in zip(self.programs, self.rates, strict=True):
+            rates.append(program.rate(seconds))
+        if self.other is not None:
+            self.other_rates.append(self.other.rate(seconds))
+        for shape, best in self.peaks.items():
+            self.peaks[shape] = max(best, matmul.peak(*shape, repeats=1))
+
+    def rows(self) -> list[Row]:
+        """Returns what was measured, one row per program."""
+        return [self._row(place) for place in range(len(self.programs))]
+
+    def _row(self, place: int) -> Row:
+        program, rates = self.programs[place], self.rates[place]
+        case = program.prepared.case
+        summed = [rate * case.seeds for rate in rates]
+        row = {
+            **case.describe(),
+            "batch_size": program.prepared.batch_size,
+            "chunk": program.chunk,
+            "per_seed": repeats.summarize(rates),
+            "summed": repeats.summarize(summed),
+            **self._operations(program, rates),
+        }
+        single = self._rates_of(phase=case.phase, seeds=1)
+        if single is not None and case.seeds > 1:
+            row["over_one_seed"] = repeats.ratios(summed, single)
+        plain = self._rates_of(phase="no_data", seeds=case.seeds)
+        if plain is not None and case.phase == "samg":
+            # Times of an update, so the other way round.
+            row["guidance_cost"] = repeats.ratios(plain, rates)
+        if self.other is not None and baseline_lib.covers(case):
+            row["baseline"] = repeats.summarize(self.other_rates)
+            row["over_baseline"] = repeats.ratios(summed, self.other_rates)
+            row["baseline_version"] = self.other.version
+        return row
+
+    def _operations(self, program: programs.Program, rates: list[float]) -> Row:
+        flops = program.flops()
+        achieved = repeats.summarize([rate * flops / 1e9 for rate in rates])
+        peak = self.peaks[program.matrices()]
+        return {
+            "mflop_per_update": flops / program.prepared.case.seeds / 1e6,
+            "gflops": achieved,
+            "peak_gflops": peak,
+            "share_of_peak": achieved["median"] / peak,
+        }
+
+    def _rates_of(self, phase: str, seeds: int) -> list[float] | None:
+        for program, rates in zip(self.programs, self.rates, strict=True):
+            case = program.prepared.case
+            if (case.phase, case.seeds) == (phase, seeds):
+                return rates
+        return None
+
+
+@contextlib.contextmanager
+def _measured(
+    group: list[Case],
+    configs: pathlib.Path,
+    folder: pathlib.Path,
+    seconds: float,
+    baseline_threads: int | None,
+) -> Iterator[_Turns]:
+    """Yields the programs of a group, warm, on one copy of the data."""
+    first = group[0]
+    task = parts_lib.resolve_task(cases_lib.load(first, configs))
+    path = synthetic.file(folder, task, first.rows)
+    data = programs.load(cases_lib.load(first, configs, path))
+    rate = 1e9 * matmul.machine_peak(repeats=1)
+    built = []
+    for case in group:
+        config = cases_lib.load(case, configs, path)
+        prepared = programs.prepare(case, config, data)
+        chunk = programs.chunk_of(prepared, rate, seconds)
+        built.append(programs.Program(prepared, chunk))
+        built[-1].call()
+    other = None
+    if baseline_threads is not None and any(map(baseline_lib.covers, group)):
+        size = built[0].prepared.batch_size
+        other = baseline_lib.Baseline(first, task, size, baseline_threads)
+    try:
+        yield _Turns(built, other)
+    finally:
+        if other is not None:
+            other.close()
+
+
+def _line(row: Row) -> str:
+    return (
+        f"{row['family']} {row['algorithm']} {row['phase']} x {row['seeds']}: "
+        f"{row['summed']['median']:,.1f} updates/s"
+    )

@@ -1,0 +1,97 @@
+"""One case in a process of its own: from its start to its first update, and its memory.
+
+Does what `samg_jax.train` does up to there, by the functions that it calls. Started by
+`processes.py`; prints one line of JSON.
+"""
+
+import contextlib
+import importlib
+import json
+import pathlib
+import sys
+import time
+from typing import Any
+
+import jax
+
+from samg_jax.analysis import costs
+from samg_jax.benchmarking import cases as cases_lib
+from samg_jax.benchmarking import programs
+from samg_jax.training import compilation, experiment
+
+
+def measure(request: dict[str, Any]) -> dict[str, Any]:
+    """Returns the seconds until every stage, and memory.
+
+    Args:
+        request: `case`, fields of a `Case`; `configs`, `data` and `workdir`, paths;
+            `started`, the `time.time()` at which the process began; `calls`, how many
+            updates are taken, each by a call.
+    """
+    stages: dict[str, float] = {}
+
+    def reached(stage: str) -> None:
+        stages[stage] = time.time() - request["started"]
+
+    importlib.import_module("samg_jax.train")  # Whatever that program imports.
+    jax.devices()
+    reached("imports")
+    before = costs.peak_memory_mb()
+    case = cases_lib.Case(**request["case"])
+    configs, path = pathlib.Path(request["configs"]), pathlib.Path(request["data"])
+    config = cases_lib.load(case, configs, path)
+    compilation.use_cache(config.compilation_cache)
+    workdir = pathlib.Path(request["workdir"])
+    parts = experiment.prepare(config, workdir)
+    with contextlib.ExitStack() as stack:
+        _, plan = experiment.start(config, parts, workdir, stack)
+        data = programs.to_device(plan.dataset, plan.preprocessing)
+        reached("data")
+        prepared = programs.prepare(case, config, data)
+        reached("state")
+        program = programs.Program(prepared, 1)
+        reached("compilation")
+        program.call()
+        reached("first_update")
+    for _ in range(request["calls"] - 1):
+        program.call()
+    return {
+        "batch_size": prepared.batch_size,
+        "stages": stages,
+        "memory": memory(program, data, before),
+    }
+
+
+def memory(
+    program: programs.Program, data: programs.Data, before: float
+) -> dict[str, Any]:
+    """Returns megabytes: of arrays, of the program, and of this process.
+
+    Args:
+        program: after its calls.
+        data: on the device.
+        before: peak of the process when it had imported everything.
+    """
+    stats = jax.local_devices()[0].memory_stats() or {}
+    peak = stats.get("peak_bytes_in_use")
+    host = costs.peak_memory_mb()
+    return {
+        "dataset_mb": size_mb(jax.tree.leaves(data.dataset)),
+        "state_mb": size_mb(jax.tree.leaves(program.state)),
+        "arrays_mb": size_mb(jax.live_arrays()),
+        "program_mb": costs.program_mb(program.compiled),
+        "device_peak_mb": None if peak is None else peak / costs.MEGABYTE,
+        "host_peak_mb": host,
+        "host_before_mb": before,
+    }
+
+
+def size_mb(arrays: list[jax.Array]) -> float:
+    """Returns the megabytes of arrays."""
+    return sum(array.nbytes for array in arrays) / costs.MEGABYTE
+
+
+if __name__ == "__main__":
+    with contextlib.redirect_stdout(sys.stderr):  # The output is the answer alone.
+        answer = measure(json.loads(sys.argv[1]))
+    print(json.dumps(answer))

@@ -1,0 +1,135 @@
+"""What the benchmark times is the trainer's, and its programs are compiled once."""
+
+import contextlib
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from samg_jax.benchmarking import cases, profiles, programs, synthetic
+from samg_jax.training import offline
+from samg_jax.training import parts as parts_lib
+from tests import small
+
+CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
+ROWS = 1_500
+
+
+def tiny(algorithm, phase="offline", **fields):
+    """Returns a case with a tiny network."""
+    settings = dict(small.NETWORKS[algorithm])
+    if phase == "samg":
+        settings |= {k: v for k, v in small.GUIDED.items() if "cvae" in k}
+    fields = {"seeds": 2, "batch_size": 16, "rows": ROWS, **fields}
+    return cases.Case(algorithm, phase, settings=settings, **fields)
+
+
+def prepare(case, folder):
+    """Returns the config, the data and the prepared program of a case."""
+    task = parts_lib.resolve_task(cases.load(case, CONFIGS))
+    path = synthetic.file(folder, task, case.rows)
+    config = cases.load(case, CONFIGS, path)
+    data = programs.load(config)
+    return config, data, programs.prepare(case, config, data)
+
+
+@contextlib.contextmanager
+def compilations():
+    """Yields a list that grows by every program that is compiled or traced."""
+    found = []
+
+    def listen(event, *_, **__):
+        if event.endswith(("backend_compile_duration", "jaxpr_trace_duration")):
+            found.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield found
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_the_program_is_the_trainers_own(tmp_path):
+    config, data, prepared = prepare(tiny("iql"), tmp_path)
+    parts = parts_lib.resolve(config)
+    state = offline.init(parts, data.preprocessing)
+    updates = offline.make_updates(parts, 16)
+    for start in (0, 5):
+        state, _ = updates(state, data.dataset, start, length=5)
+    program = programs.Program(prepared, 5)
+    program.call()
+    program.call()
+    jax.tree.map(np.testing.assert_array_equal, program.state, state)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "phase"),
+    [("td3_bc", "offline"), ("spot", "offline"), ("iql", "vanilla"), ("awac", "samg")],
+)
+def test_programs_advance_all_seeds_by_the_chunk(algorithm, phase, tmp_path):
+    config, _, prepared = prepare(tiny(algorithm, phase, family="antmaze"), tmp_path)
+    start = config.agent.get("vae_steps", 0)
+    program = programs.Program(prepared, 3)
+    assert int(program.state.agent.step) == start
+    before = jax.device_get(program.state.agent.critic.params)
+    program.call()
+    assert program.rate(0.0) > 0
+    assert int(program.state.agent.step) == start + 6
+    assert np.asarray(program.state.alive).tolist() == [True, True]
+    after = jax.device_get(program.state.agent.critic.params)
+    moved = jax.tree.leaves(jax.tree.map(lambda a, b: (a != b).any(), before, after))
+    assert any(moved)
+
+
+def test_no_chunk_of_updates_is_traced_or_compiled_again(tmp_path):
+    config, data, _ = prepare(tiny("td3_bc"), tmp_path)
+    parts = parts_lib.resolve(config)
+    state = offline.init(parts, data.preprocessing)
+    updates = offline.make_updates(parts, 16)
+    with compilations() as found:
+        # As the loop of training calls it: the counters are Python numbers.
+        state, _ = updates(state, data.dataset, 0, length=10)
+        assert found
+        found.clear()
+        for start in range(10, 50, 10):
+            state, _ = updates(state, data.dataset, start, length=10)
+    assert not found
+
+
+def test_flops_are_those_of_the_products_in_an_update(tmp_path):
+    # Behaviour cloning: a forward pass, and a backward pass of twice the products but
+    # for the first layer, whose inputs need no gradient.
+    case = cases.Case("bc", seeds=2, batch_size=64, rows=ROWS)
+    _, _, prepared = prepare(case, tmp_path)
+    flops = programs.Program(prepared, 4).flops()
+    layers = [(17, 256), (256, 256), (256, 6)]
+    forward = [2 * 64 * inputs * outputs for inputs, outputs in layers]
+    products = 2 * (3 * sum(forward) - forward[0])
+    assert products < flops < 1.2 * products
+
+
+def test_flops_of_a_delayed_policy_count_one_update_in_two(tmp_path):
+    _, _, prepared = prepare(tiny("td3_bc", seeds=1), tmp_path)
+    program = programs.Program(prepared, 2)
+    counted = program.compiled.cost_analysis()["flops"]
+    assert 0.5 * counted <= program.flops() < 0.95 * counted
+
+
+def test_chunks_last_as_long_as_asked_but_no_longer_than_the_trainers(tmp_path):
+    _, _, prepared = prepare(tiny("bc"), tmp_path)
+    chunks = [programs.chunk_of(prepared, rate, 1.0) for rate in (1.0, 1e7, 1e15)]
+    assert chunks[0] == 1 < chunks[1] < chunks[2] == 1_000
+
+
+def test_a_profile_has_a_trace_and_names_operations(tmp_path):
+    _, _, prepared = prepare(tiny("bc", seeds=1), tmp_path)
+    program = programs.Program(prepared, 3)
+    program.call()
+    trace = profiles.trace(program, tmp_path / "trace", 2)
+    assert trace.stat().st_size > 1_000
+    assert list((tmp_path / "trace").rglob("*.xplane.pb"))
+    spent = profiles.operations(program, trace)
+    assert any("dot" in kind or "fusion" in kind for kind in spent)
+    assert list(spent.values()) == sorted(spent.values(), reverse=True)
+    assert all(value > 0 for value in spent.values())

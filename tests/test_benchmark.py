@@ -1,0 +1,194 @@
+"""The benchmark's program: refusals, and each of its measures on tiny networks."""
+
+import importlib.util
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from samg_jax.benchmarking import baseline, cases, measures, tables
+from tests import programs, small
+
+ROOT = pathlib.Path(__file__).parent.parent
+CONFIGS = ROOT / "configs"
+TORCH = importlib.util.find_spec("torch") is not None
+
+
+def parse(*arguments, **flags):
+    with programs.running("benchmark", **flags) as program:
+        return program.parse(list(arguments))
+
+
+def tiny(algorithm, phase="offline", **fields):
+    settings = dict(small.NETWORKS[algorithm])
+    settings |= {"evaluation.episodes": 1, "evaluation.threads": 1}
+    if phase == "samg":
+        settings |= {k: v for k, v in small.GUIDED.items() if "cvae" in k}
+    fields = {"seeds": 1, "batch_size": 16, "rows": 1_500, **fields}
+    return cases.Case(algorithm, phase, settings=settings, **fields)
+
+
+def run(kind, wanted, folder, **fields):
+    """Returns the report of a request, after it was checked and made a table of."""
+    fields = {"repeats": 2, "seconds": 0.01, "steps": 12, **fields}
+    request = measures.Request(kind, wanted, CONFIGS, **fields)
+    measures.check(request)
+    report = measures.run(request, folder, "the command")
+    text = tables.describe(report)
+    assert text.count("\n| ") == len(report["rows"]) + 2  # Header and rule.
+    return json.loads(json.dumps(report))["rows"]
+
+
+def test_all_combinations_are_measured_that_exist():
+    request = parse("updates", seeds=["1", "2"], configs=str(CONFIGS))
+    measures.check(request)
+    found = {(case.algorithm, case.phase) for case in request.cases}
+    guided = {
+        (algorithm, phase)
+        for algorithm in ("awac", "iql", "cql", "cal_ql")
+        for phase in ("no_data", "samg")
+    }
+    everything = ("bc", "td3_bc", "awac", "iql", "cql", "cal_ql", "spot")
+    assert found == guided | {(algorithm, "offline") for algorithm in everything}
+    assert {case.family for case in request.cases} == {"locomotion", "antmaze"}
+    assert {case.seeds for case in request.cases} == {1, 2}
+    assert len(set(map(str, request.cases))) == len(request.cases) == 15 * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flags", "message"),
+    [
+        ([], {}, "Allowed is one of updates, online, compile"),
+        (["update"], {}, "arguments are update. Allowed"),
+        (["updates", "online"], {}, "Allowed is one of"),
+        (["updates"], {"algorithms": ["awc"]}, "Did you mean 'awac'"),
+        (["updates"], {"algorithms": []}, "--algorithms is empty"),
+        (["updates"], {"families": ["adroit"]}, "locomotion, antmaze"),
+        (["online"], {"phases": ["offline"]}, "vanilla, no_data, samg"),
+        (["updates"], {"seeds": ["1", "0"]}, "--seeds is '1,0'"),
+        (["updates"], {"rows": ["many"]}, "positive integers"),
+        (["updates"], {"rows": ["1000"]}, "At least 1100"),
+        (["updates"], {"algorithms": ["bc"], "phases": ["samg"]}, "No algorithm"),
+        (["updates"], {"baseline": "jax"}, "Allowed is 'torch'"),
+        (["memory"], {"baseline": "torch"}, "Only updates are compared"),
+        (["profile"], {}, "needs --out"),
+        (["updates"], {"threads": 100_000}, "--threads is 100000, but"),
+        (["updates"], {"configs": "nowhere"}, "no config file"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_computed(arguments, flags, message):
+    flags = {"configs": str(CONFIGS), **flags}
+    with pytest.raises(ValueError, match=message):
+        measures.check(parse(*arguments, **flags))
+
+
+def test_a_mistake_ends_the_program_with_a_message():
+    done = subprocess.run(
+        [sys.executable, "-m", "samg_jax.benchmark", "updates", "--seeds=none"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: --seeds is 'none'.")
+
+
+def test_updates_are_compared_over_seeds_and_guidance(tmp_path):
+    wanted = [tiny("bc", seeds=1), tiny("bc", seeds=2)]
+    wanted += [tiny("iql", phase) for phase in ("no_data", "samg")]
+    rows = run("updates", wanted, tmp_path)
+    measured = [(row["algorithm"], row["phase"], row["seeds"]) for row in rows]
+    assert measured == [(case.algorithm, case.phase, case.seeds) for case in wanted]
+    assert ["over_one_seed" in row for row in rows] == [False, True, False, False]
+    assert ["guidance_cost" in row for row in rows] == [False, False, False, True]
+    for row in rows:
+        expected = row["seeds"] * row["per_seed"]["median"]
+        assert row["summed"]["median"] == pytest.approx(expected)
+        assert row["share_of_peak"] > 0
+        assert row["batch_size"] == 16
+    # The guidance adds the frozen value's forward pass.
+    assert rows[3]["mflop_per_update"] > rows[2]["mflop_per_update"]
+
+
+@pytest.mark.skipif(not TORCH, reason="needs the extra `torch`")
+def test_pytorch_runs_beside_our_updates(tmp_path):
+    rows = run("updates", [tiny("iql")], tmp_path, baseline="torch", threads=1)
+    assert rows[0]["baseline"]["median"] > 0
+    assert rows[0]["over_baseline"]["median"] > 0
+    assert rows[0]["baseline_version"].split(".")[0] in {"2", "3"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TORCH, reason="needs the extra `torch`")
+@pytest.mark.parametrize("algorithm", ["awac", "iql", "cql"])
+def test_pytorchs_updates_run_for_every_algorithm(algorithm):
+    flags = ["--seconds=0.01", "--rows=500", "--batch_size=16", "--threads=1"]
+    done = subprocess.run(
+        [sys.executable, str(baseline.SCRIPT), f"--algorithm={algorithm}", *flags],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    name, rate, unit = done.stdout.split()
+    assert (name, unit) == (algorithm, "updates/s")
+    assert float(rate) > 0
+
+
+def test_pytorch_is_compared_where_it_has_the_same_update():
+    assert baseline.covers(cases.Case("cql"))
+    assert not baseline.covers(cases.Case("cql", family="antmaze"))
+    assert not baseline.covers(cases.Case("iql", "samg"))
+    assert not baseline.covers(cases.Case("spot"))
+
+
+def test_the_online_loop_is_split_into_its_parts(tmp_path):
+    rows = run("online", [tiny("iql", "samg", seeds=2)], tmp_path)
+    shares = {name: one["median"] for name, one in rows[0]["shares"].items()}
+    assert set(shares) == {"environment", "update", "evaluation", "rest"}
+    assert all(share > 0 for share in shares.values())
+    assert sum(shares.values()) == pytest.approx(1.0, abs=0.1)
+    per_seed = rows[0]["steps_per_second"]["median"]
+    assert rows[0]["summed"]["median"] == pytest.approx(2 * per_seed)
+
+
+def test_start_up_is_timed_with_and_without_compiled_programs(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    row = run("compile", [tiny("bc")], tmp_path, repeats=1)[0]
+    for kind in ("cold", "warm"):
+        stages = [row[kind][stage]["median"] for stage in measures.processes.STAGES]
+        assert all(seconds > 0 for seconds in stages)
+        assert row[kind]["total"]["median"] == pytest.approx(sum(stages))
+
+
+def test_memory_holds_one_copy_of_the_data_whatever_the_seeds(tmp_path):
+    wanted = [tiny("bc", seeds=seeds, rows=100_000) for seeds in (1, 4)]
+    one, four = run("memory", wanted, tmp_path)
+    # Rows at time limits are no transitions, and BC leaves the last thousand out then.
+    columns = 4 * (2 * 17 + 6 + 3) * 99_000 / 1e6
+    for row in (one, four):
+        assert row["dataset_mb"] == pytest.approx(columns, rel=1e-3)
+        others = row["arrays_mb"] - row["dataset_mb"] - row["state_mb"]
+        assert 0 <= others < 0.1
+        assert row["host_peak_mb"] >= row["host_before_mb"] > 10
+    assert four["state_mb"] == pytest.approx(4 * one["state_mb"], rel=0.1)
+
+
+def test_a_profile_lies_in_its_folder(tmp_path):
+    out = tmp_path / "traces"
+    rows = run("profile", [tiny("bc")], tmp_path, out=out)
+    traces = {row["trace"] for row in rows}
+    assert len(traces) == 1
+    assert pathlib.Path(*traces).is_relative_to(out)
+    assert pathlib.Path(*traces).is_file()
+    assert sum(row["share"] for row in rows) <= 1.0 + 1e-9
+
+
+def test_a_baseline_that_ends_is_an_error(tmp_path, monkeypatch):
+    script = tmp_path / "ends.py"
+    script.write_text("import sys; sys.exit(3)")
+    monkeypatch.setattr(baseline, "SCRIPT", script)
+    task = measures.parts_lib.resolve_task(cases.load(tiny("iql"), CONFIGS))
+    with pytest.raises(RuntimeError, match="ended with status 3"):
+        baseline.Baseline(tiny("iql"), task, 16, 1)
