@@ -112,6 +112,7 @@ def test_updates_are_compared_over_seeds_and_guidance(tmp_path):
     assert rows[3]["mflop_per_update"] > rows[2]["mflop_per_update"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not TORCH, reason="needs the extra `torch`")
 def test_pytorch_runs_beside_our_updates(tmp_path):
     rows = run("updates", [tiny("iql")], tmp_path, baseline="torch", threads=1)
