@@ -11,6 +11,7 @@ import ml_collections
 from samg_jax.data import d4rl, published
 from samg_jax.training import (
     checkpoints,
+    devices,
     experiment,
     forking,
     online,
@@ -47,12 +48,14 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
     rows, origin = 0, "not opened: the run forks from a checkpoint"
     if needs_data:
         rows, origin = dataset_rows(config, parts)
+    mesh = devices.choose(len(parts.seeds), config.devices)
     device, host = memory(config, parts, rows)
     lines = [
         json.dumps(config.to_dict(), indent=2),
         "",
         f"workdir: {workdir}",
         f"seeds: {', '.join(str(seed) for seed in parts.seeds)} in one process",
+        f"devices: {devices.describe(len(parts.seeds), mesh)}",
         f"environment: {parts.task.env_id}, physics {parts.physics}",
         f"offline: {learned:,} updates per seed"
         + (f", forked from {config.offline.restore}" if config.offline.restore else ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 from samg_jax.envs import vector
 from samg_jax.training import (
     calibration,
+    devices,
     diagnostics,
     forking,
     freezing,
@@ -41,7 +43,9 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
     if plan.online_meta is None:
         pretrained = freezing.place(parts, pretrained)
         report_failures(this, pretrained, "update")
-        state = online.init(parts, config.online, pretrained, first)
+        pretrained = devices.put(parts.mesh, pretrained)
+        init = functools.partial(online.init, parts, config.online)
+        state = devices.build(parts.mesh, init, pretrained, first)
         offline_step = config.offline.updates if plan.source is None else 0
         if plan.source is not None:
             offline_step = forking.meta(plan.source)["offline_step"]
@@ -52,14 +56,14 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
             lambda empty: online.init(parts, config.online, empty, first),
             forking.template(parts),
         )
-        state, host = this.online_store.restore(like)
+        state, host = this.online_store.restore(like, parts.mesh)
         report_failures(this, state, "step")
         episodes = episodes_lib.Episodes.restore(host, parts.task.sparse)
         env.set_state(host)
     if start < config.online.steps:
         dataset = None
         if sampling.needs_dataset(config.online):
-            dataset = jax.device_put(plan.dataset)
+            dataset = devices.put_shared(parts.mesh, plan.dataset)
         fine_tune(this, state, env, episodes, dataset, offline_step)
     env.close()
 

@@ -16,7 +16,7 @@ from samg_jax.data import replay
 from samg_jax.envs import vector
 from samg_jax.guidance import guide as guide_lib
 from samg_jax.guidance import weights
-from samg_jax.training import freezing, offline, sampling
+from samg_jax.training import devices, freezing, offline, sampling
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts, Preprocessing
@@ -157,8 +157,7 @@ def make_step(
     # No bound until the episode is over; without calibration nothing reads it.
     unknown = -jnp.inf if parts.online_returns else 0.0
 
-    @functools.partial(jax.jit, donate_argnums=0)
-    def step(state: State, feedback: Feedback, dataset, turns) -> State:
+    def one(state: State, feedback: Feedback, dataset, turns) -> State:
         stored = jax.vmap(weigh, in_axes=(0, 0, 0, 0, 0, None))(
             state.seeds,
             state.guidance,
@@ -184,6 +183,15 @@ def make_step(
         )
         state = update(state, dataset, turns)
         return state.replace(actions=explore(state))
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(state: State, feedback: Feedback, dataset, turns) -> State:
+        specs = devices.specs(state)
+        shared = devices.SHARED
+        in_specs = specs, devices.OF_SEEDS, shared, shared
+        return devices.each(parts.mesh, one, in_specs, specs)(
+            state, feedback, dataset, turns
+        )
 
     return step
 
