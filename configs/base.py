@@ -158,6 +158,8 @@ def get_config(dataset: str) -> ml_collections.ConfigDict:
     config.online.offline_share = 0.5  # Of a batch, with `mix`.
     config.online.buffer_size = 10_000_000
     config.online.warmup_steps = 0  # Of the offline policy, before the first update.
+    # Steps the environments while the device updates; the policy acts one step behind.
+    config.online.overlap = False
     config.online.eval_every = 5_000
     config.online.log_every = 1_000
     config.online.checkpoint_every = 50_000

@@ -43,9 +43,9 @@ def choose(count: int, wanted: int) -> Mesh | None:
         )
     if wanted and count % wanted:
         raise ValueError(
-            f"config.devices is {wanted} with {count} seeds. Every device takes equally "
-            f"many. Give --config.devices={largest_share(count, wanted)}, or make "
-            f"--config.num_seeds a multiple of {wanted}."
+            f"config.devices is {wanted} with {count} seeds, but all devices take "
+            f"equally many. Give --config.devices={largest_share(count, wanted)}, or "
+            f"make --config.num_seeds a multiple of {wanted}."
         )
     used = wanted or largest_share(count, len(devices))
     return None if used == 1 else Mesh(np.array(devices[:used]), (AXIS,))
@@ -57,13 +57,11 @@ def largest_share(count: int, most: int) -> int:
 
 
 def describe(count: int, mesh: Mesh | None) -> str:
-    """Returns where the seeds are, and why some devices have none."""
+    """Returns how many devices the seeds are on, and whether more could be used."""
     there, used = len(jax.local_devices()), 1 if mesh is None else mesh.size
-    text = f"{count} seeds on {used} of {there} devices"
-    if used < there and count >= there:
-        text += (
-            f" ({count} cannot be shared out evenly to {there}, or fewer are wanted)"
-        )
+    text = f"{used} of {there} for {count} seeds"
+    if used < there:
+        text += ": all take equally many; a multiple of the devices would use them all"
     return text
 
 

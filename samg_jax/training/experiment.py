@@ -178,7 +178,8 @@ def plan_phases(this: Run) -> Plan:
     if not needs_data:
         this.data_source = (meta or forking.meta(plan.source))["data_source"]
     logs.LOGGER.info("offline data: %s", this.data_source)
-    logs.LOGGER.info(devices.describe(len(this.parts.seeds), this.parts.mesh))
+    count, mesh = len(this.parts.seeds), this.parts.mesh
+    logs.LOGGER.info("devices: %s", devices.describe(count, mesh))
     if meta is not None:
         plan.table_lengths = tuple(meta["table_lengths"])
         steps = meta["offline_step"] + meta.get("model_step", 0)

@@ -20,6 +20,7 @@ from samg_jax.training import (
     online,
     sampling,
     schedule,
+    stepping,
 )
 from samg_jax.training import episodes as episodes_lib
 from samg_jax.training import seeds as seeds_lib
@@ -71,21 +72,20 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
 def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> None:
     """Takes the remaining environment steps, each with its updates."""
     phase, total = this.config.online, this.config.online.steps
-    step = online.make_step(this.parts, phase)
+    stepper = stepping.make(this.parts, phase, env, dataset)
     finish = calibration.make_finisher(this.parts, phase)
     diagnose = diagnostics.make_diagnostics(this.parts, phase)
     guided = this.parts.guidance.weight != "none"
     taken = int(state.count)
-    with this.bar("online", taken, total, "step") as bar:
+    with this.bar("online", taken, total, "step") as bar, stepper as advance:
         for begin, end in schedule.segments(
             taken, total, [*schedule.periods(phase), max(phase.warmup_steps, 1)]
         ):
             began = time.perf_counter()
             for count in range(begin, end):
-                outcome = env.step(np.asarray(state.actions))
-                episodes.add(outcome)
                 turns = phase.updates_per_step * (count >= phase.warmup_steps)
-                state = step(state, online.to_feedback(outcome), dataset, turns)
+                state, outcome = advance(state, turns, count + 1 < end)
+                episodes.add(outcome)
                 state = finish(state, outcome)
                 bar.update()
             steps = (offline_step, end)
