@@ -66,7 +66,7 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
         f"online: {steps:,} environment steps per seed, of them {warmup:,} warm-up",
         f"online: {updates:,} updates per seed, UTD {config.online.updates_per_step}",
         f"dataset: about {rows:,} transitions ({origin})",
-        f"device memory: about {device / MEGABYTE:,.0f} MB for data and states, per device",
+        f"device memory: about {device / MEGABYTE:,.0f} MB per device",
         f"host memory: about {host / MEGABYTE:,.0f} MB",
     ]
     return "\n".join(lines)
