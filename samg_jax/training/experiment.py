@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 
@@ -10,6 +11,8 @@ import ml_collections
 
 from samg_jax.training import (
     checkpoints,
+    compilation,
+    devices,
     evaluation,
     finetuning,
     forking,
@@ -25,11 +28,13 @@ from samg_jax.training import parts as parts_lib
 from samg_jax.training.parts import Parts
 from samg_jax.training.runs import Plan, Run
 
-# Fields that may change between the runs of one workdir: they change no result.
+# Fields that may change between the runs of one workdir: they change no result; the
+# number of devices changes its rounding, as the number of seeds does.
 FREE_FIELDS = (
     "logging.progress",
     "logging.tensorboard",
     "compilation_cache",
+    "devices",
     "evaluation.threads",
     "dataset.family",
 )
@@ -46,6 +51,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     with runs.refusals():
         parts = prepare(config, workdir)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(compilation.matmul_precision(config.matmul_precision))
         stack.enter_context(logs.to_file(workdir / "log.txt"))
         with runs.refusals():
             this, plan = start(config, parts, workdir, stack)
@@ -117,6 +123,8 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Parts:
     validation.check(config)
     parts = parts_lib.resolve(config)
     own_weights.check_shape(parts)
+    mesh = devices.choose(len(parts.seeds), config.devices)
+    parts = dataclasses.replace(parts, mesh=mesh)
     validation.check_folder(workdir, "--workdir=FOLDER")
     check_same_config(config, workdir)
     return parts
@@ -174,6 +182,8 @@ def plan_phases(this: Run) -> Plan:
     if not needs_data:
         this.data_source = (meta or forking.meta(plan.source))["data_source"]
     logs.LOGGER.info("offline data: %s", this.data_source)
+    count, mesh = len(this.parts.seeds), this.parts.mesh
+    logs.LOGGER.info("devices: %s", devices.describe(count, mesh))
     if meta is not None:
         plan.table_lengths = tuple(meta["table_lengths"])
         steps = meta["offline_step"] + meta.get("model_step", 0)

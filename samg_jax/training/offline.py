@@ -13,6 +13,7 @@ from flax import struct
 
 from samg_jax.data import transitions
 from samg_jax.guidance import collapse, quantiles, weights
+from samg_jax.training import devices
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts, Preprocessing
@@ -104,7 +105,7 @@ def make_updates(parts: Parts, batch_size: int) -> Callable[..., tuple[State, Me
         batch = preprocessing(parts_lib.as_batch(dataset, rows))
         return parts.algorithm.update(agent, batch, update_key)
 
-    return _scanned("agent", update)
+    return _scanned(parts, "agent", update)
 
 
 def make_model_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
@@ -129,10 +130,10 @@ def make_model_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
             update_key,
         )
 
-    return _scanned("model", update)
+    return _scanned(parts, "model", update)
 
 
-def _scanned(field: str, update: Callable[..., tuple[Any, Metrics]]):
+def _scanned(parts: Parts, field: str, update: Callable[..., tuple[Any, Metrics]]):
     """Returns the compiled scan of guarded updates of one field of the state."""
 
     def guarded(seed, model, alive, step, inputs, preprocessing):
@@ -155,9 +156,15 @@ def _scanned(field: str, update: Callable[..., tuple[Any, Metrics]]):
 
     @functools.partial(jax.jit, static_argnames="length", donate_argnums=0)
     def updates(state: State, inputs, start, *, length: int):
-        steps = start + jnp.arange(length)
-        state, metrics = jax.lax.scan(functools.partial(body, inputs), state, steps)
-        return state, jax.tree.map(lambda values: values.mean(axis=0), metrics)
+        def scan(state, inputs, start):
+            steps = start + jnp.arange(length)
+            state, metrics = jax.lax.scan(functools.partial(body, inputs), state, steps)
+            return state, jax.tree.map(lambda values: values.mean(axis=0), metrics)
+
+        specs = devices.specs(state)
+        in_specs = specs, devices.SHARED, devices.SHARED
+        out_specs = specs, devices.OF_SEEDS
+        return devices.each(parts.mesh, scan, in_specs, out_specs)(state, inputs, start)
 
     return updates
 
@@ -203,6 +210,7 @@ def fit_weight(
     p = np.asarray(jax.jit(p_of)((*inputs, threshold), *few))
     findings["share_active"] = (p > 0).mean(axis=1)
     findings["p_mean"] = p.mean(axis=1)
+    state = devices.put(parts.mesh, state)  # The fit was made on the host.
     return state, {name: np.asarray(value) for name, value in findings.items()}
 
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from samg_jax.data import transitions
 from samg_jax.training import (
     checkpoints,
+    devices,
     evaluation,
     logs,
     metrics,
@@ -71,7 +72,9 @@ class Run:
         if not self.parts.sweep:
             return
         count = len(self.parts.seeds)
-        self.parts = sweeps.spread(self.parts)
+        parts = sweeps.spread(self.parts)
+        mesh = devices.choose(len(parts.seeds), self.config.devices)
+        self.parts = dataclasses.replace(parts, mesh=mesh)
         self.failed = {
             place
             for place in range(len(self.parts.seeds))
