@@ -144,6 +144,7 @@ def test_pytorch_is_compared_where_it_has_the_same_update():
     assert not baseline.covers(cases.Case("spot"))
 
 
+@pytest.mark.slow
 def test_the_online_loop_is_split_into_its_parts(tmp_path):
     rows = run("online", [tiny("iql", "samg", seeds=2)], tmp_path)
     shares = {name: one["median"] for name, one in rows[0]["shares"].items()}
@@ -154,6 +155,7 @@ def test_the_online_loop_is_split_into_its_parts(tmp_path):
     assert rows[0]["summed"]["median"] == pytest.approx(2 * per_seed)
 
 
+@pytest.mark.slow
 def test_start_up_is_timed_with_and_without_compiled_programs(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     row = run("compile", [tiny("bc")], tmp_path, repeats=1)[0]
@@ -163,6 +165,7 @@ def test_start_up_is_timed_with_and_without_compiled_programs(tmp_path, monkeypa
         assert row[kind]["total"]["median"] == pytest.approx(sum(stages))
 
 
+@pytest.mark.slow
 def test_memory_holds_one_copy_of_the_data_whatever_the_seeds(tmp_path):
     wanted = [tiny("bc", seeds=seeds, rows=100_000) for seeds in (1, 4)]
     one, four = run("memory", wanted, tmp_path)

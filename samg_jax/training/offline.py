@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,8 @@ from samg_jax.types import Metrics
 # Rows on which the fitted weight is examined at most.
 HEALTH_ROWS = 20_000
 HOLDOUT = 0.05  # Share of the rows for that, where nothing is trained.
+# Updates between two looks at whether the state is finite; each look copies it.
+LOOK_EVERY = 10
 
 
 class State(struct.PyTreeNode):
@@ -95,7 +98,9 @@ def make_updates(parts: Parts, batch_size: int) -> Callable[..., tuple[State, Me
     """Returns `(state, dataset, start, length) -> (state, metrics)` of the algorithm.
 
     One compiled scan over `length` updates of all seeds; the state is donated.
-    Metrics are means over the scan, `[S]` each.
+    Metrics are means over the scan, `[S]` each. A seed that becomes non-finite stays
+    as it was up to `LOOK_EVERY - 1` updates before; `failed_step` is exact, unless
+    only its parameters tell, and not its metrics.
     """
 
     def update(seed, agent, step, dataset, preprocessing):
@@ -136,30 +141,38 @@ def make_model_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
 def _scanned(parts: Parts, field: str, update: Callable[..., tuple[Any, Metrics]]):
     """Returns the compiled scan of guarded updates of one field of the state."""
 
-    def guarded(seed, model, alive, step, inputs, preprocessing):
-        new, metrics = update(seed, model, step, inputs, preprocessing)
-        model, alive = seeds_lib.guard(model, new, metrics, alive)
-        return model, alive, metrics
+    def guarded(seed, model, alive, steps, inputs, preprocessing):
+        def one(model, step):
+            return update(seed, model, step, inputs, preprocessing)
 
-    def body(inputs, state, step):
+        new, metrics = jax.lax.scan(one, model, steps)
+        model, alive = seeds_lib.guard(model, new, metrics, alive)
+        finite = jnp.stack([jnp.isfinite(value) for value in metrics.values()])
+        # Where no metric tells, it is the last.
+        first = jnp.argmin(finite.all(axis=0).at[-1].set(False))
+        return model, alive, steps[first], metrics
+
+    def body(inputs, state, steps):
         model = getattr(state, field)
         axes = seeds_lib.axes(model)
         batched = jax.vmap(
-            guarded, in_axes=(0, axes, 0, None, None, None), out_axes=(axes, 0, 0)
+            guarded, in_axes=(0, axes, 0, None, None, None), out_axes=(axes, 0, 0, 0)
         )
-        model, alive, metrics = batched(
-            state.seeds, model, state.alive, step, inputs, state.preprocessing
+        model, alive, first, metrics = batched(
+            state.seeds, model, state.alive, steps, inputs, state.preprocessing
         )
-        failed = jnp.where(state.alive & ~alive, step, state.failed_step)
+        failed = jnp.where(state.alive & ~alive, first, state.failed_step)
         changes = {field: model, "alive": alive, "failed_step": failed}
         return state.replace(**changes), metrics
 
     @functools.partial(jax.jit, static_argnames="length", donate_argnums=0)
     def updates(state: State, inputs, start, *, length: int):
+        block = math.gcd(length, LOOK_EVERY)
+
         def scan(state, inputs, start):
-            steps = start + jnp.arange(length)
+            steps = start + jnp.arange(length).reshape(-1, block)
             state, metrics = jax.lax.scan(functools.partial(body, inputs), state, steps)
-            return state, jax.tree.map(lambda values: values.mean(axis=0), metrics)
+            return state, jax.tree.map(lambda values: values.mean(axis=(0, 2)), metrics)
 
         specs = devices.specs(state)
         in_specs = specs, devices.SHARED, devices.SHARED

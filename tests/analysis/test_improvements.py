@@ -122,7 +122,7 @@ def test_the_picture_has_a_point_per_level_and_base(tmp_path, monkeypatch):
     improvements.draw(names, measured, found, tmp_path / "improvement.png")
     monkeypatch.undo()
     for axis, shares in zip(figures[0].axes, [(0.3, 0.9), (0.1, 0.6)], strict=True):
-        points = [bars.lines[0].get_data() for bars in axis.containers]
+        points = [bars.lines[0].get_xydata() for bars in axis.containers]
         expected = [(shares[0], 6.0), (shares[1], 1.0), (shares[0], -3.0)]
         np.testing.assert_allclose(np.reshape(points, (3, 2)), expected)
         # A level has one colour, a base one shape.

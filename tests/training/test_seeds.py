@@ -191,6 +191,26 @@ def test_a_seed_that_fails_offline_is_frozen_and_the_others_go_on(dataset):
     )
 
 
+def test_a_seed_that_fails_in_a_longer_call_is_as_it_was_at_the_last_look(dataset):
+    parts, data, start = prepared(runs.config("awac", dataset, num_seeds=2))
+    row, failing = a_row_of_one_seed(1, [0], 40, len(data.rewards))
+    poisoned = data.replace(rewards=data.rewards.at[row].set(jnp.nan))
+    update = offline.make_updates(parts, 16)
+    look = failing // offline.LOOK_EVERY * offline.LOOK_EVERY
+    before = jax.tree.map(jnp.copy, start)
+    if look:
+        before, _ = update(before, data, 0, length=look)
+    after, metrics = update(jax.tree.map(jnp.copy, start), poisoned, 0, length=40)
+    np.testing.assert_array_equal(after.alive, [True, False])
+    np.testing.assert_array_equal(after.failed_step, [-1, failing])
+    for seed, finite in ((0, True), (1, False)):
+        assert np.isfinite(metrics["critic_loss"][seed]) == finite
+    kept = as_names(seeds_lib.select(after.agent, np.array([1])).replace(step=0))
+    wanted = as_names(seeds_lib.select(before.agent, np.array([1])).replace(step=0))
+    for name, array in kept.items():
+        np.testing.assert_allclose(array, wanted[name], rtol=1e-5, atol=1e-7)
+
+
 def as_names(tree):
     return {
         jax.tree_util.keystr(path): np.asarray(leaf)
