@@ -161,14 +161,30 @@ def test_the_embedding_is_judged_beside_the_autoencoder(checkpoint, tmp_path):
     assert "| siamese, embedding" in (tmp_path / "diagnosis.md").read_text()
 
 
-def test_the_papers_preset_is_the_papers_whatever_the_checkpoint_has(dataset):
-    config = small.config("awac_samg", dataset, {"guidance.weight_preset": "best"})
-    parts_lib.complete(config)
-    assert config.guidance.cvae.latent_size == 24
-    fields = candidates.preset_fields("paper")
-    paper = candidates.with_settings(config, fields, None)
-    assert parts_lib.resolve(paper).guidance.kind == "tail"
-    assert parts_lib.resolve(paper).model.cvae.latent_size == 6  # Twice the action's.
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weight_preset": "best"},
+        {"kind": "window", "use_std": True, "fit": "pooled"},
+        {"cvae.decoder_input": "latent_and_pair", "cvae.latent_size": 5},
+        {"cvae.reconstruct": "next_state_action", "cvae.scale_targets": True},
+        {"cvae.beta": 3.0, "cvae.action_weight": 2.0, "weight": "even"},
+    ],
+)
+@pytest.mark.parametrize("name", ["paper", "best"])
+def test_a_preset_is_itself_whatever_the_checkpoint_has(dataset, name, changes):
+    def guidance(overrides):
+        config = small.config("awac_samg", dataset, overrides)
+        return config, parts_lib.resolve(config).guidance
+
+    config, other = guidance({f"guidance.{key}": x for key, x in changes.items()})
+    fields = candidates.preset_fields(name)
+    found = parts_lib.resolve(candidates.with_settings(config, fields, None))
+    _, expected = guidance({"guidance.weight_preset": name})
+    assert found.guidance == expected
+    if changes != {"weight_preset": name}:
+        assert other != expected
+    assert found.model.cvae.latent_size == {"paper": 6, "best": 24}[name]
 
 
 @pytest.mark.parametrize(
