@@ -192,15 +192,18 @@ def fitted(
 ) -> list[tuple[Candidate, Parts]]:
     """Returns the weights to judge, those to be trained trained."""
     result = []
+
+    def add(name, parts, state):
+        if "nearest" in kinds:
+            state = candidates.with_codes(parts, state, *data)
+        own = candidates.of_state(name, parts, state, kinds)
+        result.extend((weight, parts) for weight in own)
+
     if checkpoint.parts.guidance.weight != "none":
-        parts = checkpoint.parts
-        own = candidates.of_state(OWN, parts, checkpoint.state, kinds)
-        result += [(weight, parts) for weight in own]
+        add(OWN, checkpoint.parts, checkpoint.state)
     for name, parts in trained:
         preprocessing = checkpoint.state.preprocessing
-        state = candidates.train(parts, *data, preprocessing, name)
-        own = candidates.of_state(name, parts, state, kinds)
-        result += [(weight, parts) for weight in own]
+        add(name, parts, candidates.train(parts, *data, preprocessing, name))
     return result
 
 

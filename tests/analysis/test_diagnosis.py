@@ -1,10 +1,12 @@
 """The diagnosis of a small checkpoint, from the program's flags to its pictures."""
 
+import dataclasses
 import json
 import pathlib
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ from samg_jax.analysis import (
     pairs,
 )
 from samg_jax.guidance import weights
-from samg_jax.training import experiment
+from samg_jax.training import experiment, offline
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from tests import small
@@ -125,6 +127,26 @@ def test_p_int_is_the_weight_of_the_run_without_its_cut(checkpoint, dataset):
             np.testing.assert_allclose(p_int[seed], expected, rtol=1e-4, atol=1e-7)
     assert (own.p_int(sample) < config.threshold).any()  # The cut would show.
     assert own.label == "own, tail"
+
+
+def test_codes_that_a_checkpoint_has_not_are_fitted_to_its_data(checkpoint):
+    read = candidates.read(checkpoint)
+    data, _, _ = parts_lib.load_dataset(read.config, read.parts.task)
+    split = offline.held_out(read.parts, data)
+    assert not np.asarray(read.state.weight.normals.nearest.distances).any()
+    state = candidates.with_codes(read.parts, read.state, data, split)
+    # The model's own fit, where its kind needs them.
+    model = dataclasses.replace(read.parts.model, codes=True)
+    columns = data.observations, data.actions, data.next_observations
+    expected = model.fit(read.state.model, *columns, split.train)
+    jax.tree.map(np.testing.assert_array_equal, state.weight, expected)
+    own = candidates.of_state("own", read.parts, state, ["nearest"])[1]
+    known, strange = (
+        own.p_int(pairs.take(data, split.train)._replace(actions=actions))
+        for actions in (data.actions[split.train], 9 + data.actions[split.train])
+    )
+    assert known.mean() > 0.3
+    assert strange.mean() < known.mean()
 
 
 def test_weights_without_a_model_are_judged_too(dataset, tmp_path):
