@@ -249,25 +249,42 @@ def test_fresh_weights_need_no_weight_in_the_checkpoint(vanilla):
         assert (settings.steps, settings.kl_warmup_steps) == (5_000, 1_000)
 
 
-def test_costs_are_measured_for_a_base_and_the_autoencoder(checkpoint):
+def test_costs_are_measured_of_every_base_and_of_the_checkpoints_own(
+    checkpoint, monkeypatch
+):
+    def tiny(base):
+        networks = small.NETWORKS[base].items()
+        return {name.removeprefix("agent."): value for name, value in networks}
+
+    assert set(costs.BASES) == set(small.BASES)
+    # AWAC is the checkpoint's, and CQL is Cal-QL's code: so all bases' code runs.
+    bases = {name: {**costs.BASES[name], **tiny(name)} for name in ("iql", "cal_ql")}
+    monkeypatch.setattr(costs, "BASES", bases)
     read = candidates.read(checkpoint)
-    own = candidates.of_state("own", read.parts, read.state, [])
-    found = {
-        "batch_size": costs.BATCH_SIZE,
-        "bases": costs.of_bases(read.parts, 3, bases=("iql",)),
-        "models": {
-            "own": costs.of_model(read.parts, seeds_lib.select(own[0].weight, 0), 3)
-        },
-    }
-    base = found["bases"]["iql"]
-    assert base["plain_ms"] > 0
-    assert base["guided_ms"] > 0
-    # The frozen value network: 11 inputs, two layers of 256, one output.
-    parameters = 11 * 256 + 256 + 256 * 256 + 256 + 256 + 1
-    assert base["frozen_mb"] == pytest.approx(4 * parameters / 1e6)
-    assert base["guided_mb"] >= base["plain_mb"] + 0.9 * base["frozen_mb"]
+    own = candidates.of_state("own", read.parts, read.state, ["joint"])
+    found = diagnosis.measure_costs(read, [(one, read.parts) for one in own], 2)
+    updates = found["updates"]
+    assert set(updates) == {"iql", "cal_ql", "awac, the checkpoint's"}
+    for name, base in updates.items():
+        assert base["plain_ms"] > 0, name
+        assert base["ratio"] == pytest.approx(base["guided_ms"] / base["plain_ms"])
+        # What is frozen is read by the guided update alone.
+        assert base["guided_mb"] >= base["plain_mb"] + 0.9 * base["frozen_mb"], name
+    # The frozen value network: 11 inputs, two layers of 16, one output.
+    parameters = 11 * 16 + 16 + 16 * 16 + 16 + 16 + 1
+    assert updates["iql"]["frozen_mb"] == pytest.approx(4 * parameters / 1e6)
+    # The checkpoint's: two critics of 14 inputs, of two seeds.
+    parameters = 14 * 16 + 16 + 16 * 16 + 16 + 16 + 1
+    own = updates["awac, the checkpoint's"]
+    assert own["frozen_mb"] == pytest.approx(4 * 2 * 2 * parameters / 1e6)
+    assert (own["seeds"], own["batch_size"]) == (2, 16)
+    one = updates["iql"]
+    assert (one["seeds"], one["batch_size"]) == (1, costs.BATCH_SIZE)
+    assert set(found["models"]) == {"own"}
     assert found["models"]["own"]["updates"] == 300
+    assert found["models"]["own"]["weigh_one_ms"] > 0
     assert costs.peak_memory_mb() > 50
-    report = {"costs": found}
-    assert "| iql" in diagnosis_tables.cost_table(report)
+    report = diagnosis.plain({"costs": found})
+    table = diagnosis_tables.cost_table(report)
+    assert all(f"| {name} " in table for name in updates)
     assert "| own" in diagnosis_tables.model_table(report)
