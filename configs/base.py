@@ -199,13 +199,13 @@ def add_guidance(config: ml_collections.ConfigDict) -> None:
     guidance.weight = "cvae"
     guidance.module = config_dict.placeholder(str)  # Python's, registers your own.
     # `paper`, or `best`: the best that was measured. It decides what is None here:
-    # kind, and latent_size, beta, reconstruct, scale_targets and action_weight of the
-    # C-VAE.
+    # kind, fit and use_std, and latent_size, beta, decoder_input, reconstruct,
+    # scale_targets and action_weight of the C-VAE.
     guidance.weight_preset = "paper"
     # p_int: `tail`, `window`, `joint` or `nearest`.
     guidance.kind = config_dict.placeholder(str)
-    guidance.fit = "per_dimension"  # Or `pooled`.
-    guidance.use_std = False
+    guidance.fit = config_dict.placeholder(str)  # `per_dimension` or `pooled`.
+    guidance.use_std = config_dict.placeholder(bool)
     guidance.cut = "hard"  # Or `soft`.
     guidance.threshold = 0.5  # p_m^off of Eq. 3.
     # Sets the threshold to this quantile of p_int over the offline data.
@@ -230,7 +230,7 @@ def add_guidance(config: ml_collections.ConfigDict) -> None:
     cvae.kl_warmup_steps = config_dict.placeholder(int)
     cvae.latent_size = config_dict.placeholder(int)  # None: twice the action size.
     cvae.beta = config_dict.placeholder(float)
-    cvae.decoder_input = "latent"  # Or `latent_and_pair`.
+    cvae.decoder_input = config_dict.placeholder(str)  # `latent`, `latent_and_pair`.
     # `next_state` or `next_state_action`.
     cvae.reconstruct = config_dict.placeholder(str)
     cvae.scale_targets = config_dict.placeholder(bool)

@@ -4,7 +4,8 @@ r"""Measures which share of state and action space the data of each level cover.
     python -m samg_jax.coverage --datasets=hopper-demo,mine/random.hdf5 --repeats=3
     python -m samg_jax.coverage --datasets=hopper-demo --results=runs/studies
 
-Levels are D4RL names or HDF5 files of one environment. Prints a table, and writes it
+Levels are D4RL names, HDF5 files (such as D4RL's random and expert levels, which no
+name stands for here) or `minari:ID`, all of one environment. Prints a table, and writes it
 as `coverage.csv`, one row per level, space and repeat, and as `coverage.png`. With
 folders of results, what SAMG gains over vanilla fine-tuning on these levels is held
 against their coverage, in a second table, `improvement.csv` and `improvement.png`.
@@ -22,7 +23,7 @@ from samg_jax.data import download
 from samg_jax.training import logs, validation
 
 _DEFAULTS = coverage.Settings()
-DATASETS = flags.DEFINE_list("datasets", None, "D4RL names and HDF5 files.")
+DATASETS = flags.DEFINE_list("datasets", None, "D4RL names, HDF5 files and minari:ID.")
 OUT = flags.DEFINE_string("out", "runs/coverage", "Folder to write into.")
 RESULTS = flags.DEFINE_list(
     "results", [], "Folders with vanilla and SAMG runs on these levels, at any depth."

@@ -21,6 +21,8 @@ from samg_jax.guidance import (
     cvae,
     cvae_settings,
     embedding,
+    models,
+    nearest,
     normals,
     presets,
     quantiles,
@@ -105,14 +107,14 @@ def of_state(
     Args:
         name: of its settings.
         parts: of the state.
-        state: with a fitted weight.
+        state: with a fitted weight; for the kind "nearest" from `with_codes`.
         kinds: of probability to add to the configured one, for a C-VAE.
     """
     own = parts.guidance
     configs = [own]
     if own.weight == "cvae":
         others = [kind for kind in kinds if kind != own.kind]
-        if own.use_std:
+        if own.use_std or own.fit == "pooled":
             others = [kind for kind in others if kind not in normals.MEANS_ONLY]
         configs += [dataclasses.replace(own, kind=kind) for kind in others]
 
@@ -214,6 +216,30 @@ def train(
             bar.update(end - begin)
     state, _ = offline.fit_weight(parts, state, dataset, split)
     return state
+
+
+def with_codes(
+    parts: Parts,
+    state: offline.State,
+    dataset: transitions.Dataset,
+    split: collapse.Split,
+) -> offline.State:
+    """Returns the state with what the kind "nearest" reads, if its own fit has none.
+
+    Args:
+        parts: of the state.
+        state: with a fitted weight.
+        dataset: offline data.
+        split: of its rows, by which the weight's model was trained.
+    """
+    model = parts.model
+    if not isinstance(model, models.CVAEModel) or model.codes:
+        return state
+    encode = jax.vmap(model.cvae.encode, in_axes=(0, None, None))
+    columns = dataset.observations, dataset.actions
+    codes = nearest.fit(encode, state.weight.params, *columns, split.train)
+    fitted = state.weight.normals.replace(nearest=codes)
+    return state.replace(weight=state.weight.replace(normals=fitted))
 
 
 def preset_fields(name: str) -> dict[str, Any]:

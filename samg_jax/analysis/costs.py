@@ -14,10 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from samg_jax import algorithms
+from samg_jax.envs import tasks
 from samg_jax.guidance import guide as guide_lib
 from samg_jax.guidance import weights
+from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts
-from samg_jax.types import Batch, unguided
+from samg_jax.types import Algorithm, Batch, unguided
 
 # Settings beside the defaults of each algorithm's `Config`, the published ones.
 BASES: dict[str, dict[str, Any]] = {
@@ -31,40 +33,67 @@ LONGEST_S = 20.0  # Of the timed calls of one comparison.
 MEGABYTE = 1e6
 
 
-def of_bases(parts: Parts, repeats: int, bases=tuple(BASES)) -> dict[str, Any]:
-    """Returns the cost of a fine-tuning update of every base, of one seed.
+def of_base(base: str, parts: Parts, repeats: int) -> dict[str, float]:
+    """Returns the cost of a fine-tuning update of a base as published, of one seed.
 
     Args:
+        base: a key of `BASES`.
         parts: of the experiment; gives the sizes of the environment.
+        repeats: see `of_update`.
+    """
+    algorithm = algorithms.make(base, BASES[base], parts.task.action_size)
+    return of_update(algorithm, parts.task, (1, BATCH_SIZE), repeats)
+
+
+def of_own(parts: Parts, batch_size: int, repeats: int) -> dict[str, float]:
+    """Returns the same of the experiment itself: its networks, batch and seeds.
+
+    Args:
+        parts: of the experiment.
+        batch_size: of its fine-tuning.
+        repeats: see `of_update`.
+    """
+    shape = len(parts.seeds), batch_size
+    return of_update(parts.algorithm, parts.task, shape, repeats)
+
+
+def of_update(
+    algorithm: Algorithm, task: tasks.Task, shape: tuple[int, int], repeats: int
+) -> dict[str, float]:
+    """Returns milliseconds and megabytes of an update of all seeds, as training maps it.
+
+    Args:
+        algorithm: as it trains offline.
+        task: gives the sizes of the environment.
+        shape: seeds, and rows of the batch of each.
         repeats: timed updates of each kind; they alternate, so that a busy machine
             slows both alike.
-        bases: keys of `BASES`.
     """
-    return {base: of_base(base, parts, repeats) for base in bases}
-
-
-def of_base(base: str, parts: Parts, repeats: int) -> dict[str, float]:
-    """Returns milliseconds and megabytes per update of a base; see `of_bases`."""
-    task = parts.task
-    algorithm = algorithms.make(base, BASES[base], task.action_size)
+    seeds, rows = shape
     online = algorithm.online()
-    batch = _batch(task.observation_size, task.action_size)
+    batch = _batch(task.observation_size, task.action_size, rows)
+    batch = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], seeds, axis=0), batch)
 
     def start(key):
-        state = algorithm.init(key, batch.observations[:1])
-        return algorithm.start_online(state)
+        return algorithm.start_online(algorithm.init(key, batch.observations[0, :1]))
 
-    state = jax.jit(start)(jax.random.key(0))
+    first = jax.random.split(jax.random.key(0), seeds)
+    state = seeds_lib.share_steps(jax.jit(jax.vmap(start))(first))
+    axes = seeds_lib.axes(state)
     frozen = jax.tree.map(jnp.copy, online.value_params(state))
 
-    def update(state, batch, key, frozen=None):
+    def one(state, batch, key, frozen):
         guide = unguided
         if frozen is not None:
             guide = guide_lib.make_guide(frozen, batch.weights)
         # Metrics too: what training logs would not be computed otherwise.
         return online.update(state, batch, key, guide)
 
-    keys = jax.random.split(jax.random.key(1), repeats)
+    def update(state, batch, keys, frozen=None):
+        mapped = jax.vmap(one, in_axes=(axes, 0, 0, 0), out_axes=(axes, 0))
+        return mapped(state, batch, keys, frozen)
+
+    keys = jax.random.split(jax.random.key(1), (repeats, seeds))
     plain = _compile(update, state, batch, keys[0])
     guided = _compile(update, state, batch, keys[0], frozen)
     times = _alternate(

@@ -8,14 +8,13 @@ covers a cluster centre with more than 50 of its samples.
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from sklearn import cluster, manifold
 
-from samg_jax.data import d4rl
+from samg_jax.data import sources
 from samg_jax.envs import tasks
 from samg_jax.guidance import validation
 
@@ -110,7 +109,7 @@ class Coverage(NamedTuple):
 
 
 def load(datasets: list[str]) -> dict[str, Level]:
-    """Returns name -> data of D4RL names and of files, which are called by their stems.
+    """Returns name -> data of files, called by their stems, and of named datasets.
 
     Raises:
         ValueError: there is no dataset, or one is unknown, is given twice or is of
@@ -120,23 +119,20 @@ def load(datasets: list[str]) -> dict[str, Level]:
     if not datasets or not all(given.strip() for given in datasets):
         raise ValueError(
             f"--datasets is {','.join(datasets)!r}, which has an empty name or none at "
-            "all. It must list D4RL names or HDF5 files, separated by commas. Give "
+            "all. It must list datasets or HDF5 files, separated by commas. Give "
             "--datasets=hopper-medium,hopper-medium-replay, for example."
         )
     levels, robots, sizes = {}, {}, {}
     for given in map(str.strip, datasets):
-        path, robot = None, None
-        if given.endswith((".hdf5", ".h5")):
-            path, name = given, pathlib.Path(given).stem
-        else:
-            name = d4rl.canonical_name(given)
+        name, robot = sources.label(given), None
+        if sources.split(given)[1] is None and not sources.minari_id(given):
             robot = tasks.for_dataset(name).env_id.split("-")[0]
         if name in levels:
             raise ValueError(
                 f"Two of --datasets are called {name!r}. Each level needs a name of "
                 "its own. Give it once, or rename a file."
             )
-        raw = d4rl.load(d4rl.resolve(name, path))
+        raw, _ = sources.read(*sources.split(given))
         levels[name] = Level(raw.observations, raw.actions)
         sizes[name] = raw.observations.shape[1], raw.actions.shape[1]
         robot = robot or str(raw.attributes.get("env_id", "")).split("-")[0]

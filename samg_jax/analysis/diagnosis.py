@@ -105,7 +105,7 @@ def run(request: Request) -> dict[str, Any]:
         "yardstick": judge_yardstick(ruler, sets),
     }
     if request.costs:
-        report["costs"] = measure_costs(checkpoint.parts, judged, request.repeats)
+        report["costs"] = measure_costs(checkpoint, judged, request.repeats)
     report["peak_memory_mb"] = costs.peak_memory_mb()
     report = plain(report)
     (folder / "diagnosis.json").write_text(json.dumps(report) + "\n")
@@ -192,15 +192,18 @@ def fitted(
 ) -> list[tuple[Candidate, Parts]]:
     """Returns the weights to judge, those to be trained trained."""
     result = []
+
+    def add(name, parts, state):
+        if "nearest" in kinds:
+            state = candidates.with_codes(parts, state, *data)
+        own = candidates.of_state(name, parts, state, kinds)
+        result.extend((weight, parts) for weight in own)
+
     if checkpoint.parts.guidance.weight != "none":
-        parts = checkpoint.parts
-        own = candidates.of_state(OWN, parts, checkpoint.state, kinds)
-        result += [(weight, parts) for weight in own]
+        add(OWN, checkpoint.parts, checkpoint.state)
     for name, parts in trained:
         preprocessing = checkpoint.state.preprocessing
-        state = candidates.train(parts, *data, preprocessing, name)
-        own = candidates.of_state(name, parts, state, kinds)
-        result += [(weight, parts) for weight in own]
+        add(name, parts, candidates.train(parts, *data, preprocessing, name))
     return result
 
 
@@ -231,10 +234,24 @@ def judge_yardstick(
 
 
 def measure_costs(
-    parts: Parts, judged: list[tuple[Candidate, Parts]], repeats: int
+    checkpoint: Checkpoint, judged: list[tuple[Candidate, Parts]], repeats: int
 ) -> dict[str, Any]:
-    """Returns the costs of the guidance for every base, and of each weight's model."""
-    found = {"batch_size": costs.BATCH_SIZE, "bases": costs.of_bases(parts, repeats)}
+    """Returns what the guidance costs, and the model of each weight.
+
+    That is for every base with its published networks, in one seed, and for the
+    checkpoint's own networks, batch and seeds.
+    """
+    config, parts = checkpoint.config, checkpoint.parts
+    updates = {}
+    if config.algorithm != "bc":  # It has no value to be guided.
+        name = f"{config.algorithm}, the checkpoint's"
+        rows = config.online.batch_size
+        shape = {"seeds": len(parts.seeds), "batch_size": rows}
+        updates[name] = {**shape, **costs.of_own(parts, rows, repeats)}
+    shape = {"seeds": 1, "batch_size": costs.BATCH_SIZE}
+    for base in costs.BASES:
+        updates[base] = {**shape, **costs.of_base(base, parts, repeats)}
+    found = {"updates": updates}
     own = {weight.name: (weight, of) for weight, of in reversed(judged)}
     found["models"] = {
         name: costs.of_model(of, seeds_lib.select(weight.weight, 0), repeats)

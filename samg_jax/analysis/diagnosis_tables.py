@@ -89,10 +89,11 @@ def quantile_table(report: dict[str, Any]) -> str:
 
 def cost_table(report: dict[str, Any]) -> str:
     """Returns time and memory of an update with the guidance and without."""
-    costs = report["costs"]
     rows = [
         [
-            base,
+            name,
+            f"{c['seeds']}",
+            f"{c['batch_size']}",
             f"{c['plain_ms']:.2f}",
             f"{c['guided_ms']:.2f}",
             f"{c['ratio']:.2f}",
@@ -100,10 +101,12 @@ def cost_table(report: dict[str, Any]) -> str:
             megabytes(c["guided_mb"]),
             megabytes(c["frozen_mb"]),
         ]
-        for base, c in costs["bases"].items()
+        for name, c in report["costs"]["updates"].items()
     ]
     header = [
-        f"update, batch {costs['batch_size']}",
+        "update",
+        "seeds",
+        "batch",
         "plain, ms",
         "guided, ms",
         "ratio",

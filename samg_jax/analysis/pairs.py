@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import pathlib
 from typing import NamedTuple
 
 import numpy as np
 
-from samg_jax.data import d4rl, transitions
+from samg_jax.data import sources, transitions
 from samg_jax.envs import vector
 from samg_jax.training import parts as parts_lib
 from samg_jax.training.parts import Parts
@@ -93,17 +92,15 @@ def of_dataset(
 
     Args:
         parts: of the checkpoint.
-        name: an HDF5 file, or the name of a D4RL file.
+        name: an HDF5 file, or a dataset as training names it.
         count: rows at most.
         rng: chooses them.
 
     Raises:
         ValueError: where the data are of another size than the environment's.
     """
-    is_file = pathlib.Path(name).suffix != ""
-    path = d4rl.resolve("" if is_file else name, name if is_file else None)
-    raw = d4rl.load(path)
-    parts_lib.check_sizes(path, raw, parts.task)
+    raw, source = sources.read(*sources.split(name))
+    parts_lib.check_sizes(source, raw, parts.task)
     dataset = transitions.q_learning_view(raw, parts.task.max_episode_steps)
     rows = choose(np.arange(len(dataset.rewards)), count, rng)
-    return take(dataset, rows), path.stem
+    return take(dataset, rows), sources.label(name)

@@ -118,8 +118,9 @@ def canonical_name(name: str) -> str:
     hint = f"Did you mean {close[0]!r}? " if close else ""
     raise ValueError(
         f"Unknown dataset {name!r}. {hint}Known, each but the demo also with "
-        f"{VERSION!r}: {', '.join(known)}. For a file of your own give its path; "
-        "in training, as --config.dataset.path=FILE."
+        f"{VERSION!r}: {', '.join(known)}. Any other file, such as D4RL's random and "
+        "expert levels or one of your own, is given by its path, FILE.hdf5; in "
+        "training, as --config.dataset.path=FILE."
     )
 
 

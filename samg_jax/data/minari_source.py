@@ -48,7 +48,10 @@ def load(dataset_id: str) -> d4rl.Raw:
             "its file is truncated. Delete it and download or collect it again."
         ) from error
     columns = [np.concatenate(parts) for parts in zip(*episodes, strict=True)]
-    raw = d4rl.Raw(*columns, attributes={"minari_id": dataset_id})
+    attributes = {"minari_id": dataset_id}
+    if dataset.env_spec is not None:
+        attributes["env_id"] = dataset.env_spec.id
+    raw = d4rl.Raw(*columns, attributes=attributes)
     _check(raw, dataset_id)
     return raw
 

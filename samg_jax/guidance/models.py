@@ -124,10 +124,14 @@ class CVAEModel:
     Attributes:
         cvae: what is trained.
         normal: of the latent code, see `normals.fit`.
+        codes: whether the fit serves the kind "nearest" as well, see `normals.fit`.
+            Two models that differ in this alone are equal: they train alike, and what
+            is missing is found without training, see `forking.first_fit_step`.
     """
 
     cvae: cvae.CVAE
     normal: str = "per_dimension"
+    codes: bool = dataclasses.field(default=False, compare=False)
     name: str = "cvae"
     title: str = "C-VAE"
 
@@ -164,7 +168,13 @@ class CVAEModel:
         params = state.model.params
         encode = jax.vmap(self.cvae.encode, in_axes=(0, None, None))
         fitted = normals.fit(
-            encode, params, observations, actions, self.normal, rows=rows
+            encode,
+            params,
+            observations,
+            actions,
+            self.normal,
+            rows=rows,
+            codes=self.codes,
         )
         return CVAEWeight(params, fitted)
 

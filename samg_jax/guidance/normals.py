@@ -16,7 +16,7 @@ from samg_jax.guidance import nearest, validation
 from samg_jax.types import Params
 
 KINDS = ("tail", "window", "joint", "nearest")
-MEANS_ONLY = ("joint", "nearest")  # Kinds that do not read the latent stds.
+MEANS_ONLY = ("joint", "nearest")  # Of the latent means, all dimensions together.
 FITS = ("per_dimension", "pooled")
 SMALLEST_SIGMA = 1e-6  # A latent dimension that never moves must not divide by 0.
 CORRELATION_RIDGE = 1e-6  # Keeps the covariance of redundant dimensions invertible.
@@ -63,6 +63,7 @@ def fit(
     fit: str = "per_dimension",
     batch_size: int = 16_384,
     rows: jax.Array | None = None,
+    codes: bool = True,
 ) -> Normals:
     """Returns the normals of the latent code over the whole offline data.
 
@@ -79,6 +80,8 @@ def fit(
         fit: "per_dimension", or "pooled" for one normal shared by the dimensions.
         batch_size: rows encoded at once.
         rows: of the data that may be stored for `nearest`, None for all.
+        codes: whether those of the kind "nearest" are found too, or left 0: that is
+            most of the work, and no other kind reads them.
     """
     validation.choice("config.guidance.fit", fit, FITS)
     batches = in_batches(encode, params, observations, actions, batch_size=batch_size)
@@ -92,9 +95,14 @@ def fit(
         "joint_mu": means.mean,
         "joint_factor": _covariance_factor(means),
     }
-    codes = nearest.fit(encode, params, observations, actions, rows)
     leaves = {k: jnp.asarray(v, jnp.float32) for k, v in leaves.items()}
-    return Normals(**leaves, nearest=codes)
+    if codes:
+        found = nearest.fit(encode, params, observations, actions, rows)
+    else:
+        *seeds, size = means.mean.shape
+        zeros = nearest.empty(size)
+        found = jax.tree.map(lambda x: jnp.zeros((*seeds, *x.shape)), zeros)
+    return Normals(**leaves, nearest=found)
 
 
 def fit_values(batches: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -155,7 +163,7 @@ def probabilities(
         `[B]` in [0, 1].
     """
     validation.choice("config.guidance.kind", kind, KINDS)
-    check_use_std(kind, use_std)
+    check_kind(kind, use_std=use_std)
     chex.assert_rank([means, stds], 2)
     chex.assert_equal_shape([means, stds])
     chex.assert_shape(normals.mean_mu, (means.shape[1],))
@@ -171,9 +179,17 @@ def probabilities(
     return jnp.mean(p, axis=-1)
 
 
-def check_use_std(kind: str, use_std: bool) -> None:
-    """Refuses latent stds in the kinds that read the latent means only."""
-    if use_std and kind in MEANS_ONLY:
+def check_kind(kind: str, fit: str = "per_dimension", use_std: bool = False) -> None:
+    """Refuses pooled normals and latent stds in the kinds that would ignore them."""
+    if kind not in MEANS_ONLY:
+        return
+    if fit == "pooled":
+        raise ValueError(
+            f"config.guidance.fit is 'pooled' with config.guidance.kind {kind!r}. That "
+            "kind has no normals per dimension that could be pooled. Set "
+            "--config.guidance.fit=per_dimension, or kind to 'tail' or 'window'."
+        )
+    if use_std:
         raise ValueError(
             f"config.guidance.use_std is True with config.guidance.kind {kind!r}. That "
             "kind is one of the latent means only. Set "

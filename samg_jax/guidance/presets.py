@@ -9,20 +9,27 @@ from samg_jax.guidance import validation
 
 # Dotted fields of `config.guidance` that a preset decides; a preset leaves none out.
 # The threshold is not among them: 0.5 leaves about half of the offline data active
-# with either, since 0.5 is near the median of both kinds of probability there.
+# with either, since 0.5 is near the median of both kinds of probability there. Nor are
+# the cut and the width of the networks, which may be small where time is short.
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "kind": "tail",
+        "fit": "per_dimension",
+        "use_std": False,
         "cvae.latent_size": None,  # Twice the action size.
         "cvae.beta": 0.5,
+        "cvae.decoder_input": "latent",
         "cvae.reconstruct": "next_state",
         "cvae.scale_targets": False,
         "cvae.action_weight": 1.0,
     },
     "best": {
         "kind": "nearest",
+        "fit": "per_dimension",
+        "use_std": False,
         "cvae.latent_size": 24,
         "cvae.beta": 0.05,
+        "cvae.decoder_input": "latent",
         "cvae.reconstruct": "next_state_action",
         "cvae.scale_targets": True,
         # Else the few dimensions of an action count little beside those of the state.

@@ -84,7 +84,7 @@ class GuidanceConfig:
             validation.number(name("threshold_quantile"), quantile, 0, 1, 0.2)
         if self.cutoff_steps is not None:
             validation.integer(name("cutoff_steps"), self.cutoff_steps, 0, 100_000)
-        normals.check_use_std(self.kind, self.use_std)
+        normals.check_kind(self.kind, self.fit, self.use_std)
 
 
 class Guidance(struct.PyTreeNode):
@@ -273,7 +273,7 @@ def _cvae(config, guidance, observations, actions, next_observations, key):
 
 def _cvae_model(config, observation_size, action_size):
     model = cvae.CVAE(config.cvae, observation_size, action_size)
-    return models.CVAEModel(model, config.fit)
+    return models.CVAEModel(model, config.fit, config.kind == "nearest")
 
 
 def _embedding(config, guidance, observations, actions, next_observations, key):

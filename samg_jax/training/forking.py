@@ -10,6 +10,7 @@ import ml_collections
 import numpy as np
 
 from samg_jax.data import transitions
+from samg_jax.guidance import models
 from samg_jax.training import checkpoints, offline, validation
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
@@ -80,7 +81,8 @@ def first_fit_step(parts: Parts, saved: dict) -> int | None:
     """Returns from which model update on the fit must be made, None if it is there.
 
     The saved fit serves if it is that of an equal model. If only the quantiles of
-    p_int are to be found anew, no update is needed but the data are.
+    p_int or the codes of the kind "nearest" are missing, no update is needed but the
+    data are.
     """
     if not parts.fitted:
         return None
@@ -91,7 +93,11 @@ def first_fit_step(parts: Parts, saved: dict) -> int | None:
         [part.by_quantile, *(getattr(part.guidance, name) for name in QUANTILE_FIELDS)]
         for part in (before, parts)
     ]
-    if parts.by_quantile and fields[0] != fields[1]:
+    codes = [
+        isinstance(part.model, models.CVAEModel) and part.model.codes
+        for part in (before, parts)
+    ]
+    if (parts.by_quantile and fields[0] != fields[1]) or codes == [False, True]:
         return 0 if parts.model is None else parts.model.settings.steps
     return None
 

@@ -14,7 +14,7 @@ import numpy as np
 from flax import struct
 
 from samg_jax import algorithms
-from samg_jax.data import d4rl, minari_source, published, transitions
+from samg_jax.data import d4rl, minari_source, published, sources, transitions
 from samg_jax.envs import physics, tasks
 from samg_jax.guidance import (
     cvae,
@@ -185,10 +185,7 @@ def resolve_task(config: ml_collections.ConfigDict) -> tasks.Task:
 
 def minari_id(config: ml_collections.ConfigDict) -> str | None:
     """Returns the id of the Minari dataset that is named, None for other data."""
-    name = config.dataset.get("name") or ""
-    if config.dataset.path or not name.startswith(minari_source.PREFIX):
-        return None
-    return name.removeprefix(minari_source.PREFIX)
+    return sources.minari_id(config.dataset.get("name") or "", config.dataset.path)
 
 
 def resolve_physics(config: ml_collections.ConfigDict, task: tasks.Task) -> str:
@@ -285,13 +282,9 @@ def read_rows(
     config: ml_collections.ConfigDict, log=print, download: bool = True
 ) -> tuple[d4rl.Raw, str]:
     """Returns the rows of the dataset, and its file, or the name of Minari's."""
-    minari = minari_id(config)
-    if minari is None:
-        name, path = config.dataset.name, config.dataset.path
-        path = d4rl.resolve(name, path, download, log)
-        return d4rl.load(path), str(path)
-    log(f"hyperparameters: the family {config.dataset.family!r} of configs/base.py")
-    return minari_source.load(minari), config.dataset.name
+    if minari_id(config):
+        log(f"hyperparameters: the family {config.dataset.family!r} of configs/base.py")
+    return sources.read(config.dataset.name, config.dataset.path, download, log)
 
 
 def describe(

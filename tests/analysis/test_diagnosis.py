@@ -1,10 +1,12 @@
 """The diagnosis of a small checkpoint, from the program's flags to its pictures."""
 
+import dataclasses
 import json
 import pathlib
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ from samg_jax.analysis import (
     pairs,
 )
 from samg_jax.guidance import weights
-from samg_jax.training import experiment
+from samg_jax.training import experiment, offline
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from tests import small
@@ -127,6 +129,26 @@ def test_p_int_is_the_weight_of_the_run_without_its_cut(checkpoint, dataset):
     assert own.label == "own, tail"
 
 
+def test_codes_that_a_checkpoint_has_not_are_fitted_to_its_data(checkpoint):
+    read = candidates.read(checkpoint)
+    data, _, _ = parts_lib.load_dataset(read.config, read.parts.task)
+    split = offline.held_out(read.parts, data)
+    assert not np.asarray(read.state.weight.normals.nearest.distances).any()
+    state = candidates.with_codes(read.parts, read.state, data, split)
+    # The model's own fit, where its kind needs them.
+    model = dataclasses.replace(read.parts.model, codes=True)
+    columns = data.observations, data.actions, data.next_observations
+    expected = model.fit(read.state.model, *columns, split.train)
+    jax.tree.map(np.testing.assert_array_equal, state.weight, expected)
+    own = candidates.of_state("own", read.parts, state, ["nearest"])[1]
+    known, strange = (
+        own.p_int(pairs.take(data, split.train)._replace(actions=actions))
+        for actions in (data.actions[split.train], 9 + data.actions[split.train])
+    )
+    assert known.mean() > 0.3
+    assert strange.mean() < known.mean()
+
+
 def test_weights_without_a_model_are_judged_too(dataset, tmp_path):
     workdir = make_checkpoint("awac_samg", dataset, tmp_path, guidance__weight="random")
     read = candidates.read(workdir)
@@ -161,14 +183,30 @@ def test_the_embedding_is_judged_beside_the_autoencoder(checkpoint, tmp_path):
     assert "| siamese, embedding" in (tmp_path / "diagnosis.md").read_text()
 
 
-def test_the_papers_preset_is_the_papers_whatever_the_checkpoint_has(dataset):
-    config = small.config("awac_samg", dataset, {"guidance.weight_preset": "best"})
-    parts_lib.complete(config)
-    assert config.guidance.cvae.latent_size == 24
-    fields = candidates.preset_fields("paper")
-    paper = candidates.with_settings(config, fields, None)
-    assert parts_lib.resolve(paper).guidance.kind == "tail"
-    assert parts_lib.resolve(paper).model.cvae.latent_size == 6  # Twice the action's.
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weight_preset": "best"},
+        {"kind": "window", "use_std": True, "fit": "pooled"},
+        {"cvae.decoder_input": "latent_and_pair", "cvae.latent_size": 5},
+        {"cvae.reconstruct": "next_state_action", "cvae.scale_targets": True},
+        {"cvae.beta": 3.0, "cvae.action_weight": 2.0, "weight": "even"},
+    ],
+)
+@pytest.mark.parametrize("name", ["paper", "best"])
+def test_a_preset_is_itself_whatever_the_checkpoint_has(dataset, name, changes):
+    def guidance(overrides):
+        config = small.config("awac_samg", dataset, overrides)
+        return config, parts_lib.resolve(config).guidance
+
+    config, other = guidance({f"guidance.{key}": x for key, x in changes.items()})
+    fields = candidates.preset_fields(name)
+    found = parts_lib.resolve(candidates.with_settings(config, fields, None))
+    _, expected = guidance({"guidance.weight_preset": name})
+    assert found.guidance == expected
+    if changes != {"weight_preset": name}:
+        assert other != expected
+    assert found.model.cvae.latent_size == {"paper": 6, "best": 24}[name]
 
 
 @pytest.mark.parametrize(
@@ -211,25 +249,42 @@ def test_fresh_weights_need_no_weight_in_the_checkpoint(vanilla):
         assert (settings.steps, settings.kl_warmup_steps) == (5_000, 1_000)
 
 
-def test_costs_are_measured_for_a_base_and_the_autoencoder(checkpoint):
+def test_costs_are_measured_of_every_base_and_of_the_checkpoints_own(
+    checkpoint, monkeypatch
+):
+    def tiny(base):
+        networks = small.NETWORKS[base].items()
+        return {name.removeprefix("agent."): value for name, value in networks}
+
+    assert set(costs.BASES) == set(small.BASES)
+    # AWAC is the checkpoint's, and CQL is Cal-QL's code: so all bases' code runs.
+    bases = {name: {**costs.BASES[name], **tiny(name)} for name in ("iql", "cal_ql")}
+    monkeypatch.setattr(costs, "BASES", bases)
     read = candidates.read(checkpoint)
-    own = candidates.of_state("own", read.parts, read.state, [])
-    found = {
-        "batch_size": costs.BATCH_SIZE,
-        "bases": costs.of_bases(read.parts, 3, bases=("iql",)),
-        "models": {
-            "own": costs.of_model(read.parts, seeds_lib.select(own[0].weight, 0), 3)
-        },
-    }
-    base = found["bases"]["iql"]
-    assert base["plain_ms"] > 0
-    assert base["guided_ms"] > 0
-    # The frozen value network: 11 inputs, two layers of 256, one output.
-    parameters = 11 * 256 + 256 + 256 * 256 + 256 + 256 + 1
-    assert base["frozen_mb"] == pytest.approx(4 * parameters / 1e6)
-    assert base["guided_mb"] >= base["plain_mb"] + 0.9 * base["frozen_mb"]
+    own = candidates.of_state("own", read.parts, read.state, ["joint"])
+    found = diagnosis.measure_costs(read, [(one, read.parts) for one in own], 2)
+    updates = found["updates"]
+    assert set(updates) == {"iql", "cal_ql", "awac, the checkpoint's"}
+    for name, base in updates.items():
+        assert base["plain_ms"] > 0, name
+        assert base["ratio"] == pytest.approx(base["guided_ms"] / base["plain_ms"])
+        # What is frozen is read by the guided update alone.
+        assert base["guided_mb"] >= base["plain_mb"] + 0.9 * base["frozen_mb"], name
+    # The frozen value network: 11 inputs, two layers of 16, one output.
+    parameters = 11 * 16 + 16 + 16 * 16 + 16 + 16 + 1
+    assert updates["iql"]["frozen_mb"] == pytest.approx(4 * parameters / 1e6)
+    # The checkpoint's: two critics of 14 inputs, of two seeds.
+    parameters = 14 * 16 + 16 + 16 * 16 + 16 + 16 + 1
+    own = updates["awac, the checkpoint's"]
+    assert own["frozen_mb"] == pytest.approx(4 * 2 * 2 * parameters / 1e6)
+    assert (own["seeds"], own["batch_size"]) == (2, 16)
+    one = updates["iql"]
+    assert (one["seeds"], one["batch_size"]) == (1, costs.BATCH_SIZE)
+    assert set(found["models"]) == {"own"}
     assert found["models"]["own"]["updates"] == 300
+    assert found["models"]["own"]["weigh_one_ms"] > 0
     assert costs.peak_memory_mb() > 50
-    report = {"costs": found}
-    assert "| iql" in diagnosis_tables.cost_table(report)
+    report = diagnosis.plain({"costs": found})
+    table = diagnosis_tables.cost_table(report)
+    assert all(f"| {name} " in table for name in updates)
     assert "| own" in diagnosis_tables.model_table(report)

@@ -55,6 +55,8 @@ def test_pairs_of_another_file_are_rows_of_it(parts, dataset):
     rng = np.random.default_rng(0)
     by_name, name = pairs.of_dataset(parts, "hopper-demo", 20, rng)
     assert (len(by_name.actions), name) == (20, "hopper-demo")
+    with pytest.raises(ValueError, match=r"D4RL's random and expert levels.*its path"):
+        pairs.of_dataset(parts, "hopper-random", 20, rng)
 
 
 def test_other_data_that_do_not_fit_or_exist_are_refused(parts, tmp_path):

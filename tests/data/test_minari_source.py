@@ -4,11 +4,13 @@ import importlib
 import json
 import pathlib
 import sys
+import types
 
 import gymnasium
 import numpy as np
 import pytest
 
+from samg_jax.analysis import coverage, pairs
 from samg_jax.data import d4rl, minari_source, transitions
 from samg_jax.envs import tasks, vector
 from samg_jax.training import experiment, runs
@@ -87,6 +89,26 @@ def test_rows_are_what_was_recorded():
     assert not seen[-1][-1][4]
     view = transitions.q_learning_view(raw)
     assert len(view.rewards) == len(rows) - raw.timeouts.sum()
+
+
+def test_analyses_read_what_training_reads():
+    record("line/one-v0", gymnasium.make(ENV_ID))
+    record("line/two-v0", gymnasium.make(ENV_ID), episodes=6)
+    names = ["minari:line/one-v0", "minari:line/two-v0"]
+    levels = coverage.load(names)
+    assert list(levels) == names
+    for name, level in levels.items():
+        raw = minari_source.load(name.removeprefix("minari:"))
+        np.testing.assert_array_equal(level.observations, raw.observations)
+        np.testing.assert_array_equal(level.actions, raw.actions)
+    task = tasks.for_env_id(ENV_ID)
+    parts = types.SimpleNamespace(task=task)
+    found, name = pairs.of_dataset(parts, names[0], 5, np.random.default_rng(0))
+    assert name == names[0]
+    rows = levels[name].observations
+    assert all((rows == row).all(axis=1).any() for row in found.observations)
+    with pytest.raises(ValueError, match=r"different environments: .*MinariLine"):
+        coverage.load([names[0], "hopper-demo"])
 
 
 def test_actions_are_fractions_of_their_range_and_reach_the_environment_as_recorded():

@@ -78,6 +78,19 @@ def test_streaming_fit_equals_float64_over_all_rows(data, fit, batch_size):
     )
 
 
+def test_codes_are_fitted_on_demand_and_nothing_else_depends_on_them(data, fitted):
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), make_params(0), make_params(1))
+    over_seeds = jax.vmap(encode, in_axes=(0, None, None))
+    without = normals.fit(over_seeds, stacked, *data, batch_size=100, codes=False)
+    empty = jax.tree.leaves(nearest.empty(Z))
+    for leaf, one in zip(jax.tree.leaves(without.nearest), empty, strict=True):
+        np.testing.assert_array_equal(leaf, np.zeros((S, *one.shape)))
+    assert np.asarray(fitted.nearest.distances).any()
+    bare, own = (x.replace(nearest=()) for x in (without, fitted))
+    for a, b in zip(jax.tree.leaves(bare), jax.tree.leaves(own), strict=True):
+        np.testing.assert_allclose(a[0], b, rtol=2e-6, atol=2e-6)
+
+
 def test_fit_keeps_its_precision_far_from_the_origin():
     rng = np.random.default_rng(0)
     observations = np.float32(1e4 + rng.normal(size=(50_000, 1)))
@@ -157,11 +170,17 @@ def test_joint_probability_is_uniform_on_normal_data():
     assert stats.kstest(p, "uniform").pvalue > 0.01
 
 
-@pytest.mark.parametrize("kind", ["tail", "window", "joint"])
+@pytest.mark.parametrize("kind", normals.KINDS)
 def test_probability_falls_away_from_the_centre_and_stays_in_range(kind):
     _, _, fit, _ = random_code()
     centre = fit.joint_mu if kind == "joint" else fit.mean_mu
-    direction = np.random.default_rng(5).normal(size=Z)
+    rng = np.random.default_rng(5)
+    direction = rng.normal(size=Z)
+    if kind == "nearest":  # One code in the centre, and others out of reach.
+        unit = np.linalg.norm(direction * fit.mean_sigma)
+        usual = np.sort(unit * np.abs(rng.normal(size=2000, scale=2.0)))
+        codes = jnp.stack([jnp.float32(centre), jnp.full(Z, 1e9)])
+        fit = fit.replace(nearest=nearest.Codes(codes, jnp.float32(usual)))
     distances = np.array([0.0, 0.2, 0.5, 1.0, 2.0, 3.0, 1e3, 1e6])
     for sign in (-1, 1):
         steps = sign * distances[:, None] * direction * fit.mean_sigma
@@ -184,8 +203,9 @@ def test_wrong_kinds_and_shapes_are_refused(data):
     means, stds, fit, _ = random_code()
     with pytest.raises(ValueError, match="Did you mean 'window'"):
         normals.probabilities("windows", means, stds, fit)
-    with pytest.raises(ValueError, match="latent means only"):
-        normals.probabilities("joint", means, stds, fit, use_std=True)
+    for kind in ("joint", "nearest"):
+        with pytest.raises(ValueError, match="latent means only"):
+            normals.probabilities(kind, means, stds, fit, use_std=True)
     with pytest.raises(ValueError, match="per_dimension"):
         normals.fit(encode, make_params(0), *data, fit="per-dim")
     with pytest.raises(ValueError, match="number of rows is 0"):

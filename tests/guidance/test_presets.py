@@ -52,7 +52,8 @@ def test_the_paper_is_the_default_and_equals_the_defaults_of_the_settings():
     assert config.guidance.weight_preset == "paper"
     settings = parts_lib.guidance_config(config)
     defaults = weights.GuidanceConfig()
-    assert settings.kind == defaults.kind
+    for name in ("kind", "fit", "use_std"):
+        assert getattr(settings, name) == getattr(defaults, name)
     names = "beta", "reconstruct", "scale_targets", "action_weight", "decoder_input"
     for name in names:
         assert getattr(settings.cvae, name) == getattr(defaults.cvae, name)

@@ -227,6 +227,9 @@ def test_a_weight_of_ones_own_is_one_line(monkeypatch, data):
         ({"cutoff_steps": -1}, "cutoff_steps"),
         ({"cutoff_steps": 1e5}, "integer"),
         ({"kind": "joint", "use_std": True}, "latent means only"),
+        ({"kind": "nearest", "use_std": True}, "latent means only"),
+        ({"kind": "joint", "fit": "pooled"}, "no normals per dimension"),
+        ({"kind": "nearest", "fit": "pooled"}, "no normals per dimension"),
     ],
 )
 def test_wrong_settings_of_the_guidance_are_refused(settings, match):

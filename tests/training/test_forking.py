@@ -223,7 +223,9 @@ def count_calls(monkeypatch, name):
         ({"guidance__threshold_quantile": 0.3}, 40),
         ({"guidance__fit": "pooled"}, 0),
         ({"guidance__cvae__beta": 0.1}, 0),
-        ({"guidance__kind": "nearest"}, None),
+        ({"guidance__kind": "joint"}, None),
+        ({"guidance__kind": "nearest"}, 40),  # Its codes are not in the fit.
+        ({"guidance__kind": "nearest", "guidance__weight": "even"}, None),
         ({"guidance__weight_preset": "best"}, 0),
         ({"guidance__weight_preset": "best", "guidance__weight": "even"}, None),
     ],
