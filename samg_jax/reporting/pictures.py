@@ -1,0 +1,145 @@
+"""How the report's pictures look: light and dark, the caution on every one."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+
+import matplotlib
+
+matplotlib.use("Agg")  # Pictures are files here; no display is needed.
+
+from matplotlib import pyplot as plt
+
+from samg_jax.analysis import figures
+
+# Okabe and Ito's, told apart by the colour-blind too; grey for what is shared.
+COLORS = {
+    "vanilla": "#0072B2",
+    "no_data": "#E69F00",
+    "samg": "#D55E00",
+    "samg_even": "#009E73",
+    "samg_random": "#CC79A7",
+    "samg_embedding": "#56B4E9",
+}
+MORE_COLORS = ("#8C6BB1", "#A6761D", "#7FBF3F", "#E7298A", "#5E9FB8", "#B3A24A")
+OFFLINE_COLOR = "#888888"
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+WARNING = "#B35900"  # Behind the white words of a caution.
+# Inches. So wide that a phone shows letters of 9 points at about their own size.
+WIDTH, HEIGHT = 4.8, 3.5
+
+THEMES = {
+    "light": {"ink": "#1b1b1b", "paper": "#ffffff", "grid": "#b0b0b0"},
+    "dark": {"ink": "#e6e6e6", "paper": "#181a1f", "grid": "#6a6d75"},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture of the report, as one file per theme.
+
+    Attributes:
+        name: of its files.
+        title: what it shows.
+        caution: see `results.caution`.
+        paths: theme -> PNG.
+    """
+
+    name: str
+    title: str
+    caution: str
+    paths: dict[str, pathlib.Path]
+
+
+def write(
+    folder: pathlib.Path,
+    name: str,
+    title: str,
+    caution: str,
+    draw: Callable[..., None],
+    height: float = HEIGHT,
+) -> Picture:
+    """Returns a picture, drawn in both themes.
+
+    Args:
+        folder: of the PNGs; those on dark ground are in its folder `dark`.
+        name: of the picture; signs that no file name should have become `_`.
+        title: above it.
+        caution: on it, above the title, unmissably; empty for none.
+        draw: draws onto an axis.
+        height: inches, without the caution.
+    """
+    name = re.sub(r"[^\w.-]", "_", name)
+    paths = {}
+    for theme in THEMES:
+        place = folder if theme == "light" else folder / theme
+        place.mkdir(parents=True, exist_ok=True)
+        with _themed(theme):
+            strip = textwrap.fill(caution.upper(), 62)
+            lines = strip.count("\n") + 1 if caution else 0
+            figure, axes = figures.subplots(
+                1, width=WIDTH, height=height + 0.17 * lines
+            )
+            axis = axes[0, 0]
+            draw(axis)
+            axis.set_title(textwrap.fill(title, 56), fontsize=9.5)
+            if caution:
+                box = {"facecolor": WARNING, "edgecolor": "none", "pad": 3}
+                figure.suptitle(
+                    strip, color="white", weight="bold", fontsize=7.5, bbox=box
+                )
+            path = place / f"{name}.png"
+            temporary = path.with_suffix(".tmp.png")
+            figures.save(figure, temporary)
+            temporary.replace(path)
+            paths[theme] = path
+    return Picture(name, title, caution, paths)
+
+
+@contextlib.contextmanager
+def _themed(theme: str) -> Iterator[None]:
+    shades = THEMES[theme]
+    ink, paper = shades["ink"], shades["paper"]
+    settings = {
+        "font.size": 9,
+        "text.color": ink,
+        "axes.labelcolor": ink,
+        "axes.edgecolor": ink,
+        "xtick.color": ink,
+        "ytick.color": ink,
+        "legend.fontsize": 8,
+        "figure.facecolor": paper,
+        "axes.facecolor": paper,
+        "savefig.facecolor": paper,
+        "grid.color": shades["grid"],
+    }
+    with plt.rc_context(settings):
+        yield
+
+
+def legend(axis, columns: int = 3) -> None:
+    """Puts the legend below the axis, where it hides nothing."""
+    handles, labels = axis.get_legend_handles_labels()
+    if labels:
+        axis.get_figure().legend(
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=min(len(labels), columns),
+            frameon=False,
+        )
+
+
+def style(variant: str, variants: list[str]) -> dict[str, str]:
+    """Returns color and marker of a variant among those of the report."""
+    others = [name for name in variants if name not in COLORS]
+    color = COLORS.get(variant)
+    if color is None:
+        color = MORE_COLORS[others.index(variant) % len(MORE_COLORS)]
+    marker = MARKERS[variants.index(variant) % len(MARKERS)]
+    return {"color": color, "marker": marker}
