@@ -10,8 +10,8 @@ import pandas as pd
 from samg_jax.reporting import pictures, results
 from samg_jax.reporting.aggregates import Group
 
-ROW = 0.26  # Inches that one line of a picture with rows takes.
-FRAME = 1.5  # Inches around them.
+ROW = 0.26  # Inches that a row of such a picture takes, whose name is one line.
+FRAME = 1.5  # Inches around the rows.
 PROFILE_POINTS = 81
 LABELS = {
     "iqm": "IQM of the normalized score, 95 % interval",
@@ -19,9 +19,9 @@ LABELS = {
 }
 
 
-def height(rows: int) -> float:
-    """Returns the inches that a picture with so many lines needs."""
-    return max(FRAME + ROW * rows, 2.4)
+def height(rows: int, lines: int = 1) -> float:
+    """Returns the inches that a picture with so many rows of so many lines needs."""
+    return max(FRAME + (ROW + 0.12 * (lines - 1)) * rows, 2.4)
 
 
 def draw_summary(
@@ -88,11 +88,11 @@ def draw_differences(axis, differences: pd.DataFrame) -> None:
         _draw_point(axis, place, row.mean, *ends, row.over, variants)
     axis.axvline(0, color=pictures.OFFLINE_COLOR, linewidth=1)
     names = [
-        f"{row.dataset}, {row.algorithm}: - {row.over}"
+        f"{row.dataset}\n{row.algorithm}: samg - {row.over}"
         for row in differences.itertuples()
     ]
     unit = differences["unit"].iloc[0]
-    _finish_rows(axis, names, f"samg - other, {unit}; dots: seeds")
+    _finish_rows(axis, names, f"difference of the {unit}; dots: seeds")
 
 
 def draw_profiles(axis, thresholds: np.ndarray, found: dict[str, tuple]) -> None:
@@ -133,4 +133,5 @@ def _draw_point(axis, place, value, low, high, variant, variants):
 def _finish_rows(axis, names, label):
     axis.set_yticks(range(len(names)), names, fontsize=8)
     axis.set_ylim(len(names) - 0.4, -0.6)  # The first on top.
-    axis.set_xlabel(label)
+    # Of the figure, as it may be longer than the axis is wide.
+    axis.get_figure().supxlabel(label, fontsize=9)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from samg_jax.reporting import courses as courses_lib
+from samg_jax.reporting import published as published_lib
 from samg_jax.reporting import results
 from samg_jax.reporting.published import Published
 from samg_jax.reporting.tables import Table
@@ -137,7 +138,10 @@ def regret(
 def in_full(published: Published) -> Table:
     """Returns a published table as it is."""
     header = tuple(name.replace(":samg", " + SAMG") for name in published.columns)
-    rows = tuple((dataset, *cells) for dataset, cells in published.cells.items())
+    rows = tuple(
+        (dataset, *map(published_lib.spaced, cells))
+        for dataset, cells in published.cells.items()
+    )
     return Table(
         name=published.name,
         title=published.title,
@@ -163,11 +167,9 @@ def _of(courses, dataset, algorithm, variant) -> pd.DataFrame:
 
 def _offline(frame, courses, dataset, algorithm) -> Sequence[float]:
     """Returns the last offline scores, or those with which fine-tuning began."""
-    rows = results.pretrained(
-        frame[(frame["dataset"] == dataset) & (frame["algorithm"] == algorithm)]
-    )
-    if len(rows):
-        return rows.sort_values("step").groupby("seed")["score"].last()
+    last = results.offline_scores(frame, dataset, algorithm)
+    if len(last):
+        return last
     started = courses_lib.finished(courses)
     started = started[
         (started["dataset"] == dataset) & (started["algorithm"] == algorithm)

@@ -9,15 +9,16 @@ from samg_jax.reporting import aggregates, results
 from samg_jax.reporting.tables import Table
 
 NONE = "-"
+MEGABYTE = 1e6
 PLAIN = "no_data"  # SAMG without guidance, and nothing else.
 
 
 def costs(frame: pd.DataFrame) -> pd.DataFrame:
     """Returns one row per algorithm, variant, dataset and phase, means over the seeds.
 
-    Its columns beside those: `seeds`, `steps`, `seconds`, `per_second`, `memory`, and
-    `guidance`: of SAMG online, the share of its time that `no_data` does not need, by
-    the seeds that have both; NaN elsewhere.
+    Its columns beside those: `seeds`, `steps`, `seconds`, `per_second`, `memory` in
+    MB, and `guidance`: of SAMG online, the share of its time that `no_data` does not
+    need, by the seeds that have both; NaN elsewhere.
 
     Args:
         frame: from `results.read`.
@@ -31,6 +32,7 @@ def costs(frame: pd.DataFrame) -> pd.DataFrame:
         memory=("peak_memory", "max"),
     )
     seeds["per_second"] = seeds["steps"] / seeds["seconds"].where(seeds["seconds"] > 0)
+    seeds["memory"] /= MEGABYTE
     found = []
     for (dataset, algorithm, phase), own in seeds.groupby(keys[:3]):
         for variant in results.in_order(own["variant"]):
@@ -94,10 +96,11 @@ def table(frame: pd.DataFrame) -> Table:
         ),
         rows=tuple(rows),
         note=(
-            "Of one seed; seeds that trained as one job share its time and its memory. "
-            "Updates/s online: environment steps, each with its updates, per second; "
-            "times include evaluation. Guidance: share of a guided step's time that "
-            "no_data, the same without guidance, does not need; below 0 it was noise."
+            "Of a seed's job; seeds that trained as one job share its time and memory. "
+            "Updates/s online: environment steps, each with its updates, per second. "
+            "Times include compilation and evaluation. Guidance: share of the time of "
+            "a guided step that no_data, the same without guidance, does not need; "
+            "below 0 it was noise."
         ),
         caution=results.caution(frame),
     )

@@ -105,7 +105,7 @@ def across(
                 f"differences_{unit}",
                 "Paired differences of the final score",
                 functools.partial(aggregate_pictures.draw_differences, differences=own),
-                aggregate_pictures.height(len(own)),
+                aggregate_pictures.height(len(own), lines=2),
             )
     if not shown.tables:
         return []
@@ -184,7 +184,7 @@ def of_dataset(
                 pictures.write(
                     folder,
                     f"{name}_{dataset}_{algorithm}",
-                    f"{algorithm} on {dataset}: {title}, mean and 95 % band",
+                    f"{algorithm} on {dataset}: {title}",
                     table.caution,
                     functools.partial(
                         draw, frame=frame, algorithm=algorithm, dataset=dataset

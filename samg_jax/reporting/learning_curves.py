@@ -83,15 +83,15 @@ def _draw(axis, rows, look):
             means - widths,
             means + widths,
             color=look["color"],
-            alpha=0.18,
+            alpha=0.14,
             linewidth=0,
         )
 
 
 def _finish(axis, online, label):
     axis.set_xlabel(label)
-    axis.set_ylabel(online["unit"].iloc[0])
-    axis.xaxis.set_major_locator(ticker.MaxNLocator(5))
+    axis.set_ylabel(f"{online['unit'].iloc[0]} (95 % band)")
+    axis.xaxis.set_major_locator(ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axis.xaxis.set_major_formatter(ticker.FuncFormatter(_thousands))
     pictures.legend(axis)
 

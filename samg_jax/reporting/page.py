@@ -9,7 +9,7 @@ import re
 
 import jinja2
 
-from samg_jax.reporting import contents, results, tables
+from samg_jax.reporting import contents, results, sources, tables
 from samg_jax.training import validation
 
 PAGE = "index.html"
@@ -49,13 +49,13 @@ def write(
     title = f"samg_jax: {folder.resolve().name}"
     head = f"# {title}\n" + (f"\n> **{caution}**\n" if caution else "")
     replace(out / "report.md", "\n".join([head, *texts]))
-    path = results.find(folder)
+    path = sources.find(folder)
     changed = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
     html = _template().render(
         title=title,
         caution=caution,
         sections=sections,
-        sources=sorted(set(frame["data_source"])),
+        origins=sorted(set(frame["data_source"])),
         count=len(frame.drop_duplicates(results.RUN)),
         file=path.name,
         changed=f"{changed:%Y-%m-%d %H:%M} UTC",

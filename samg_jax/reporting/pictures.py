@@ -18,17 +18,18 @@ from matplotlib import pyplot as plt
 from samg_jax.analysis import figures
 
 # Okabe and Ito's, told apart by the colour-blind too; grey for what is shared.
-COLORS = {
-    "vanilla": "#0072B2",
-    "no_data": "#E69F00",
-    "samg": "#D55E00",
-    "samg_even": "#009E73",
-    "samg_random": "#CC79A7",
-    "samg_embedding": "#56B4E9",
+# The blue is lighter, for dark ground.
+STYLES = {
+    "vanilla": ("#2E8BC8", "o"),
+    "no_data": ("#E69F00", "s"),
+    "samg": ("#D55E00", "D"),
+    "samg_even": ("#009E73", "^"),
+    "samg_random": ("#CC79A7", "v"),
+    "samg_embedding": ("#56B4E9", "P"),
 }
 MORE_COLORS = ("#8C6BB1", "#A6761D", "#7FBF3F", "#E7298A", "#5E9FB8", "#B3A24A")
+MORE_MARKERS = ("X", "*", "<", ">", "p", "h", "d")
 OFFLINE_COLOR = "#888888"
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 WARNING = "#B35900"  # Behind the white words of a caution.
 # Inches. So wide that a phone shows letters of 9 points at about their own size.
 WIDTH, HEIGHT = 4.8, 3.5
@@ -87,7 +88,7 @@ def write(
             )
             axis = axes[0, 0]
             draw(axis)
-            axis.set_title(textwrap.fill(title, 56), fontsize=9.5)
+            axis.set_title(textwrap.fill(title, 50), fontsize=9.5)
             if caution:
                 box = {"facecolor": WARNING, "edgecolor": "none", "pad": 3}
                 figure.suptitle(
@@ -137,9 +138,10 @@ def legend(axis, columns: int = 3) -> None:
 
 def style(variant: str, variants: list[str]) -> dict[str, str]:
     """Returns color and marker of a variant among those of the report."""
-    others = [name for name in variants if name not in COLORS]
-    color = COLORS.get(variant)
-    if color is None:
-        color = MORE_COLORS[others.index(variant) % len(MORE_COLORS)]
-    marker = MARKERS[variants.index(variant) % len(MARKERS)]
+    if variant in STYLES:
+        color, marker = STYLES[variant]
+    else:
+        place = [name for name in variants if name not in STYLES].index(variant)
+        color = MORE_COLORS[place % len(MORE_COLORS)]
+        marker = MORE_MARKERS[place % len(MORE_MARKERS)]
     return {"color": color, "marker": marker}

@@ -38,7 +38,12 @@ class Published:
         dataset = dataset.removesuffix("-v2")
         if column not in self.columns or dataset not in self.cells:
             return "-"
-        return self.cells[dataset][self.columns.index(column)]
+        return spaced(self.cells[dataset][self.columns.index(column)])
+
+
+def spaced(cell: str) -> str:
+    """Returns `mean(std)` as `mean (std)`."""
+    return cell.replace("(", " (")
 
 
 TITLES = {

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-# The first that is there is read.
-FILES = ("results.parquet", "results.csv")
+from samg_jax.reporting import sources
+
 RUN = ["algorithm", "variant", "dataset", "seed"]  # What tells runs apart.
 NUMBERS = (
     "seed",
@@ -37,12 +37,6 @@ PHASES = ("offline", "online")
 VARIANTS = ("vanilla", "no_data", "samg", "samg_even", "samg_random", "samg_embedding")
 
 
-def find(folder: pathlib.Path) -> pathlib.Path | None:
-    """Returns the path of the folder's table; None where it has none."""
-    paths = (folder / name for name in FILES)
-    return next((path for path in paths if path.is_file()), None)
-
-
 def read(folder: pathlib.Path) -> pd.DataFrame:
     """Returns the rows of a suite, checked, in the order of their runs and steps.
 
@@ -53,11 +47,11 @@ def read(folder: pathlib.Path) -> pd.DataFrame:
     Raises:
         ValueError: there is no table, or not one that can be reported.
     """
-    path = find(folder)
+    path = sources.find(folder)
     if path is None:
         raise ValueError(
             f"There are no results in {str(folder)!r}: it has neither "
-            f"{' nor '.join(FILES)}. Name the --out folder of a suite."
+            f"{' nor '.join(sources.FILES)}. Name the --out folder of a suite."
         )
     reader = pd.read_parquet if path.suffix == ".parquet" else pd.read_csv
     return check(reader(path), str(path))
@@ -107,7 +101,7 @@ def check(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     frame["unit"] = np.where(finite, "normalized score", "return")
     if "failed" not in frame:
         frame["failed"] = False
-    frame["failed"] = frame["failed"].astype(bool)
+    frame["failed"] = frame["failed"].fillna(False).astype(bool)
     return frame.sort_values([*RUN, "phase", "step"], ignore_index=True)
 
 
@@ -154,3 +148,11 @@ def pretrained(frame: pd.DataFrame) -> pd.DataFrame:
     """
     offline = frame[frame["phase"] == "offline"]
     return offline.drop_duplicates(["algorithm", "dataset", "seed", "step"])
+
+
+def offline_scores(frame: pd.DataFrame, dataset: str, algorithm: str) -> pd.Series:
+    """Returns the last offline score of every seed that stayed finite."""
+    rows = pretrained(frame)
+    rows = rows[(rows["dataset"] == dataset) & (rows["algorithm"] == algorithm)]
+    last = rows.sort_values("step").groupby("seed").last()
+    return last.loc[~last["failed"], "score"]

@@ -84,11 +84,10 @@ def _offline_only(frame, own, dataset) -> list[tuple[str, ...]]:
     """Returns the rows of algorithms that were not fine-tuned on the dataset."""
     offline = results.pretrained(frame[frame["dataset"] == dataset])
     rows = []
-    for algorithm, runs in offline.groupby("algorithm"):
-        if algorithm not in set(own["algorithm"]):
-            last = runs.sort_values("step").groupby("seed")["score"].last()
-            cells = [str(len(last)), NONE, interval(last)]
-            rows.append((algorithm, "offline only", *cells, *[NONE] * 6))
+    for algorithm in sorted(set(offline["algorithm"]) - set(own["algorithm"])):
+        last = results.offline_scores(frame, dataset, algorithm)
+        cells = [str(len(last)), NONE, interval(last)]
+        rows.append((algorithm, "offline only", *cells, *[NONE] * 6))
     return rows
 
 
@@ -130,7 +129,7 @@ def of_groups(
             rows.append((group.label, row.variant, *_counts(group), iqm, gap))
     return Table(
         name=f"aggregate_{groups[0].source.replace(' ', '_')}",
-        title=f"Across datasets: {groups[0].source}",
+        title=f"IQM and optimality gap: {groups[0].source}",
         header=("algorithm", "variant", "tasks", "seeds", "IQM", "optimality gap"),
         rows=tuple(rows),
         note=(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 import time
 
-from samg_jax.reporting import page, results
+from samg_jax.reporting import page, sources
 from samg_jax.training.logs import LOGGER
 
 
@@ -56,7 +56,7 @@ def _try(folder, out, reps, every_s) -> bool:
 
 def _stamp(folder: pathlib.Path):
     """Returns what changes when the results do."""
-    path = results.find(folder)
+    path = sources.find(folder)
     if path is None:
         return ()
     status = path.stat()

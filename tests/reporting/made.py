@@ -28,8 +28,8 @@ def rows(
         "normalized_score": scores,
         "success": np.nan,
         "regret": np.nan,
-        "wall_time": steps / 100.0,
-        "peak_memory": 800.0,
+        "wall_time": 100.0,
+        "peak_memory": 800e6,
         "physics": "d4rl",
         "versions": "jax 0.10.2, mujoco 3.4.0",
         "git_commit": "abc1234",
@@ -59,13 +59,13 @@ def suite(
                 tables.append(
                     rows(
                         algorithm,
-                        "",
+                        "offline",
                         dataset,
                         seed,
                         before,
                         phase="offline",
                         step=np.linspace(0, OFFLINE, evaluations),
-                        wall_time=60 * time,
+                        wall_time=60.0,
                         **changes,
                     )
                 )
@@ -83,7 +83,7 @@ def suite(
                             seed,
                             after,
                             step=np.linspace(0, ONLINE, evaluations),
-                            wall_time=seconds * time,
+                            wall_time=seconds,
                             **changes,
                         )
                     )
