@@ -19,6 +19,7 @@ from samg_jax.training import (
     runs,
     sampling,
     validation,
+    wandb_events,
 )
 from samg_jax.training import parts as parts_lib
 from samg_jax.training.parts import Parts
@@ -28,6 +29,7 @@ from samg_jax.training.runs import Plan, Run
 FREE_FIELDS = (
     "logging.progress",
     "logging.tensorboard",
+    "logging.wandb",
     "compilation_cache",
     "evaluation.threads",
     "dataset.family",
@@ -75,6 +77,10 @@ def start(
     this.evaluate = evaluation.make_evaluator(
         parts, config.evaluation.episodes, config.evaluation.threads
     )
+    wandb = None
+    if config.logging.wandb != "off":
+        mode = config.logging.wandb
+        wandb = wandb_events.Events(workdir, mode, config.to_dict())
     this.writer = metrics.Writer(
         workdir,
         parts.seeds,
@@ -82,6 +88,7 @@ def start(
         config.logging.tensorboard,
         plan.first_event,
         bool(parts.sweep),
+        wandb,
     )
     stack.callback(this.writer.close)
     return this, plan

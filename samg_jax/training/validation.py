@@ -11,6 +11,8 @@ from typing import Any
 
 import ml_collections
 
+from samg_jax.training import wandb_events
+
 POSITIVE = (0.0, math.inf)
 # Open intervals of hyperparameters, by name, whatever the algorithm.
 OPEN_INTERVALS = {
@@ -66,6 +68,7 @@ COUNTS = {
 CHOICES = {
     "dataset.reward_transform": ("none", "range", "affine"),
     "online.data": ("append", "mix", "buffer"),
+    "logging.wandb": wandb_events.MODES,
 }
 
 
@@ -84,6 +87,7 @@ def check(config: ml_collections.ConfigDict) -> None:
                 f"config.{name} is {fields[name]!r}; allowed are {', '.join(allowed)}. "
                 f"Give --config.{name}={allowed[0]}, for example."
             )
+    wandb_events.check(fields["logging.wandb"])
     if fields["seed"] + fields["num_seeds"] > 2**32:
         raise ValueError(
             f"config.seed is {fields['seed']} with {fields['num_seeds']} seeds; seeds "
