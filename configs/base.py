@@ -158,6 +158,8 @@ def get_config(dataset: str) -> ml_collections.ConfigDict:
     config.online.offline_share = 0.5  # Of a batch, with `mix`.
     config.online.buffer_size = 10_000_000
     config.online.warmup_steps = 0  # Of the offline policy, before the first update.
+    # Steps the environments while the device updates; the policy acts one step behind.
+    config.online.overlap = False
     config.online.eval_every = 5_000
     config.online.log_every = 1_000
     config.online.checkpoint_every = 50_000
@@ -179,6 +181,10 @@ def get_config(dataset: str) -> ml_collections.ConfigDict:
         # 5,000 updates offline, AWAC's every 1,000; training does not depend on it.)
         config.evaluation.episodes = 100
         config.offline.eval_every = config.online.eval_every = 50_000
+    # Of products of matrices: `float32`, or faster on an accelerator `tensorfloat32`
+    # (10 bits of mantissa) or `bfloat16` (7), both with sums in float32.
+    config.matmul_precision = "float32"
+    config.devices = 0  # Of this machine, to share out the seeds to; 0: all.
     # Compiled programs are kept here between runs; empty: not at all.
     config.compilation_cache = "~/.cache/samg_jax"
     return config
@@ -195,7 +201,8 @@ def add_guidance(config: ml_collections.ConfigDict) -> None:
     guidance.weight = "cvae"
     guidance.module = config_dict.placeholder(str)  # Python's, registers your own.
     # `paper`, or `best`: the best that was measured. It decides what is None here:
-    # kind, and latent_size, beta, reconstruct and scale_targets of the C-VAE.
+    # kind, and latent_size, beta, reconstruct, scale_targets and action_weight of the
+    # C-VAE.
     guidance.weight_preset = "paper"
     # p_int: `tail`, `window`, `joint` or `nearest`.
     guidance.kind = config_dict.placeholder(str)
@@ -229,6 +236,7 @@ def add_guidance(config: ml_collections.ConfigDict) -> None:
     # `next_state` or `next_state_action`.
     cvae.reconstruct = config_dict.placeholder(str)
     cvae.scale_targets = config_dict.placeholder(bool)
+    cvae.action_weight = config_dict.placeholder(float)
     cvae.holdout = 0.05
 
     embedding = guidance.embedding = ml_collections.ConfigDict()

@@ -36,6 +36,20 @@ diagnose() {
   keep "$runs/$run/diagnosis" "diagnosis_$name"
 }
 
+# What stays within the paper's formulas and might help its weight.
+remedies() {
+  local run="$1" name="$2"
+  shift 2
+  "$python" -m samg_jax.diagnose --checkpoint="$runs/$run" \
+    --out="runs/remedies/$run" --kinds=tail,window,joint --nocosts \
+    --settings=larger-beta:cvae.beta=8.0 \
+    --settings=pair:cvae.decoder_input=latent_and_pair,cvae.beta=0.005 \
+    --settings=wide:cvae.latent_size=24 \
+    --settings=wide-std:cvae.latent_size=24,use_std=True \
+    "$@"
+  keep "runs/remedies/$run" "diagnosis_${name}_remedies"
+}
+
 keep() {
   cp "$1/diagnosis.md" "launch/results/$2.md"
   cp "$1/diagnosis.json" "launch/results/$2.json"
@@ -43,14 +57,7 @@ keep() {
 
 fit --workdir="$runs/hopper-demo-weight"
 diagnose hopper-demo-weight hopper-demo "$@"
-
-# Whether more updates help, or a smaller beta with them.
-longer=kind=nearest,cvae.latent_size=24,cvae.reconstruct=next_state_action,cvae.scale_targets=True,cvae.steps=15000
-"$python" -m samg_jax.diagnose --checkpoint="$runs/hopper-demo-weight" \
-  --out=runs/longer --kinds=nearest --nocosts \
-  --settings="longer:$longer,cvae.beta=0.02" \
-  --settings="longer-small-beta:$longer,cvae.beta=0.005"
-keep runs/longer diagnosis_hopper-demo_longer
+remedies hopper-demo-weight hopper-demo "$@"
 
 if [ ! -f "$runs/halfcheetah-local.hdf5" ]; then
   "$python" -m samg_jax.collect --env=HalfCheetah-v4 --level=medium --steps=100000 \
@@ -61,8 +68,9 @@ fit --workdir="$runs/halfcheetah-local" \
   --config.dataset.path="$runs/halfcheetah-local.hdf5" \
   --config.env_id=HalfCheetah-v4
 diagnose halfcheetah-local halfcheetah-local "$@"
+remedies halfcheetah-local halfcheetah-local "$@"
 
 # Last, when nothing else runs.
 "$python" -m samg_jax.diagnose --checkpoint="$runs/hopper-demo-weight" \
-  --out=runs/costs --kinds=tail --rows=1000 --repeats=30
+  --presets=best --out=runs/costs --kinds=tail --rows=1000 --repeats=30
 keep runs/costs costs_hopper-demo

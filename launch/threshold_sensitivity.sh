@@ -3,12 +3,17 @@
 # in one process, forked from one offline checkpoint. Prints offline score, final score
 # and dip as one table; complete runs are not repeated.
 #   bash launch/threshold_sensitivity.sh [DATASET [BASE [FLAG ...]]]
-# What these are and default to, launch/pretrain.sh says.
+# What these are and default to, and how a file of your own is taken, launch/pretrain.sh
+# says. Without arguments it takes about a quarter of an hour on two idle cores (an
+# estimate from the speed of launch/finetune.sh), with LENGTH=full days.
+# Result folder: runs/studies/BASE/DATASET, with every run's workdir and thresholds.md;
+# for a file of your own DATASET is its name without the ending.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+studied=(config.guidance.threshold)
 source launch/pretrain.sh
 
-fork thresholds "${base}_samg" "${guided[@]}" --sweep=guidance.threshold=0,0.3,0.5,0.75
+guided thresholds --sweep=guidance.threshold=0,0.3,0.5,0.75
 .venv/bin/python -m samg_jax.report "${workdirs[@]}" \
-  --title="Threshold: $base on $dataset, ${LENGTH:-reduced} length" \
-  --command="bash launch/threshold_sensitivity.sh $*" --out="$runs/thresholds.md"
+  --title="Threshold: $base on $name, ${LENGTH:-reduced} length" \
+  --command="bash launch/threshold_sensitivity.sh${*:+ $*}" --out="$runs/thresholds.md"

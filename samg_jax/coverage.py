@@ -2,9 +2,12 @@ r"""Measures which share of state and action space the data of each level cover.
 
     python -m samg_jax.coverage --datasets=hopper-medium,hopper-medium-replay
     python -m samg_jax.coverage --datasets=hopper-demo,mine/random.hdf5 --repeats=3
+    python -m samg_jax.coverage --datasets=hopper-demo --results=runs/studies
 
 Levels are D4RL names or HDF5 files of one environment. Prints a table, and writes it
-as `coverage.csv`, one row per level, space and repeat, and as `coverage.png`.
+as `coverage.csv`, one row per level, space and repeat, and as `coverage.png`. With
+folders of results, what SAMG gains over vanilla fine-tuning on these levels is held
+against their coverage, in a second table, `improvement.csv` and `improvement.png`.
 """
 
 import pathlib
@@ -14,20 +17,26 @@ import numpy as np
 from absl import app, flags
 from tqdm import tqdm
 
-from samg_jax.analysis import coverage, coverage_figures
+from samg_jax.analysis import coverage, coverage_figures, improvements
 from samg_jax.data import download
 from samg_jax.training import logs, validation
 
 _DEFAULTS = coverage.Settings()
 DATASETS = flags.DEFINE_list("datasets", None, "D4RL names and HDF5 files.")
 OUT = flags.DEFINE_string("out", "runs/coverage", "Folder to write into.")
+RESULTS = flags.DEFINE_list(
+    "results", [], "Folders with vanilla and SAMG runs on these levels, at any depth."
+)
 SEED = flags.DEFINE_integer("seed", 0, "Of rows and of t-SNE.", 0)
 flags.DEFINE_float("share", _DEFAULTS.share, "Of the pooled rows, for a repeat.")
 flags.DEFINE_integer("max_rows", _DEFAULTS.max_rows, "Rows of a repeat at most.")
 flags.DEFINE_integer("clusters", _DEFAULTS.clusters, "Cluster centres.")
 flags.DEFINE_enum("linkage", _DEFAULTS.linkage, coverage.LINKAGES, "Of clusters.")
 flags.DEFINE_integer(
-    "min_samples", _DEFAULTS.min_samples, "A centre is covered by more than these."
+    "min_samples",
+    _DEFAULTS.min_samples,
+    "A centre is covered by more than these; in proportion, if a repeat draws less "
+    "than the paper's tenth.",
 )
 flags.DEFINE_float("perplexity", _DEFAULTS.perplexity, "Of t-SNE.")
 flags.DEFINE_bool("standardize", _DEFAULTS.standardize, "Scale each dimension first.")
@@ -53,6 +62,9 @@ def main(argv: list[str]) -> None:
         levels = coverage.load(DATASETS.value)
         pooled = sum(len(level.actions) for level in levels.values())
         rows = coverage.sample_size(pooled, settings)
+        gains = []
+        if RESULTS.value:
+            gains = improvements.read(RESULTS.value, list(levels))
     except (ValueError, download.DownloadError) as error:
         sys.exit(f"error: {error}")
     wanted = int(settings.share * pooled)
@@ -61,6 +73,8 @@ def main(argv: list[str]) -> None:
             f"{settings.share:.0%} of {pooled:,} rows are {wanted:,}; a repeat draws "
             f"{rows:,}, as --max_rows says"
         )
+    least = coverage.bound(rows, pooled, settings)
+    print(f"a centre is covered by more than {least:.3g} samples of a level")
     rng = np.random.default_rng(SEED.value)
     with tqdm(total=2 * settings.repeats, unit="embedding") as bar:
         measured = coverage.measure(levels, settings, rng, bar.update)
@@ -68,6 +82,11 @@ def main(argv: list[str]) -> None:
     print(coverage.table(names, measured))
     print(f"numbers: {coverage_figures.write(names, measured, out / 'coverage.csv')}")
     print(f"picture: {coverage_figures.draw(names, measured, out / 'coverage.png')}")
+    if gains:
+        print(improvements.table(names, measured, gains))
+        print(f"numbers: {improvements.write(gains, out / 'improvement.csv')}")
+        picture = improvements.draw(names, measured, gains, out / "improvement.png")
+        print(f"picture: {picture}")
 
 
 if __name__ == "__main__":

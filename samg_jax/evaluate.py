@@ -33,7 +33,9 @@ SEED = flags.DEFINE_integer(
     "seed", 0, "Of the start states; 0: those of training's evaluations.", 0
 )
 OUT = flags.DEFINE_string("out", None, "JSON file for the scores.")
-VIDEO = flags.DEFINE_string("video", None, "MP4 file for one episode of one seed.")
+VIDEO = flags.DEFINE_string(
+    "video", None, "MP4 file for an episode; D4RL's physics if both."
+)
 VIDEO_SEED = flags.DEFINE_integer(
     "video_seed", None, "Seed whose policy is filmed; by default the first.", 0
 )
@@ -54,7 +56,10 @@ def main(argv: list[str]) -> None:
             print(scoring.describe(saved, names, EPISODES.value, SEED.value))
             compilation.use_cache(saved.config.compilation_cache)
             restored = policies.restore(saved)
-        evaluate(saved, restored, names, out, video)
+            # Runs of earlier versions do not say.
+            precision = saved.config.get("matmul_precision", "float32")
+        with compilation.matmul_precision(precision):
+            evaluate(saved, restored, names, out, video)
     except runs.RefusedError as error:
         sys.exit(f"error: {error}")
 

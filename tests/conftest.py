@@ -23,6 +23,22 @@ def pytest_unconfigure(config):
         shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 
+def pytest_sessionfinish(session, exitstatus):
+    """Where everything is installed, as in CI, a skipped test is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped") if reporter else None
+    if os.environ.get("CI") and skipped and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter):
+    skipped = terminalreporter.stats.get("skipped")
+    if os.environ.get("CI") and skipped:
+        terminalreporter.section("tests skipped, which CI does not allow")
+        for report in skipped:
+            terminalreporter.line(f"{report.nodeid}: {report.longrepr[-1]}")
+
+
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory):
     return small.write_dataset(tmp_path_factory.mktemp("data") / "random.hdf5")

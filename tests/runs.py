@@ -99,14 +99,23 @@ def saved(workdir, phase="online"):
     folder = pathlib.Path(workdir) / phase
     step = max(int(path.name) for path in folder.iterdir() if path.name.isdigit())
     with ocp.StandardCheckpointer() as reader:
-        state = reader.restore((folder / str(step) / "state").absolute())
-        host = reader.restore((folder / str(step) / "host").absolute())
+        state, host = (
+            _as_numpy(reader, (folder / str(step) / item).absolute())
+            for item in ("state", "host")
+        )
     leaves = {
         jax.tree_util.keystr(path): np.asarray(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(state)
     }
     with np.load(io.BytesIO(np.asarray(host["npz"]).tobytes())) as archive:
         return leaves | {f"host {name}": array for name, array in archive.items()}
+
+
+def _as_numpy(reader, folder):
+    """Returns what is saved in a folder, from however many devices."""
+    shapes = reader.metadata(folder).item_metadata.tree
+    like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
+    return reader.restore(folder, like)
 
 
 def assert_same_arrays(actual, expected):

@@ -124,6 +124,7 @@ def test_config_of_the_run_is_written_down_resolved(finished, dataset):
             decoder_layers=1,
             reconstruct="next_state",
             scale_targets=False,
+            action_weight=1.0,
         )
     assert saved == json.loads(json.dumps(expected.to_dict()))
 

@@ -238,9 +238,13 @@ class CQL:
 
     def gaps(self, params: Params, batch: Batch, proposals: Proposals) -> jax.Array:
         """Returns the conservative gap of each critic, `[E, B]`."""
-        q = jax.vmap(self.critic.apply, in_axes=(None, None, 0))(
-            params, batch.observations, proposals.actions
-        )
+        # Rows, not an axis of their own beside the ensemble's: XLA would transpose
+        # every layer's activations back and forth.
+        samples, size, _ = proposals.actions.shape
+        observations = jnp.tile(batch.observations, (samples, 1))
+        actions = jax.lax.collapse(proposals.actions, 0, 2)
+        q = self.critic.apply(params, observations, actions)
+        q = jnp.swapaxes(q.reshape(-1, samples, size), 0, 1)
         if self.config.calibrated:
             uniform, policy = jnp.split(q, [self.config.num_samples])
             policy = losses.calibrated(policy, batch.mc_returns)

@@ -112,6 +112,7 @@ class SPOT:
     decoder: nn.Module
     actor: nn.Module
     critic: nn.Module
+    one_critic: nn.Module
     vae_optimizer: optax.GradientTransformation
     actor_optimizer: optax.GradientTransformation
     critic_optimizer: optax.GradientTransformation
@@ -260,7 +261,8 @@ class SPOT:
 
     def actor_loss(self, params, state, batch, key):
         actions = self.actor.apply(params, batch.observations)
-        q = self.critic.apply(state.critic.params, batch.observations, actions)[0]
+        first = jax.tree.map(lambda leaf: leaf[0], state.critic.params)
+        q = self.one_critic.apply(first, batch.observations, actions)
         errors, kl = self.evidence_terms(
             state.vae.params, batch.observations, actions, key
         )
@@ -338,6 +340,7 @@ def make(config: Config, action_size: int) -> SPOT:
         critic=networks.critic_ensemble(
             config.hidden_dims, head_init=head_init(config.critic_head_bound)
         ),
+        one_critic=networks.Critic(config.hidden_dims),
         vae_optimizer=optax.adam(config.vae_learning_rate),
         actor_optimizer=optax.adam(config.actor_learning_rate),
         critic_optimizer=optax.adam(config.critic_learning_rate),

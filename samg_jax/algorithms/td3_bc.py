@@ -75,6 +75,7 @@ class TD3BC:
     action_size: int
     actor: nn.Module
     critic: nn.Module
+    one_critic: nn.Module
     optimizer: optax.GradientTransformation
 
     def init(self, key: chex.PRNGKey, observations: jax.Array) -> State:
@@ -153,7 +154,8 @@ class TD3BC:
 
     def actor_loss(self, params, batch, critic_params):
         actions = self.actor.apply(params, batch.observations)
-        q = self.critic.apply(critic_params, batch.observations, actions)[0]
+        first = jax.tree.map(lambda leaf: leaf[0], critic_params)
+        q = self.one_critic.apply(first, batch.observations, actions)
         cloning = losses.squared_errors(actions, batch.actions).mean()
         loss = self.config.value_weight * losses.normalized_value_loss(q) + cloning
         return loss, {"actor_loss": loss, "cloning_loss": cloning}
@@ -198,5 +200,6 @@ def make(config: Config, action_size: int) -> TD3BC:
         action_size=action_size,
         actor=networks.DeterministicActor(config.hidden_dims, action_size),
         critic=networks.critic_ensemble(config.hidden_dims),
+        one_critic=networks.Critic(config.hidden_dims),
         optimizer=optax.adam(config.learning_rate),
     )

@@ -21,6 +21,7 @@ from samg_jax.guidance import validation
 
 LINKAGES = ("ward", "average", "complete", "single")
 SPACES = ("states", "actions")
+PAPER_SHARE = 0.1  # Of the pooled rows, in the sample that the bound of 50 is for.
 
 
 class Level(NamedTuple):
@@ -45,7 +46,8 @@ class Settings:
             distances of all pairs of them, 100 MB for 5,000).
         clusters: number of clusters (open).
         linkage: of the hierarchical clustering (open).
-        min_samples: a centre is covered by more samples of a level than this.
+        min_samples: a centre is covered by more samples of a level than this, in a
+            sample of the paper's size, a tenth of the pool; see `bound`.
         perplexity: of t-SNE (open; scikit-learn's default).
         standardize: whether t-SNE sees each dimension in its own standard deviations
             rather than raw (open).
@@ -71,8 +73,8 @@ class Settings:
         validation.number("perplexity", self.perplexity, 0, np.inf, 30, strict=True)
         for field, low in [("clusters", 1), ("repeats", 1), ("min_samples", 0)]:
             validation.integer(field, getattr(self, field), low, 20)
-        least = int(max(self.clusters, self.perplexity)) + 1
-        validation.integer("max_rows", self.max_rows, least, 5_000)
+        validation.integer("max_rows", self.max_rows, 2, 5_000)
+        check_rows(self.max_rows, self, "--max_rows allows a repeat")
 
 
 class Embedding(NamedTuple):
@@ -95,12 +97,14 @@ class Coverage(NamedTuple):
     Attributes:
         rows: that a repeat drew.
         pooled: rows that it drew from.
+        bound: a centre is covered by more samples of a level than this.
         shares: space -> `[repeats, L]` covered shares of the cluster centres.
         examples: space -> the embedding of the first repeat.
     """
 
     rows: int
     pooled: int
+    bound: float
     shares: dict[str, np.ndarray]
     examples: dict[str, Embedding]
 
@@ -109,11 +113,18 @@ def load(datasets: list[str]) -> dict[str, Level]:
     """Returns name -> data of D4RL names and of files, which are called by their stems.
 
     Raises:
-        ValueError: a dataset is unknown, is given twice or is of another environment.
+        ValueError: there is no dataset, or one is unknown, is given twice or is of
+            another environment.
         DownloadError: a D4RL file is missing and cannot be had.
     """
+    if not datasets or not all(given.strip() for given in datasets):
+        raise ValueError(
+            f"--datasets is {','.join(datasets)!r}, which has an empty name or none at "
+            "all. It must list D4RL names or HDF5 files, separated by commas. Give "
+            "--datasets=hopper-medium,hopper-medium-replay, for example."
+        )
     levels, robots, sizes = {}, {}, {}
-    for given in datasets:
+    for given in map(str.strip, datasets):
         path, robot = None, None
         if given.endswith((".hdf5", ".h5")):
             path, name = given, pathlib.Path(given).stem
@@ -160,6 +171,7 @@ def measure(
     data = list(levels.values())
     pooled = sum(len(level.actions) for level in data)
     rows = sample_size(pooled, settings)
+    least = bound(rows, pooled, settings)
     shares = {space: [] for space in SPACES}
     examples = {}
     for _ in range(settings.repeats):
@@ -173,23 +185,41 @@ def measure(
                 seed,
             )
             found = Embedding(points, owners, assign(points, settings))
-            shares[space].append(covered(found, len(data), settings))
+            shares[space].append(covered(found, len(data), settings.clusters, least))
             examples.setdefault(space, found)
             step()
-    return Coverage(rows, pooled, {k: np.array(v) for k, v in shares.items()}, examples)
+    shares = {space: np.array(found) for space, found in shares.items()}
+    return Coverage(rows, pooled, least, shares, examples)
 
 
 def sample_size(pooled: int, settings: Settings) -> int:
     """Returns the rows that a repeat draws of `pooled` ones."""
     rows = min(int(settings.share * pooled), settings.max_rows)
-    least = int(max(settings.clusters, settings.perplexity)) + 1
-    if rows < least:
-        raise ValueError(
-            f"A share of {settings.share:g} of {pooled:,} rows is {rows}; t-SNE with a "
-            f"perplexity of {settings.perplexity:g} and {settings.clusters} clusters "
-            f"need {least} at least. Give more data, a larger --share, or less of both."
-        )
+    check_rows(rows, settings, f"a repeat draws, of {pooled:,} rows in all,")
     return rows
+
+
+def check_rows(rows: int, settings: Settings, words: str) -> None:
+    """Raises ValueError where t-SNE or the clustering could not work on `rows`."""
+    for flag, value in [
+        ("perplexity", settings.perplexity),
+        ("clusters", settings.clusters),
+    ]:
+        if value >= rows:
+            raise ValueError(
+                f"{flag} is {value:g}, but {words} {rows:,} rows. It must be less than "
+                f"the rows of a repeat. Set --{flag} to less, or give more data or a "
+                "larger --share or --max_rows."
+            )
+
+
+def bound(rows: int, pooled: int, settings: Settings) -> float:
+    """Returns how many samples of a level a cluster centre must exceed to be covered.
+
+    The paper's bound is for a tenth of the pooled rows. A smaller sample has as many
+    times fewer of each level in every cluster, so the bound is as many times smaller.
+    """
+    return settings.min_samples * min(rows / (PAPER_SHARE * pooled), 1.0)
 
 
 def draw(lengths: list[int], rows: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -223,11 +253,20 @@ def assign(points: np.ndarray, settings: Settings) -> np.ndarray:
     return model.fit_predict(points)
 
 
-def covered(embedding: Embedding, levels: int, settings: Settings) -> np.ndarray:
-    """Returns the share of the cluster centres that each level covers, `[L]`."""
-    counts = np.zeros((settings.clusters, levels), int)
+def covered(
+    embedding: Embedding, levels: int, clusters: int, least: float
+) -> np.ndarray:
+    """Returns the share of the cluster centres that each level covers, `[L]`.
+
+    Args:
+        embedding: of one repeat.
+        levels: number of levels.
+        clusters: number of clusters.
+        least: from `bound`.
+    """
+    counts = np.zeros((clusters, levels), int)
     np.add.at(counts, (embedding.clusters, embedding.levels), 1)
-    return (counts > settings.min_samples).mean(axis=0)
+    return (counts > least).mean(axis=0)
 
 
 def table(names: list[str], coverage: Coverage) -> str:

@@ -40,7 +40,8 @@ def draw(
     _draw_bars(bars, names, coverage, colors)
     figure.suptitle(
         f"{coverage.rows:,} of {coverage.pooled:,} rows; embeddings of the first of "
-        f"{len(coverage.shares['states'])}"
+        f"{len(coverage.shares['states'])}; covered: more than {coverage.bound:.3g} "
+        "samples of the level"
     )
     return figures.save(figure, path)
 

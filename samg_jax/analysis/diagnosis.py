@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 import math
 import os
 import pathlib
-import platform
 from typing import Any
 
 import jax
 import numpy as np
 
-import samg_jax
 from samg_jax.analysis import (
     candidates,
     costs,
     diagnosis_plots,
     diagnosis_tables,
     discrimination,
+    machine,
     pairs,
     yardstick,
 )
@@ -247,15 +245,10 @@ def measure_costs(
 
 
 def circumstances(command: str) -> dict[str, Any]:
-    """Returns when, where and with what a report is made."""
-    packages = ("jax", "numpy", "scikit-learn")
+    """Returns with what a report is made, and how busy the machine is with it."""
     return {
         "command": command,
-        "samg_jax": samg_jax.__version__,
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, "
-        f"{os.cpu_count()} CPU cores, JAX on {jax.default_backend()}",
+        "machine": {**machine.describe(), **machine.versions("scikit-learn")},
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
 

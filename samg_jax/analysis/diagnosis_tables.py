@@ -24,24 +24,20 @@ def text(report: dict[str, Any]) -> str:
 
 def heading(report: dict[str, Any]) -> str:
     """Returns what was judged, and on what."""
-    versions = ", ".join(f"{k} {v}" for k, v in report["versions"].items())
+    about = ", ".join(f"{name} {value}" for name, value in report["machine"].items())
     unit = "whole episodes" if report["held_out"] == "episodes" else "single rows"
     data = (
         f"- data: {report['dataset']}; {report['judged_rows']:,} of "
         f"{report['held_out_rows']:,} held-out pairs, held out by {unit}"
     )
     seeds = ", ".join(str(seed) for seed in report["seeds"])
-    machine = (
-        f"- samg_jax {report['samg_jax']}, {versions}, Python {report['python']}; "
-        f"{report['machine']}"
-    )
     return "\n".join(
         [
             f"    {report['command']}",
             "",
             data,
             f"- seeds: {seeds}; mean and standard deviation over them",
-            machine,
+            f"- {about}",
         ]
     )
 

@@ -6,13 +6,28 @@ import csv
 import pathlib
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import NamedTuple
 
+import matplotlib
 import numpy as np
+from matplotlib import lines as mlines
 
 from samg_jax.analysis import figures
 
-# Of one quantity: environment steps `[T]`, and values `[S, T]`.
-Series = tuple[np.ndarray, np.ndarray]
+
+class Series(NamedTuple):
+    """One quantity over time.
+
+    Attributes:
+        steps: `[T]` environment steps.
+        values: `[S, T]`.
+        seeds: `[S]` values of the seeds.
+    """
+
+    steps: np.ndarray
+    values: np.ndarray
+    seeds: tuple[int, ...]
+
 
 ACTIVE = {
     "fresh_weight_active": "newest transitions",
@@ -20,7 +35,8 @@ ACTIVE = {
 }
 VALUES = {"value_online": "online", "value_offline": "frozen"}
 ERRORS = {"td_error_guided": "where p > 0", "td_error_unguided": "where p = 0"}
-COLORS = ("tab:blue", "tab:orange")
+BANDS = "tab:gray"
+STYLES = ("-", "--")  # Of the quantities of one panel.
 
 
 def read(path: pathlib.Path, sweep: str = "") -> dict[str, Series]:
@@ -42,7 +58,7 @@ def read(path: pathlib.Path, sweep: str = "") -> dict[str, Series]:
         lines = [
             [values.get(step, np.nan) for step in steps] for values in seeds.values()
         ]
-        series[name] = np.array(steps), np.array(lines)
+        series[name] = Series(np.array(steps), np.array(lines), tuple(seeds))
     return series
 
 
@@ -51,8 +67,8 @@ def draw(
 ) -> pathlib.Path | None:
     """Draws the diagnostics of the guidance; None where a run has none of them.
 
-    Each seed is thin and the mean thick. Of the weights the seeds' median is drawn,
-    over bands between their mean quantiles.
+    Each seed is thin, in its own colour, and the mean thick and black. Of the weights
+    the seeds' median is drawn, over bands between their mean quantiles.
 
     Args:
         series: from `read`.
@@ -77,47 +93,67 @@ def draw(
     errors.set_ylabel("mean |TD error|")
     for axis in axes.flat:
         axis.set_xlabel("environment steps")
+    handles = [
+        mlines.Line2D([], [], color=color, linewidth=0.8, label=f"seed {seed}")
+        for seed, color in colors(series["fresh_weight_q50"].seeds).items()
+    ]
+    handles.append(mlines.Line2D([], [], color="black", linewidth=2, label="mean"))
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(len(handles), 11),
+        frameon=False,
+    )
     figure.suptitle(f"{title}: guidance while fine-tuning; values in scaled rewards")
     return figures.save(figure, path)
 
 
+def colors(seeds: tuple[int, ...]) -> dict[int, tuple[float, ...]]:
+    """Returns seed -> colour, all of them different."""
+    if len(seeds) <= 10:
+        return dict(zip(seeds, matplotlib.colormaps["tab10"].colors, strict=False))
+    shades = matplotlib.colormaps["turbo"](np.linspace(0.02, 0.98, len(seeds)))
+    return dict(zip(seeds, map(tuple, shades), strict=True))
+
+
 def _draw_weights(axis, series):
-    steps = series["fresh_weight_q50"][0]
+    steps = series["fresh_weight_q50"].steps
 
     def mean(level):
-        return series[f"fresh_weight_q{level}"][1].mean(axis=0)
+        return series[f"fresh_weight_q{level}"].values.mean(axis=0)
 
-    for low, high, alpha in [("05", "95", 0.15), ("25", "75", 0.3)]:
+    for low, high, alpha in [("05", "95", 0.2), ("25", "75", 0.4)]:
         axis.fill_between(
             steps,
             mean(low),
             mean(high),
-            color=COLORS[0],
+            color=BANDS,
             alpha=alpha,
             linewidth=0,
             label=f"{int(low)} to {high} %",
         )
     _draw_lines(axis, series, {"fresh_weight_q50": "median"})
-    axis.set_ylabel("p(s, a) of the newest transitions")
+    axis.set_ylabel("p(s, a) of the newest transitions,\nbefore strength and cut-off")
     axis.set_ylim(-0.03, 1.03)
 
 
 def _draw_lines(axis, series, names):
     """Draws quantities, each with its label in the legend; none for an empty one."""
-    for color, (name, label) in zip(COLORS, names.items(), strict=False):
-        steps, lines = series[name]
+    for style, (name, label) in zip(STYLES, names.items(), strict=False):
+        steps, lines, seeds = series[name]
         if np.isnan(lines).all():  # Such as errors where p = 0, if p never is.
             continue
-        for line in lines:
-            axis.plot(steps, line, color=color, alpha=0.3, linewidth=0.8)
+        for line, color in zip(lines, colors(seeds).values(), strict=True):
+            axis.plot(steps, line, color=color, linestyle=style, linewidth=0.8)
         # Where only some seeds have a value, the line of the mean breaks off.
         axis.plot(
             steps,
             lines.mean(axis=0),
-            color=color,
+            color="black",
+            linestyle=style,
             linewidth=2,
             marker="o" if len(steps) == 1 else None,
             label=label or None,
         )
     if axis.get_legend_handles_labels()[1]:
-        axis.legend(frameon=False)
+        axis.legend(framealpha=0.8, edgecolor="none")  # Legible over bands and lines.

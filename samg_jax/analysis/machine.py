@@ -20,15 +20,19 @@ def describe() -> dict[str, str]:
 
     Nothing in them tells which machine it was: no host, no user, no path.
     """
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {
         "processor": f"{_processor()}, {os.cpu_count()} cores",
         "devices": ", ".join(sorted({d.device_kind for d in jax.devices()})),
         "python": platform.python_version(),
         "samg_jax": samg_jax.__version__,
         "commit": _commit(),
-        **versions,
+        **versions(*PACKAGES),
     }
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Returns package -> installed version."""
+    return {name: importlib.metadata.version(name) for name in packages}
 
 
 def _processor() -> str:

@@ -178,8 +178,6 @@ def temporal_difference(
 
     An iteration moves every pair towards the target of one transition sampled from it:
     SAMG (2024), Eq. 13 where p is positive, Eq. 14 (plain TD) where it was cut to 0.
-    The rate is `1 / (1 + (1 - discount) k)` in iteration k (Wainwright 2019), whose
-    sum diverges while that of its squares does not.
 
     Args:
         process: of the pairs.
@@ -200,11 +198,18 @@ def temporal_difference(
         targets = losses.td_targets(
             rewards, jnp.ones_like(rewards), values, process.discount
         )
-        rate = 1.0 / (1.0 + (1.0 - process.discount) * number)
-        return q + rate * (targets - q)
+        return q + learning_rate(process.discount, number) * (targets - q)
 
     def record(q, first):
         q = jax.lax.fori_loop(first, first + every, iteration, q)
         return q, q
 
     return jax.lax.scan(record, jnp.zeros_like(rewards), jnp.arange(records) * every)[1]
+
+
+def learning_rate(discount: float, iteration: jax.Array) -> jax.Array:
+    """Returns the rate of TD(0) in an iteration `[]`, from 0 (Wainwright 2019).
+
+    The sum over all iterations diverges, while that of the squares does not.
+    """
+    return 1.0 / (1.0 + (1.0 - discount) * iteration)

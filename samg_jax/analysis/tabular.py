@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
         settings = problems_lib.Settings(
             **{name: flags.FLAGS[name].value for name in names}
         )
-        validation.check_folder(path.absolute().parent, "--out=FOLDER/FILE.png")
+        check_picture(path)
         problem_key, td_key, check_key = jax.random.split(jax.random.key(SEED.value), 3)
         problems = problems_lib.random_problems(problem_key, settings)
     except ValueError as error:
@@ -72,6 +72,16 @@ def main(argv: list[str]) -> None:
             f"error: not kept: {'; '.join(broken)}. All must hold. A discount nearer "
             "to 1 needs more samples for TD: give more --iterations."
         )
+
+
+def check_picture(path: pathlib.Path) -> None:
+    """Raises ValueError where the picture could not be written."""
+    if path.suffix != ".png":
+        raise ValueError(
+            f"--out is {str(path)!r}. The picture is a PNG, in a file that ends in "
+            f".png. Give --out={path.with_suffix('.png')}, for example."
+        )
+    validation.check_file(path, "--out", overwrite=True)
 
 
 def draw(
@@ -155,8 +165,14 @@ def _draw_biased(axis, problems, settings):
     iterations = np.arange(settings.backups + 1)
     _band(axis, iterations, settled, GUIDED, "guided for ever")
     _band(axis, iterations, cut, CUT, f"cut off after {settings.cutoff}")
-    axis.axhline(
-        np.mean(bounds), color="black", linestyle="--", linewidth=1, label="bias bound"
+    bound = np.mean(bounds)
+    axis.axhline(bound, color="black", linestyle="--", linewidth=1)
+    axis.annotate(
+        "bound on the bias that stays",
+        (iterations[-1], bound),
+        xytext=(0, 3),
+        textcoords="offset points",
+        horizontalalignment="right",
     )
     axis.set_title(
         f"Exact backups, {OFFLINE} wrong by up to {settings.offline_error:g}"

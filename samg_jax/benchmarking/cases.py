@@ -19,6 +19,7 @@ DATASETS = {"locomotion": "halfcheetah-medium", "antmaze": "antmaze-medium-play"
 # The last three are protocols of fine-tuning; `no_data` trains on the data of `samg`.
 PHASES = ("offline", "vanilla", "no_data", "samg")
 GUIDED = ("awac", "iql", "cql", "cal_ql")
+LEAST_ROWS = 1_100
 ALGORITHMS = ("bc", "td3_bc", *GUIDED, "spot")
 TRAINED_IN = {
     "offline": ALGORITHMS,
@@ -140,4 +141,9 @@ def load(
 def check(cases: Sequence[Case], configs: pathlib.Path) -> None:
     """Raises ValueError where a case cannot be built; computes nothing."""
     for case in cases:
+        if case.rows < LEAST_ROWS:
+            raise ValueError(
+                f"--rows is {case.rows}. At least {LEAST_ROWS} are allowed, so that "
+                "there is a whole episode to scale rewards by. Give more."
+            )
         parts_lib.resolve(load(case, configs))

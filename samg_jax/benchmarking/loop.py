@@ -17,7 +17,12 @@ from samg_jax.training import clock, experiment
 from samg_jax.training import parts as parts_lib
 
 # Before it, only what the loop needs: the speed does not depend on what was learnt.
-SHORT = {"offline.updates": 1, "guidance.cvae.steps": 1}
+SHORT = {
+    "offline.updates": 1,
+    "guidance.cvae.steps": 2,
+    "guidance.cvae.kl_warmup_start": 0,
+    "guidance.cvae.kl_warmup_steps": 1,
+}
 PARTS = ("environment", "update", "evaluation", "rest")
 
 

@@ -21,6 +21,7 @@ from samg_jax.training.parts import Parts, Preprocessing
 from samg_jax.types import Algorithm, Batch
 
 KINDS = 3  # Of actions that CQL proposes: uniform, and the policy's twice.
+FITTED = 1_000  # Rows that the weight is fitted to.
 CUT = 0.5  # Share of the stored weights that are 0.
 
 
@@ -82,12 +83,19 @@ class Program:
         self._done += self.chunk
 
     def rate(self, seconds: float) -> float:
-        """Returns updates per second of each seed, over at least so many seconds."""
-        began, calls = time.perf_counter(), 0
-        while calls == 0 or time.perf_counter() - began < seconds:
+        """Returns updates per second of each seed, over at least so many seconds.
+
+        Raises:
+            RuntimeError: where a seed is not finite, so that nothing moves any more.
+        """
+        began, calls, passed = time.perf_counter(), 0, 0.0
+        while calls == 0 or passed < seconds:
             self.call()
             calls += 1
-        return calls * self.chunk / (time.perf_counter() - began)
+            passed = time.perf_counter() - began
+        if not np.asarray(self.state.alive).all():
+            raise RuntimeError(f"A seed of {self.prepared.case} became non-finite.")
+        return calls * self.chunk / passed
 
     def flops(self) -> float:
         """Returns the FLOPs of one update of all seeds, by the compiler's count."""
@@ -173,6 +181,10 @@ def _online(config, parts, pretrained, data) -> tuple[Any, ...]:
     # As many rows as the buffer has at most, and the data can fill.
     rows = min(online.capacity(config.online), len(data.dataset.rewards))
     config.online.buffer_size = rows
+    if parts.model is not None:  # Untrained; unfitted, new weights would be no numbers.
+        few = tuple(column[:FITTED] for column in data.columns)
+        weight = parts.model.fit(pretrained.model, *few)
+        pretrained = pretrained.replace(weight=jax.tree.map(jnp.copy, weight))
     first = np.zeros((places, size), np.float32)
     state = online.init(parts, config.online, pretrained, first)
     state = _fill(state, data.dataset, rows)

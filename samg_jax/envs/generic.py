@@ -1,7 +1,9 @@
 """Any other gymnasium environment, a list of them stepped one after the other.
 
-Gymnasium's own vector environments step such a list as well, but they reset where they
-see fit, cannot let some stand still, and have no state to save; so they are not used.
+Gymnasium's own vector environments step such a list as well, but always all of it, so
+that evaluation episodes could not stand still once they are over; and those that use
+several processes hand no state out to be saved. So they are not used, which costs the
+environments that several processes would step at once.
 
 Their state is saved as the attributes of the environment and of its wrappers, pickled.
 Parts that never change (models, spaces, renderers, links between the layers) stay out

@@ -24,6 +24,7 @@ from samg_jax.envs import tasks
 BACKENDS = ("egl", "osmesa", "glfw")
 SUFFIX = ".mp4"
 MOST_FRAMES_PER_SECOND = 30
+PROBE_SECONDS = 120  # Drivers can hang, and a loaded machine is slow.
 # In a process of its own, because the first backend loaded into one stays there.
 PROBE = """
 import mujoco
@@ -51,13 +52,7 @@ def choose_backend() -> str:
     """
     chosen = os.environ.get("MUJOCO_GL")
     for backend in [chosen] if chosen else BACKENDS:
-        probe = subprocess.run(
-            [sys.executable, "-c", PROBE],
-            env={**os.environ, "MUJOCO_GL": backend},
-            capture_output=True,
-            check=False,
-        )
-        if probe.returncode == 0:
+        if _works(backend):
             os.environ["MUJOCO_GL"] = backend
             return backend
     tried = f"MUJOCO_GL={chosen}" if chosen else ", ".join(BACKENDS)
@@ -69,6 +64,20 @@ def choose_backend() -> str:
     )
 
 
+def _works(backend: str) -> bool:
+    try:
+        probe = subprocess.run(
+            [sys.executable, "-c", PROBE],
+            env={**os.environ, "MUJOCO_GL": backend},
+            capture_output=True,
+            check=False,
+            timeout=PROBE_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return probe.returncode == 0
+
+
 def check(env_id: str, physics: str, path: pathlib.Path) -> None:
     """Raises ValueError where no video of the environment could be written.
 
@@ -77,7 +86,7 @@ def check(env_id: str, physics: str, path: pathlib.Path) -> None:
         physics: `d4rl` or `stock`.
         path: of the video; its folder is not looked at.
     """
-    if path.suffix != SUFFIX:
+    if path.suffix.lower() != SUFFIX:
         raise ValueError(
             f"The video {str(path)!r} ends in {path.suffix!r}; only {SUFFIX} is "
             f"written. Give --video={path.with_suffix(SUFFIX)}."

@@ -6,6 +6,7 @@ interpreter lock. Each thread takes the next one that nobody has taken, so that 
 thread which the system wakes late, or not at all, holds up none but its own.
 """
 
+import functools
 import queue
 import threading
 import weakref
@@ -16,6 +17,7 @@ import numpy as np
 
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _WORD = 2**64
+_MANY = 4  # Simulators per thread.
 
 
 class Batch:
@@ -52,13 +54,13 @@ class Batch:
             controls: `[n, nu]` float64, in the model's units.
             active: `[n]` bool; the others stand still.
         """
-        left = np.flatnonzero(active).tolist()
+        left = active.nonzero()[0].tolist()
         count, finished = len(left), queue.SimpleQueue()
 
-        def simulate() -> int:
-            """Steps what is left, one after the other; returns how many it did."""
+        def simulate(leave: int) -> int:
+            """Steps what is left but `leave`, in turn; returns how many it did."""
             done = 0
-            while left:
+            while len(left) > leave:
                 try:
                     index = left.pop()
                 except IndexError:  # Another thread took the last one.
@@ -68,9 +70,11 @@ class Batch:
                 done += 1
             return done
 
+        # The last of many is the caller's, who then need not sleep until it is woken.
+        leave = int(count >= _MANY * (self._helpers + 1))
         for _ in range(min(self._helpers, count - 1)):
-            self._jobs.put((simulate, finished))
-        done = simulate()
+            self._jobs.put((functools.partial(simulate, leave), finished))
+        done = simulate(0)
         while done < count:
             helped = finished.get()
             if isinstance(helped, BaseException):

@@ -174,6 +174,12 @@ def make_gymnasium(env_id: str, **kwargs: object) -> gymnasium.Env:
             "gymnasium, which D4RL's AntMaze names and the locomotion ids are. To use "
             "your own environment, gymnasium.register it first."
         ) from error
+    except ImportError as error:
+        raise ValueError(
+            f"The environment {env_id!r} cannot be imported: {error}. What stands "
+            "before a colon is the module that registers it; others name one where "
+            "they are registered. Install the package that has it, or correct the id."
+        ) from error
     if isinstance(env.observation_space, gymnasium.spaces.Dict):
         env = FlatObservations(env)
     return env

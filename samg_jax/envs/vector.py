@@ -84,8 +84,9 @@ def make(
         seeds: n non-negative integers, one per environment.
         physics: "d4rl" or "stock", see `physics.make`.
         threads: how many work on a batch of D4RL's agents; by default one per
-            processor, but not for fewer than four walkers or one ant each, where
-            handing over costs more than it saves. Results do not depend on it.
+            processor that this process may use, but not for fewer than four walkers
+            or one ant each, where handing over costs more than it saves. Results do
+            not depend on it.
     """
     if num_envs < 1 or (threads is not None and threads < 1):
         raise ValueError(
@@ -95,15 +96,22 @@ def make(
     resolved = physics_lib.resolve(env_id, physics)
     task = tasks.for_env_id(resolved)
     if resolved in locomotion.ROBOTS:
-        threads = threads or min(os.cpu_count() or 1, max(1, num_envs // 4))
+        threads = threads or min(_processors(), max(1, num_envs // 4))
         threads = min(threads, num_envs)
         simulators = locomotion.Simulators(resolved, num_envs, physics, threads)
     elif tasks.is_antmaze(resolved):
-        threads = min(threads or os.cpu_count() or 1, num_envs)
+        threads = min(threads or _processors(), num_envs)
         simulators = antmaze.Simulators(resolved, num_envs, physics, threads)
     else:
         simulators = generic.Simulators(resolved, num_envs)
     return VectorEnv(simulators, task, num_envs, seeds)
+
+
+def _processors() -> int:
+    """Returns how many processors this process may use; a cluster lends out a few."""
+    if hasattr(os, "sched_getaffinity"):  # Linux.
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class VectorEnv:
@@ -171,25 +179,24 @@ class VectorEnv:
                 observation, reward 0, no end.
         """
         actions = self._to_bounds(actions)
-        active = self._all if active is None else np.asarray(active, bool)
+        mask = self._all if active is None else np.asarray(active, bool)
         next_observations, rewards, terminals, timeouts = self._simulators.step(
-            actions, active
+            actions, mask
         )
         next_observations = next_observations.astype(np.float32)
-        if not active.all():
-            next_observations[~active] = self.observations[~active]
-            rewards = np.where(active, rewards, 0.0)
-            terminals = terminals & active
-        self._lengths += active
-        self._returns += rewards
+        self._lengths += mask
         if self.max_episode_steps is not None:
             timeouts = timeouts | (self._lengths >= self.max_episode_steps)
-        timeouts = timeouts & active
+        if active is not None:
+            next_observations[~mask] = self.observations[~mask]
+            rewards = np.where(mask, rewards, 0.0)
+            terminals, timeouts = terminals & mask, timeouts & mask
+        self._returns += rewards
         lengths, returns = self._lengths.copy(), self._returns.copy()
 
         self.observations = next_observations.copy()
-        for index in np.flatnonzero(terminals | timeouts):
-            self.observations[index] = self._simulators.reset(int(index), None)
+        for index in (terminals | timeouts).nonzero()[0].tolist():
+            self.observations[index] = self._simulators.reset(index, None)
             self._lengths[index] = 0
             self._returns[index] = 0.0
         return Step(
@@ -263,8 +270,8 @@ class VectorEnv:
                 f"Got actions of shape {actions.shape}; {expected} is allowed: one row "
                 "per environment. Stack the actions of all environments."
             )
-        actions = np.where(np.isnan(actions), 0.0, actions)
-        actions = np.minimum(np.maximum(actions, -1.0), 1.0).astype(np.float64)
+        actions = np.minimum(np.maximum(actions, -1.0, dtype=np.float64), 1.0)
+        actions[np.isnan(actions)] = 0.0
         if self._bounds is None:
             return actions  # Exactly, without rounding.
         low, high = self._bounds

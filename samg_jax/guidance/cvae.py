@@ -37,6 +37,7 @@ class Config:
         decoder_input: "latent", or "latent_and_pair" for z with s and a.
         reconstruct: "next_state", or "next_state_action" for s' with a.
         scale_targets: weights each reconstructed dimension by its inverse variance.
+        action_weight: factor on the squared errors of a reconstructed action.
         holdout: share of the rows on which the encoder is examined, not trained.
     """
 
@@ -53,6 +54,7 @@ class Config:
     decoder_input: str = "latent"
     reconstruct: str = "next_state"
     scale_targets: bool = False
+    action_weight: float = 1.0
     holdout: float = 0.05
 
     def __post_init__(self):
@@ -66,6 +68,9 @@ class Config:
         validation.number(name("beta"), self.beta, 0, np.inf, 0.5)
         validation.number(
             name("learning_rate"), self.learning_rate, 0, np.inf, 1e-3, strict=True
+        )
+        validation.number(
+            name("action_weight"), self.action_weight, 0, np.inf, 4, strict=True
         )
         validation.number(name("holdout"), self.holdout, 0, 1, 0.05, strict=True)
         inputs = ("latent", "latent_and_pair")
@@ -220,7 +225,10 @@ class CVAE:
         targets = next_observations
         if self.config.reconstruct == "next_state_action":
             targets = jnp.concatenate([next_observations, actions], axis=-1)
-        reconstruction = jnp.mean(target_scale * jnp.square(predictions - targets))
+        # Behind the state, if there is anything.
+        action = slice(self.observation_size, None)
+        scale = target_scale.at[action].multiply(self.config.action_weight)
+        reconstruction = jnp.mean(scale * jnp.square(predictions - targets))
         kl = jnp.mean(losses.kl_divergence(means, stds))
         loss = reconstruction + beta * kl
         metrics = {"reconstruction": reconstruction, "kl": kl, "beta": beta}

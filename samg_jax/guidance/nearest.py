@@ -17,21 +17,19 @@ from flax import struct
 
 REFERENCES = 8_192  # K: stored codes; fixed, so that every state has the same shapes.
 PROBES = 2_048  # P: offline pairs whose distances say what is usual.
+ROWS_PER_REFERENCE = 8  # Offline pairs that are averaged into each, at most.
 ROWS_AT_ONCE = 256
-SMALLEST_SCALE = 1e-6  # As for the normals: a dimension that never moves.
 
 
 class Codes(struct.PyTreeNode):
-    """Latent codes of offline pairs, spread evenly over the data.
+    """Centres of the latent codes of offline pairs.
 
     Attributes:
-        codes: `[K, Z]` latent means, in units of `scale`.
-        scale: `[Z]` their standard deviation.
+        codes: `[K, Z]` each the average of latent means that are near to each other.
         distances: `[P]` of further offline pairs to the nearest of them, ascending.
     """
 
     codes: jax.Array
-    scale: jax.Array
     distances: jax.Array
 
 
@@ -39,7 +37,6 @@ def empty(latent_size: int) -> Codes:
     """Returns zeros of the right shapes."""
     return Codes(
         codes=jnp.zeros((REFERENCES, latent_size)),
-        scale=jnp.zeros(latent_size),
         distances=jnp.zeros(PROBES),
     )
 
@@ -53,6 +50,11 @@ def fit(
 ) -> Codes:
     """Returns the codes of offline data.
 
+    Codes of pairs spread evenly over the data, after one step of k-means (Lloyd, 1982)
+    over more of them: centres lie nearer to what was not stored than single codes do.
+    The latent means keep their scale. To divide each dimension by its standard
+    deviation would give those that the KL term has emptied the same say as all others.
+
     For several seeds pass an `encode` mapped over stacked params: each leaf of the
     result then has their leading axis.
 
@@ -65,33 +67,36 @@ def fit(
             nothing is as near to a pair as itself.
     """
     rows = np.arange(len(observations)) if rows is None else np.asarray(rows)
-    references, probes = (rows[places] for places in spread(len(rows)))
     code = jax.jit(lambda *inputs: encode(*inputs)[0])
-    near = np.asarray(code(params, observations[references], actions[references]))
-    other = np.asarray(code(params, observations[probes], actions[probes]))
-    scale = np.maximum(near.std(axis=-2, dtype=np.float64), SMALLEST_SCALE)
-    near, other = (x / scale[..., None, :] for x in (near, other))
-    distances = jax.jit(_distances)
-    seeds = near.reshape(-1, *near.shape[-2:]), other.reshape(-1, *other.shape[-2:])
-    found = [
-        distances(jnp.float32(a), jnp.float32(b)) for a, b in zip(*seeds, strict=True)
-    ]
-    found = np.sort(np.stack(found)).reshape(*near.shape[:-2], PROBES)
-    return Codes(*(jnp.asarray(x, jnp.float32) for x in (near, scale, found)))
+    references, members, probes = (
+        np.asarray(code(params, observations[chosen], actions[chosen]))
+        for chosen in (rows[places] for places in spread(len(rows)))
+    )
+    seeds = references.shape[:-2]
+    flat = (x.reshape(-1, *x.shape[-2:]) for x in (references, members, probes))
+    found = [_fit_one(*codes) for codes in zip(*flat, strict=True)]
+    return jax.tree.map(lambda *x: jnp.stack(x).reshape(*seeds, *x[0].shape), *found)
 
 
-def spread(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns places `[K]` and `[P]` of `count` rows, evenly spread and disjoint.
+def spread(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns places `[K]`, `[L]` and `[P]` of `count` rows, each evenly spread.
 
-    The latter lie half-way between two of the former, so that they are no nearer to
-    them than they must be. Few rows are taken several times.
+    The first are where the centres start. The second, these and up to
+    `ROWS_PER_REFERENCE` times as many, are averaged into them. The third are the
+    probes: half-way between two of the first, and none of the second is nearer, so
+    that they are as far as can be from what they are measured by. Few rows are taken
+    several times.
     """
     half = max(count // 2, 1)
     even = 2 * np.linspace(0, half - 1, REFERENCES).astype(np.int64)
     gap = (count // REFERENCES // 2) | 1
     odd = even[:: REFERENCES // PROBES][:PROBES] + gap
-    last = max(2 * half - 1, 0)
-    return even, np.minimum(odd, min(last, count - 1))
+    odd = np.minimum(odd, min(max(2 * half - 1, 0), count - 1))
+    dense = np.linspace(0, count - 1, ROWS_PER_REFERENCE * REFERENCES).astype(np.int64)
+    after = np.searchsorted(odd, dense)
+    below, above = odd[np.maximum(after - 1, 0)], odd[np.minimum(after, PROBES - 1)]
+    distant = np.minimum(np.abs(dense - below), np.abs(dense - above)) >= gap
+    return even, np.union1d(even, dense[distant]), odd
 
 
 def probabilities(means: jax.Array, codes: Codes) -> jax.Array:
@@ -101,7 +106,7 @@ def probabilities(means: jax.Array, codes: Codes) -> jax.Array:
         means: `[B, Z]` latent means of the pairs.
         codes: fitted.
     """
-    distances = _distances(codes.codes, means / codes.scale)
+    distances = _distances(codes.codes, means)
     nearer = jnp.searchsorted(codes.distances, distances, side="left")
     p = 1.0 - nearer / codes.distances.shape[0]
     # A minimum may pass over NaN; what is not a number must not pass for near or far.
@@ -109,14 +114,32 @@ def probabilities(means: jax.Array, codes: Codes) -> jax.Array:
     return jnp.where(broken, jnp.nan, p)
 
 
-def _distances(codes: jax.Array, rows: jax.Array) -> jax.Array:
-    # Which one is nearest is found by a matrix product, in blocks of rows; how far it
-    # is, by the difference, which keeps its precision.
-    centre = codes.mean(axis=0)
-    half_squares = 0.5 * jnp.sum(jnp.square(codes - centre), axis=-1)
+@jax.jit
+def _fit_one(references, members, probes):
+    codes = _centres(references, members)
+    return Codes(codes, jnp.sort(_distances(codes, probes)))
+
+
+def _centres(codes, rows):
+    """Returns the average of the rows nearest to each code; one without rows stays."""
+    places = jax.lax.map(_finder(codes), rows, batch_size=ROWS_AT_ONCE)
+    counts = jnp.zeros(len(codes)).at[places].add(1.0)[:, None]
+    sums = jnp.zeros_like(codes).at[places].add(rows)
+    return jnp.where(counts > 0, sums / jnp.maximum(counts, 1.0), codes)
+
+
+def _distances(codes, rows):
+    # By the difference, not by the products, so that it keeps its precision.
+    find = _finder(codes)
 
     def one(row):
-        place = jnp.argmin(half_squares - (codes - centre) @ (row - centre))
-        return jnp.linalg.norm(codes[place] - row)
+        return jnp.linalg.norm(codes[find(row)] - row)
 
     return jax.lax.map(one, rows, batch_size=ROWS_AT_ONCE)
+
+
+def _finder(codes):
+    """Returns `row -> place of the nearest code`; mapped, it is a matrix product."""
+    centre = codes.mean(axis=0)
+    half_squares = 0.5 * jnp.sum(jnp.square(codes - centre), axis=-1)
+    return lambda row: jnp.argmin(half_squares - (codes - centre) @ (row - centre))

@@ -17,13 +17,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "cvae.beta": 0.5,
         "cvae.reconstruct": "next_state",
         "cvae.scale_targets": False,
+        "cvae.action_weight": 1.0,
     },
     "best": {
         "kind": "nearest",
         "cvae.latent_size": 24,
-        "cvae.beta": 0.02,
+        "cvae.beta": 0.05,
         "cvae.reconstruct": "next_state_action",
         "cvae.scale_targets": True,
+        # Else the few dimensions of an action count little beside those of the state.
+        "cvae.action_weight": 9.0,
     },
 }
 NAME = "config.guidance.weight_preset"

@@ -11,6 +11,7 @@ import ml_collections
 import numpy as np
 
 from samg_jax.envs import vector
+from samg_jax.training import devices
 from samg_jax.training import online as online_phase
 from samg_jax.training import parts as parts_lib
 from samg_jax.training.parts import Parts
@@ -56,6 +57,7 @@ def make_finisher(parts: Parts, settings: ml_collections.ConfigDict) -> Finisher
             )
             ended[seed, rows] = True
         mc_returns = write(state.buffer.mc_returns, returns, ended, state.count, window)
+        mc_returns = devices.put(parts.mesh, mc_returns)
         return state.replace(buffer=state.buffer.replace(mc_returns=mc_returns))
 
     return finish

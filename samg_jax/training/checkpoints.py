@@ -11,11 +11,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 import samg_jax
+from samg_jax.training import devices
 
 T = TypeVar("T")
 
 # Raised whenever the arrays of a checkpoint or their meaning change.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 class Store:
@@ -67,11 +68,14 @@ class Store:
         check_version(meta, self.directory)
         return meta
 
-    def restore(self, like: T) -> tuple[T, dict[str, np.ndarray]]:
+    def restore(
+        self, like: T, mesh: jax.sharding.Mesh | None = None
+    ) -> tuple[T, dict[str, np.ndarray]]:
         """Returns the newest state and host arrays.
 
         Args:
             like: arrays or `jax.ShapeDtypeStruct` of the same structure as saved.
+            mesh: devices for the seeds, whatever those were that it was saved from.
         """
         # As NumPy arrays, because those that Orbax places are committed to a device:
         # for them JAX would compile everything anew, and perhaps not the same.
@@ -82,7 +86,7 @@ class Store:
                 host=ocp.args.StandardRestore(),
             )
         )
-        state = jax.tree.map(jax.device_put, restored.state)
+        state = devices.put(mesh, restored.state)
         return state, _unpack(np.asarray(restored.host["npz"]))
 
     def _read(self, args: ocp.args.Composite) -> Any:

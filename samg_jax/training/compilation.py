@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 
 import jax
 
 DEFAULT_CACHE = "~/.cache/samg_jax"
+# Our name of how products of float32 matrices are computed -> JAX's. The last by its
+# algorithm: JAX's "bfloat16" is whatever is fastest, on NVIDIA's cards TF32.
+PRECISIONS = {
+    "float32": "float32",
+    "tensorfloat32": "tensorfloat32",
+    "bfloat16": "BF16_BF16_F32",
+}
 
 
 def use_cache(folder: str) -> None:
@@ -14,3 +22,14 @@ def use_cache(folder: str) -> None:
     if folder and not jax.config.jax_compilation_cache_dir:
         path = pathlib.Path(folder).expanduser()
         jax.config.update("jax_compilation_cache_dir", str(path))
+
+
+def matmul_precision(name: str) -> contextlib.AbstractContextManager:
+    """Returns the context in which programs are compiled for that precision.
+
+    Sums are in float32 with all of them. A processor computes all three in float32.
+
+    Args:
+        name: of `PRECISIONS`.
+    """
+    return jax.default_matmul_precision(PRECISIONS[name])

@@ -12,7 +12,7 @@ from samg_jax import losses
 from samg_jax.data import replay
 from samg_jax.guidance import guide as guide_lib
 from samg_jax.guidance import quantiles
-from samg_jax.training import freezing
+from samg_jax.training import devices, freezing
 from samg_jax.training import online as online_phase
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts
@@ -64,14 +64,19 @@ def make_diagnostics(
     @jax.jit
     def diagnose(state: online_phase.State) -> Metrics:
         axes = (0, seeds_lib.axes(state.agent), 0, 0, None, None)
-        return jax.vmap(one, in_axes=axes)(
-            state.seeds,
-            state.agent,
-            state.guidance,
-            state.buffer,
-            state.preprocessing,
-            state.count,
-        )
+
+        def every(state):
+            return jax.vmap(one, in_axes=axes)(
+                state.seeds,
+                state.agent,
+                state.guidance,
+                state.buffer,
+                state.preprocessing,
+                state.count,
+            )
+
+        specs = (devices.specs(state),)
+        return devices.each(parts.mesh, every, specs, devices.OF_SEEDS)(state)
 
     return diagnose
 

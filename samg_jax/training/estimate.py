@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 
@@ -11,6 +12,7 @@ import ml_collections
 from samg_jax.data import d4rl, published
 from samg_jax.training import (
     checkpoints,
+    devices,
     experiment,
     forking,
     online,
@@ -47,12 +49,15 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
     rows, origin = 0, "not opened: the run forks from a checkpoint"
     if needs_data:
         rows, origin = dataset_rows(config, parts)
+    mesh = devices.choose(len(parts.seeds), config.devices)
+    parts = dataclasses.replace(parts, mesh=mesh)
     device, host = memory(config, parts, rows)
     lines = [
         json.dumps(config.to_dict(), indent=2),
         "",
         f"workdir: {workdir}",
         f"seeds: {', '.join(str(seed) for seed in parts.seeds)} in one process",
+        f"devices: {devices.describe(len(parts.seeds), mesh)}",
         f"environment: {parts.task.env_id}, physics {parts.physics}",
         f"offline: {learned:,} updates per seed"
         + (f", forked from {config.offline.restore}" if config.offline.restore else ""),
@@ -61,7 +66,7 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
         f"online: {steps:,} environment steps per seed, of them {warmup:,} warm-up",
         f"online: {updates:,} updates per seed, UTD {config.online.updates_per_step}",
         f"dataset: about {rows:,} transitions ({origin})",
-        f"device memory: about {device / MEGABYTE:,.0f} MB for data and states",
+        f"device memory: about {device / MEGABYTE:,.0f} MB per device",
         f"host memory: about {host / MEGABYTE:,.0f} MB",
     ]
     return "\n".join(lines)
@@ -101,7 +106,7 @@ def dataset_rows(config: ml_collections.ConfigDict, parts: Parts) -> tuple[int, 
 def memory(
     config: ml_collections.ConfigDict, parts: Parts, rows: int
 ) -> tuple[float, float]:
-    """Returns the bytes on the device and on the host, for data and states.
+    """Returns the bytes on each device and on the host, for data and states.
 
     Activations of an update are not counted; compiled scans add a few megabytes per
     seed.
@@ -120,11 +125,12 @@ def memory(
                 first,
             )
         )
+    used = 1 if parts.mesh is None else parts.mesh.size
     simulators = count * (1 + config.evaluation.episodes)
     host = HOST_BASE + 2 * dataset + HOST_PER_SIMULATOR * simulators
     if jax.default_backend() == "cpu":
-        host += dataset + states
-    return dataset + states, host
+        host += used * dataset + states
+    return dataset + states / used, host
 
 
 def size(tree) -> int:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from samg_jax.envs import tasks, vector
+from samg_jax.training import devices
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts, Preprocessing
 
@@ -73,8 +74,11 @@ def make_evaluator(
         def one(agent, observations):
             return parts.online.act(agent, preprocessing.normalizer(observations))
 
-        axes = (seeds_lib.axes(agent), 0)
-        return jax.vmap(one, in_axes=axes)(agent, observations)
+        every = jax.vmap(one, in_axes=(seeds_lib.axes(agent), 0))
+        in_specs = devices.specs(agent), devices.OF_SEEDS
+        return devices.each(parts.mesh, every, in_specs, devices.OF_SEEDS)(
+            agent, observations
+        )
 
     def evaluate(agent: Any, preprocessing: Preprocessing) -> Scores:
         def policy(observations):

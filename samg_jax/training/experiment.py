@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 
@@ -10,11 +11,14 @@ import ml_collections
 
 from samg_jax.training import (
     checkpoints,
+    compilation,
+    devices,
     evaluation,
     finetuning,
     forking,
     logs,
     metrics,
+    own_weights,
     pretraining,
     runs,
     sampling,
@@ -25,12 +29,14 @@ from samg_jax.training import parts as parts_lib
 from samg_jax.training.parts import Parts
 from samg_jax.training.runs import Plan, Run
 
-# Fields that may change between the runs of one workdir: they change no result.
+# Fields that may change between the runs of one workdir: they change no result; the
+# number of devices changes its rounding, as the number of seeds does.
 FREE_FIELDS = (
     "logging.progress",
     "logging.tensorboard",
     "logging.wandb",
     "compilation_cache",
+    "devices",
     "evaluation.threads",
     "dataset.family",
 )
@@ -47,6 +53,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     with runs.refusals():
         parts = prepare(config, workdir)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(compilation.matmul_precision(config.matmul_precision))
         stack.enter_context(logs.to_file(workdir / "log.txt"))
         with runs.refusals():
             this, plan = start(config, parts, workdir, stack)
@@ -73,6 +80,8 @@ def start(
     stack.callback(online_store.close)
     this = Run(config, parts, workdir, offline_store, online_store)
     plan = plan_phases(this)
+    if parts.model is None and plan.dataset is not None:
+        own_weights.check_on_data(parts, None, plan.dataset)
     write_config(config, workdir)  # Only now: a refused run may be corrected.
     this.evaluate = evaluation.make_evaluator(
         parts, config.evaluation.episodes, config.evaluation.threads
@@ -120,6 +129,9 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Parts:
     parts_lib.complete(config)
     validation.check(config)
     parts = parts_lib.resolve(config)
+    own_weights.check_shape(parts)
+    mesh = devices.choose(len(parts.seeds), config.devices)
+    parts = dataclasses.replace(parts, mesh=mesh)
     validation.check_folder(workdir, "--workdir=FOLDER")
     check_same_config(config, workdir)
     return parts
@@ -177,6 +189,8 @@ def plan_phases(this: Run) -> Plan:
     if not needs_data:
         this.data_source = (meta or forking.meta(plan.source))["data_source"]
     logs.LOGGER.info("offline data: %s", this.data_source)
+    count, mesh = len(this.parts.seeds), this.parts.mesh
+    logs.LOGGER.info("devices: %s", devices.describe(count, mesh))
     if meta is not None:
         plan.table_lengths = tuple(meta["table_lengths"])
         steps = meta["offline_step"] + meta.get("model_step", 0)

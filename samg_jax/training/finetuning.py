@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
 import jax
@@ -11,13 +12,17 @@ import numpy as np
 from samg_jax.envs import vector
 from samg_jax.training import (
     calibration,
+    devices,
     diagnostics,
     forking,
     freezing,
     offline,
     online,
+    own_weights,
+    runs,
     sampling,
     schedule,
+    stepping,
 )
 from samg_jax.training import episodes as episodes_lib
 from samg_jax.training import seeds as seeds_lib
@@ -41,7 +46,11 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
     if plan.online_meta is None:
         pretrained = freezing.place(parts, pretrained)
         report_failures(this, pretrained, "update")
-        state = online.init(parts, config.online, pretrained, first)
+        pretrained = devices.put(parts.mesh, pretrained)
+        init = functools.partial(online.init, parts, config.online)
+        state = devices.build(parts.mesh, init, pretrained, first)
+        with runs.refusals():
+            own_weights.check_at_switch(parts, state.guidance, state.alive, first)
         offline_step = config.offline.updates if plan.source is None else 0
         if plan.source is not None:
             offline_step = forking.meta(plan.source)["offline_step"]
@@ -52,14 +61,14 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
             lambda empty: online.init(parts, config.online, empty, first),
             forking.template(parts),
         )
-        state, host = this.online_store.restore(like)
+        state, host = this.online_store.restore(like, parts.mesh)
         report_failures(this, state, "step")
         episodes = episodes_lib.Episodes.restore(host, parts.task.sparse)
         env.set_state(host)
     if start < config.online.steps:
         dataset = None
         if sampling.needs_dataset(config.online):
-            dataset = jax.device_put(plan.dataset)
+            dataset = devices.put_shared(parts.mesh, plan.dataset)
         fine_tune(this, state, env, episodes, dataset, offline_step)
     env.close()
 
@@ -67,27 +76,23 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
 def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> None:
     """Takes the remaining environment steps, each with its updates."""
     phase, total = this.config.online, this.config.online.steps
-    step = online.make_step(this.parts, phase)
+    clock = this.clock
+    stepper = stepping.make(this.parts, phase, env, dataset, clock)
     finish = calibration.make_finisher(this.parts, phase)
     diagnose = diagnostics.make_diagnostics(this.parts, phase)
     guided = this.parts.guidance.weight != "none"
     taken = int(state.count)
-    clock = this.clock
     clock.restart(taken)
-    with this.bar("online", taken, total, "step") as bar:
+    with this.bar("online", taken, total, "step") as bar, stepper as advance:
         for begin, end in schedule.segments(
             taken, total, [*schedule.periods(phase), max(phase.warmup_steps, 1)]
         ):
             began = time.perf_counter()
             for count in range(begin, end):
-                with clock.part("update"):  # Waits for the one before.
-                    actions = np.asarray(state.actions)
-                with clock.part("environment"):
-                    outcome = env.step(actions)
-                episodes.add(outcome)
                 turns = phase.updates_per_step * (count >= phase.warmup_steps)
+                state, outcome = advance(state, turns, count + 1 < end)
+                episodes.add(outcome)
                 with clock.part("update"):
-                    state = step(state, online.to_feedback(outcome), dataset, turns)
                     state = finish(state, outcome)
                 bar.update()
             steps = (offline_step, end)

@@ -13,6 +13,7 @@ from flax import struct
 
 from samg_jax.data import transitions
 from samg_jax.guidance import collapse, quantiles, weights
+from samg_jax.training import devices
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts, Preprocessing
@@ -104,7 +105,7 @@ def make_updates(parts: Parts, batch_size: int) -> Callable[..., tuple[State, Me
         batch = preprocessing(parts_lib.as_batch(dataset, rows))
         return parts.algorithm.update(agent, batch, update_key)
 
-    return _scanned("agent", update)
+    return _scanned(parts, "agent", update)
 
 
 def make_model_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
@@ -129,10 +130,10 @@ def make_model_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
             update_key,
         )
 
-    return _scanned("model", update)
+    return _scanned(parts, "model", update)
 
 
-def _scanned(field: str, update: Callable[..., tuple[Any, Metrics]]):
+def _scanned(parts: Parts, field: str, update: Callable[..., tuple[Any, Metrics]]):
     """Returns the compiled scan of guarded updates of one field of the state."""
 
     def guarded(seed, model, alive, step, inputs, preprocessing):
@@ -155,9 +156,15 @@ def _scanned(field: str, update: Callable[..., tuple[Any, Metrics]]):
 
     @functools.partial(jax.jit, static_argnames="length", donate_argnums=0)
     def updates(state: State, inputs, start, *, length: int):
-        steps = start + jnp.arange(length)
-        state, metrics = jax.lax.scan(functools.partial(body, inputs), state, steps)
-        return state, jax.tree.map(lambda values: values.mean(axis=0), metrics)
+        def scan(state, inputs, start):
+            steps = start + jnp.arange(length)
+            state, metrics = jax.lax.scan(functools.partial(body, inputs), state, steps)
+            return state, jax.tree.map(lambda values: values.mean(axis=0), metrics)
+
+        specs = devices.specs(state)
+        in_specs = specs, devices.SHARED, devices.SHARED
+        out_specs = specs, devices.OF_SEEDS
+        return devices.each(parts.mesh, scan, in_specs, out_specs)(state, inputs, start)
 
     return updates
 
@@ -171,7 +178,8 @@ def fit_weight(
     """Returns the state with the fitted weight, and a report, `[S]` each.
 
     Pushes all offline rows through the weight's model and, where the threshold is a
-    quantile, through the weight; examines both on the rows held out from training.
+    quantile, through the weight; examines both on the rows held out from training:
+    p_int, and p as it would be stored with these rows online, after the cut.
 
     Args:
         parts: of the experiment.
@@ -193,26 +201,38 @@ def fit_weight(
     if parts.by_quantile:
         p_int = quantiles.offline_probabilities(p_int_of, inputs, *columns)
         state = state.replace(quantiles=jnp.asarray(quantiles.grid(p_int)))
-    p_int = np.asarray(jax.jit(p_int_of)(inputs, *few))
-    findings |= quantiles.report(p_int)
-    threshold = parts.guidance.threshold
+    findings |= quantiles.report(np.asarray(jax.jit(p_int_of)(inputs, *few)))
+    threshold = jnp.full(len(parts.seeds), parts.guidance.threshold)
     if parts.guidance.threshold_quantile is not None and parts.by_quantile:
         at = jax.vmap(quantiles.at, in_axes=(0, None))
-        level = parts.guidance.threshold_quantile
-        threshold = np.asarray(at(state.quantiles, level))[:, None]
-    findings["share_active"] = (p_int >= threshold).mean(axis=1)
+        threshold = at(state.quantiles, parts.guidance.threshold_quantile)
+    p_of = _over_seeds(parts, weights.weights(parts.guidance))
+    p = np.asarray(jax.jit(p_of)((*inputs, threshold), *few))
+    findings["share_active"] = (p > 0).mean(axis=1)
+    findings["p_mean"] = p.mean(axis=1)
+    state = devices.put(parts.mesh, state)  # The fit was made on the host.
     return state, {name: np.asarray(value) for name, value in findings.items()}
 
 
 def probabilities(parts: Parts) -> Callable[..., jax.Array]:
     """Returns `((seeds, weights), *columns [b, ...]) -> p_int [S, b]`."""
-    fn = weights.probabilities(parts.guidance)
+    fn = _over_seeds(parts, weights.probabilities(parts.guidance))
 
-    def one(seed, weight, *columns):
-        guidance = weights.make_guidance(parts.guidance, (), weight, jnp.zeros(()))
+    def batched(inputs, *columns):
+        unread = jnp.zeros(inputs[0].shape)  # Nothing is cut.
+        return fn((*inputs, unread), *columns)
+
+    return batched
+
+
+def _over_seeds(parts: Parts, fn: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """Returns `((seeds, weights, thresholds), *columns) -> [S, b]` of one of `fn`."""
+
+    def one(seed, weight, threshold, *columns):
+        guidance = weights.make_guidance(parts.guidance, (), weight, threshold)
         return fn(guidance, *columns, seeds_lib.stream(seed, "fit"))
 
-    batched = jax.vmap(one, in_axes=(0, 0, None, None, None))
+    batched = jax.vmap(one, in_axes=(0, 0, 0, None, None, None))
     return lambda inputs, *columns: batched(*inputs, *columns)
 
 

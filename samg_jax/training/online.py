@@ -16,7 +16,7 @@ from samg_jax.data import replay
 from samg_jax.envs import vector
 from samg_jax.guidance import guide as guide_lib
 from samg_jax.guidance import weights
-from samg_jax.training import freezing, offline, sampling
+from samg_jax.training import devices, freezing, offline, sampling
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts, Preprocessing
@@ -139,7 +139,7 @@ def _init(parts, online, pretrained, observations):
     )
     metrics = jax.eval_shape(lambda s: _example_metrics(parts, online, s), state)
     sums = {name: jnp.zeros(count) for name in metrics}
-    return state.replace(sums=sums, actions=_explorer(parts)(state))
+    return state.replace(sums=sums, actions=make_explorer(parts)(state))
 
 
 def make_step(
@@ -151,14 +151,36 @@ def make_step(
     actions, in one call. The state is donated; the dataset is None unless offline
     data are kept.
     """
-    weigh = _weigher(parts)
-    update = _updater(parts, online)
-    explore = _explorer(parts)
-    # No bound until the episode is over; without calibration nothing reads it.
-    unknown = -jnp.inf if parts.online_returns else 0.0
+    learn, explore = make_learner(parts, online), make_explorer(parts)
+
+    def one(state: State, feedback: Feedback, dataset, turns) -> State:
+        state = learn(state, feedback, dataset, turns)
+        return state.replace(actions=explore(state))
 
     @functools.partial(jax.jit, donate_argnums=0)
     def step(state: State, feedback: Feedback, dataset, turns) -> State:
+        specs = devices.specs(state)
+        in_specs = specs, devices.OF_SEEDS, devices.SHARED, devices.SHARED
+        return devices.each(parts.mesh, one, in_specs, specs)(
+            state, feedback, dataset, turns
+        )
+
+    return step
+
+
+def make_learner(
+    parts: Parts, online: ml_collections.ConfigDict
+) -> Callable[[State, Feedback, Any, jax.Array | int], State]:
+    """Returns `(state, feedback, dataset, turns) -> state`, which is not compiled.
+
+    It is the step without the next actions: those of the state have been executed.
+    """
+    weigh = _weigher(parts)
+    update = _updater(parts, online)
+    # No bound until the episode is over; without calibration nothing reads it.
+    unknown = -jnp.inf if parts.online_returns else 0.0
+
+    def learn(state: State, feedback: Feedback, dataset, turns) -> State:
         stored = jax.vmap(weigh, in_axes=(0, 0, 0, 0, 0, None))(
             state.seeds,
             state.guidance,
@@ -182,10 +204,9 @@ def make_step(
             count=state.count + 1,
             observations=jnp.asarray(feedback.observations),
         )
-        state = update(state, dataset, turns)
-        return state.replace(actions=explore(state))
+        return update(state, dataset, turns)
 
-    return step
+    return learn
 
 
 def effective_weights(guidance: weights.Guidance, p: jax.Array, count: jax.Array):
@@ -207,8 +228,8 @@ def _weigher(parts: Parts):
     return weigh
 
 
-def _explorer(parts: Parts):
-    """Returns the function that draws the next actions of all seeds, `[S, A]`."""
+def make_explorer(parts: Parts) -> Callable[[State], jax.Array]:
+    """Returns `state -> actions`, `[S, A]` to be executed next; it is not compiled."""
 
     def explore(seed, agent, hyperparameters, observation, preprocessing, count):
         key = seeds_lib.stream(seed, "explore", count)

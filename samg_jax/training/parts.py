@@ -44,6 +44,7 @@ class Parts:
         sweep: the swept settings, empty without a sweep.
         labels: `[S]` names of the places' combinations, empty until spread.
         swept: setting -> `[S]` values of the places, empty until spread.
+        mesh: devices that share out the seeds, see `devices`; None for one.
     """
 
     task: tasks.Task
@@ -57,6 +58,7 @@ class Parts:
     sweep: tuple[sweeps.Axis, ...] = ()
     labels: tuple[str, ...] = ()
     swept: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    mesh: jax.sharding.Mesh | None = None
 
     @property
     def by_quantile(self) -> bool:

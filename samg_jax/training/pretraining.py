@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Any
 
@@ -9,9 +10,12 @@ import jax
 import numpy as np
 
 from samg_jax.training import (
+    devices,
     forking,
     logs,
     offline,
+    own_weights,
+    runs,
     schedule,
 )
 from samg_jax.training.parts import Parts
@@ -23,27 +27,30 @@ def run_offline(this: Run, plan: Plan) -> offline.State:
     config, parts = this.config, this.parts
     if plan.source is not None:
         state, start = forking.restore(parts, plan.source, measure(parts, plan))
+        state = devices.put(parts.mesh, state)
         if plan.offline_meta is not None:  # Stopped while its own model trained.
-            state, _ = this.offline_store.restore(state)
+            state, _ = this.offline_store.restore(state, parts.mesh)
             start = plan.offline_meta["model_step"]
         if start is None:
             return state
-        dataset = jax.device_put(plan.dataset)
+        dataset = devices.put_shared(parts.mesh, plan.dataset)
         return fit_guidance(this, plan, state, dataset, start)
     start = fitted = 0
     if plan.dataset is None:
         state = forking.template(parts)
     else:
-        state = offline.init(parts, plan.preprocessing, measure(parts, plan))
+        init = functools.partial(offline.init, parts)
+        measured = measure(parts, plan)
+        state = devices.build(parts.mesh, init, plan.preprocessing, measured)
     if plan.offline_meta is not None:
-        state, _ = this.offline_store.restore(state)
+        state, _ = this.offline_store.restore(state, parts.mesh)
         start, fitted = (
             plan.offline_meta["offline_step"],
             plan.offline_meta["model_step"],
         )
         if plan.offline_meta["complete"]:
             return state
-    dataset = jax.device_put(plan.dataset)
+    dataset = devices.put_shared(parts.mesh, plan.dataset)
     state = train_offline(this, state, dataset, start)
     if not parts.fitted:
         save_offline(this, state, config.offline.updates, 0, complete=True)
@@ -88,8 +95,11 @@ def fit_guidance(this: Run, plan: Plan, state, dataset, start: int) -> offline.S
     split = offline.held_out(this.parts, dataset)
     if this.parts.model is not None:
         steps = this.parts.model.settings.steps
-        state = train_model(this, state, (dataset, split.train), (start, trained))
+        inputs = dataset, devices.put_shared(this.parts.mesh, split.train)
+        state = train_model(this, state, inputs, (start, trained))
     state, findings = offline.fit_weight(this.parts, state, dataset, split)
+    with runs.refusals():
+        own_weights.check_on_data(this.parts, state, plan.dataset)
     report_fit(this, findings, trained + steps)
     if not plan.source:
         save_offline(this, state, trained, steps, True, findings)
@@ -134,12 +144,14 @@ def report_fit(this: Run, findings: dict[str, np.ndarray], step: int) -> None:
         if model is not None:
             title, words = model.title, model.describe(finding) + ", "
         logs.LOGGER.info(
-            "%s of seed %d on held-out data: %sp_int median %.3f, share active %.2f",
+            "%s of seed %d on held-out data: %sp_int median %.3f; p(s, a) is positive "
+            "for a share of %.2f, and %.2f on average",
             title[0].upper() + title[1:],
             seed,
             words,
             finding["p_int_q50"],
             finding["share_active"],
+            finding["p_mean"],
         )
         text = model.warning(finding) if model is not None else ""
         if text:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from samg_jax.data import transitions
 from samg_jax.training import (
     checkpoints,
+    devices,
     evaluation,
     logs,
     metrics,
@@ -26,7 +27,7 @@ from samg_jax.training.parts import Parts
 
 
 class RefusedError(ValueError):
-    """The user's mistake, found before any compute was spent; the message says all."""
+    """The user's mistake, found as soon as it can be; the message says all."""
 
 
 @contextlib.contextmanager
@@ -71,7 +72,9 @@ class Run:
         if not self.parts.sweep:
             return
         count = len(self.parts.seeds)
-        self.parts = sweeps.spread(self.parts)
+        parts = sweeps.spread(self.parts)
+        mesh = devices.choose(len(parts.seeds), self.config.devices)
+        self.parts = dataclasses.replace(parts, mesh=mesh)
         self.failed = {
             place
             for place in range(len(self.parts.seeds))

@@ -52,7 +52,8 @@ def host_seeds(values: np.ndarray, name: str, count: int = 1) -> list[int]:
     return [int(bits) for bits in np.asarray(jax.vmap(draw)(values)).ravel()]
 
 
-def _is_counter(path) -> bool:
+def is_counter(path: Any) -> bool:
+    """Returns whether a path in a state leads to a counter of updates."""
     return getattr(path[-1], "name", None) in COUNTERS
 
 
@@ -65,7 +66,7 @@ def axes(tree: Any) -> Any:
 
     def axis(path, leaf):
         del leaf
-        return None if _is_counter(path) else 0
+        return None if is_counter(path) else 0
 
     return jax.tree_util.tree_map_with_path(axis, tree)
 
@@ -74,7 +75,7 @@ def share_steps(tree: T) -> T:
     """Returns a state stacked over seeds with its counters shared, `[]`."""
 
     def share(path, leaf):
-        return leaf[0] if _is_counter(path) else leaf
+        return leaf[0] if is_counter(path) else leaf
 
     return jax.tree_util.tree_map_with_path(share, tree)
 
@@ -108,7 +109,7 @@ def guard(old: T, new: T, metrics: Metrics, alive: jax.Array) -> tuple[T, jax.Ar
     alive = alive & jnp.all(finite)
 
     def choose(path, before, after):
-        if _is_counter(path):
+        if is_counter(path):
             return after  # Shared by the seeds, so it goes on.
         return jnp.where(alive, after, before)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import ml_collections
 
-from samg_jax.training import wandb_events
+from samg_jax.training import compilation, wandb_events
 
 POSITIVE = (0.0, math.inf)
 # Open intervals of hyperparameters, by name, whatever the algorithm.
@@ -46,6 +46,7 @@ CLOSED_INTERVALS = {
 COUNTS = {
     "num_seeds": 1,
     "seed": 0,
+    "devices": 0,
     "offline.updates": 0,
     "offline.batch_size": 1,
     "offline.eval_every": 1,
@@ -68,6 +69,7 @@ COUNTS = {
 CHOICES = {
     "dataset.reward_transform": ("none", "range", "affine"),
     "online.data": ("append", "mix", "buffer"),
+    "matmul_precision": tuple(compilation.PRECISIONS),
     "logging.wandb": wandb_events.MODES,
 }
 

@@ -142,11 +142,18 @@ def case(request, cases):
     return cases(request.param)
 
 
-def test_weights_of_zero_change_nothing(case):
+@pytest.mark.parametrize("name", CASES)
+def test_weights_of_zero_change_nothing(name, cases):
+    case = cases(name)
     values, state, metrics = case.guided(0.0)
     plain_values, plain_state, plain_metrics = case.plain()
     assert_same_bits(values, plain_values)
-    assert_close(state, plain_state, 1e-6)
+    if name == "cql_max":
+        # The multiplier's gradient is a mean of blended gaps, which two programs may
+        # sum in another order: it differs in its last bit.
+        assert_close(state, plain_state, 1e-6)
+    else:
+        chex.assert_trees_all_equal(state, plain_state)
     assert_close(metrics, plain_metrics, 1e-5)
 
 

@@ -13,7 +13,7 @@ from sklearn import metrics
 
 import samg_jax
 from samg_jax.analysis import coverage
-from tests import small
+from tests import programs, small
 
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
 
@@ -68,8 +68,41 @@ def test_a_centre_is_covered_by_more_samples_than_the_bound():
     clusters = np.repeat([0, 1, 2], [51, 50, 200])
     levels = np.repeat([0, 0, 1], [51, 50, 200])
     example = coverage.Embedding(np.zeros((301, 2)), levels, clusters)
-    settings = coverage.Settings(clusters=3)
-    np.testing.assert_allclose(coverage.covered(example, 2, settings), [1 / 3, 1 / 3])
+    np.testing.assert_allclose(coverage.covered(example, 2, 3, 50), [1 / 3, 1 / 3])
+    np.testing.assert_allclose(coverage.covered(example, 2, 3, 49.9), [2 / 3, 1 / 3])
+
+
+@pytest.mark.parametrize(
+    ("rows", "pooled", "bound"),
+    [
+        (1_000, 10_000, 50),  # The paper's tenth.
+        (500, 10_000, 25),
+        (5_000, 3_000_000, 50 * 5_000 / 300_000),
+        (10_000, 10_000, 50),  # More than it draws: its bound as it is.
+    ],
+)
+def test_the_bound_falls_with_a_sample_smaller_than_the_papers(rows, pooled, bound):
+    settings = coverage.Settings(share=rows / pooled, max_rows=10_000)
+    assert coverage.sample_size(pooled, settings) == rows
+    assert coverage.bound(rows, pooled, settings) == pytest.approx(bound)
+
+
+def test_coverage_hardly_depends_on_the_size_of_the_sample():
+    # Two levels at one place each, one place for both: 800 rows of each in a pool of
+    # 2,400, of which the paper would draw 240, or 80 of each.
+    rng = np.random.default_rng(0)
+    levels = {
+        "one": coverage.Level(*[blobs(rng, [0, 1], 1200)] * 2),
+        "two": coverage.Level(*[blobs(rng, [1, 2], 1200)] * 2),
+    }
+    for max_rows in (240, 60):
+        settings = coverage.Settings(
+            max_rows=max_rows, clusters=3, min_samples=30, perplexity=15, repeats=2
+        )
+        found = coverage.measure(levels, settings, rng)
+        assert (found.rows, found.bound) == (max_rows, 30 * max_rows / 240)
+        for shares in found.shares.values():
+            np.testing.assert_allclose(shares, 2 / 3)
 
 
 def test_rows_are_drawn_from_the_pool_uniformly_and_once():
@@ -131,7 +164,9 @@ def test_dimensions_are_scaled_on_demand():
     [
         ({"share": 0.0}, "share is 0.0. It must be above 0"),
         ({"linkage": "wrad"}, "linkage is 'wrad'.* Did you mean 'ward'"),
-        ({"max_rows": 30}, "max_rows is 30. It must be an integer of at least 31"),
+        ({"max_rows": 30}, "perplexity is 30, but --max_rows allows a repeat 30 rows"),
+        ({"perplexity": 5e3}, "perplexity is 5000, but .* Set --perplexity to less"),
+        ({"clusters": 6000}, "clusters is 6000, but .* 5,000 rows"),
         ({"perplexity": -1.0}, "perplexity is -1.0"),
         ({"repeats": 0}, "repeats is 0"),
     ],
@@ -143,9 +178,21 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
 
 def test_too_few_rows_are_refused():
     with pytest.raises(
-        ValueError, match=r"A share of 0\.1 of 300 rows is 30; .* need 31"
+        ValueError, match=r"perplexity is 30, but a repeat draws, of 300 .*, 30 rows"
     ):
         coverage.sample_size(300, coverage.Settings())
+    with pytest.raises(
+        ValueError, match=r"perplexity is 500, .* of 4,000 .*, 400 rows"
+    ):
+        coverage.sample_size(4000, coverage.Settings(perplexity=500))
+    with pytest.raises(ValueError, match=r"clusters is 40, .*, 40 rows"):
+        coverage.sample_size(400, coverage.Settings(clusters=40))
+
+
+@pytest.mark.parametrize("given", [[], [""], ["hopper-demo", " "]])
+def test_no_datasets_are_refused(given):
+    with pytest.raises(ValueError, match="an empty name or none at all"):
+        coverage.load(given)
 
 
 # The program.
@@ -179,7 +226,8 @@ def test_the_program_prints_writes_and_draws(file, tmp_path):
     assert lines[0] == (
         "10% of 100,300 rows are 10,030; a repeat draws 100, as --max_rows says"
     )
-    assert [line.split()[0] for line in lines[1:4]] == [
+    assert lines[1] == "a centre is covered by more than 0 samples of a level"
+    assert [line.split()[0] for line in lines[2:5]] == [
         "level",
         "hopper-demo",
         "random",
@@ -203,7 +251,23 @@ def test_datasets_of_two_environments_are_refused(file, tmp_path):
         coverage.load([str(file), str(file)])
 
 
-def test_an_unknown_dataset_is_refused_by_name(tmp_path):
-    process = run("--datasets=hoper-demo", f"--out={tmp_path}")
-    assert process.returncode == 1
-    assert "Unknown dataset 'hoper-demo'. Did you mean 'hopper-demo'?" in process.stderr
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"datasets": ["hoper-demo"]}, "Unknown dataset 'hoper-demo'. Did you mean"),
+        ({"datasets": [""]}, "--datasets is '', which has an empty name"),
+        ({"datasets": ["hopper-demo"], "perplexity": 1e4}, "perplexity is 10000, but"),
+        ({"datasets": ["hopper-demo"], "results": ["gone"]}, "'gone', which is no fol"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_measured(
+    flags, message, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(coverage, "measure", None)
+    with (
+        programs.running("coverage", out=str(tmp_path), **flags) as program,
+        pytest.raises(SystemExit) as error,
+    ):
+        program.main(["coverage"])
+    assert str(error.value).startswith("error: ")
+    assert message in str(error.value)

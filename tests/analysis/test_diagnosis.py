@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 import samg_jax
-from samg_jax.analysis import candidates, costs, diagnosis, diagnosis_tables, pairs
+from samg_jax.analysis import (
+    candidates,
+    costs,
+    diagnosis,
+    diagnosis_tables,
+    machine,
+    pairs,
+)
 from samg_jax.guidance import weights
 from samg_jax.training import experiment
 from samg_jax.training import parts as parts_lib
@@ -81,6 +88,9 @@ def test_the_report_holds_everything_for_every_seed(program):
     assert report["weights"]["wide, window"]["settings"]["cvae"]["latent_size"] == 8
     assert report["weights"]["wide, tail"]["settings"]["cvae"]["steps"] == 20
     assert "costs" not in report
+    # The same names as every other report has.
+    assert set(report["machine"]) == {*machine.describe(), "scikit-learn"}
+    assert report["machine"]["processor"] in (program[1] / "diagnosis.md").read_text()
 
 
 def test_the_program_prints_the_table_it_writes_and_draws(program):

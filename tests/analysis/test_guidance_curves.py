@@ -34,10 +34,11 @@ def table(tmp_path):
 
 def test_series_are_read_by_seed_and_step(table):
     series = guidance_curves.read(table)
-    steps, lines = series["guidance_term"]
+    steps, lines, seeds = series["guidance_term"]
+    assert seeds == (3, 4)
     np.testing.assert_array_equal(steps, [20, 30])
     np.testing.assert_allclose(lines, [[0.08, 0.18], [0.16, 0.26]])
-    steps, lines = series["critic_loss"]
+    steps, lines, _ = series["critic_loss"]
     np.testing.assert_array_equal(steps, [30])
     np.testing.assert_array_equal(lines, [[1.0], [np.nan]])
 
@@ -64,6 +65,24 @@ def test_every_quantity_is_drawn_with_its_unit(table, tmp_path, monkeypatch):
         ["where p > 0", "where p = 0"],
     ]
     np.testing.assert_allclose(errors.lines[-1].get_ydata(), [0.195, 0.295])
+    assert "before strength" in weights.get_ylabel()
+    # Each seed has one colour in all panels, which the picture's legend explains.
+    (legend,) = figure.legends
+    found = dict(
+        zip(
+            [text.get_text() for text in legend.get_texts()],
+            [line.get_color() for line in legend.get_lines()],
+            strict=True,
+        )
+    )
+    assert list(found) == ["seed 3", "seed 4", "mean"]
+    assert len(set(found.values())) == 3
+    expected = [found["seed 3"], found["seed 4"], found["mean"]]
+    for axis in figure.axes:
+        drawn = [line.get_color() for line in axis.lines]
+        assert drawn == expected * (len(drawn) // 3)
+    # Two quantities of a panel differ by the kind of line.
+    assert [line.get_linestyle() for line in values.lines] == ["-"] * 3 + ["--"] * 3
     monkeypatch.undo()
     plt.close(figure)
 
@@ -74,3 +93,11 @@ def test_a_run_without_guidance_has_no_picture(table, tmp_path):
     path = tmp_path / "guidance.png"
     assert guidance_curves.draw(series, path, "a title") is None
     assert not path.exists()
+
+
+@pytest.mark.parametrize("count", [1, 4, 10, 11, 30])
+def test_no_two_seeds_share_a_colour(count):
+    seeds = tuple(range(5, 5 + count))
+    found = guidance_curves.colors(seeds)
+    assert tuple(found) == seeds
+    assert len(set(found.values())) == count

@@ -7,11 +7,12 @@ import sys
 import jax
 import numpy as np
 import pytest
-from matplotlib import image
+from matplotlib import image, pyplot
 
 import samg_jax
 from samg_jax.analysis import markov, problems, theory
 from samg_jax.guidance import guide
+from tests import programs
 
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
 SETTINGS = problems.Settings(processes=5, states=12, iterations=4_000)
@@ -112,20 +113,43 @@ def test_offline_values_are_wrong_where_they_should_be(case):
 # The theorems.
 
 
+def varied(p):
+    """Returns weights of as many pairs that all differ, the least of them 0.2."""
+    return np.random.default_rng(0).permutation(np.linspace(0.2, 0.9, len(p)))
+
+
 def test_every_bound_holds_on_every_process(case):
     for index, problem in enumerate(case[0]):
         one = problems.Estimates(*(array[index : index + 1] for array in case[1]))
         checks = theory.check_all([problem], one, jax.random.key(index), SETTINGS)
-        assert len(checks) == 13
+        assert len(checks) == 16
         assert [found.name for found in checks if not found.holds] == []
 
 
 def test_the_modulus_is_the_norm_of_the_operators_matrix(case):
     for problem in case[0]:
-        process, p = problem.process, problem.p
-        matrix = process.discount * (1 - p)[:, None] * process.transitions
-        norm = np.linalg.norm(matrix, np.inf)
-        np.testing.assert_allclose(markov.modulus(process.discount, p), norm)
+        process = problem.process
+        for p in (problem.p, varied(problem.p)):
+            matrix = process.discount * (1 - p)[:, None] * process.transitions
+            norm = np.linalg.norm(matrix, np.inf)
+            np.testing.assert_allclose(markov.modulus(process.discount, p), norm)
+
+
+def test_weights_that_are_positive_everywhere_contract_faster_than_the_discount(case):
+    rng = np.random.default_rng(0)
+    for problem in case[0]:
+        one = problem._replace(p=varied(problem.p))
+        modulus = markov.modulus(problem.process.discount, one.p)
+        assert modulus < 0.9 * problem.process.discount
+        first, second = rng.normal(size=(2, len(one.p)))
+        distances = [np.abs(first - second).max()]
+        for _ in range(6):
+            first, second = (
+                reference_backup(one, q, one.inexact) for q in (first, second)
+            )
+            distances.append(np.abs(first - second).max())
+        distances = np.array(distances)
+        assert (distances[1:] <= modulus * distances[:-1]).all()
 
 
 def test_td_ends_at_the_values_and_leaves_them_with_an_inexact_model(case):
@@ -165,7 +189,10 @@ def test_guided_pairs_are_learnt_with_fewer_samples(case):
     ("name", "wrong", "found"),
     [
         ("modulus", lambda d, p: d * (1 - p).mean(), "contraction, random Q, p cut"),
-        ("modulus", lambda d, p: 1.01 * d * (1 - p).max(), "constant"),
+        ("modulus", lambda d, p: d * (1 - p).mean(), "constant, p uncut"),
+        ("modulus", lambda d, p: 1.01 * d * (1 - p).max(), "constant, p cut"),
+        # Right but where p varies and is positive everywhere.
+        ("modulus", lambda d, p: d * (1 - 2 * p.min() % 1), "constant, p uncut"),
         ("step_bounds", lambda d, p, e, o: d * (1 - p) * e, "after one step"),
         ("step_bounds", lambda d, p, e, o: d * (1 - p) * e + p * o * 0.5, "one step"),
         ("bias_bound", lambda d, p, o: d * p.mean() * o, "bias, inexact"),
@@ -187,35 +214,77 @@ def test_a_target_that_blends_the_wrong_way_is_found(case, monkeypatch):
     assert "Theorem 1, TD guided, accurate Q_off" in broken(found)
 
 
-def test_rates_that_do_not_fall_are_found(case):
-    found, estimates = case
-    noise = np.random.default_rng(0).normal(size=estimates.plain.shape)
-    kept = estimates._replace(plain=estimates.plain + noise)
-    names = broken((found, kept))
-    assert names == ["Theorem 1, TD plain: last error over first"]
+@pytest.mark.parametrize(
+    "rate",
+    [
+        lambda discount, iteration: 0.5,  # Noise stays.
+        lambda discount, iteration: 0.9**iteration,  # Their sum is too small to arrive.
+    ],
+)
+def test_rates_that_fall_too_slowly_or_too_fast_are_found(rate, case, monkeypatch):
+    monkeypatch.setattr(markov, "learning_rate", rate)
+    found = case[0], problems.learn(case[0], jax.random.key(2), SETTINGS)
+    assert set(broken(found)) >= {
+        "Theorem 1, TD plain: last error over first",
+        "Theorem 1, TD guided, accurate Q_off",
+        "TD guided, inexact Q_off, to biased point",
+    }
 
 
 # The program.
 
 
-def test_the_program_prints_its_table_and_draws_its_picture(tmp_path):
-    path = tmp_path / "new" / "theory.png"
-    process = subprocess.run(
-        [
-            *(sys.executable, "-m", "samg_jax.analysis.tabular"),
-            *("--processes=3", "--states=12", "--iterations=4000", f"--out={path}"),
-        ],
+def run(*flags):
+    """Runs `python -m samg_jax.analysis.tabular`; returns the finished process."""
+    return subprocess.run(
+        [sys.executable, "-m", "samg_jax.analysis.tabular", *flags],
         capture_output=True,
         text=True,
         cwd=ROOT,
         check=False,
     )
+
+
+def test_the_program_prints_its_table_and_draws_its_picture(tmp_path):
+    path = tmp_path / "new" / "theory.png"
+    process = run("--processes=3", "--states=12", "--iterations=4000", f"--out={path}")
     assert process.returncode == 0, process.stderr
     lines = process.stdout.splitlines()
     assert lines[0].split() == ["measured", "bound"]
-    assert sum(line.endswith(("holds", "attained")) for line in lines) == 13
+    assert sum(line.endswith(("holds", "attained")) for line in lines) == 16
     assert lines[-1] == f"picture: {path}"
     assert image.imread(path).shape[1] == 2025
+
+
+@pytest.mark.parametrize("name", ["theory.txt", "theory", "folder.png"])
+def test_a_picture_that_cannot_be_written_is_refused_before_any_work(
+    name, tmp_path, monkeypatch
+):
+    (tmp_path / "folder.png").mkdir()
+    path = tmp_path / name
+    with programs.running("analysis.tabular", out=str(path)) as program:
+        # Fails if reached.
+        monkeypatch.setattr(program.problems_lib, "random_problems", None)
+        with pytest.raises(SystemExit, match=r"error: .*\.png"):
+            program.main(["tabular"])
+    assert {file.name for file in tmp_path.iterdir()} == {"folder.png"}
+
+
+def test_the_bound_on_the_bias_is_named_at_its_line(case, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(pyplot, "close", drawn.append)
+    with programs.running("analysis.tabular") as program:
+        program.draw(*case, SETTINGS, tmp_path / "theory.png")
+    monkeypatch.undo()
+    biased = drawn[0].axes[2]
+    (words,) = biased.texts
+    assert words.get_text() == "bound on the bias that stays"
+    line = biased.lines[-1]
+    assert line.get_ydata()[0] == words.xy[1]
+    # What is guided for ever ends below it, but not by much.
+    guided = biased.lines[0].get_ydata()[-1]
+    assert 0.3 * words.xy[1] < guided <= words.xy[1]
+    pyplot.close(drawn[0])
 
 
 def test_a_broken_bound_is_named_in_the_table():

@@ -13,7 +13,7 @@ from samg_jax.training import parts as parts_lib
 from tests import small
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
-ROWS = 400
+ROWS = 1_500
 
 
 def tiny(algorithm, phase="offline", **fields):

@@ -30,6 +30,7 @@ except Exception as error:
     sys.exit(f"NO GL: {error}")
 import gymnasium
 import numpy as np
+from gymnasium.utils import env_checker
 import samg_jax.envs
 env = gymnasium.make("antmaze-umaze-v2", render_mode="rgb_array", width=96, height=64)
 env.reset(seed=0)
@@ -38,6 +39,10 @@ for _ in range(20):
     env.step(env.action_space.sample())
 np.savez(sys.argv[1], start=start, later=env.render())
 env.close()
+checked = gymnasium.make("antmaze-umaze-v2", render_mode="rgb_array").unwrapped
+modes = [mode for mode in checked.metadata["render_modes"] if mode != "human"]
+checked.metadata = {**checked.metadata, "render_modes": modes}  # No display here.
+env_checker.check_env(checked)
 context.free()
 """
 
@@ -265,7 +270,7 @@ def test_an_environment_that_is_pickled_keeps_its_options():
     np.testing.assert_array_equal(env.reset(seed=5)[0], copy.reset(seed=5)[0])
 
 
-def test_it_renders_without_a_display(tmp_path):
+def test_it_renders_without_a_display_as_the_checker_asks(tmp_path):
     root, reasons = pathlib.Path(samg_jax.__file__).parents[1], []
     for backend in ("egl", "osmesa"):
         result = subprocess.run(

@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import subprocess
+import sys
 
 import gymnasium
 import numpy as np
@@ -69,6 +71,23 @@ def test_video_shows_the_episode_that_was_played(name, tmp_path):
 
 
 @pytest.mark.usefixtures("_backend")
+def test_antmaze_is_filmed_from_above(monkeypatch, tmp_path):
+    iio = pytest.importorskip("imageio.v3")
+    pytest.importorskip("imageio_ffmpeg")
+    env_id, path = "antmaze-umaze-v2", tmp_path / "episode.mp4"
+    # Whole episodes take minutes to draw without a GPU.
+    monkeypatch.setattr(gymnasium.spec(env_id), "max_episode_steps", 12)
+    rendering.check(env_id, "d4rl", path)
+    episode = rendering.film(env_id, "d4rl", lambda _: np.sin(np.arange(8)), 0, path)
+    assert episode == (0.0, 12, 13)
+    frames = iio.imread(path, plugin="FFMPEG")
+    assert frames.shape == (13, 480, 480, 3)
+    assert iio.immeta(path, plugin="FFMPEG")["fps"] == 10.0
+    assert frames.std(axis=(1, 2, 3)).min() > 20
+    assert np.abs(frames[-1].astype(int) - frames[0]).max() > 60
+
+
+@pytest.mark.usefixtures("_backend")
 def test_failure_half_way_leaves_no_file(tmp_path):
     pytest.importorskip("imageio_ffmpeg")
     steps = 0
@@ -92,6 +111,28 @@ def test_backend_that_does_not_work_is_refused_with_remedies(monkeypatch):
     for text in ("MUJOCO_GL=egl", "MUJOCO_GL=osmesa", "libegl1", "libosmesa6"):
         assert text in str(info.value)
     assert os.environ["MUJOCO_GL"] == "none of them"
+
+
+def test_backend_that_mujoco_does_not_know_is_named_with_the_remedy():
+    result = subprocess.run(
+        [sys.executable, "-m", "samg_jax.evaluate", "--checkpoint=none"],
+        env={**os.environ, "MUJOCO_GL": "nonsense"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode != 0
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: MuJoCo cannot be imported with MUJOCO_GL=non")
+    assert "Unset MUJOCO_GL" in last
+
+
+def test_backend_that_hangs_does_not_work(monkeypatch):
+    monkeypatch.setattr(rendering, "PROBE", "import time; time.sleep(60)")
+    monkeypatch.setattr(rendering, "PROBE_SECONDS", 0.5)
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    with pytest.raises(ValueError, match="MUJOCO_GL=egl"):
+        rendering.choose_backend()
 
 
 def test_other_kinds_of_files_are_refused(tmp_path):

@@ -13,6 +13,13 @@ LOCOMOTION = [
     for agent in ("halfcheetah", "hopper", "walker2d")
     for dataset in ("medium", "medium-replay", "medium-expert")
 ]
+# Returns that score 0 and 100, from D4RL's published tables.
+REFERENCES = {
+    "halfcheetah": (-280.178953, 12135.0),
+    "hopper": (-20.272305, 3234.3),
+    "walker2d": (1.629008, 4592.3),
+    "antmaze": (0.0, 1.0),
+}
 ANTMAZE = [
     "antmaze-umaze",
     "antmaze-umaze-diverse",
@@ -33,6 +40,12 @@ def registered():
     gymnasium.register("SamgUnbounded-v0", entry_point=Endless)
     yield "SamgUnbounded-v0"
     del gymnasium.registry["SamgUnbounded-v0"]
+
+
+@pytest.mark.parametrize("name", [*LOCOMOTION, *ANTMAZE])
+def test_reference_scores_are_the_published_ones(name):
+    task = tasks.for_dataset(name)
+    assert (task.ref_min, task.ref_max) == REFERENCES[name.split("-")[0]]
 
 
 @pytest.mark.parametrize("name", [*LOCOMOTION, *ANTMAZE])
@@ -136,3 +149,9 @@ def test_observations_that_are_no_vector_are_refused(registered):
     finally:
         Endless.observation_space = space
         Endless.action_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,))
+
+
+def test_environment_of_a_module_that_is_not_there_names_it():
+    with pytest.raises(ValueError, match="No module named 'no_such_module'") as info:
+        tasks.for_env_id("no_such_module:Maze-v0")
+    assert "Install the package" in str(info.value)

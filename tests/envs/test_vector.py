@@ -1,6 +1,9 @@
+import os
 import pathlib
 import subprocess
 import sys
+import threading
+import time
 
 import gymnasium
 import numpy as np
@@ -98,7 +101,7 @@ def test_robots_equal_gymnasium_in_every_bit(env_id, physics_name):
     assert resets >= 4
 
 
-@pytest.mark.parametrize("env_id", [*ROBOTS, "antmaze-umaze-v2"])
+@pytest.mark.parametrize("env_id", ROBOTS)
 def test_the_vector_environment_rounds_what_gymnasium_yields(env_id):
     env = make(env_id, 1, [3])
     single = physics.make(env_id)
@@ -202,6 +205,8 @@ def test_a_saved_batch_continues_in_another_process(tmp_path):
     expected = [env.step(step_actions) for step_actions in actions[30:]]
     program = """
 import sys
+import threading
+import time
 import numpy as np
 from samg_jax.envs import vector
 folder = sys.argv[1]
@@ -433,3 +438,15 @@ def test_sizes_of_a_batch_must_be_positive():
         make("Hopper-v4", 0, [])
     with pytest.raises(ValueError, match="at least 1"):
         make("Hopper-v4", 1, [0], threads=0)
+
+
+def test_no_more_threads_than_processors_that_may_be_used(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 5, 7}, raising=False)
+    before = threading.active_count()
+    for env_id in ROBOTS:
+        env = vector.make(env_id, 12, range(12))
+        assert threading.active_count() == before + 2  # And the caller's own.
+        env.close()
+        deadline = time.monotonic() + 10
+        while threading.active_count() > before:
+            assert time.monotonic() < deadline

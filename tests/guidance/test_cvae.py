@@ -82,6 +82,7 @@ def examine(model, params, observations, actions):
         {},
         {"decoder_input": "latent_and_pair", "decoder_layers": 1},
         {"reconstruct": "next_state_action", "scale_targets": True, "latent_size": 4},
+        {"reconstruct": "next_state_action", "action_weight": 3.0},
     ],
 )
 def test_loss_matches_a_float64_evaluation_of_the_bound(changes):
@@ -100,6 +101,8 @@ def test_loss_matches_a_float64_evaluation_of_the_bound(changes):
         inputs = np.concatenate([inputs, observations, actions], axis=1)
     if changes.get("reconstruct") == "next_state_action":
         targets = np.concatenate([next_observations, actions], axis=1)
+        factors = [1.0] * O + [changes.get("action_weight", 1.0)] * A
+        scale = np.asarray(scale) * np.array(factors)
     predictions = reference_guidance.decode(
         params, inputs, layers=model.config.decoder_layers
     )

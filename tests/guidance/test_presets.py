@@ -53,7 +53,8 @@ def test_the_paper_is_the_default_and_equals_the_defaults_of_the_settings():
     settings = parts_lib.guidance_config(config)
     defaults = weights.GuidanceConfig()
     assert settings.kind == defaults.kind
-    for name in ("beta", "reconstruct", "scale_targets", "decoder_input"):
+    names = "beta", "reconstruct", "scale_targets", "action_weight", "decoder_input"
+    for name in names:
         assert getattr(settings.cvae, name) == getattr(defaults.cvae, name)
 
 

@@ -217,6 +217,40 @@ def test_a_quantile_of_a_weight_without_a_model_reads_the_data(
     assert findings["share_active"][0] == pytest.approx(0.75, abs=0.2)
 
 
+@pytest.mark.parametrize(
+    ("changes", "stored"),
+    [
+        ({"threshold": 0.55}, lambda p: np.where(p < 0.55, 0, p)),
+        (
+            {"threshold": 0.55, "cut": "soft", "temperature": 0.02},
+            lambda p: p / (1 + np.exp((0.55 - p) / 0.02)),
+        ),
+        ({"weight": "even_less"}, lambda p: 0 * p + 0.25),
+    ],
+)
+def test_a_fit_reports_the_weight_that_would_be_stored(
+    changes, stored, dataset, monkeypatch
+):
+    monkeypatch.setattr(weights, "REGISTRY", dict(weights.REGISTRY))
+    weights.register(
+        "gentle", lambda c, g, s, a, s2, key: 1 - jnp.abs(a).mean(axis=-1), cut=True
+    )
+    # Below the threshold of 0.5, which it does not know.
+    weights.register("even_less", lambda c, g, s, a, s2, key: 0 * s[:, 0] + 0.25)
+    fields = {"weight": "gentle", **changes}
+    fields = {f"guidance__{name}": value for name, value in fields.items()}
+    config = runs.config("awac_samg", dataset, **fields)
+    parts = parts_lib.resolve(config)
+    data, preprocessing, _ = parts_lib.load_dataset(config, parts.task, lambda _: None)
+    split = offline.held_out(parts, data)
+    findings = offline.fit_weight(
+        parts, offline.init(parts, preprocessing), jax.device_put(data), split
+    )[1]
+    p = stored(1 - np.abs(np.float64(data.actions[split.held_out])).mean(axis=-1))
+    np.testing.assert_allclose(findings["share_active"], [np.mean(p > 0)] * 2)
+    np.testing.assert_allclose(findings["p_mean"], [p.mean()] * 2, rtol=1e-4)
+
+
 def test_a_module_is_imported_for_what_it_registers(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "REGISTRY", dict(weights.REGISTRY))
     (tmp_path / "weights_of_a_test.py").write_text(

@@ -1,0 +1,210 @@
+"""The studies of the guidance: which runs their scripts make, with which flags."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from samg_jax.training import command_line
+from tests import small
+
+ROOT = pathlib.Path(__file__).parent.parent
+RECORD = """#!/usr/bin/env bash
+printf '%s\\0' "$@" >>calls
+printf '\\n' >>calls
+"""
+RUN = f"""#!/usr/bin/env bash
+exec {sys.executable} "$@"
+"""
+FORKS = ["vanilla", "none", "cvae", "even", "random", "embedding"]
+OWN = ("--config.dataset.path=data/umaze.v1.hdf5", "--config.env_id=antmaze-umaze")
+
+
+@pytest.fixture
+def studio(tmp_path):
+    """Returns a function that runs a script in a copy of the repository.
+
+    The copy's Python only writes down what it is called with, unless `python` says
+    more; it is installed already.
+    """
+    for name in ("configs", "samg_jax"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "launch").mkdir()
+    for script in (ROOT / "launch").glob("*.sh"):
+        (tmp_path / "launch" / script.name).write_text(script.read_text())
+    (tmp_path / "launch" / "install.sh").write_text(":\n")
+    interpreter = tmp_path / ".venv" / "bin" / "python"
+    interpreter.parent.mkdir(parents=True)
+
+    def run(script, *arguments, python=RECORD):
+        interpreter.write_text(python)
+        interpreter.chmod(0o755)
+        return subprocess.run(
+            ["bash", f"launch/{script}.sh", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def commands(studio, tmp_path, monkeypatch):
+    """Returns a function: the flags of every run of a script, by the run's name."""
+    monkeypatch.chdir(ROOT)  # Where flags are checked against the configs.
+
+    def get(script, *arguments):
+        (tmp_path / "calls").unlink(missing_ok=True)
+        process = studio(script, *arguments)
+        assert process.returncode == 0, process.stderr
+        found = {}
+        for line in (tmp_path / "calls").read_text().splitlines():
+            words = line.split("\0")[:-1]
+            assert words[0] == "-m"
+            if words[1] == "samg_jax.train":
+                command_line.check(words[2:])  # Refuses what the config does not have.
+                # Of a flag that is given twice the last one counts.
+                parts = (word.partition("=") for word in words[2:])
+                flags = {flag: value for flag, _, value in parts}
+                found[pathlib.Path(flags["--workdir"]).name] = flags
+            else:
+                found["report"] = words[2:]
+        return found
+
+    return get
+
+
+def test_the_ablation_forks_every_variant_from_one_checkpoint(commands):
+    runs = commands("ablation")
+    folder = "runs/studies/awac/hopper-demo"
+    assert list(runs) == ["offline", *FORKS, "report"]
+    assert runs["offline"]["--config.online.steps"] == "0"
+    assert "--config.offline.restore" not in runs["offline"]
+    for name in FORKS:
+        config = "awac" if name == "vanilla" else "awac_samg"
+        assert runs[name]["--config"] == f"configs/{config}.py:hopper-demo"
+        assert runs[name]["--config.offline.restore"] == f"{folder}/offline"
+        assert runs[name]["--config.online.steps"] == "10000"
+        if name != "vanilla":
+            assert runs[name]["--config.guidance.weight"] == name
+    assert runs["report"][:6] == [f"{folder}/{name}" for name in FORKS]
+    assert runs["report"][-1] == f"--out={folder}/ablation.md"
+
+
+def test_the_threshold_is_swept_in_one_fork(commands):
+    runs = commands("threshold_sensitivity", "halfcheetah-medium", "iql")
+    assert list(runs) == ["offline", "thresholds", "report"]
+    swept = runs["thresholds"]
+    assert swept["--sweep"] == "guidance.threshold=0,0.3,0.5,0.75"
+    assert swept["--config"] == "configs/iql_samg.py:halfcheetah-medium"
+    folder = "runs/studies/iql/halfcheetah-medium"
+    assert swept["--config.offline.restore"] == f"{folder}/offline"
+    assert runs["report"][-1] == f"--out={folder}/thresholds.md"
+
+
+def test_the_users_flags_win_and_those_of_the_guidance_are_for_guided_runs(commands):
+    runs = commands(
+        "ablation",
+        *("hopper-demo", "awac", "--config.online.steps=70"),
+        *("--config.agent.tau=0.3", "--config.agent.hidden_dims=(32, 32)"),
+        *("--config.guidance.cvae.steps=80", "--noconfig.guidance.use_std"),
+    )
+    for name in ("offline", *FORKS):
+        assert runs[name]["--config.online.steps"] == "70" if name in FORKS else "0"
+        assert runs[name]["--config.agent.tau"] == "0.3"
+        assert runs[name]["--config.agent.hidden_dims"] == "(32, 32)"
+        for field, value in [("cvae.steps", "80"), ("cvae.hidden_dim", "128")]:
+            expected = None if name == "vanilla" else value
+            assert runs[name].get(f"--config.guidance.{field}") == expected
+        assert ("--noconfig.guidance.use_std" in runs[name]) == (name != "vanilla")
+
+
+@pytest.mark.parametrize("base", ["awac", "cql", "cal_ql", "iql"])
+def test_rewards_are_scaled_and_values_less_conservative_on_the_demo_only(
+    base, commands
+):
+    fields = ("dataset.reward_transform", "dataset.reward_scale", "agent.cql_weight")
+    fields += ("agent.inverse_temperature_online",)
+
+    def found(*arguments):
+        run = commands("threshold_sensitivity", *arguments)["thresholds"]
+        assert run["--config.agent.tau"] == "0.02"
+        values = (run.get(f"--config.{field}") for field in fields)
+        return tuple(value for value in values if value)
+
+    own = {"awac": ("10.0",), "cql": ("1.0",), "cal_ql": ("1.0",)}.get(base, ())
+    hopper = "--config.dataset.path=my.hdf5", "--config.env_id=Hopper-v4"
+    assert found("hopper-demo", base) == ("affine", "0.1", *own)
+    assert found("hopper-demo", base, *hopper) == ("affine", "0.1", *own)
+    assert found("antmaze-umaze", base) == ()
+    assert found("antmaze-umaze", base, *OWN) == ()
+    assert found("hopper-demo", base, *OWN) == ()
+    assert found("hopper-medium", base) == ()
+
+
+def test_published_lengths_come_without_any_flag(commands, monkeypatch):
+    monkeypatch.setenv("LENGTH", "full")
+    runs = commands("ablation", "antmaze-umaze", "cql")
+    assert set(runs["vanilla"]) == {"--config", "--config.offline.restore", "--workdir"}
+    assert set(runs["offline"]) == {"--config", "--config.online.steps", "--workdir"}
+
+
+def test_the_folder_is_called_after_the_file(commands, monkeypatch):
+    runs = commands("ablation", "antmaze-umaze", "iql", *OWN)
+    assert runs["cvae"]["--workdir"] == "runs/studies/iql/umaze.v1/cvae"
+    assert (
+        "--title=Ablation of the weight: iql on umaze.v1, reduced length"
+        in runs["report"]
+    )
+    monkeypatch.setenv("RUNS", "elsewhere")
+    runs = commands("ablation", "minari:mujoco/hopper/medium-v0")
+    folder = "elsewhere/awac/minari/mujoco/hopper/medium-v0"
+    assert runs["cvae"]["--workdir"] == f"{folder}/cvae"
+    assert runs["cvae"]["--config.guidance.cvae.kl_warmup_start"] == "500"
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("ablation", ["hopper-demo", "awac", "iql"], "iql is not a flag"),
+        ("ablation", ["--config.guidance.weight=even"], "--config.guidance.weight is"),
+        ("ablation", ["--sweep=guidance.strength=0,1"], "--sweep is what this study"),
+        ("ablation", ["--config.agent.tau", "0.1"], "0.1 is not a flag"),
+        ("threshold_sensitivity", ["-config.guidance.threshold=0.1"], "threshold is"),
+        ("threshold_sensitivity", ["hopper-demo", "--workdir=x"], "--workdir is what"),
+    ],
+)
+def test_flags_that_break_a_study_are_refused(script, arguments, message, studio):
+    process = studio(script, *arguments)
+    assert process.returncode == 1
+    assert message in process.stderr
+
+
+@pytest.mark.slow
+def test_the_studies_run_on_a_file_of_ones_own(studio, dataset, tmp_path):
+    fields = small.fields("awac_samg", dataset, **{"offline.updates": 20})
+    flags = [f"--config.{name}={value}" for name, value in fields.items()]
+    folder = tmp_path / "runs" / "studies" / "awac" / "random"
+    for script, table, variants in [
+        ("ablation", "ablation", ["vanilla", "no_data", "samg", "samg_even"]),
+        (
+            "threshold_sensitivity",
+            "thresholds",
+            [f"samg threshold={t}" for t in (0, 0.75)],
+        ),
+    ]:
+        process = studio(script, "hopper-demo", "awac", *flags, python=RUN)
+        assert process.returncode == 0, process.stderr[-3000:]
+        lines = (folder / f"{table}.md").read_text().splitlines()
+        rows = {
+            line.split(" | ")[1]: line for line in lines if line.startswith("| awac")
+        }
+        assert set(variants) <= set(rows)
+        assert all(" | 2 | 20 | 60 | " in row for row in rows.values())
+    saved = json.loads((folder / "cvae" / "config.json").read_text())
+    assert saved["guidance"]["cvae"]["hidden_dim"] == 16
+    assert len(list(folder.glob("thresholds/guidance_threshold_*.png"))) == 4

@@ -1,0 +1,142 @@
+"""A weight of the user's own is tried before it guides: its shape and its range."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import struct
+
+from samg_jax.guidance import weights
+from samg_jax.training import experiment, offline, online, own_weights
+from samg_jax.training import runs as training_runs
+from tests import runs
+
+FIRST = np.float32([[0.5] * 11, [-0.5] * 11])  # Observations of two seeds.
+
+
+@pytest.fixture
+def config(dataset, monkeypatch):
+    """Returns a function: the small experiment with a function for its weight."""
+    monkeypatch.setattr(weights, "REGISTRY", dict(weights.REGISTRY))
+
+    def make(fn, **changes):
+        weights.REGISTRY.pop("own", None)
+        model = changes.pop("model", None)
+        weights.register("own", fn, cut=changes.pop("cut", False), model=model)
+        return runs.config("awac_samg", dataset, guidance__weight="own", **changes)
+
+    return make
+
+
+def small_actions(config, guidance, s, a, s2, key):
+    return jnp.exp(-jnp.mean(jnp.square(a), axis=-1))
+
+
+def test_a_weight_in_the_range_is_accepted_wherever_it_is_tried(config, tmp_path):
+    run = experiment.run(config(small_actions), tmp_path)
+    stored = runs.saved(run.workdir)["['buffer']['weights']"]
+    assert 0 < stored.min() < stored.max() < 1
+
+
+@pytest.mark.parametrize(
+    ("fn", "found"),
+    [
+        (lambda c, g, s, a, s2, key: jnp.exp(-jnp.square(a)), r"float32 .* \(64, 3\)"),
+        (lambda c, g, s, a, s2, key: jnp.float32(0.5), r"float32 of the shape \(\)"),
+        (lambda c, g, s, a, s2, key: s[:, :1], r"\(64, 1\)"),
+        (lambda c, g, s, a, s2, key: (s[:, 0], a[:, 0]), "for 64 transitions"),
+        (lambda c, g, s, a, s2, key: None, "returns None for 64 transitions"),
+        (lambda c, g, s, a, s2, key: s[:, 0] + 1j, r"complex64 of the shape \(64,\)"),
+    ],
+)
+def test_another_shape_is_refused_before_anything_is_computed(
+    fn, found, config, tmp_path
+):
+    with pytest.raises(training_runs.RefusedError, match=found) as error:
+        experiment.run(config(fn), tmp_path / "run")
+    assert "It must be one real number for each" in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_another_range_is_refused_before_pre_training(
+    cut, config, tmp_path, monkeypatch
+):
+    def distance(config, guidance, s, a, s2, key):
+        return 1.0 + jnp.mean(jnp.square(a), axis=-1)
+
+    monkeypatch.setattr(offline, "make_updates", None)
+    settings = config(distance, cut=cut)
+    with pytest.raises(training_runs.RefusedError, match="100% of its values") as error:
+        experiment.run(settings, tmp_path)
+    assert "on 64 offline transitions" in str(error.value)
+    assert not (tmp_path / "config.json").exists()  # It may be corrected there.
+
+
+@pytest.mark.usefixtures("without_data")
+def test_another_range_is_refused_at_the_switch_of_a_fork(
+    samg_run, config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(online, "make_step", None)
+    changes = {"offline__restore": str(samg_run)}
+    settings = config(lambda c, g, s, a, s2, key: jnp.log(a[:, 0]), **changes)
+    with pytest.raises(training_runs.RefusedError, match="first state and a random"):
+        experiment.run(settings, tmp_path)
+
+
+class State(struct.PyTreeNode):
+    step: jax.Array
+
+
+class Fitted:
+    """A stand-in for the model of a weight; only its fit counts here."""
+
+    name = title = "stand-in"
+
+    def init(self, key, measured):
+        return State(jnp.zeros((), jnp.int32))
+
+    def empty(self, state):
+        return jnp.zeros(())
+
+
+def test_the_range_is_that_of_the_fitted_weight(config, dataset):
+    def scaled(config, guidance, s, a, s2, key):
+        return guidance.weight * small_actions(config, guidance, s, a, s2, key)
+
+    settings = config(scaled, model=lambda config, o, a: Fitted())
+    parts = runs.parts_lib.resolve(settings)
+    own_weights.check_shape(parts)
+    data = runs.parts_lib.load_dataset(settings, parts.task, str)[0]
+    state = types.SimpleNamespace(
+        seeds=jnp.arange(2, dtype=jnp.uint32),
+        weight=jnp.float32([0.9, 0.5]),
+        alive=jnp.array([True, True]),
+    )
+    own_weights.check_on_data(parts, state, data)
+    state.weight = jnp.float32([0.9, 1.9])
+    with pytest.raises(ValueError, match=r"returns 1\.\d+, .* on 64 offline"):
+        own_weights.check_on_data(parts, state, data)
+    state.weight = jnp.float32([0.9, jnp.nan])
+    with pytest.raises(ValueError, match=r"returns nan, .* 50% of its values"):
+        own_weights.check_on_data(parts, state, data)
+    state.alive = jnp.array([True, False])  # It has failed anyway, and is not tried.
+    own_weights.check_on_data(parts, state, data)
+
+
+def test_every_place_is_tried_at_the_switch_with_its_own_settings(config):
+    def constant(config, guidance, s, a, s2, key):
+        return 3 * jnp.full(len(s), guidance.constant)
+
+    parts = runs.parts_lib.resolve(config(constant))
+    one = weights.make_guidance(parts.guidance, ())
+    guidance = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), one)
+    alive = jnp.array([True, True])
+    guidance = guidance.replace(constant=jnp.float32([0.1, 0.3]))
+    own_weights.check_at_switch(parts, guidance, alive, FIRST)
+    guidance = guidance.replace(constant=jnp.float32([0.1, 0.4]))
+    with pytest.raises(ValueError, match=r"returns 1\.2, .* 50% of its values"):
+        own_weights.check_at_switch(parts, guidance, alive, FIRST)
+    own_weights.check_at_switch(parts, guidance, jnp.array([True, False]), FIRST)
