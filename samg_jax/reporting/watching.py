@@ -6,7 +6,6 @@ import pathlib
 import time
 
 from samg_jax.reporting import page, sources
-from samg_jax.training.logs import LOGGER
 
 
 def watch(
@@ -38,7 +37,7 @@ def watch(
                 break
             time.sleep(every_s)
     except KeyboardInterrupt:
-        LOGGER.warning("Stopped watching %s.", folder)
+        print(f"no longer watching {folder}", flush=True)
     if (out / page.PAGE).exists():
         page.stop_reloading(out / page.PAGE)
     return count
@@ -48,9 +47,9 @@ def _try(folder, out, reps, every_s) -> bool:
     try:
         path = page.write(folder, out, reps, reload_s=max(round(every_s), 1))
     except ValueError as error:
-        LOGGER.warning("Waiting: %s", error)
+        print(f"waiting: {error}", flush=True)
         return False
-    LOGGER.warning("Written: %s", path)
+    print(f"report: {path}", flush=True)
     return True
 
 

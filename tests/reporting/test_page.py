@@ -3,9 +3,9 @@
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
-import threading
 import time
 
 import numpy as np
@@ -101,9 +101,9 @@ def test_every_picture_is_there_in_both_themes(suite):
             np.testing.assert_allclose(corner, expected, atol=0.01)
 
 
-def browse(path, size, scheme, *flags):
+def browse(path, window, scheme, *flags):
     """Returns what Chromium prints when it opens a page, without any network."""
-    width, height = SIZES[size]
+    width, height = window
     done = subprocess.run(
         [
             BROWSER,
@@ -128,24 +128,33 @@ def browse(path, size, scheme, *flags):
 @pytest.mark.skipif(BROWSER is None, reason="there is no chromium")
 @pytest.mark.parametrize(("size", "scheme"), [("laptop", "light"), ("phone", "dark")])
 def test_a_browser_shows_the_page(suite, tmp_path, size, scheme):
-    html = (suite / "report" / page.PAGE).read_text()
-    # Measures itself; the title is read back.
+    width, height = SIZES[size]
+    # The page measures itself, in a frame: no window is as narrow as a phone.
     probe = """<script>addEventListener("load", () => {
       const images = [...document.images];
-      document.title = [innerWidth, document.documentElement.scrollWidth,
+      parent.postMessage([innerWidth, document.documentElement.scrollWidth,
         images.length, images.filter(i => i.naturalWidth > 300).length,
-        getComputedStyle(document.body).fontSize].join(" ");
+        getComputedStyle(document.body).fontSize].join(" "), "*");
     });</script></body>"""
-    copy = tmp_path / "probe.html"
-    copy.write_text(html.replace("</body>", probe))
-    shot = tmp_path / "page.png"
-    printed = browse(copy, size, scheme, "--dump-dom")
-    browse(suite / "report" / page.PAGE, size, scheme, f"--screenshot={shot}")
+    html = (suite / "report" / page.PAGE).read_text()
+    (tmp_path / "probe.html").write_text(html.replace("</body>", probe))
+    frame = tmp_path / "frame.html"
+    frame.write_text(
+        "<script>onmessage = event => document.title = event.data</script>"
+        f'<iframe src="probe.html" width="{width}" height="{height}" frameborder="0">'
+    )
+    printed = browse(
+        frame, (1400, 1000), scheme, "--dump-dom", "--virtual-time-budget=5000"
+    )
     inner, scroll, count, loaded, font = re.search("<title>(.*?)<", printed)[1].split()
-    assert int(inner) == SIZES[size][0]
-    assert int(scroll) <= int(inner), "the page is wider than the screen"
+    assert int(inner) == width
+    assert int(scroll) <= width, "the page is wider than the screen"
     assert count == loaded == "14"
     assert font == "16px"
+    shot = tmp_path / "page.png"
+    browse(
+        suite / "report" / page.PAGE, (width, height), scheme, f"--screenshot={shot}"
+    )
     pixels = image.imread(shot)[..., :3]
     assert pixels.shape[:2] == SIZES[size][::-1]
     paper = {"light": 255, "dark": 24}[scheme] / 255
@@ -154,34 +163,49 @@ def test_a_browser_shows_the_page(suite, tmp_path, size, scheme):
     assert 0.01 < ink.mean() < 0.5  # Words, and not a blank or a broken page.
 
 
-def test_a_suite_is_watched_while_it_grows(tmp_path, capfd):
+def wait_for(text, path):
+    """Returns the text of a file as soon as it holds `text`."""
+    for _ in range(1200):
+        found = path.read_text() if path.exists() else ""
+        if text in found:
+            return found
+        time.sleep(0.1)
+    raise TimeoutError(f"{path} never held {text!r}")
+
+
+def test_a_suite_is_watched_while_it_grows(tmp_path):
     folder, out = tmp_path / "suite", tmp_path / "report"
     folder.mkdir()
-    seen = []
-
-    def grow():
-        for count, seeds in enumerate((1, 2), start=1):
-            time.sleep(0.3)
-            rows = [made.rows(seed=seed) for seed in range(seeds)]
-            temporary = folder / "temporary"
-            pd.concat(rows).to_csv(temporary, index=False)
-            temporary.replace(folder / "results.csv")
-            while not (out / page.PAGE).exists() or len(seen) < count:
-                time.sleep(0.05)
-                html = (
-                    (out / page.PAGE).read_text() if (out / page.PAGE).exists() else ""
-                )
-                if f"{seeds} runs" in html:
-                    seen.append(html)
-
-    worker = threading.Thread(target=grow, daemon=True)
-    worker.start()
-    count = watching.watch(folder, out, reps=10, every_s=0.2, limit_s=8)
-    worker.join(timeout=1)
-    assert count == 2
-    assert [page.REFRESH.format(1) in html for html in seen] == [True, True]
-    assert "</html>" in seen[0]  # Whole at any time.
+    command = [sys.executable, "-m", "samg_jax.report", str(folder), f"--out={out}"]
+    flags = ["--watch", "--every=0.2", "--reps=10"]
+    with subprocess.Popen(
+        [*command, *flags], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            for runs in (1, 2):
+                rows = [made.rows(seed=seed) for seed in range(runs)]
+                pd.concat(rows).to_csv(folder / "temporary", index=False)
+                (folder / "temporary").replace(folder / "results.csv")
+                html = wait_for(f"{runs} runs (", out / page.PAGE)
+                assert page.REFRESH.format(1) in html
+                assert "</html>" in html  # Whole at any time.
+        finally:
+            process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert printed.count(f"report: {out / page.PAGE}\n") == 2
+    assert printed.endswith(f"no longer watching {folder}\n")
     assert "refresh" not in (out / page.PAGE).read_text()
+
+
+def test_watching_waits_for_results_and_ends_in_time(tmp_path, capsys):
+    began = time.monotonic()
+    assert (
+        watching.watch(tmp_path, tmp_path / "out", 10, every_s=0.1, limit_s=0.35) == 0
+    )
+    assert 0.2 < time.monotonic() - began < 5
+    assert capsys.readouterr().out.startswith("waiting: There are no results in")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_missing_is_said(tmp_path, monkeypatch):
