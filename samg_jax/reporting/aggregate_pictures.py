@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from samg_jax.reporting.aggregates import Group
 
 ROW = 0.26  # Inches that a row of such a picture takes, whose name is one line.
 FRAME = 1.5  # Inches around the rows.
+NAME_LETTERS = 26  # Of a row's name, in one line.
 PROFILE_POINTS = 81
 LABELS = {
     "iqm": "IQM of the normalized score, 95 % interval",
@@ -77,7 +79,7 @@ def draw_differences(axis, differences: pd.DataFrame) -> None:
 
     Args:
         axis: to draw on.
-        differences: from `aggregates.differences`, of one unit.
+        differences: from `aggregates.differences`, of one algorithm and unit.
     """
     variants = results.in_order(differences["over"])
     for place, row in enumerate(differences.itertuples()):
@@ -87,10 +89,7 @@ def draw_differences(axis, differences: pd.DataFrame) -> None:
         ends = row.mean - row.width, row.mean + row.width
         _draw_point(axis, place, row.mean, *ends, row.over, variants)
     axis.axvline(0, color=pictures.OFFLINE_COLOR, linewidth=1)
-    names = [
-        f"{row.dataset}\n{row.algorithm}: samg - {row.over}"
-        for row in differences.itertuples()
-    ]
+    names = [f"{row.dataset}\nsamg - {row.over}" for row in differences.itertuples()]
     unit = differences["unit"].iloc[0]
     _finish_rows(axis, names, f"difference of the {unit}; dots: seeds")
 
@@ -112,7 +111,7 @@ def draw_profiles(axis, thresholds: np.ndarray, found: dict[str, tuple]) -> None
     axis.set_ylim(-0.03, 1.03)
     axis.set_xlabel("normalized score")
     axis.set_ylabel("share of runs above it")
-    pictures.legend(axis, columns=4)
+    pictures.legend(axis)
 
 
 def thresholds_of(group: Group) -> np.ndarray:
@@ -130,8 +129,13 @@ def _draw_point(axis, place, value, low, high, variant, variants):
     axis.plot([value], [place], linestyle="", markersize=6, **look)
 
 
+def _short(line):
+    return textwrap.fill(line, NAME_LETTERS, break_on_hyphens=False)
+
+
 def _finish_rows(axis, names, label):
-    axis.set_yticks(range(len(names)), names, fontsize=8)
+    lines = ["\n".join(_short(line) for line in name.splitlines()) for name in names]
+    axis.set_yticks(range(len(names)), lines, fontsize=8)
     axis.set_ylim(len(names) - 0.4, -0.6)  # The first on top.
     # Of the figure, as it may be longer than the axis is wide.
     axis.get_figure().supxlabel(label, fontsize=9)

@@ -100,10 +100,10 @@ def across(
         shown.tables.append(
             summaries.of_differences(source, final, area, shown.caution)
         )
-        for unit, own in final.groupby("unit"):
+        for (algorithm, unit), own in final.groupby(["algorithm", "unit"]):
             shown.draw(
-                f"differences_{unit}",
-                "Paired differences of the final score",
+                f"differences_{unit}_{algorithm}",
+                f"{algorithm}: paired differences of the final score",
                 functools.partial(aggregate_pictures.draw_differences, differences=own),
                 aggregate_pictures.height(len(own), lines=2),
             )
@@ -175,7 +175,8 @@ def of_dataset(
     table = summaries.of_dataset(frame, courses, dataset)
     own = courses[courses["dataset"] == dataset]
     shown = []
-    for algorithm in sorted(set(own["algorithm"])):
+    lasting = own[own["status"] != courses_lib.FAILED]
+    for algorithm in sorted(set(lasting["algorithm"])):
         for name, title, draw in (
             ("curve", "fine-tuning", learning_curves.draw_online),
             ("switch", "around the switch", learning_curves.draw_switch),

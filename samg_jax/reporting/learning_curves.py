@@ -54,8 +54,11 @@ def switch_reach(online: pd.DataFrame) -> float:
 
 
 def _of(frame, algorithm, dataset):
+    """Returns the rows of the runs that stayed finite."""
     chosen = (frame["algorithm"] == algorithm) & (frame["dataset"] == dataset)
-    return frame[chosen]
+    rows = frame[chosen]
+    bad = rows["failed"] | ~np.isfinite(rows["score"])
+    return rows[~bad.groupby([rows[name] for name in results.RUN]).transform("any")]
 
 
 def _draw_variants(axis, online, marked=False):
@@ -71,10 +74,11 @@ def _draw_variants(axis, online, marked=False):
 
 
 def _draw(axis, rows, look):
-    """Draws mean and 95 % band at the steps that a seed or more has reached."""
-    table = rows.pivot_table(index="step", columns="seed", values="score")
-    cells = [statistics.interval(row[~np.isnan(row)]) for row in table.to_numpy()]
-    means, widths = np.transpose(cells)
+    """Draws mean and 95 % band at the steps that all of the seeds have reached."""
+    table = rows.pivot(index="step", columns="seed", values="score").dropna()
+    if table.empty:
+        return
+    means, widths = np.transpose([statistics.interval(row) for row in table.to_numpy()])
     steps = table.index.to_numpy(float)
     axis.plot(steps, means, linewidth=1.8, markersize=4, **look)
     if np.isfinite(widths).any():

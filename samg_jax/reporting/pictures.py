@@ -33,6 +33,7 @@ OFFLINE_COLOR = "#888888"
 WARNING = "#B35900"  # Behind the white words of a caution.
 # Inches. So wide that a phone shows letters of 9 points at about their own size.
 WIDTH, HEIGHT = 4.8, 3.5
+LETTERS = 70  # Of a legend, that fit beside each other.
 
 THEMES = {
     "light": {"ink": "#1b1b1b", "paper": "#ffffff", "grid": "#b0b0b0"},
@@ -81,25 +82,32 @@ def write(
         place = folder if theme == "light" else folder / theme
         place.mkdir(parents=True, exist_ok=True)
         with _themed(theme):
-            strip = textwrap.fill(caution.upper(), 62)
-            lines = strip.count("\n") + 1 if caution else 0
-            figure, axes = figures.subplots(
-                1, width=WIDTH, height=height + 0.17 * lines
-            )
-            axis = axes[0, 0]
-            draw(axis)
-            axis.set_title(textwrap.fill(title, 50), fontsize=9.5)
-            if caution:
-                box = {"facecolor": WARNING, "edgecolor": "none", "pad": 3}
-                figure.suptitle(
-                    strip, color="white", weight="bold", fontsize=7.5, bbox=box
-                )
+            figure = _draw(title, caution, draw, height)
             path = place / f"{name}.png"
             temporary = path.with_suffix(".tmp.png")
             figures.save(figure, temporary)
             temporary.replace(path)
             paths[theme] = path
     return Picture(name, title, caution, paths)
+
+
+def _draw(title, caution, draw, height):
+    """Returns the figure; what stands above the axis may be wider than the axis."""
+    strip, title = textwrap.fill(caution.upper(), 62), textwrap.fill(title, 60)
+    strip_height = 0.15 * len(strip.splitlines()) + (0.1 if strip else 0)
+    top = strip_height + 0.05 + 0.17 * len(title.splitlines())
+    figure, axes = figures.subplots(1, width=WIDTH, height=height + top)
+    draw(axes[0, 0])
+    total = height + top
+    figure.get_layout_engine().set(rect=(0, 0, 1, height / total))
+    middle = {"x": 0.5, "ha": "center", "va": "top"}
+    if strip:
+        look = {"color": "white", "weight": "bold", "fontsize": 7.5}
+        box = {"facecolor": WARNING, "edgecolor": "none", "pad": 3}
+        figure.text(y=1 - 0.07 / total, s=strip, bbox=box, **look, **middle)
+    place = 1 - (strip_height + 0.05) / total
+    figure.text(y=place, s=title, fontsize=9.5, **middle)
+    return figure
 
 
 @contextlib.contextmanager
@@ -123,15 +131,16 @@ def _themed(theme: str) -> Iterator[None]:
         yield
 
 
-def legend(axis, columns: int = 3) -> None:
+def legend(axis) -> None:
     """Puts the legend below the axis, where it hides nothing."""
     handles, labels = axis.get_legend_handles_labels()
     if labels:
+        columns = LETTERS // (max(map(len, labels)) + 6)  # 6: the line before it.
         axis.get_figure().legend(
             handles,
             labels,
             loc="outside lower center",
-            ncols=min(len(labels), columns),
+            ncols=min(len(labels), max(columns, 1)),
             frameon=False,
         )
 

@@ -185,7 +185,9 @@ def of_improvements(
     )
 
 
-def of_differences(source: str, final: pd.DataFrame, area: pd.DataFrame, caution: str):
+def of_differences(
+    source: str, final: pd.DataFrame, area: pd.DataFrame, caution: str
+) -> Table:
     """Returns the paired differences by seed.
 
     Args:

@@ -49,7 +49,7 @@ def logged(workdir: pathlib.Path):
 
 def test_an_offline_run_holds_the_scores_and_is_resumed(tmp_path, dataset, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "online")  # The config decides, not this.
-    fields = {"num_seeds": 1, "logging__wandb": "offline"}
+    fields = {"logging__wandb": "offline"}
     with monkeypatch.context() as patch:
         runs.stop_at(patch, "online", 45)
         with pytest.raises(runs.Stopped):
@@ -59,13 +59,13 @@ def test_an_offline_run_holds_the_scores_and_is_resumed(tmp_path, dataset, monke
     assert ids == [(workdir / wandb_events.ID_FILE).read_text().strip()]
     assert len(list(workdir.glob("wandb/offline-run-*"))) == 2
     rows = runs.evaluations(workdir)
-    assert len(rows) == 6
+    assert len(rows) == 12
     for row in rows:
         name = f"{row.phase}/normalized_score/seed_{row.seed}"
         step = row.offline_step + row.env_step
         assert values[name, step] == pytest.approx(row.normalized_score)
     losses = runs.training(workdir, "critic_loss")
-    assert len(losses) == 6
+    assert len(losses) == 12
     for (seed, *steps), value in losses.items():
         name = f"online/critic_loss/seed_{seed}"
         assert values[name, sum(steps)] == pytest.approx(value)
