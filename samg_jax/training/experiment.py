@@ -82,14 +82,14 @@ def start(
     plan = plan_phases(this)
     if parts.model is None and plan.dataset is not None:
         own_weights.check_on_data(parts, None, plan.dataset)
-    write_config(config, workdir)  # Only now: a refused run may be corrected.
-    this.evaluate = evaluation.make_evaluator(
-        parts, config.evaluation.episodes, config.evaluation.threads
-    )
     wandb = None
     if config.logging.wandb != "off":
         mode = config.logging.wandb
         wandb = wandb_events.Events(workdir, mode, config.to_dict())
+    write_config(config, workdir)  # Only now: a refused run may be corrected.
+    this.evaluate = evaluation.make_evaluator(
+        parts, config.evaluation.episodes, config.evaluation.threads
+    )
     this.writer = metrics.Writer(
         workdir,
         parts.seeds,

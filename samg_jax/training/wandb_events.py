@@ -42,6 +42,9 @@ class Events:
             workdir: of the run; its path names it.
             mode: `offline` or `online`.
             config: resolved, shown beside the curves.
+
+        Raises:
+            ValueError: the service does not take it, for example without a login.
         """
         wandb = importlib.import_module("wandb")
         path = workdir / ID_FILE
@@ -49,16 +52,23 @@ class Events:
             path.write_text(uuid.uuid4().hex + "\n")
         # Offline nobody can say whether the run exists; the id alone joins both.
         resume = {"resume": "allow"} if mode == "online" else {}
-        self._run = wandb.init(
-            project=PROJECT,
-            name="/".join(workdir.absolute().parts[-3:]),
-            id=path.read_text().strip(),
-            dir=workdir,
-            mode=mode,
-            config=config,
-            settings=wandb.Settings(silent=True, console="off"),
-            **resume,
-        )
+        try:
+            self._run = wandb.init(
+                project=PROJECT,
+                name="/".join(workdir.absolute().parts[-3:]),
+                id=path.read_text().strip(),
+                dir=workdir,
+                mode=mode,
+                config=config,
+                settings=wandb.Settings(silent=True, console="off"),
+                **resume,
+            )
+        except wandb.errors.Error as error:
+            raise ValueError(
+                f"config.logging.wandb is {mode!r}, but Weights & Biases could not "
+                f"begin: {error}. Run wandb login first, or give "
+                "--config.logging.wandb=offline."
+            ) from error
         self._run.define_metric("*", step_metric=STEP)
 
     def add_scalars(self, values: dict[str, float], step: int) -> None:

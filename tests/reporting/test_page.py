@@ -1,5 +1,7 @@
 """The page: complete, self-contained, and opened in a browser."""
 
+import contextlib
+import io
 import pathlib
 import re
 import shutil
@@ -33,14 +35,13 @@ def suite(tmp_path_factory):
     d4rl = made.suite(("iql",), ("antmaze-umaze-v2",), ("no_data", "samg"), 2, 4)
     table = pd.concat([local, d4rl.assign(**sparse)])
     table.to_parquet(folder / "results.parquet")
-    done = subprocess.run(
-        [sys.executable, "-m", "samg_jax.report", str(folder), "--reps=50"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == f"report: {folder / 'report' / page.PAGE}\n"
+    printed = io.StringIO()
+    with (
+        programs.running("report", reps=50) as program,
+        contextlib.redirect_stdout(printed),
+    ):
+        program.main(["report", str(folder)])
+    assert printed.getvalue() == f"report: {folder / 'report' / page.PAGE}\n"
     return folder
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import pathlib
 
 import pytest
@@ -72,7 +73,7 @@ def test_an_offline_run_holds_the_scores_and_is_resumed(tmp_path, dataset, monke
 
 
 def test_nothing_of_it_is_there_unless_asked_for(tmp_path, dataset):
-    workdir = runs.run("awac", dataset, tmp_path, num_seeds=1, online__steps=0)
+    workdir = runs.run("awac", dataset, tmp_path, online__steps=0)
     assert not (workdir / "wandb").exists()
     assert not (workdir / wandb_events.ID_FILE).exists()
 
@@ -84,5 +85,16 @@ def test_a_missing_library_and_a_wrong_mode_are_refused(tmp_path, dataset, monke
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     config = runs.config("awac", dataset, logging__wandb="offline")
     with pytest.raises(RefusedError, match=r"not installed here.*\[wandb\]"):
+        experiment.run(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_a_run_without_login_is_refused(tmp_path, dataset, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))  # Where a key would be kept.
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    config = runs.config("awac", dataset, logging__wandb="online")
+    with pytest.raises(RefusedError, match="Run wandb login first"):
         experiment.run(config, tmp_path / "run")
     assert not (tmp_path / "run" / "config.json").exists()
