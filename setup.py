@@ -45,6 +45,16 @@ EXTRAS_REQUIRE = {
     "video": ["imageio>=2.34,<3", "imageio-ffmpeg>=0.5,<1"],
     # `samg_jax.benchmark --baseline=torch`: what our updates are compared with.
     "torch": ["torch>=2.2,<3"],
+    # `samg_jax.report` on a suite. rliable's own dependency arch fails with pandas 3.
+    "report": [
+        "rliable>=1.2,<1.3",
+        "arch>=7,<8",
+        "pandas>=2.2,<3",
+        "pyarrow>=15",
+        "jinja2>=3.1,<4",
+    ],
+    # `--config.logging.wandb=offline` or `online`.
+    "wandb": ["wandb>=0.19,<0.32"],
     "test": ["pytest>=8,<10", "pytest-xdist>=3.5,<4", "ruff>=0.9,<1"],
 }
 
@@ -59,7 +69,10 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["samg_jax", "samg_jax.*"]),
-    package_data={"samg_jax.data": ["*.hdf5"]},
+    package_data={
+        "samg_jax.data": ["*.hdf5"],
+        "samg_jax.reporting": ["*.jinja", "published_tables/*.txt"],
+    },
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
 )

@@ -174,6 +174,8 @@ def get_config(dataset: str) -> ml_collections.ConfigDict:
     config.logging = ml_collections.ConfigDict()
     config.logging.progress = True
     config.logging.tensorboard = True
+    # Weights & Biases: `off`, `offline` (kept in the workdir) or `online`.
+    config.logging.wandb = "off"
     if family_of(dataset) == "antmaze":
         # Successes are few and 0 or 1, so more episodes, further apart. (In CORL every
         # 5,000 updates offline, AWAC's every 1,000; training does not depend on it.)

@@ -1,34 +1,65 @@
-r"""Finished runs side by side.
+r"""The report of a suite, or finished runs side by side.
 
+    python -m samg_jax.report runs/suite --out=report/
+    python -m samg_jax.report runs/suite --out=report/ --watch
     python -m samg_jax.report runs/finetune/*/* --out=table.md
     python -m samg_jax.report runs/offline/* --baseline=bc
 
-Prints a Markdown table, with what was measured and with which versions.
+A folder with a suite's `results.parquet` or `results.csv` becomes a page with pictures
+and tables, which with `--watch` follows the suite while it runs; workdirs of runs
+become a Markdown table, with what was measured and with which versions.
 """
 
+import importlib
+import importlib.util
 import pathlib
 import sys
 
 from absl import app, flags
 
 from samg_jax.analysis import comparison, machine
+from samg_jax.reporting import sources
 from samg_jax.training import logs
 
 BASELINE = flags.DEFINE_string(
-    "baseline", None, "Algorithm; says who ends below it by two standard errors."
+    "baseline", None, "Of runs: algorithm; says who ends below it by two std. errors."
 )
-TITLE = flags.DEFINE_string("title", None, "Heading of the table.")
+TITLE = flags.DEFINE_string("title", None, "Of runs: heading of the table.")
 COMMAND = flags.DEFINE_string(
-    "command", None, "What made the runs, to be written down."
+    "command", None, "Of runs: what made them, to be written down."
 )
-OUT = flags.DEFINE_string("out", None, "Markdown file to write as well.")
+OUT = flags.DEFINE_string(
+    "out",
+    None,
+    "Of a suite: folder of the report, by default report/ in the suite's. Of runs: "
+    "Markdown file to write as well.",
+)
+REPS = flags.DEFINE_integer(
+    "reps", 2_000, "Of a suite: resamples of every bootstrap.", lower_bound=10
+)
+WATCH = flags.DEFINE_bool(
+    "watch", False, "Of a suite: write the report anew whenever the results change."
+)
+EVERY = flags.DEFINE_float(
+    "every", 10.0, "Seconds between two looks with --watch.", lower_bound=0.1
+)
+WATCH_SECONDS = flags.DEFINE_float(
+    "watch_seconds", None, "End --watch after that long; by default only by Ctrl-C."
+)
+
+# What the report of a suite needs beside the package, all in the extra.
+NEEDED = ("arch", "jinja2", "pandas", "pyarrow", "rliable")
 
 
 def main(argv: list[str]) -> None:
-    """Reports the runs whose workdirs are the arguments."""
+    """Reports the suite whose folder, or the runs whose workdirs, are the arguments."""
     logs.quiet_libraries()
+    folders = [pathlib.Path(name).expanduser() for name in argv[1:]]
     try:
-        text = describe([pathlib.Path(name).expanduser() for name in argv[1:]])
+        if WATCH.value or is_suite(folders):
+            report_suite(folders)
+            return
+        text = describe(folders)
     except ValueError as error:
         sys.exit(f"error: {error}")
     print(text, end="")
@@ -36,12 +67,40 @@ def main(argv: list[str]) -> None:
         pathlib.Path(OUT.value).expanduser().write_text(text)
 
 
+def is_suite(folders: list[pathlib.Path]) -> bool:
+    """Returns whether the one folder that is named holds a suite's results."""
+    return len(folders) == 1 and sources.find(folders[0]) is not None
+
+
+def report_suite(folders: list[pathlib.Path]) -> None:
+    """Writes the page of a suite, once or while it is watched."""
+    if len(folders) != 1:
+        raise ValueError(
+            f"{len(folders)} folders were named with --watch; it follows the results of"
+            " one suite. Give its folder, as in python -m samg_jax.report runs/suite "
+            "--watch."
+        )
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f"The report of a suite needs {', '.join(missing)}, not installed here. "
+            'Run: pip install -e ".[report]"'
+        )
+    out = pathlib.Path(OUT.value or folders[0] / "report").expanduser()
+    if WATCH.value:
+        watching = importlib.import_module("samg_jax.reporting.watching")
+        watching.watch(folders[0], out, REPS.value, EVERY.value, WATCH_SECONDS.value)
+        return
+    page = importlib.import_module("samg_jax.reporting.page")
+    print(f"report: {page.write(folders[0], out, REPS.value)}")
+
+
 def describe(workdirs: list[pathlib.Path]) -> str:
-    """Returns the report as Markdown."""
+    """Returns the report of finished runs as Markdown."""
     if not workdirs:
         raise ValueError(
             "No runs were named; at least one is needed. Give their workdirs, as in "
-            "python -m samg_jax.report runs/*."
+            "python -m samg_jax.report runs/*, or the --out folder of a suite."
         )
     outcomes = [one for workdir in workdirs for one in comparison.read(workdir)]
     parts = [f"# {TITLE.value}"] if TITLE.value else []

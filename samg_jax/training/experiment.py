@@ -23,6 +23,7 @@ from samg_jax.training import (
     runs,
     sampling,
     validation,
+    wandb_events,
 )
 from samg_jax.training import parts as parts_lib
 from samg_jax.training.parts import Parts
@@ -33,6 +34,7 @@ from samg_jax.training.runs import Plan, Run
 FREE_FIELDS = (
     "logging.progress",
     "logging.tensorboard",
+    "logging.wandb",
     "compilation_cache",
     "devices",
     "evaluation.threads",
@@ -80,6 +82,10 @@ def start(
     plan = plan_phases(this)
     if parts.model is None and plan.dataset is not None:
         own_weights.check_on_data(parts, None, plan.dataset)
+    wandb = None
+    if config.logging.wandb != "off":
+        mode = config.logging.wandb
+        wandb = wandb_events.Events(workdir, mode, config.to_dict())
     write_config(config, workdir)  # Only now: a refused run may be corrected.
     this.evaluate = evaluation.make_evaluator(
         parts, config.evaluation.episodes, config.evaluation.threads
@@ -91,6 +97,7 @@ def start(
         config.logging.tensorboard,
         plan.first_event,
         bool(parts.sweep),
+        wandb,
     )
     stack.callback(this.writer.close)
     return this, plan

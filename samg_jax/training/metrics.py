@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import tensorboardX
 
+from samg_jax.training import wandb_events
+
 EVALUATION_COLUMNS = (
     "phase",
     "seed",
@@ -92,9 +94,11 @@ class Writer:
         tensorboard: bool = True,
         first_event: int = 0,
         sweep: bool = False,
+        wandb: wandb_events.Events | None = None,
     ):
         self.places = [(int(seed), "") for seed in seeds]
         self._sweep = sweep
+        self._wandb = wandb
 
         def table(name, columns, length):
             if sweep:
@@ -147,9 +151,8 @@ class Writer:
                 self._training.write({**where, "name": name, "value": value})
 
     def rate(self, phase: str, steps: tuple[int, int], per_second: float) -> None:
-        """Writes a speed, to TensorBoard alone: it is not reproducible."""
-        if self._events:
-            self._events.add_scalar(f"{phase}/per_second", per_second, sum(steps))
+        """Writes a speed, to no table: it is not reproducible."""
+        self._scalars({f"{phase}/per_second": per_second}, sum(steps))
 
     def lengths(self) -> tuple[int, int]:
         """Returns the lengths of both tables, to be saved with a checkpoint."""
@@ -160,6 +163,8 @@ class Writer:
         self._training.close()
         if self._events:
             self._events.close()
+        if self._wandb:
+            self._wandb.close()
 
     def _where(self, phase, place, steps):
         seed, label = place
@@ -172,8 +177,14 @@ class Writer:
         seed, label = place
         # TensorBoard allows few signs in a tag.
         end = f"seed_{seed}" + re.sub(r"[^\w.]", "_", f" {label}" if label else "")
+        tags = {f"{phase}/{name}/{end}": value for name, value in values.items()}
+        self._scalars(tags, sum(steps))
+
+    def _scalars(self, values, step):
+        # The others cannot be drawn.
+        finite = {tag: value for tag, value in values.items() if np.isfinite(value)}
         if self._events:
-            for name, value in values.items():
-                if np.isfinite(value):  # TensorBoard cannot draw the others.
-                    tag = f"{phase}/{name}/{end}"
-                    self._events.add_scalar(tag, value, sum(steps))
+            for tag, value in finite.items():
+                self._events.add_scalar(tag, value, step)
+        if self._wandb and finite:
+            self._wandb.add_scalars(finite, step)

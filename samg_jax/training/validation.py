@@ -11,7 +11,7 @@ from typing import Any
 
 import ml_collections
 
-from samg_jax.training import compilation
+from samg_jax.training import compilation, wandb_events
 
 POSITIVE = (0.0, math.inf)
 # Open intervals of hyperparameters, by name, whatever the algorithm.
@@ -70,6 +70,7 @@ CHOICES = {
     "dataset.reward_transform": ("none", "range", "affine"),
     "online.data": ("append", "mix", "buffer"),
     "matmul_precision": tuple(compilation.PRECISIONS),
+    "logging.wandb": wandb_events.MODES,
 }
 
 
@@ -88,6 +89,7 @@ def check(config: ml_collections.ConfigDict) -> None:
                 f"config.{name} is {fields[name]!r}; allowed are {', '.join(allowed)}. "
                 f"Give --config.{name}={allowed[0]}, for example."
             )
+    wandb_events.check(fields["logging.wandb"])
     if fields["seed"] + fields["num_seeds"] > 2**32:
         raise ValueError(
             f"config.seed is {fields['seed']} with {fields['num_seeds']} seeds; seeds "

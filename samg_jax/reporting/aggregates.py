@@ -1,0 +1,227 @@
+"""Statistics across datasets, by rliable (Agarwal et al., 2021), and paired by seed.
+
+Datasets of different sources are never pooled. Runs of a group are `[N, T]`: N seeds
+on T tasks, all of them the same for every variant.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from rliable import library, metrics
+
+from samg_jax.analysis import statistics
+from samg_jax.reporting import courses as courses_lib
+from samg_jax.reporting import results
+
+ALL = "all algorithms"
+BEST = 100.0  # Score of the expert, to which the optimality gap is measured.
+SAMG = "samg"
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Final scores that are summarised together.
+
+    Attributes:
+        source: of the data.
+        label: name of the algorithm, or `ALL`.
+        tasks: T pairs of an algorithm and a dataset.
+        seeds: the N of them.
+        scores: variant -> `[N, T]` normalised scores.
+    """
+
+    source: str
+    label: str
+    tasks: tuple[tuple[str, str], ...]
+    seeds: tuple[int, ...]
+    scores: dict[str, np.ndarray]
+
+
+def groups(courses: pd.DataFrame) -> list[Group]:
+    """Returns a group per source and algorithm, and one of all where there are more.
+
+    Counted are the tasks and seeds that every variant of the group has finished;
+    raw returns, which have no common scale, are not.
+
+    Args:
+        courses: from `courses.of`.
+    """
+    kept = courses_lib.finished(courses)
+    kept = kept[kept["unit"] == "normalized score"]
+    found = []
+    for source, own in kept.groupby("data_source"):
+        labels = sorted(set(own["algorithm"]))
+        parts = [(label, own[own["algorithm"] == label]) for label in labels]
+        if len(labels) > 1:
+            parts.append((ALL, _of_common_variants(own)))
+        made = (_group(str(source), label, rows) for label, rows in parts)
+        found += [group for group in made if group is not None]
+    return found
+
+
+def _of_common_variants(rows: pd.DataFrame) -> pd.DataFrame:
+    variants = [set(own["variant"]) for _, own in rows.groupby("algorithm")]
+    return rows[rows["variant"].isin(set.intersection(*variants))]
+
+
+def _group(source: str, label: str, rows: pd.DataFrame) -> Group | None:
+    variants = results.in_order(rows["variant"])
+    table = rows.pivot(
+        index="seed", columns=["algorithm", "dataset", "variant"], values="final"
+    )
+    tasks = [
+        task
+        for task in sorted(set(zip(rows["algorithm"], rows["dataset"], strict=True)))
+        if all((*task, variant) in table.columns for variant in variants)
+    ]
+    columns = [[(*task, variant) for task in tasks] for variant in variants]
+    table = table[[column for own in columns for column in own]].dropna()
+    if not tasks or table.empty:
+        return None
+    scores = {
+        variant: table[own].to_numpy(float)
+        for variant, own in zip(variants, columns, strict=True)
+    }
+    return Group(source, label, tuple(tasks), tuple(table.index), scores)
+
+
+def summary(group: Group, reps: int) -> pd.DataFrame:
+    """Returns IQM and optimality gap of every variant, in points of the score.
+
+    The interquartile mean leaves out the lowest and the highest quarter of all runs;
+    the optimality gap is how far below `BEST` runs end, those above it counting 0.
+
+    Args:
+        group: from `groups`.
+        reps: of the stratified bootstrap; with one seed there is no interval (NaN).
+
+    Returns:
+        The columns `variant`, and of `iqm` and `gap` also `_low` and `_high`, 95 %.
+    """
+
+    def both(scores):
+        gap = metrics.aggregate_optimality_gap(scores, BEST)
+        return np.array([metrics.aggregate_iqm(scores), gap])
+
+    with _global_generator():
+        values, bounds = library.get_interval_estimates(group.scores, both, reps=reps)
+    rows = []
+    for variant, (iqm, gap) in values.items():
+        low, high = bounds[variant]
+        if len(group.seeds) < 2:
+            low = high = np.full(2, np.nan)
+        ends = {"iqm_low": low[0], "iqm_high": high[0], "gap_low": low[1]}
+        rows.append(
+            {"variant": variant, "iqm": iqm, "gap": gap, **ends, "gap_high": high[1]}
+        )
+    return pd.DataFrame(rows)
+
+
+def profiles(
+    group: Group, thresholds: np.ndarray, reps: int
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Returns variant -> share of runs above each threshold, and its 95 % band.
+
+    Args:
+        group: from `groups`.
+        thresholds: `[K]` scores.
+        reps: of the stratified bootstrap; with one seed the band is NaN.
+    """
+    with _global_generator():
+        values, bounds = library.create_performance_profile(
+            group.scores, thresholds, custom_profile_func=_shares_above, reps=reps
+        )
+    if len(group.seeds) < 2:
+        bounds = {name: np.full_like(own, np.nan) for name, own in bounds.items()}
+    return {name: (own, *bounds[name]) for name, own in values.items()}
+
+
+def _shares_above(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    return (scores[..., None] > thresholds).mean(axis=(0, 1))
+
+
+def chance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Returns how likely a run of the first is above one of the second, `[1]`.
+
+    The mean over tasks of rliable's probability of improvement, ties counting half; it
+    is computed for all tasks at once, which thousands of resamplings need.
+
+    Args:
+        first: `[N, T]`.
+        second: `[M, T]`.
+    """
+    above = first[:, None] > second[None]
+    equal = first[:, None] == second[None]
+    return np.array([above.mean() + equal.mean() / 2])
+
+
+def improvements(group: Group, reps: int) -> pd.DataFrame:
+    """Returns the probability of improvement of SAMG over every other variant.
+
+    Args:
+        group: from `groups`.
+        reps: of the stratified bootstrap; with one seed there is no interval (NaN).
+
+    Returns:
+        The columns `over`, `probability`, `low` and `high`; no rows without SAMG.
+    """
+    others = [name for name in group.scores if name != SAMG]
+    if SAMG not in group.scores:
+        others = []
+    pairs = {name: [group.scores[SAMG], group.scores[name]] for name in others}
+    with _global_generator():
+        values, bounds = library.get_interval_estimates(pairs, chance, reps=reps)
+    rows = []
+    for name in others:
+        low, high = bounds[name][:, 0]
+        if len(group.seeds) < 2:
+            low = high = np.nan
+        rows.append((name, values[name][0], low, high))
+    return pd.DataFrame(rows, columns=["over", "probability", "low", "high"])
+
+
+def differences(courses: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """Returns SAMG minus every other variant, of the same seed and pre-training.
+
+    Args:
+        courses: from `courses.of`.
+        quantity: one of its columns, such as `final`.
+
+    Returns:
+        One row per dataset, algorithm and other variant: `values`, one per seed that
+        both have finished; their `mean`, the half-width `width` of its 95 % interval
+        (Student's t), and how many `wins` of SAMG there are.
+    """
+    kept = courses_lib.finished(courses)
+    rows = []
+    for keys, own in kept.groupby(["data_source", "dataset", "algorithm", "unit"]):
+        table = own.pivot(index="seed", columns="variant", values=quantity)
+        others = [name for name in results.in_order(table) if name != SAMG]
+        for name in others if SAMG in table else []:
+            values = (table[SAMG] - table[name]).dropna().to_numpy(float)
+            if not len(values):
+                continue
+            mean, width = statistics.interval(values)
+            wins = int((values > 0).sum())
+            rows.append((*keys, name, values, mean, width, wins))
+    names = ["data_source", "dataset", "algorithm", "unit", "over", "values"]
+    return pd.DataFrame(rows, columns=[*names, "mean", "width", "wins"])
+
+
+@contextlib.contextmanager
+def _global_generator() -> Iterator[None]:
+    """Seeds NumPy's global generator inside the block, and restores it behind.
+
+    rliable draws from it, whatever generator it is given; a report is reproducible.
+    """
+    before = np.random.get_state()  # noqa: NPY002
+    np.random.seed(0)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002

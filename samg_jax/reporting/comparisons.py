@@ -1,0 +1,185 @@
+"""The suite's numbers beside the published ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from samg_jax.reporting import courses as courses_lib
+from samg_jax.reporting import published as published_lib
+from samg_jax.reporting import results
+from samg_jax.reporting.published import Published
+from samg_jax.reporting.tables import Table
+
+NONE = "-"
+SPREAD = (
+    "Mean (standard deviation over the seeds); the published ones as printed, CORL's "
+    "the population's over 4 seeds. Published numbers are on D4RL's own files"
+)
+APART = (
+    ", so where the data source is another they are no yardstick of ours: only their "
+    "order of magnitude can be read."
+)
+
+
+def scores(
+    frame: pd.DataFrame, courses: pd.DataFrame, published: Mapping[str, Published]
+) -> Table:
+    """Returns our scores beside the paper's Table 1 and CORL's tables.
+
+    Args:
+        frame: from `results.read`.
+        courses: from `courses.of`.
+        published: from `published.everything`.
+    """
+    rows = []
+    for source, dataset, algorithm in _runs(frame):
+        offline = _offline(frame, courses, dataset, algorithm)
+        ends = {
+            variant: _spread(_of(courses, dataset, algorithm, variant)["final"])
+            for variant in ("vanilla", "no_data", "samg")
+        }
+        paper = published["paper_scores"]
+        rows.append(
+            (
+                dataset,
+                source,
+                algorithm,
+                _spread(offline),
+                published["corl_offline"].cell(dataset, algorithm),
+                published["corl_before"].cell(dataset, algorithm),
+                ends["vanilla"],
+                paper.cell(dataset, algorithm),
+                published["corl_finetuned"].cell(dataset, algorithm),
+                ends["no_data"],
+                ends["samg"],
+                paper.cell(dataset, f"{algorithm}:samg"),
+            )
+        )
+    return Table(
+        name="published_scores",
+        title="Scores beside the paper's Table 1 and CORL's tables",
+        header=(
+            "dataset",
+            "data source",
+            "algorithm",
+            "offline: ours",
+            "offline: CORL",
+            "before fine-tuning: CORL",
+            "vanilla: ours",
+            "vanilla: paper",
+            "vanilla: CORL",
+            "no_data: ours",
+            "samg: ours",
+            "samg: paper",
+        ),
+        rows=tuple(rows),
+        note=(
+            f"{SPREAD}{APART} Budgets differ too: the paper and CORL train offline for "
+            "a million updates, then fine-tune for 500,000 steps (IQL a million) and "
+            "for a million; ours are in the tables above."
+        ),
+        caution=results.caution(frame),
+    )
+
+
+def regret(
+    frame: pd.DataFrame, courses: pd.DataFrame, published: Mapping[str, Published]
+) -> Table | None:
+    """Returns our regret beside the paper's Table 2 and CORL's; None without any.
+
+    Takes what `scores` takes.
+    """
+    sparse = courses[np.isfinite(courses["regret"])]
+    rows = []
+    for source, dataset, algorithm in _runs(sparse):
+        ours = {
+            variant: _spread(_of(sparse, dataset, algorithm, variant)["regret"], 3)
+            for variant in ("vanilla", "no_data", "samg")
+        }
+        paper = published["paper_regret"]
+        rows.append(
+            (
+                dataset,
+                source,
+                algorithm,
+                ours["vanilla"],
+                paper.cell(dataset, algorithm),
+                published["corl_regret"].cell(dataset, algorithm),
+                ours["no_data"],
+                ours["samg"],
+                paper.cell(dataset, f"{algorithm}:samg"),
+            )
+        )
+    if not rows:
+        return None
+    return Table(
+        name="published_regret",
+        title="Regret beside the paper's Table 2 and CORL's",
+        header=(
+            "dataset",
+            "data source",
+            "algorithm",
+            "vanilla: ours",
+            "vanilla: paper",
+            "vanilla: CORL",
+            "no_data: ours",
+            "samg: ours",
+            "samg: paper",
+        ),
+        rows=tuple(rows),
+        note=f"Share of failures among all training episodes. {SPREAD}{APART}",
+        caution=results.caution(frame[frame["dataset"].isin(set(sparse["dataset"]))]),
+    )
+
+
+def in_full(published: Published) -> Table:
+    """Returns a published table as it is."""
+    header = tuple(name.replace(":samg", " + SAMG") for name in published.columns)
+    rows = tuple(
+        (dataset, *map(published_lib.spaced, cells))
+        for dataset, cells in published.cells.items()
+    )
+    return Table(
+        name=published.name,
+        title=published.title,
+        header=("dataset", *header),
+        rows=rows,
+        note="Published, on D4RL; not measured here.",
+    )
+
+
+def _runs(rows: pd.DataFrame) -> list[tuple[str, str, str]]:
+    columns = [rows[name] for name in ("data_source", "dataset", "algorithm")]
+    return sorted(set(zip(*columns, strict=True)))
+
+
+def _of(courses, dataset, algorithm, variant) -> pd.DataFrame:
+    kept = courses_lib.finished(courses)
+    return kept[
+        (kept["dataset"] == dataset)
+        & (kept["algorithm"] == algorithm)
+        & (kept["variant"] == variant)
+    ]
+
+
+def _offline(frame, courses, dataset, algorithm) -> Sequence[float]:
+    """Returns the last offline scores, or those with which fine-tuning began."""
+    last = results.offline_scores(frame, dataset, algorithm)
+    if len(last):
+        return last
+    started = courses_lib.finished(courses)
+    started = started[
+        (started["dataset"] == dataset) & (started["algorithm"] == algorithm)
+    ]
+    return started.groupby("seed")["start"].first()
+
+
+def _spread(values: Sequence[float], digits: int = 1) -> str:
+    values = np.asarray(values, float)
+    if not len(values) or not np.isfinite(values).all():
+        return NONE
+    mean = f"{values.mean():.{digits}f}"
+    return f"{mean} ({values.std(ddof=1):.{digits}f})" if len(values) > 1 else mean

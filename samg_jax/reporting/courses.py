@@ -1,0 +1,128 @@
+"""What each seed's fine-tuning came to: its end, dip, recovery, area and regret."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import integrate
+
+from samg_jax.reporting import results
+
+FAILED, UNFINISHED = "failed", "unfinished"
+
+
+class Dip(NamedTuple):
+    """How far a seed fell below the score with which fine-tuning began.
+
+    Attributes:
+        depth: first score minus the lowest since, at least 0.
+        recovery: steps from the switch to the first evaluation, from the lowest on,
+            that reaches the first score again; infinite if none does.
+    """
+
+    depth: float
+    recovery: float
+
+
+def dip(steps: Sequence[float], scores: Sequence[float]) -> Dip:
+    """Returns a seed's dip.
+
+    Args:
+        steps: `[T]` environment steps of the evaluations, rising.
+        scores: `[T]`.
+    """
+    steps, scores = np.asarray(steps, float), np.asarray(scores, float)
+    lowest = int(np.argmin(scores))
+    back = steps[lowest:][scores[lowest:] >= scores[0]]
+    recovery = back[0] - steps[0] if len(back) else math.inf
+    return Dip(float(scores[0] - scores[lowest]), float(recovery))
+
+
+def area(steps: Sequence[float], scores: Sequence[float]) -> float:
+    """Returns the area under a curve by its length, the mean score while fine-tuning.
+
+    Args:
+        steps: `[T]`, rising; of a single one the area is NaN.
+        scores: `[T]`, joined by straight lines.
+    """
+    if len(steps) < 2:
+        return math.nan
+    length = steps[-1] - steps[0]
+    return float(integrate.trapezoid(scores, steps) / length)
+
+
+def of(frame: pd.DataFrame) -> pd.DataFrame:
+    """Returns one row per fine-tuned seed.
+
+    Its columns: those of `results.RUN`, `data_source`, `physics` and `unit`; `steps`
+    taken; `start` and `final`, the first and the last online score; `depth` and
+    `recovery` of the dip; `area`; `regret`, the share of failures among all training
+    episodes, NaN where there is no success; and `status`: empty, `failed` where the
+    seed became non-finite, `unfinished` where another run of the algorithm on the
+    dataset has gone further. Only those with an empty status belong in statistics.
+
+    Args:
+        frame: from `results.read`.
+    """
+    online = frame[frame["phase"] == "online"]
+    budgets = online.groupby(["algorithm", "dataset"])["step"].max().to_dict()
+    rows = [
+        _course(own, budgets[own["algorithm"].iloc[0], own["dataset"].iloc[0]])
+        for _, own in online.groupby(results.RUN)
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+COLUMNS = [
+    *results.RUN,
+    "data_source",
+    "physics",
+    "unit",
+    "steps",
+    "start",
+    "final",
+    "depth",
+    "recovery",
+    "area",
+    "regret",
+    "status",
+]
+
+
+def _course(own: pd.DataFrame, budget: float) -> dict:
+    steps, scores = own["step"].to_numpy(float), own["score"].to_numpy(float)
+    last = own.iloc[-1]
+    status = UNFINISHED if last["step"] < budget else ""
+    if own["failed"].any() or not np.isfinite(scores).all():
+        status = FAILED
+    fell = dip(steps, scores)
+    names = [*results.RUN, "data_source", "physics", "unit", "regret"]
+    return {
+        **{name: last[name] for name in names},
+        "steps": steps[-1],
+        "start": scores[0],
+        "final": scores[-1],
+        "depth": fell.depth,
+        "recovery": fell.recovery,
+        "area": area(steps, scores),
+        "status": status,
+    }
+
+
+def finished(courses: pd.DataFrame) -> pd.DataFrame:
+    """Returns those that belong in statistics."""
+    return courses[courses["status"] == ""]
+
+
+def left_out(courses: pd.DataFrame) -> str:
+    """Returns which seeds are in no statistics, and why; empty for none."""
+    others = courses[courses["status"] != ""]
+    parts = []
+    for keys, own in others.groupby(["status", "dataset", "algorithm", "variant"]):
+        seeds = ", ".join(str(seed) for seed in own["seed"])
+        parts.append(f"{' '.join(keys)} seed {seeds}")
+    return "Left out of the statistics: " + "; ".join(parts) + "." if parts else ""

@@ -1,0 +1,109 @@
+"""Learning curves of a dataset: the whole online phase, and around the switch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib import ticker
+
+from samg_jax.analysis import statistics
+from samg_jax.reporting import pictures, results
+
+AROUND = 0.1  # Share of the online steps that is shown on both sides of the switch.
+FEWEST = 3  # Evaluations that are shown after the switch at least.
+
+
+def draw_online(axis, frame: pd.DataFrame, algorithm: str, dataset: str) -> None:
+    """Draws the online phase of every variant.
+
+    Args:
+        axis: to draw on.
+        frame: from `results.read`.
+        algorithm: whose runs are drawn.
+        dataset: that they are of.
+    """
+    online = _of(frame[frame["phase"] == "online"], algorithm, dataset)
+    _draw_variants(axis, online)
+    _finish(axis, online, "online: environment steps")
+
+
+def draw_switch(axis, frame: pd.DataFrame, algorithm: str, dataset: str) -> None:
+    """Draws the last of pre-training and the first of fine-tuning.
+
+    Takes what `draw_online` takes.
+    """
+    online = _of(frame[frame["phase"] == "online"], algorithm, dataset)
+    reach = switch_reach(online)
+    offline = results.pretrained(_of(frame, algorithm, dataset))
+    if len(offline):
+        offline = offline.assign(step=offline["step"] - offline["step"].max())
+        near = offline[offline["step"] >= -reach]
+        if near["step"].nunique() > 1:
+            look = {"color": pictures.OFFLINE_COLOR, "marker": "."}
+            _draw(axis, near, {**look, "label": "offline, shared"})
+    _draw_variants(axis, online[online["step"] <= reach], marked=True)
+    axis.axvline(0, color=pictures.OFFLINE_COLOR, linewidth=1, linestyle=":")
+    _finish(axis, online, "offline updates  ◂  switch  ▸  environment steps")
+
+
+def switch_reach(online: pd.DataFrame) -> float:
+    """Returns up to which step the close-up of the switch goes."""
+    steps = np.sort(online["step"].unique())
+    least = steps[min(FEWEST, len(steps) - 1)]
+    return max(float(least), AROUND * float(steps[-1]))
+
+
+def _of(frame, algorithm, dataset):
+    """Returns the rows of the runs that stayed finite."""
+    chosen = (frame["algorithm"] == algorithm) & (frame["dataset"] == dataset)
+    rows = frame[chosen]
+    bad = rows["failed"] | ~np.isfinite(rows["score"])
+    return rows[~bad.groupby([rows[name] for name in results.RUN]).transform("any")]
+
+
+def _draw_variants(axis, online, marked=False):
+    variants = results.in_order(online["variant"])
+    for variant in variants:
+        look = pictures.style(variant, variants)
+        own = online[online["variant"] == variant]
+        if not marked and own["step"].nunique() > 15:
+            look["marker"] = ""
+        count = own["seed"].nunique()
+        label = f"{variant}, {count} seed" + ("s" if count > 1 else "")
+        _draw(axis, own, {**look, "label": label})
+
+
+def _draw(axis, rows, look):
+    """Draws mean and 95 % band at the steps that all of the seeds have reached."""
+    table = rows.pivot(index="step", columns="seed", values="score").dropna()
+    if table.empty:
+        return
+    means, widths = np.transpose([statistics.interval(row) for row in table.to_numpy()])
+    steps = table.index.to_numpy(float)
+    axis.plot(steps, means, linewidth=1.8, markersize=4, **look)
+    if np.isfinite(widths).any():
+        axis.fill_between(
+            steps,
+            means - widths,
+            means + widths,
+            color=look["color"],
+            alpha=0.14,
+            linewidth=0,
+        )
+
+
+def _finish(axis, online, label):
+    axis.set_xlabel(label)
+    axis.set_ylabel(f"{online['unit'].iloc[0]} (95 % band)")
+    axis.xaxis.set_major_locator(ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axis.xaxis.set_major_formatter(ticker.FuncFormatter(_thousands))
+    pictures.legend(axis)
+
+
+def _thousands(step: float, _: int) -> str:
+    """Returns a step as 500, 20k or 1M, with its sign."""
+    size, sign = abs(step), "-" if step < 0 else ""
+    for unit, name in ((1e6, "M"), (1e3, "k")):
+        if size >= unit:
+            return f"{sign}{size / unit:g}{name}"
+    return f"{sign}{size:g}"

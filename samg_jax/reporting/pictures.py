@@ -1,0 +1,156 @@
+"""How the report's pictures look: light and dark, the caution on every one."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+
+import matplotlib
+
+matplotlib.use("Agg")  # Pictures are files here; no display is needed.
+
+from matplotlib import pyplot as plt
+
+from samg_jax.analysis import figures
+
+# Okabe and Ito's, told apart by the colour-blind too; grey for what is shared.
+# The blue is lighter, for dark ground.
+STYLES = {
+    "vanilla": ("#2E8BC8", "o"),
+    "no_data": ("#E69F00", "s"),
+    "samg": ("#D55E00", "D"),
+    "samg_even": ("#009E73", "^"),
+    "samg_random": ("#CC79A7", "v"),
+    "samg_embedding": ("#56B4E9", "P"),
+}
+MORE_COLORS = ("#8C6BB1", "#A6761D", "#7FBF3F", "#E7298A", "#5E9FB8", "#B3A24A")
+MORE_MARKERS = ("X", "*", "<", ">", "p", "h", "d")
+OFFLINE_COLOR = "#888888"
+WARNING = "#B35900"  # Behind the white words of a caution.
+# Inches. So wide that a phone shows letters of 9 points at about their own size.
+WIDTH, HEIGHT = 4.8, 3.5
+LETTERS = 70  # Of a legend, that fit beside each other.
+
+THEMES = {
+    "light": {"ink": "#1b1b1b", "paper": "#ffffff", "grid": "#b0b0b0"},
+    "dark": {"ink": "#e6e6e6", "paper": "#181a1f", "grid": "#6a6d75"},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture of the report, as one file per theme.
+
+    Attributes:
+        name: of its files.
+        title: what it shows.
+        caution: see `results.caution`.
+        paths: theme -> PNG.
+    """
+
+    name: str
+    title: str
+    caution: str
+    paths: dict[str, pathlib.Path]
+
+
+def write(
+    folder: pathlib.Path,
+    name: str,
+    title: str,
+    caution: str,
+    draw: Callable[..., None],
+    height: float = HEIGHT,
+) -> Picture:
+    """Returns a picture, drawn in both themes.
+
+    Args:
+        folder: of the PNGs; those on dark ground are in its folder `dark`.
+        name: of the picture; signs that no file name should have become `_`.
+        title: above it.
+        caution: on it, above the title, unmissably; empty for none.
+        draw: draws onto an axis.
+        height: inches, without the caution.
+    """
+    name = re.sub(r"[^\w.-]", "_", name)
+    paths = {}
+    for theme in THEMES:
+        place = folder if theme == "light" else folder / theme
+        place.mkdir(parents=True, exist_ok=True)
+        with _themed(theme):
+            figure = _draw(title, caution, draw, height)
+            path = place / f"{name}.png"
+            temporary = path.with_suffix(".tmp.png")
+            figures.save(figure, temporary)
+            temporary.replace(path)
+            paths[theme] = path
+    return Picture(name, title, caution, paths)
+
+
+def _draw(title, caution, draw, height):
+    """Returns the figure; what stands above the axis may be wider than the axis."""
+    strip, title = textwrap.fill(caution.upper(), 62), textwrap.fill(title, 60)
+    strip_height = 0.15 * len(strip.splitlines()) + (0.1 if strip else 0)
+    top = strip_height + 0.05 + 0.17 * len(title.splitlines())
+    figure, axes = figures.subplots(1, width=WIDTH, height=height + top)
+    draw(axes[0, 0])
+    total = height + top
+    figure.get_layout_engine().set(rect=(0, 0, 1, height / total))
+    middle = {"x": 0.5, "ha": "center", "va": "top"}
+    if strip:
+        look = {"color": "white", "weight": "bold", "fontsize": 7.5}
+        box = {"facecolor": WARNING, "edgecolor": "none", "pad": 3}
+        figure.text(y=1 - 0.07 / total, s=strip, bbox=box, **look, **middle)
+    place = 1 - (strip_height + 0.05) / total
+    figure.text(y=place, s=title, fontsize=9.5, **middle)
+    return figure
+
+
+@contextlib.contextmanager
+def _themed(theme: str) -> Iterator[None]:
+    shades = THEMES[theme]
+    ink, paper = shades["ink"], shades["paper"]
+    settings = {
+        "font.size": 9,
+        "text.color": ink,
+        "axes.labelcolor": ink,
+        "axes.edgecolor": ink,
+        "xtick.color": ink,
+        "ytick.color": ink,
+        "legend.fontsize": 8,
+        "figure.facecolor": paper,
+        "axes.facecolor": paper,
+        "savefig.facecolor": paper,
+        "grid.color": shades["grid"],
+    }
+    with plt.rc_context(settings):
+        yield
+
+
+def legend(axis) -> None:
+    """Puts the legend below the axis, where it hides nothing."""
+    handles, labels = axis.get_legend_handles_labels()
+    if labels:
+        columns = LETTERS // (max(map(len, labels)) + 6)  # 6: the line before it.
+        axis.get_figure().legend(
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=min(len(labels), max(columns, 1)),
+            frameon=False,
+        )
+
+
+def style(variant: str, variants: list[str]) -> dict[str, str]:
+    """Returns color and marker of a variant among those of the report."""
+    if variant in STYLES:
+        color, marker = STYLES[variant]
+    else:
+        place = [name for name in variants if name not in STYLES].index(variant)
+        color = MORE_COLORS[place % len(MORE_COLORS)]
+        marker = MORE_MARKERS[place % len(MORE_MARKERS)]
+    return {"color": color, "marker": marker}

@@ -1,0 +1,69 @@
+"""What was published: the paper's Tables 1 and 2 and CORL's tables, all on D4RL.
+
+The files of `published_tables/` have a row per dataset and a column per algorithm; a
+column `cql:samg` is SAMG's, `cql` vanilla's; a cell is `mean(std)` or a mean.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+FOLDER = pathlib.Path(__file__).with_name("published_tables")
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A published table.
+
+    Attributes:
+        name: of its file.
+        title: what it is and where it stands.
+        columns: the algorithms, with `:samg` where SAMG fine-tuned.
+        cells: dataset -> the numbers as printed, one per column.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    cells: dict[str, tuple[str, ...]]
+
+    def cell(self, dataset: str, column: str) -> str:
+        """Returns a number as printed; a dash where none was published.
+
+        Args:
+            dataset: with or without its version.
+            column: such as `iql` or `iql:samg`.
+        """
+        dataset = dataset.removesuffix("-v2")
+        if column not in self.columns or dataset not in self.cells:
+            return "-"
+        return spaced(self.cells[dataset][self.columns.index(column)])
+
+
+def spaced(cell: str) -> str:
+    """Returns `mean(std)` as `mean (std)`."""
+    return cell.replace("(", " (")
+
+
+TITLES = {
+    "paper_scores": "SAMG paper, Table 1: normalized score after fine-tuning",
+    "paper_regret": "SAMG paper, Table 2: regret of fine-tuning",
+    "corl_offline": "CORL: offline, last evaluation",
+    "corl_before": "CORL: before fine-tuning",
+    "corl_finetuned": "CORL: after a million steps of fine-tuning",
+    "corl_regret": "CORL: regret of fine-tuning",
+}
+
+
+def read(name: str) -> Published:
+    """Returns a table of `TITLES`."""
+    text = (FOLDER / f"{name}.txt").read_text()
+    header, *lines = (line.split() for line in text.splitlines())
+    cells = {dataset: tuple(numbers) for dataset, *numbers in lines}
+    return Published(name, TITLES[name], tuple(header[1:]), cells)
+
+
+def everything() -> dict[str, Published]:
+    """Returns name -> table, of all of `TITLES`."""
+    return {name: read(name) for name in TITLES}

@@ -1,0 +1,232 @@
+"""What the suite found, as tables: per dataset, across datasets, by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from samg_jax.analysis import statistics
+from samg_jax.reporting import aggregates, results
+from samg_jax.reporting import courses as courses_lib
+from samg_jax.reporting.aggregates import Group
+from samg_jax.reporting.tables import Table
+
+NONE = "-"
+MEAN = "mean ± half-width of its 95 % interval (Student's t) over the seeds"
+
+
+def of_dataset(frame: pd.DataFrame, courses: pd.DataFrame, dataset: str) -> Table:
+    """Returns what every algorithm and variant came to on a dataset.
+
+    Args:
+        frame: from `results.read`.
+        courses: from `courses.of`.
+        dataset: its name.
+    """
+    own = courses[courses["dataset"] == dataset]
+    rows = []
+    for algorithm, runs in own.groupby("algorithm"):
+        for variant in results.in_order(runs["variant"]):
+            rows.append(_line(algorithm, variant, runs[runs["variant"] == variant]))
+    rows += _offline_only(frame, own, dataset)
+    unit = frame.loc[frame["dataset"] == dataset, "unit"].iloc[0]
+    note = (
+        f"Scores: {unit}, {MEAN}. Offline: of the policy that fine-tuning begins with. "
+        "Dip: how far below that a seed fell at any later evaluation. Recovery: steps "
+        "from the switch until a seed, from its lowest score on, is back at its first; "
+        "median of those that are, and how many. Area: mean height of the online "
+        "curve. Regret: share of failures among all training episodes."
+    )
+    return Table(
+        name=f"scores_{dataset}",
+        title=f"{dataset}: fine-tuning",
+        header=(
+            "algorithm",
+            "variant",
+            "seeds",
+            "steps",
+            "offline",
+            "final",
+            "change",
+            "dip",
+            "recovery, steps",
+            "area",
+            "regret",
+        ),
+        rows=tuple(rows),
+        note=f"{note} {courses_lib.left_out(own)}".strip(),
+        caution=results.caution(frame[frame["dataset"] == dataset]),
+    )
+
+
+def _line(algorithm: str, variant: str, runs: pd.DataFrame) -> tuple[str, ...]:
+    kept = courses_lib.finished(runs)
+    seeds = str(len(kept)) + (f" of {len(runs)}" if len(kept) < len(runs) else "")
+    change = kept["final"] - kept["start"]
+    return (
+        algorithm,
+        variant,
+        seeds,
+        f"{runs['steps'].max():,.0f}",
+        interval(kept["start"]),
+        interval(kept["final"]),
+        interval(change),
+        interval(kept["depth"]),
+        recovery(kept["recovery"]),
+        interval(kept["area"]),
+        interval(kept["regret"], 3),
+    )
+
+
+def _offline_only(frame, own, dataset) -> list[tuple[str, ...]]:
+    """Returns the rows of algorithms that were not fine-tuned on the dataset."""
+    offline = results.pretrained(frame[frame["dataset"] == dataset])
+    rows = []
+    for algorithm in sorted(set(offline["algorithm"]) - set(own["algorithm"])):
+        last = results.offline_scores(frame, dataset, algorithm)
+        cells = [str(len(last)), NONE, interval(last)]
+        rows.append((algorithm, "offline only", *cells, *[NONE] * 6))
+    return rows
+
+
+def interval(values: Sequence[float], digits: int = 1) -> str:
+    """Returns mean and half-width in words; a dash where there are no numbers."""
+    values = np.asarray(values, float)
+    if not len(values) or np.isnan(values).any():
+        return NONE
+    mean, width = statistics.interval(values)
+    text = f"{mean:.{digits}f}"
+    return text if np.isnan(width) else f"{text} ± {width:.{digits}f}"
+
+
+def recovery(steps: pd.Series) -> str:
+    """Returns the median of the finite ones, and how many they are."""
+    if not len(steps):
+        return NONE
+    back = steps[np.isfinite(steps)]
+    count = f"({len(back)} of {len(steps)})"
+    return f"{np.median(back):,.0f} {count}" if len(back) else f"never {count}"
+
+
+def of_groups(
+    groups: Sequence[Group], found: Sequence[pd.DataFrame], reps: int, caution: str
+) -> Table:
+    """Returns IQM and optimality gap of every group and variant.
+
+    Args:
+        groups: from `aggregates.groups`.
+        found: `aggregates.summary` of each.
+        reps: of the bootstrap.
+        caution: of the rows.
+    """
+    rows = []
+    for group, table in zip(groups, found, strict=True):
+        for row in table.itertuples():
+            iqm = between(row.iqm, row.iqm_low, row.iqm_high)
+            gap = between(row.gap, row.gap_low, row.gap_high)
+            rows.append((group.label, row.variant, *_counts(group), iqm, gap))
+    return Table(
+        name=f"aggregate_{groups[0].source.replace(' ', '_')}",
+        title=f"IQM and optimality gap: {groups[0].source}",
+        header=("algorithm", "variant", "tasks", "seeds", "IQM", "optimality gap"),
+        rows=tuple(rows),
+        note=(
+            "Final normalized scores; IQM: mean of the middle half of all runs, higher "
+            f"is better; optimality gap: mean shortfall from {aggregates.BEST:.0f}, "
+            "lower is better. In brackets 95 % intervals of a bootstrap stratified by "
+            f"task, {reps:,} resamples (rliable). A task is an algorithm on a dataset; "
+            "counted are the tasks and seeds that every variant has finished."
+        ),
+        caution=caution,
+    )
+
+
+def _counts(group: Group) -> tuple[str, str]:
+    return str(len(group.tasks)), str(len(group.seeds))
+
+
+def between(value: float, low: float, high: float, digits: int = 1) -> str:
+    """Returns a value and its interval in words, without one if it is NaN."""
+    text = f"{value:.{digits}f}"
+    if np.isnan(low):
+        return text
+    return f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def of_improvements(
+    groups: Sequence[Group], found: Sequence[pd.DataFrame], reps: int, caution: str
+) -> Table:
+    """Returns how probable it is that SAMG ends above another variant.
+
+    Args:
+        groups: from `aggregates.groups`.
+        found: `aggregates.improvements` of each.
+        reps: of the bootstrap.
+        caution: of the rows.
+    """
+    rows = []
+    for group, table in zip(groups, found, strict=True):
+        for row in table.itertuples():
+            cell = between(row.probability, row.low, row.high, 2)
+            rows.append((group.label, f"samg over {row.over}", *_counts(group), cell))
+    return Table(
+        name=f"improvement_{groups[0].source.replace(' ', '_')}",
+        title=f"Probability of improvement: {groups[0].source}",
+        header=("algorithm", "comparison", "tasks", "seeds", "probability"),
+        rows=tuple(rows),
+        note=(
+            "How likely a run of SAMG ends above a run of the other variant on the "
+            "same task, ties counting half, mean over tasks; 0.5 is no difference. "
+            f"95 % bootstrap intervals, {reps:,} resamples (rliable)."
+        ),
+        caution=caution,
+    )
+
+
+def of_differences(
+    source: str, final: pd.DataFrame, area: pd.DataFrame, caution: str
+) -> Table:
+    """Returns the paired differences by seed.
+
+    Args:
+        source: of the data.
+        final: `aggregates.differences` of the final scores.
+        area: the same of the areas under the curves; its rows are those of `final`.
+        caution: of the rows.
+    """
+    keys = ["dataset", "algorithm", "over"]
+    areas = area.set_index(keys)
+    rows = []
+    for row in final.itertuples():
+        place = (row.dataset, row.algorithm, row.over)
+        other = areas.loc[place, "values"] if place in areas.index else []
+        rows.append(
+            (
+                row.dataset,
+                row.algorithm,
+                f"samg - {row.over}",
+                signed(row.values),
+                f"{row.wins} of {len(row.values)}",
+                signed(other),
+            )
+        )
+    return Table(
+        name=f"differences_{source.replace(' ', '_')}",
+        title=f"Paired by seed: {source}",
+        header=("dataset", "algorithm", "difference", "final", "samg above", "area"),
+        rows=tuple(rows),
+        note=(
+            "Of the same seed and pre-training; normalized scores, or returns where a "
+            f"dataset has no reference; {MEAN}. An interval that holds 0 establishes "
+            "no difference."
+        ),
+        caution=caution,
+    )
+
+
+def signed(values: Sequence[float]) -> str:
+    """Returns mean and half-width with the sign of the mean."""
+    text = interval(values)
+    return text if text == NONE or text.startswith("-") else f"+{text}"

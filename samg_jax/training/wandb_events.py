@@ -1,0 +1,79 @@
+"""Weights & Biases, where a run asks for it: the scalars that TensorBoard gets too.
+
+Nothing is imported and nothing is sent before `logging.wandb` is `offline` or `online`.
+What an earlier process logged behind the checkpoint it was stopped at stays there; the
+resumed run logs the same steps again.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pathlib
+import uuid
+from typing import Any
+
+MODES = ("off", "offline", "online")
+PROJECT = "samg_jax"
+STEP = "step"  # Offline updates plus environment steps, as in TensorBoard.
+# Holds the id of the workdir's run, so that a resumed process goes on with it.
+ID_FILE = "wandb_id.txt"
+
+
+def check(mode: str) -> None:
+    """Raises ValueError where the library is needed and not installed."""
+    if mode != "off" and importlib.util.find_spec("wandb") is None:
+        raise ValueError(
+            f"config.logging.wandb is {mode!r}, but Weights & Biases is not installed "
+            'here. Run: pip install -e ".[wandb]", or give --config.logging.wandb=off.'
+        )
+
+
+class Events:
+    """Writes scalars into the Weights & Biases run of a workdir.
+
+    Offline they lie in `wandb/` of the workdir until `wandb sync` uploads them.
+    """
+
+    def __init__(self, workdir: pathlib.Path, mode: str, config: dict[str, Any]):
+        """Begins the run of a workdir, or goes on with it.
+
+        Args:
+            workdir: of the run; its path names it.
+            mode: `offline` or `online`.
+            config: resolved, shown beside the curves.
+
+        Raises:
+            ValueError: the service does not take it, for example without a login.
+        """
+        wandb = importlib.import_module("wandb")
+        path = workdir / ID_FILE
+        if not path.exists():
+            path.write_text(uuid.uuid4().hex + "\n")
+        # Offline nobody can say whether the run exists; the id alone joins both.
+        resume = {"resume": "allow"} if mode == "online" else {}
+        try:
+            self._run = wandb.init(
+                project=PROJECT,
+                name="/".join(workdir.absolute().parts[-3:]),
+                id=path.read_text().strip(),
+                dir=workdir,
+                mode=mode,
+                config=config,
+                settings=wandb.Settings(silent=True, console="off"),
+                **resume,
+            )
+        except wandb.errors.Error as error:
+            raise ValueError(
+                f"config.logging.wandb is {mode!r}, but Weights & Biases could not "
+                f"begin: {error}. Run wandb login first, or give "
+                "--config.logging.wandb=offline."
+            ) from error
+        self._run.define_metric("*", step_metric=STEP)
+
+    def add_scalars(self, values: dict[str, float], step: int) -> None:
+        """Logs name -> value at a step."""
+        self._run.log({**values, STEP: step})
+
+    def close(self) -> None:
+        self._run.finish()

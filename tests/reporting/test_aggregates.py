@@ -1,0 +1,143 @@
+"""Statistics across datasets, against numbers by hand and by simulation."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from rliable import metrics
+
+from samg_jax.analysis import statistics
+from samg_jax.reporting import aggregates, courses, results
+from tests.reporting import made
+
+
+def courses_of(ends, **changes):
+    """Returns courses that end in `{(variant, dataset, seed): score}`."""
+    rows = [
+        made.rows(variant=v, dataset=d, seed=s, scores=(10.0, end), **changes)
+        for (v, d, s), end in ends.items()
+    ]
+    return courses.of(results.check(pd.concat(rows), "made"))
+
+
+def group_of(**scores):
+    """Returns a group with these scores, variant -> `[N, T]`."""
+    scores = {name: np.array(own, float) for name, own in scores.items()}
+    seeds, tasks = next(iter(scores.values())).shape
+    named = tuple(("awac", f"task {index}") for index in range(tasks))
+    return aggregates.Group("D4RL", "awac", named, tuple(range(seeds)), scores)
+
+
+def test_iqm_and_optimality_gap_by_hand():
+    # The middle four of eight are 20, 30, 50 and 60; shortfalls from 100 sum to 390.
+    group = group_of(samg=[[10, 20], [30, 50], [60, 120], [0, 140]])
+    row = aggregates.summary(group, reps=20).iloc[0]
+    assert row["iqm"] == 40
+    assert row["gap"] == (90 + 80 + 70 + 50 + 40 + 100) / 8
+
+
+def test_one_seed_has_no_interval():
+    group = group_of(vanilla=[[10, 20]], samg=[[30, 50]])
+    row = aggregates.summary(group, reps=20).iloc[0]
+    assert np.isnan([row["iqm_low"], row["iqm_high"], row["gap_low"]]).all()
+    assert np.isnan(aggregates.improvements(group, 20)[["low", "high"]]).all(axis=None)
+    _, low, high = aggregates.profiles(group, np.array([0.0, 25.0]), 20)["samg"]
+    assert np.isnan([low, high]).all()
+
+
+def test_the_interval_of_the_iqm_covers_what_it_should():
+    # Tables of 10 seeds and 4 tasks of one normal law, whose true IQM is its mean. With
+    # so few seeds a percentile bootstrap covers a little less than it is meant to.
+    rng, covered, runs = np.random.default_rng(0), 0, 120
+    for _ in range(runs):
+        scores = rng.normal(50, 10, size=(10, 4))
+        row = aggregates.summary(group_of(samg=scores), reps=100).iloc[0]
+        covered += row["iqm_low"] <= 50 <= row["iqm_high"]
+    assert 0.86 < covered / runs < 0.99
+
+
+def test_the_band_of_a_curve_covers_what_it_should():
+    rng = np.random.default_rng(0)
+    cells = [statistics.interval(own) for own in rng.normal(50, 10, size=(2000, 5))]
+    means, widths = np.transpose(cells)
+    assert 0.935 < (np.abs(means - 50) <= widths).mean() < 0.965
+
+
+def test_profiles_by_hand():
+    group = group_of(samg=[[10, 20], [30, 40]])
+    thresholds = np.array([0.0, 10.0, 25.0, 40.0])
+    share, low, high = aggregates.profiles(group, thresholds, 50)["samg"]
+    np.testing.assert_array_equal(share, [1.0, 0.75, 0.5, 0.0])
+    assert (low <= share).all()
+    assert (share <= high).all()
+
+
+def test_the_probability_of_improvement_by_hand_and_by_rliable():
+    # Task 0: of four pairs SAMG wins two and ties one; task 1: it wins all four.
+    group = group_of(vanilla=[[10, 1], [30, 2]], samg=[[20, 5], [10, 6]])
+    group.scores["no_data"] = np.array([[20.0, 5.0], [10.0, 6.0]])
+    table = aggregates.improvements(group, 50).set_index("over")
+    assert table.loc["vanilla", "probability"] == ((1 + 0.5) / 4 + 1) / 2
+    assert table.loc["no_data", "probability"] == 0.5
+    assert (table["low"] <= table["probability"]).all()
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 5, size=(2, 6, 3)).astype(float)
+    expected = metrics.probability_of_improvement(first, second)
+    np.testing.assert_allclose(aggregates.chance(first, second), [expected])
+
+
+def test_reports_repeat_and_leave_the_global_generator_alone():
+    group = group_of(vanilla=[[10], [30], [35]], samg=[[20], [10], [50]])
+    np.random.seed(3)  # noqa: NPY002
+    expected = np.random.random()  # noqa: NPY002
+    np.random.seed(3)  # noqa: NPY002
+    tables = [aggregates.improvements(group, 50) for _ in range(2)]
+    assert np.random.random() == expected  # noqa: NPY002
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_a_group_has_the_tasks_and_seeds_that_every_variant_finished():
+    names = itertools.product(("vanilla", "samg"), ("a", "b", "c"), (0, 1, 2))
+    ends = {name: 10.0 * index for index, name in enumerate(names)}
+    del ends["samg", "c", 0], ends["samg", "c", 1], ends["samg", "c", 2]
+    del ends["vanilla", "a", 1]
+    (group,) = aggregates.groups(courses_of(ends))
+    assert group.tasks == (("awac", "a"), ("awac", "b"))
+    assert group.seeds == (0, 2)
+    assert group.scores["samg"].tolist() == [
+        [ends["samg", "a", 0], ends["samg", "b", 0]],
+        [ends["samg", "a", 2], ends["samg", "b", 2]],
+    ]
+
+
+def test_sources_are_never_pooled_and_returns_not_at_all():
+    ends = {(v, "a", s): 1.0 for v in ("vanilla", "samg") for s in (0, 1)}
+    local = courses_of(ends)
+    d4rl = courses_of({(v, "b", s): x for (v, _, s), x in ends.items()}).assign(
+        data_source="D4RL"
+    )
+    more = d4rl.assign(algorithm="iql")
+    groups = aggregates.groups(pd.concat([local, d4rl, more]))
+    assert [(group.source, group.label) for group in groups] == [
+        ("D4RL", "awac"),
+        ("D4RL", "iql"),
+        ("D4RL", aggregates.ALL),
+        ("locally collected", "awac"),
+    ]
+    assert groups[2].tasks == (("awac", "b"), ("iql", "b"))
+    assert aggregates.groups(courses_of(ends, normalized_score=np.nan)) == []
+
+
+def test_paired_differences_by_hand():
+    ends = {
+        ("vanilla", "a", 0): 10.0,
+        ("vanilla", "a", 1): 40.0,
+        ("vanilla", "a", 2): 99.0,  # Has no partner.
+        ("samg", "a", 0): 14.0,
+        ("samg", "a", 1): 38.0,
+    }
+    (row,) = aggregates.differences(courses_of(ends), "final").to_dict("records")
+    assert row["values"].tolist() == [4.0, -2.0]
+    assert (row["over"], row["mean"], row["wins"]) == ("vanilla", 1.0, 1)
+    assert row["width"] == pytest.approx(12.7062 * 3, rel=1e-4)

@@ -1,0 +1,59 @@
+"""What the lines of the learning curves are."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from samg_jax.analysis import figures
+from samg_jax.reporting import learning_curves, results
+from tests.reporting import made
+
+
+@pytest.fixture
+def frame():
+    """Two seeds, a third that is under way, a fourth that failed; offline before."""
+    rows = [
+        made.rows(seed=0, scores=(40.0, 30.0, 44.0, 50.0), failed=0),
+        made.rows(seed=1, scores=(44.0, 36.0, 42.0, 52.0), failed=0),
+        made.rows(seed=2, scores=(42.0, 30.0), failed=0),
+        made.rows(seed=3, scores=(0.0, 0.0, 0.0, 0.0), failed=[0, 1, 1, 1]),
+        made.rows("awac", "offline", scores=(1.0, 39.0, 40.0), failed=0).assign(
+            phase="offline", step=[1000, 19_000, 20_000]
+        ),
+    ]
+    return results.check(pd.concat(rows), "made")
+
+
+def drawn(draw, frame):
+    """Returns label -> steps and means of the lines with one."""
+    figure, axes = figures.subplots(1)
+    draw(axes[0, 0], frame, "awac", "hopper-local")
+    lines = {
+        line.get_label(): np.array(line.get_data()).tolist()
+        for line in axes[0, 0].get_lines()
+        if not line.get_label().startswith("_")
+    }
+    figures.plt.close(figure)
+    return lines
+
+
+def test_the_mean_is_of_all_seeds_that_stayed_finite(frame):
+    lines = drawn(learning_curves.draw_online, frame)
+    assert lines == {"samg, 3 seeds": [[0, 1000], [42, 32]]}
+    lines = drawn(learning_curves.draw_online, frame[frame["seed"] != 2])
+    expected = [[0, 1000, 2000, 3000], [42, 33, 43, 51]]
+    assert lines == {"samg, 2 seeds": expected}
+
+
+def test_the_close_up_has_the_last_of_pre_training_before_the_switch(frame):
+    frame = frame[frame["seed"] != 2]
+    lines = drawn(learning_curves.draw_switch, frame)
+    assert lines["offline, shared"] == [[-1000, 0], [39, 40]]
+    assert lines["samg, 2 seeds"][0] == [0, 1000, 2000, 3000]
+
+
+def test_the_close_up_is_a_tenth_but_three_evaluations_at_least():
+    steps = pd.DataFrame({"step": np.arange(0, 101_000, 1000)})
+    assert learning_curves.switch_reach(steps) == 10_000
+    assert learning_curves.switch_reach(steps[steps["step"] <= 5000]) == 3000
+    assert learning_curves.switch_reach(steps[:2]) == 1000
