@@ -1,15 +1,19 @@
 r"""Measures the trainer: updates, the online loop, start-up, memory; or profiles it.
 
+Or runs a suite of experiments, see `configs/suites/base.py`.
+
     python -m samg_jax.benchmark updates --algorithms=awac,iql --seeds=1,4 --threads=2 \
         --baseline=torch --out=updates.json
     python -m samg_jax.benchmark online --algorithms=awac --seeds=8
     python -m samg_jax.benchmark compile
     python -m samg_jax.benchmark memory
     python -m samg_jax.benchmark profile --algorithms=cql --seeds=1 --out=traces
+    python -m samg_jax.benchmark suite --suite=smoke --out=runs/smoke
 
 The programs that training compiles are timed, on random data of a task's shapes.
 Prints a Markdown table; `--out` keeps it, and everything measured as JSON beside it.
-Measure on a machine that does nothing else.
+Measure on a machine that does nothing else. A suite's `--out` is the folder of its jobs
+and results; the same command goes on where it was stopped.
 """
 
 import json
@@ -21,6 +25,8 @@ import tempfile
 from absl import app, flags
 
 from samg_jax.benchmarking import cases, measures, tables
+from samg_jax.suites import executors
+from samg_jax.suites import program as suites
 from samg_jax.training import compilation, logs
 
 ALGORITHMS = flags.DEFINE_list("algorithms", list(cases.ALGORITHMS), "To measure.")
@@ -52,11 +58,33 @@ CONFIGS = flags.DEFINE_string("configs", "configs", "Folder of the config files.
 OUT = flags.DEFINE_string(
     "out", None, "JSON file to write, with a .md beside it; of `profile` a folder."
 )
+SUITE = flags.DEFINE_string(
+    "suite", None, "Name of a file in configs/suites, or a path."
+)
+SET = flags.DEFINE_multi_string(
+    "set",
+    [],
+    "Field of the suite, as num_seeds=2, or config.FIELD=VALUE for all experiments.",
+)
+EXECUTOR = flags.DEFINE_enum(
+    "executor", "local", list(executors.KINDS), "Where the jobs of a suite run."
+)
+OPTION = flags.DEFINE_multi_string(
+    "option", [], "Of the executor, as parallel=2; a wrong one is answered with all."
+)
+RETRIES = flags.DEFINE_integer(
+    "retries", 1, "How often a job is started again whose process was killed.", 0
+)
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Print the jobs of the suite, their time and memory, and exit."
+)
 
 
 def main(argv: list[str]) -> None:
-    """Measures what the flags describe."""
+    """Measures what the flags describe, or runs a suite."""
     logs.quiet_libraries()
+    if argv[1:] == ["suite"]:
+        sys.exit(run_suite())
     try:
         request = parse(argv[1:])
         measures.check(request)
@@ -76,6 +104,26 @@ def main(argv: list[str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(report, indent=1) + "\n")
         path.with_suffix(".md").write_text(text + "\n")
+
+
+def run_suite() -> int | str:
+    """Returns the exit status of a suite, or the message of a mistake."""
+    request = suites.Request(
+        suite=SUITE.value,
+        out=OUT.value,
+        configs=pathlib.Path(CONFIGS.value),
+        settings=SET.value,
+        executor=EXECUTOR.value,
+        options=OPTION.value,
+        retries=RETRIES.value,
+        dry_run=DRY_RUN.value,
+    )
+    try:
+        return suites.run(request)
+    except ValueError as error:
+        return f"error: {error}"
+    except KeyboardInterrupt:
+        return "Interrupted. The same command goes on where it stopped."
 
 
 def parse(arguments: list[str]) -> measures.Request:

@@ -1,0 +1,164 @@
+"""The files of a job, in the folder that all jobs of a suite share.
+
+    <out>/jobs/<algorithm>/<dataset>/<seeds>/<variant>/
+        job.json      what is to be done
+        claim-0.json  who does it; a later number is a later process
+        run-0/        workdir of the trainer; a later process takes it over, renamed
+        usage.json    time and memory so far, machine and versions
+        output-0.txt  what the process printed
+        failed.json   its error, until it succeeds
+        done.json     names the run that is complete
+
+Every file is written whole under another name and renamed, so that nobody ever reads
+half of one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import shutil
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from samg_jax.suites.jobs import Job
+from samg_jax.training import experiment, validation
+
+JOBS = "jobs"
+RUN = "run"
+CLAIM = "claim"
+# What may differ between two commands of a suite; the rest of `experiment`'s.
+FREE_FIELDS = (*experiment.FREE_FIELDS, "offline.restore")
+
+
+def of(out: pathlib.Path, name: str) -> pathlib.Path:
+    """Returns the folder of a job."""
+    return out / JOBS / name
+
+
+def write_json(path: pathlib.Path, content: Any) -> None:
+    """Writes a file, whole or not at all, whoever else writes it."""
+    replace(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def replace(path: pathlib.Path, content: bytes) -> None:
+    """Replaces a file, or creates it, in one step."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """Returns what a file holds, None where there is none."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def prepare(out: pathlib.Path, jobs: Sequence[Job]) -> None:
+    """Writes down what is to be done, where that is not known yet.
+
+    Raises:
+        ValueError: where the folder holds a job of that name and another config.
+    """
+    check(out, jobs)
+    for job in jobs:
+        path = of(out, job.name) / "job.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, dataclasses.asdict(job))
+
+
+def check(out: pathlib.Path, jobs: Sequence[Job]) -> None:
+    """Raises ValueError where a job of that name was begun with another config."""
+    for job in jobs:
+        found = read_json(of(out, job.name) / "job.json")
+        if found is None:
+            continue
+        before = validation.flatten(found["config"])
+        after = validation.flatten(job.config)
+        different = [
+            f"  {name}: {before.get(name)!r} before, {after.get(name)!r} now"
+            for name in sorted(before | after)
+            if before.get(name) != after.get(name) and name not in FREE_FIELDS
+        ]
+        if different:
+            raise ValueError(
+                f"{str(out)!r} holds the job {job.name} with another config:\n"
+                + "\n".join(different)
+                + "\nA suite goes on in its folder with the same values. Give another "
+                "folder with --out, or the same values."
+            )
+
+
+def load(out: pathlib.Path, name: str) -> Job:
+    """Returns a job that was prepared."""
+    return Job(**json.loads((of(out, name) / "job.json").read_text()))
+
+
+def all_jobs(out: pathlib.Path) -> list[Job]:
+    """Returns every job that the folder holds, by name."""
+    paths = sorted((out / JOBS).glob("*/*/*/*/job.json"))
+    return [Job(**json.loads(path.read_text())) for path in paths]
+
+
+def done(folder: pathlib.Path) -> dict[str, Any] | None:
+    """Returns what `done.json` says, None while the job is not complete."""
+    return read_json(folder / "done.json")
+
+
+def finished_run(folder: pathlib.Path) -> pathlib.Path:
+    """Returns the workdir of a job that is complete."""
+    return folder / done(folder)["run"]
+
+
+def latest(folder: pathlib.Path, kind: str) -> int | None:
+    """Returns the highest number of the claims or runs in a folder."""
+    pattern = re.compile(rf"{kind}-(\d+)(\.json)?")
+    matches = (pattern.fullmatch(path.name) for path in folder.iterdir())
+    return max((int(match[1]) for match in matches if match), default=None)
+
+
+def take_over(folder: pathlib.Path, number: int) -> pathlib.Path:
+    """Returns the workdir of the process with this number, with what was done before.
+
+    A process that was thought dead and is not can do no harm: the folder's name that
+    it knows is gone, and the tables that it holds open are other files from here on.
+    """
+    run = folder / f"{RUN}-{number}"
+    before = latest(folder, RUN)
+    if before is None:
+        run.mkdir()
+        return run
+    (folder / f"{RUN}-{before}").rename(run)
+    for path in run.iterdir():
+        if path.is_file():
+            copy = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+            shutil.copyfile(path, copy)
+            copy.replace(path)
+    return run
+
+
+def record_failure(folder: pathlib.Path, error: str, details: str) -> None:
+    """Writes down why a job failed.
+
+    Args:
+        folder: of the job.
+        error: in a line or two.
+        details: traceback, or the end of what was printed.
+    """
+    write_json(
+        folder / "failed.json",
+        {"job": "/".join(folder.parts[-4:]), "error": error, "details": details},
+    )
