@@ -45,6 +45,11 @@ EXTRAS_REQUIRE = {
     "video": ["imageio>=2.34,<3", "imageio-ffmpeg>=0.5,<1"],
     # `samg_jax.benchmark --baseline=torch`: what our updates are compared with.
     "torch": ["torch>=2.2,<3"],
+    # `samg_jax.benchmark suite`: its table of results.
+    "suite": ["pandas>=2.2,<4", "pyarrow>=17,<27"],
+    # Its executors beyond one machine.
+    "ray": ["ray>=2.40,<3"],
+    "slurm": ["submitit>=1.5,<2"],
     "test": ["pytest>=8,<10", "pytest-xdist>=3.5,<4", "ruff>=0.9,<1"],
 }
 

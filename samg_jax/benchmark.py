@@ -21,6 +21,7 @@ import pathlib
 import shlex
 import sys
 import tempfile
+from collections.abc import Sequence
 
 from absl import app, flags
 
@@ -79,6 +80,22 @@ DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the jobs of the suite, their time and memory, and exit."
 )
 
+OF_SUITES = (SUITE, SET, EXECUTOR, OPTION, RETRIES, DRY_RUN)
+OF_MEASURES = (
+    ALGORITHMS,
+    PHASES,
+    FAMILIES,
+    SEEDS,
+    BATCH_SIZES,
+    ROWS,
+    UTD,
+    REPEATS,
+    SECONDS,
+    STEPS,
+    BASELINE,
+    THREADS,
+)
+
 
 def main(argv: list[str]) -> None:
     """Measures what the flags describe, or runs a suite."""
@@ -108,7 +125,18 @@ def main(argv: list[str]) -> None:
 
 def run_suite() -> int | str:
     """Returns the exit status of a suite, or the message of a mistake."""
-    request = suites.Request(
+    try:
+        refuse(OF_MEASURES, "suite", "--set=FIELD=VALUE, as in --set=num_seeds=2")
+        return suites.run(request_suite())
+    except ValueError as error:
+        return f"error: {error}"
+    except KeyboardInterrupt:
+        return "Interrupted. The same command goes on where it stopped."
+
+
+def request_suite() -> suites.Request:
+    """Returns the suite of the flags."""
+    return suites.Request(
         suite=SUITE.value,
         out=OUT.value,
         configs=pathlib.Path(CONFIGS.value),
@@ -118,23 +146,28 @@ def run_suite() -> int | str:
         retries=RETRIES.value,
         dry_run=DRY_RUN.value,
     )
-    try:
-        return suites.run(request)
-    except ValueError as error:
-        return f"error: {error}"
-    except KeyboardInterrupt:
-        return "Interrupted. The same command goes on where it stopped."
+
+
+def refuse(given: Sequence[flags.FlagHolder], kind: str, remedy: str) -> None:
+    """Raises ValueError where a flag was given that this kind does not read."""
+    for flag in given:
+        if flag.present:
+            raise ValueError(
+                f"--{flag.name} was given with {kind}, which does not read it. Leave "
+                f"it out; {remedy}."
+            )
 
 
 def parse(arguments: list[str]) -> measures.Request:
     """Returns the request of the flags; raises ValueError for what is not one."""
-    known = list(measures.KINDS)
-    if len(arguments) != 1 or arguments[0] not in known:
+    known = [*measures.KINDS, "suite"]
+    if len(arguments) != 1 or arguments[0] not in measures.KINDS:
         raise ValueError(
             f"The arguments are {' '.join(arguments) or 'empty'}. Allowed is one of "
             f"{', '.join(known)}. Write, for example, python -m samg_jax.benchmark "
             "updates."
         )
+    refuse(OF_SUITES, arguments[0], "it belongs to `suite`")
     kind = measures.KINDS[arguments[0]]
     families = FAMILIES.value or kind.families
     phases = PHASES.value or kind.usual

@@ -53,7 +53,14 @@ class Job:
 
     def experiment(self) -> ml_collections.ConfigDict:
         """Returns the config that the trainer takes."""
-        return ml_collections.ConfigDict(self.config)
+        return ml_collections.ConfigDict(_tuples(self.config))
+
+
+def _tuples(value: Any) -> Any:
+    """Returns what JSON made lists of as the configs have it."""
+    if isinstance(value, dict):
+        return {key: _tuples(one) for key, one in value.items()}
+    return tuple(value) if isinstance(value, list) else value
 
 
 def expand(suite: ml_collections.ConfigDict, configs: pathlib.Path) -> list[Job]:
@@ -66,7 +73,7 @@ def expand(suite: ml_collections.ConfigDict, configs: pathlib.Path) -> list[Job]
     Raises:
         ValueError: where the trainer would refuse a job.
     """
-    check_names(suite)
+    check_names(suite, configs)
     return [
         job
         for dataset in suite.datasets
@@ -76,14 +83,13 @@ def expand(suite: ml_collections.ConfigDict, configs: pathlib.Path) -> list[Job]
     ]
 
 
-def check_names(suite: ml_collections.ConfigDict) -> None:
+def check_names(suite: ml_collections.ConfigDict, configs: pathlib.Path) -> None:
     """Raises ValueError for a variant or a row that nothing belongs to."""
-    known = [VANILLA, *GUIDED, *suite.by_variant]
-    rows = [("by_algorithm", name, suite.algorithms) for name in suite.by_algorithm]
-    for field, name, allowed in (
-        *(("variants", name, known) for name in suite.variants),
-        *rows,
-    ):
+    variants = [VANILLA, *GUIDED, *suite.by_variant]
+    files = sorted(path.stem for path in configs.glob("*.py"))
+    used = [("variants", name, variants) for name in suite.variants]
+    used += [("by_algorithm", name, files) for name in suite.by_algorithm]
+    for field, name, allowed in used:
         if name not in allowed:
             close = difflib.get_close_matches(name, allowed, n=1)
             hint = f"Did you mean {close[0]!r}? " if close else ""

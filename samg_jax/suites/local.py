@@ -44,7 +44,9 @@ class Executor:
                         waiting.remove(job)
                         failed.add(job.name)
                         work.ended(job, Status.WAITING)
-                for job in _ready(work, waiting)[: self.parallel - len(running)]:
+                open_jobs = {job.name for job in (*waiting, *running.values())}
+                ready = [job for job in waiting if job.source not in open_jobs]
+                for job in ready[: self.parallel - len(running)]:
                     waiting.remove(job)
                     call = (runner.attempt, work.out, job.name, observer, work.paths)
                     running[pool.submit(*call)] = job
@@ -67,8 +69,3 @@ class Executor:
                         work.ended(job, found)
                 if busy or not running:
                     time.sleep(runner.PAUSE)
-
-
-def _ready(work: Work, jobs: list[Job]) -> list[Job]:
-    """Returns the jobs whose source is complete."""
-    return [job for job in jobs if runner.status(work.out, job) is not Status.WAITING]

@@ -7,7 +7,6 @@ import importlib
 import importlib.util
 import os
 import pathlib
-import types
 from collections.abc import Sequence
 
 from samg_jax.suites import definition, executors, folders, jobs, plan, runner
@@ -95,16 +94,14 @@ def prepare(request: Request) -> tuple[pathlib.Path, list[Job]]:
     return out, planned
 
 
-def _results() -> types.ModuleType:
-    """Returns the module of the table, whose libraries an extra brings."""
-    return importlib.import_module("samg_jax.suites.results")
-
-
 class Report:
     """Tells how jobs end, and keeps the table of results up to date."""
 
     def __init__(self, out: pathlib.Path, total: int):
         self._out, self._total, self._count = out, total, 0
+        # Its libraries come with an extra.
+        results = importlib.import_module("samg_jax.suites.results")
+        self._table = results.Table(out)
 
     def ended(self, job: Job, status: Status) -> None:
         """Receives a job that has ended."""
@@ -113,7 +110,7 @@ class Report:
             runner.record_blocked(self._out, job)
         folder = folders.of(self._out, job.name)
         if status is Status.DONE:
-            _results().update(self._out)
+            self._table.update()
             words = f"done, {folders.done(folder)['wall_time']:,.0f} s"
         else:
             words = f"FAILED: {folders.read_json(folder / 'failed.json')['error']}"
@@ -121,7 +118,7 @@ class Report:
 
     def close(self, planned: Sequence[Job]) -> int:
         """Says where results are and what failed; returns the exit status."""
-        table = _results().update(self._out)
+        table = self._table.update()
         print(f"results: {self._out / 'results.parquet'}, {len(table):,} rows")
         failed = [
             job for job in planned if runner.status(self._out, job) is not Status.DONE

@@ -53,37 +53,48 @@ NOT_VERSIONS = ("processor", "devices", "commit")
 LOGGED = {"success": "success_rate", "regret": "regret"}
 
 
-def update(out: pathlib.Path) -> pd.DataFrame:
-    """Writes both files and returns the table.
+class Table:
+    """The results of a folder; what was read of a complete job is kept."""
 
-    Where two processes write at once the later one may have read earlier: each looks
-    again, after it wrote, whether it knew of all complete jobs.
-    """
-    while True:
-        jobs = complete(out)
-        table = gather(out, jobs)
-        parquet = io.BytesIO()
-        table.to_parquet(parquet, index=False)
-        folders.replace(out / "results.parquet", parquet.getvalue())
-        text = table.to_csv(index=False, lineterminator="\n")
-        folders.replace(out / "results.csv", text.encode())
-        if complete(out) == jobs:
-            return table
+    def __init__(self, out: pathlib.Path):
+        self._out = out
+        self._rows: dict[tuple[str, float], pd.DataFrame] = {}
 
+    def update(self) -> pd.DataFrame:
+        """Writes both files and returns the table.
 
-def complete(out: pathlib.Path) -> list[Job]:
-    """Returns the jobs of a folder that are complete."""
-    jobs = folders.all_jobs(out)
-    return [job for job in jobs if folders.done(folders.of(out, job.name))]
+        Where two processes write at once, the later may have read earlier: each looks
+        again, after it wrote, whether it knew of all complete jobs.
+        """
+        while True:
+            complete = self._complete()
+            table = self._gather(complete)
+            parquet = io.BytesIO()
+            table.to_parquet(parquet, index=False)
+            folders.replace(self._out / "results.parquet", parquet.getvalue())
+            text = table.to_csv(index=False, lineterminator="\n")
+            folders.replace(self._out / "results.csv", text.encode())
+            if self._complete() == complete:
+                return table
 
+    def _complete(self) -> dict[tuple[str, float], Job]:
+        """Returns the complete jobs, by name and time of their end."""
+        result = {}
+        for job in folders.all_jobs(self._out):
+            path = folders.of(self._out, job.name) / "done.json"
+            if path.exists():
+                result[job.name, path.stat().st_mtime] = job
+        return result
 
-def gather(out: pathlib.Path, jobs: list[Job]) -> pd.DataFrame:
-    """Returns the rows of complete jobs, sorted."""
-    tables = [read(folders.of(out, job.name), job) for job in jobs]
-    if not tables:
-        return pd.DataFrame(columns=list(COLUMNS))
-    table = pd.concat(tables, ignore_index=True)
-    return table.sort_values(ORDER, ignore_index=True)
+    def _gather(self, jobs: dict[tuple[str, float], Job]) -> pd.DataFrame:
+        """Returns the rows of complete jobs, sorted."""
+        for key, job in jobs.items():
+            if key not in self._rows:
+                self._rows[key] = read(folders.of(self._out, job.name), job)
+        if not jobs:
+            return pd.DataFrame(columns=list(COLUMNS))
+        table = pd.concat([self._rows[key] for key in jobs], ignore_index=True)
+        return table.sort_values(ORDER, ignore_index=True)
 
 
 def read(folder: pathlib.Path, job: Job) -> pd.DataFrame:

@@ -50,7 +50,12 @@ class Executor:
         running: dict[str, tuple[Job, submitit.Job]] = {}
         failed: set[str] = set()
         while waiting or running:
-            ready = [j for j in waiting if runner.status(work.out, j) is None]
+            for job in [job for job in waiting if job.source in failed]:
+                waiting.remove(job)
+                failed.add(job.name)
+                work.ended(job, Status.WAITING)
+            open_jobs = {job.name for job in waiting} | set(running)
+            ready = [job for job in waiting if job.source not in open_jobs]
             waiting = [job for job in waiting if job not in ready]
             if ready:
                 submitted = self._submit(work, ready)
@@ -63,10 +68,6 @@ class Executor:
                     if found is not Status.DONE:
                         failed.add(name)
                     work.ended(job, found)
-            for job in [job for job in waiting if job.source in failed]:
-                waiting.remove(job)
-                failed.add(job.name)
-                work.ended(job, Status.WAITING)
             time.sleep(runner.PAUSE)
 
     def _submit(self, work: Work, jobs: Sequence[Job]) -> list[submitit.Job]:
