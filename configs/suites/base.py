@@ -44,4 +44,7 @@ def get_config() -> ml_collections.ConfigDict:
     # Variant -> the same; a name of your own is a variant of SAMG, see `ablation`.
     suite.by_variant = ml_collections.ConfigDict()
     suite.lock()
+    # Their names are the suite's own; `suites/jobs.py` checks them.
+    suite.by_algorithm.unlock()
+    suite.by_variant.unlock()
     return suite

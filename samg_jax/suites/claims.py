@@ -19,8 +19,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from samg_jax.suites import folders
+from samg_jax.suites import files
 
+CLAIM = "claim"
 BEAT = 2.0  # Seconds between two signs of life.
 TIMEOUT = 120.0
 LOST = 76  # Exit status of a process that another one has replaced.
@@ -28,7 +29,7 @@ LOST = 76  # Exit status of a process that another one has replaced.
 
 def path_of(folder: pathlib.Path, number: int) -> pathlib.Path:
     """Returns the file of a claim."""
-    return folder / f"{folders.CLAIM}-{number}.json"
+    return folder / f"{CLAIM}-{number}.json"
 
 
 def machine() -> str:
@@ -84,7 +85,7 @@ class Observer:
 
     def next_number(self, folder: pathlib.Path) -> int | None:
         """Returns the number of the next claim, None while a process has the job."""
-        number = folders.latest(folder, folders.CLAIM)
+        number = files.latest(folder, CLAIM)
         if number is None:
             return 0
         path = path_of(folder, number)
@@ -112,7 +113,7 @@ class Claim:
     @property
     def current(self) -> bool:
         """Whether no other process has taken the job over."""
-        return folders.latest(self.folder, folders.CLAIM) == self.number
+        return files.latest(self.folder, CLAIM) == self.number
 
     def keep(self, parent: int, each: Callable[[], None]) -> None:
         """Gives signs of life from a thread.
@@ -141,7 +142,7 @@ class Claim:
         if self._thread is not None:
             self._thread.join()
         path = path_of(self.folder, self.number)
-        folders.write_json(path, {**self._owner, "released": True})
+        files.write_json(path, {**self._owner, "released": True})
 
 
 def take(folder: pathlib.Path, number: int) -> Claim | None:

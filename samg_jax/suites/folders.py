@@ -1,36 +1,31 @@
 """The files of a job, in the folder that all jobs of a suite share.
 
-    <out>/jobs/<algorithm>/<dataset>/<seeds>/<variant>/
-        job.json      what is to be done
-        claim-0.json  who does it; a later number is a later process
-        run-0/        workdir of the trainer; a later process takes it over, renamed
-        usage.json    time and memory so far, machine and versions
-        output-0.txt  what the process printed
-        failed.json   its error, until it succeeds
-        done.json     names the run that is complete
-
-Every file is written whole under another name and renamed, so that nobody ever reads
-half of one.
+<out>/jobs/<algorithm>/<dataset>/<seeds>/<variant>/
+job.json      what is to be done
+claim-0.json  who does it; a later number is a later process
+run-0/        workdir of the trainer; a later process takes it over, renamed
+usage.json    time and memory so far, machine and versions
+output-0.txt  what the process printed
+failed.json   its error, until it succeeds
+done.json     names the run that is complete
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pathlib
-import re
 import shutil
 import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from samg_jax.suites import files
 from samg_jax.suites.jobs import Job
 from samg_jax.training import experiment, validation
 
 JOBS = "jobs"
 RUN = "run"
-CLAIM = "claim"
 # What may differ between two commands of a suite; the rest of `experiment`'s.
 FREE_FIELDS = (*experiment.FREE_FIELDS, "offline.restore")
 
@@ -38,32 +33,6 @@ FREE_FIELDS = (*experiment.FREE_FIELDS, "offline.restore")
 def of(out: pathlib.Path, name: str) -> pathlib.Path:
     """Returns the folder of a job."""
     return out / JOBS / name
-
-
-def write_json(path: pathlib.Path, content: Any) -> None:
-    """Writes a file, whole or not at all, whoever else writes it."""
-    replace(path, (json.dumps(content, indent=1) + "\n").encode())
-
-
-def replace(path: pathlib.Path, content: bytes) -> None:
-    """Replaces a file, or creates it, in one step."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read_json(path: pathlib.Path) -> Any:
-    """Returns what a file holds, None where there is none."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
 
 
 def prepare(out: pathlib.Path, jobs: Sequence[Job]) -> None:
@@ -77,13 +46,13 @@ def prepare(out: pathlib.Path, jobs: Sequence[Job]) -> None:
         path = of(out, job.name) / "job.json"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, dataclasses.asdict(job))
+            files.write_json(path, dataclasses.asdict(job))
 
 
 def check(out: pathlib.Path, jobs: Sequence[Job]) -> None:
     """Raises ValueError where a job of that name was begun with another config."""
     for job in jobs:
-        found = read_json(of(out, job.name) / "job.json")
+        found = files.read_json(of(out, job.name) / "job.json")
         if found is None:
             continue
         before = validation.flatten(found["config"])
@@ -115,19 +84,12 @@ def all_jobs(out: pathlib.Path) -> list[Job]:
 
 def done(folder: pathlib.Path) -> dict[str, Any] | None:
     """Returns what `done.json` says, None while the job is not complete."""
-    return read_json(folder / "done.json")
+    return files.read_json(folder / "done.json")
 
 
 def finished_run(folder: pathlib.Path) -> pathlib.Path:
     """Returns the workdir of a job that is complete."""
     return folder / done(folder)["run"]
-
-
-def latest(folder: pathlib.Path, kind: str) -> int | None:
-    """Returns the highest number of the claims or runs in a folder."""
-    pattern = re.compile(rf"{kind}-(\d+)(\.json)?")
-    matches = (pattern.fullmatch(path.name) for path in folder.iterdir())
-    return max((int(match[1]) for match in matches if match), default=None)
 
 
 def take_over(folder: pathlib.Path, number: int) -> pathlib.Path:
@@ -137,7 +99,7 @@ def take_over(folder: pathlib.Path, number: int) -> pathlib.Path:
     it knows is gone, and the tables that it holds open are other files from here on.
     """
     run = folder / f"{RUN}-{number}"
-    before = latest(folder, RUN)
+    before = files.latest(folder, RUN)
     if before is None:
         run.mkdir()
         return run
@@ -158,7 +120,7 @@ def record_failure(folder: pathlib.Path, error: str, details: str) -> None:
         error: in a line or two.
         details: traceback, or the end of what was printed.
     """
-    write_json(
+    files.write_json(
         folder / "failed.json",
         {"job": "/".join(folder.parts[-4:]), "error": error, "details": details},
     )

@@ -9,7 +9,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from samg_jax.suites import definition, executors, folders, jobs, plan, runner
+from samg_jax.suites import definition, executors, files, folders, jobs, plan, runner
 from samg_jax.suites.jobs import Job
 from samg_jax.suites.runner import Status
 from samg_jax.training import validation
@@ -113,7 +113,7 @@ class Report:
             self._table.update()
             words = f"done, {folders.done(folder)['wall_time']:,.0f} s"
         else:
-            words = f"FAILED: {folders.read_json(folder / 'failed.json')['error']}"
+            words = f"FAILED: {files.read_json(folder / 'failed.json')['error']}"
         print(f"[{self._count}/{self._total}] {job.name}: {words}", flush=True)
 
     def close(self, planned: Sequence[Job]) -> int:

@@ -24,7 +24,7 @@ import re
 
 import pandas as pd
 
-from samg_jax.suites import folders
+from samg_jax.suites import files, folders
 from samg_jax.suites.jobs import OFFLINE, Job
 
 COLUMNS = (
@@ -71,9 +71,9 @@ class Table:
             table = self._gather(complete)
             parquet = io.BytesIO()
             table.to_parquet(parquet, index=False)
-            folders.replace(self._out / "results.parquet", parquet.getvalue())
+            files.replace(self._out / "results.parquet", parquet.getvalue())
             text = table.to_csv(index=False, lineterminator="\n")
-            folders.replace(self._out / "results.csv", text.encode())
+            files.replace(self._out / "results.csv", text.encode())
             if self._complete() == complete:
                 return table
 

@@ -19,7 +19,7 @@ import jax
 
 from samg_jax.analysis import machine, summary
 from samg_jax.data import download
-from samg_jax.suites import claims, folders
+from samg_jax.suites import claims, files, folders
 from samg_jax.suites.jobs import Job
 from samg_jax.training import compilation, experiment, logs
 from samg_jax.training.runs import RefusedError, Run
@@ -35,11 +35,11 @@ class Usage:
     def __init__(self, folder: pathlib.Path):
         self._path = folder / "usage.json"
         self._about = machine.describe()
-        self._before = folders.read_json(self._path) or {"wall_time": 0.0}
+        self._before = files.read_json(self._path) or {"wall_time": 0.0}
         self._began = time.monotonic()
 
     def write(self) -> None:
-        folders.write_json(self._path, self.read())
+        files.write_json(self._path, self.read())
 
     def read(self) -> dict[str, Any]:
         """Returns seconds, and bytes at most: the device's where it counts them."""
@@ -112,7 +112,7 @@ def finish(claim: claims.Claim, usage: Usage, run: Run) -> None:
         os._exit(claims.LOST)
     facts = {"run": run.workdir.name, "data_source": run.data_source, **usage.read()}
     facts["physics"] = run.parts.physics
-    folders.write_json(claim.folder / "done.json", facts)
+    files.write_json(claim.folder / "done.json", facts)
     (claim.folder / "failed.json").unlink(missing_ok=True)
 
 

@@ -9,7 +9,7 @@ from concurrent import futures
 
 import pytest
 
-from samg_jax.suites import claims, folders
+from samg_jax.suites import claims, files, folders
 
 
 def claim_elsewhere(folder, number, machine="another machine"):
@@ -106,7 +106,7 @@ def test_a_file_is_replaced_whole_by_whoever_writes(tmp_path):
     path = tmp_path / "table"
     contents = [bytes([65 + i]) * 200_000 for i in range(8)]
     with futures.ThreadPoolExecutor(8) as pool:
-        writes = [pool.submit(folders.replace, path, c) for c in contents]
+        writes = [pool.submit(files.replace, path, c) for c in contents]
         while not all(write.done() for write in writes):
             assert not path.exists() or path.read_bytes() in contents
     assert path.read_bytes() in contents

@@ -121,7 +121,7 @@ def test_local_files_are_found_by_the_datasets_name(tmp_path, dataset):
         ("smoke", ["variants=sagm"], "Did you mean 'samg'"),
         ("smoke", ["config.online.step=3"], "Did you mean --config.online.steps"),
         ("smoke", ["config.guidance.treshold=3"], "config.guidance.threshold"),
-        ("smoke", ["config.agent.tau=3"], "The job awac/.* tau is 3"),
+        ("smoke", ["config.agent.tau=3"], "The job awac/.*tau is 3"),
         ("smoke", ["config.online.eval_every=x"], "of the wrong kind"),
         ("smoke", ["sweep=guidance.delta=1,2"], "The job awac/.*/samg"),
         ("smoke", ["dataset_path=nowhere.hdf5"], "No dataset file"),
