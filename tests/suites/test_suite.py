@@ -29,7 +29,7 @@ def test_one_offline_phase_is_forked_and_its_results_are_a_table(finished):
         table, pd.read_csv(out / "results.csv"), check_dtype=False
     )
     # By hand from the jobs' own files.
-    jobs = out / "jobs/awac/random/seed0-1"
+    jobs = out / "jobs/awac/random/seed2-3"
     for variant, phase, step in (
         ("offline", "offline", "offline_step"),
         ("samg", "online", "env_step"),
@@ -57,7 +57,7 @@ def test_one_offline_phase_is_forked_and_its_results_are_a_table(finished):
 
 def test_what_is_complete_is_not_run_again(finished, capsys):
     suite, out = finished
-    expected = [("seed0-1/offline", "claim-0"), ("seed0-1/samg", "claim-0")]
+    expected = [("seed2-3/offline", "claim-0"), ("seed2-3/samg", "claim-0")]
     assert tiny.claims(out) == expected
     table = (out / "results.csv").read_bytes()
     (out / "results.csv").unlink()
@@ -85,23 +85,21 @@ def test_a_failed_job_is_recorded_and_stops_nothing_but_its_forks(
     suite, whole = finished
     out = tmp_path / "out"
     shutil.copytree(whole, out)  # Everything in it is relative.
-    settings = ("variants=samg_random,samg,no_data", "num_seeds=3", "seeds_per_job=2")
-    # In the way: of a fork, and of the offline phase of the third seed.
+    settings = ("variants=samg,no_data", "seed=0", "num_seeds=4", "seeds_per_job=2")
+    # In the way of the offline phase of the first two seeds.
     jobs = out / "jobs/awac/random"
-    for name in ("seed0-1/samg_random", "seed2/offline"):
-        obstacle = jobs / name / "run-0/online"
-        obstacle.parent.mkdir(parents=True)
-        obstacle.write_text("not a folder")
+    obstacle = jobs / "seed0-1/offline/run-0/offline"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.write_text("not a folder")
     assert tiny.run(suite, out, *settings) == 1
     printed = capsys.readouterr().out
-    assert "5 of 8 jobs failed" in printed
-    for name in ("seed0-1/samg_random", "seed2/offline"):
-        failure = json.loads((jobs / name / "failed.json").read_text())
-        assert failure["job"] == f"awac/random/{name}"
-        assert failure["error"] in printed
-        assert "Traceback" in failure["details"]
-    failure = json.loads((jobs / "seed2/samg/failed.json").read_text())
-    assert failure["error"].startswith("Not begun: awac/random/seed2/offline")
+    assert "3 of 6 jobs failed" in printed
+    failure = json.loads((jobs / "seed0-1/offline/failed.json").read_text())
+    assert failure["job"] == "awac/random/seed0-1/offline"
+    assert failure["error"] in printed
+    assert "Traceback" in failure["details"]
+    failure = json.loads((jobs / "seed0-1/samg/failed.json").read_text())
+    assert failure["error"].startswith("Not begun: awac/random/seed0-1/offline")
     table = tiny.results(out)
     assert set(table["variant"]) == {"offline", "samg", "no_data"}
     others = table[table["variant"] != "no_data"].reset_index(drop=True)

@@ -39,7 +39,7 @@ def write(folder, dataset):
         f"    suite.dataset_path = {str(dataset)!r}\n"
         "    suite.algorithms = ('awac',)\n"
         "    suite.variants = ('samg',)\n"
-        "    suite.num_seeds = 2\n"
+        "    suite.seed, suite.num_seeds = 2, 2\n"
         "    suite.budgets.online_steps = 60\n"
         f"    suite.overrides = {overrides!r}\n"
         "    return suite\n"
