@@ -50,11 +50,16 @@ EXTRAS_REQUIRE = {
         "rliable>=1.2,<1.3",
         "arch>=7,<8",
         "pandas>=2.2,<3",
-        "pyarrow>=15",
+        "pyarrow>=17,<27",
         "jinja2>=3.1,<4",
     ],
     # `--config.logging.wandb=offline` or `online`.
     "wandb": ["wandb>=0.19,<0.32"],
+    # `samg_jax.benchmark suite`: its table of results.
+    "suite": ["pandas>=2.2,<3", "pyarrow>=17,<27"],
+    # Its executors beyond one machine.
+    "ray": ["ray>=2.40,<3"],
+    "slurm": ["submitit>=1.5,<2"],
     "test": ["pytest>=8,<10", "pytest-xdist>=3.5,<4", "ruff>=0.9,<1"],
 }
 

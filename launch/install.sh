@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Creates .venv and installs the package into it, with the tested versions.
-#   bash launch/install.sh [EXTRA,...]     extras of setup.py: cuda, d4rl, minari, report,
-#                                          test, torch, video, wandb
+#   bash launch/install.sh [EXTRA,...]     extras of setup.py: cuda, d4rl, minari, ray,
+#                                          report, slurm, suite, test, torch, video, wandb
 # The extra `cuda` is added by itself where an NVIDIA driver is found.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,15 +1,19 @@
 r"""Measures the trainer: updates, the online loop, start-up, memory; or profiles it.
 
+Or runs a suite of experiments, see `configs/suites/base.py`.
+
     python -m samg_jax.benchmark updates --algorithms=awac,iql --seeds=1,4 --threads=2 \
         --baseline=torch --out=updates.json
     python -m samg_jax.benchmark online --algorithms=awac --seeds=8
     python -m samg_jax.benchmark compile
     python -m samg_jax.benchmark memory
     python -m samg_jax.benchmark profile --algorithms=cql --seeds=1 --out=traces
+    python -m samg_jax.benchmark suite --suite=smoke --out=runs/smoke
 
 The programs that training compiles are timed, on random data of a task's shapes.
 Prints a Markdown table; `--out` keeps it, and everything measured as JSON beside it.
-Measure on a machine that does nothing else.
+Measure on a machine that does nothing else. A suite's `--out` is the folder of its jobs
+and results; the same command goes on where it was stopped.
 """
 
 import json
@@ -17,10 +21,13 @@ import pathlib
 import shlex
 import sys
 import tempfile
+from collections.abc import Sequence
 
 from absl import app, flags
 
 from samg_jax.benchmarking import cases, measures, tables
+from samg_jax.suites import executors
+from samg_jax.suites import program as suites
 from samg_jax.training import compilation, logs
 
 ALGORITHMS = flags.DEFINE_list("algorithms", list(cases.ALGORITHMS), "To measure.")
@@ -52,11 +59,49 @@ CONFIGS = flags.DEFINE_string("configs", "configs", "Folder of the config files.
 OUT = flags.DEFINE_string(
     "out", None, "JSON file to write, with a .md beside it; of `profile` a folder."
 )
+SUITE = flags.DEFINE_string(
+    "suite", None, "Name of a file in configs/suites, or a path."
+)
+SET = flags.DEFINE_multi_string(
+    "set",
+    [],
+    "Field of the suite, as num_seeds=2, or config.FIELD=VALUE for all experiments.",
+)
+EXECUTOR = flags.DEFINE_enum(
+    "executor", "local", list(executors.KINDS), "Where the jobs of a suite run."
+)
+OPTION = flags.DEFINE_multi_string(
+    "option", [], "Of the executor, as parallel=2; a wrong one is answered with all."
+)
+RETRIES = flags.DEFINE_integer(
+    "retries", 1, "How often a job is started again whose process was killed.", 0
+)
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Print the jobs of the suite, their time and memory, and exit."
+)
+
+OF_SUITES = (SUITE, SET, EXECUTOR, OPTION, RETRIES, DRY_RUN)
+OF_MEASURES = (
+    ALGORITHMS,
+    PHASES,
+    FAMILIES,
+    SEEDS,
+    BATCH_SIZES,
+    ROWS,
+    UTD,
+    REPEATS,
+    SECONDS,
+    STEPS,
+    BASELINE,
+    THREADS,
+)
 
 
 def main(argv: list[str]) -> None:
-    """Measures what the flags describe."""
+    """Measures what the flags describe, or runs a suite."""
     logs.quiet_libraries()
+    if argv[1:] == ["suite"]:
+        sys.exit(run_suite())
     try:
         request = parse(argv[1:])
         measures.check(request)
@@ -78,15 +123,51 @@ def main(argv: list[str]) -> None:
         path.with_suffix(".md").write_text(text + "\n")
 
 
+def run_suite() -> int | str:
+    """Returns the exit status of a suite, or the message of a mistake."""
+    try:
+        refuse(OF_MEASURES, "suite", "--set=FIELD=VALUE, as in --set=num_seeds=2")
+        return suites.run(request_suite())
+    except ValueError as error:
+        return f"error: {error}"
+    except KeyboardInterrupt:
+        return "Interrupted. The same command goes on where it stopped."
+
+
+def request_suite() -> suites.Request:
+    """Returns the suite of the flags."""
+    return suites.Request(
+        suite=SUITE.value,
+        out=OUT.value,
+        configs=pathlib.Path(CONFIGS.value),
+        settings=SET.value,
+        executor=EXECUTOR.value,
+        options=OPTION.value,
+        retries=RETRIES.value,
+        dry_run=DRY_RUN.value,
+    )
+
+
+def refuse(given: Sequence[flags.FlagHolder], kind: str, remedy: str) -> None:
+    """Raises ValueError where a flag was given that this kind does not read."""
+    for flag in given:
+        if flag.present:
+            raise ValueError(
+                f"--{flag.name} was given with {kind}, which does not read it. Leave "
+                f"it out; {remedy}."
+            )
+
+
 def parse(arguments: list[str]) -> measures.Request:
     """Returns the request of the flags; raises ValueError for what is not one."""
-    known = list(measures.KINDS)
-    if len(arguments) != 1 or arguments[0] not in known:
+    known = [*measures.KINDS, "suite"]
+    if len(arguments) != 1 or arguments[0] not in measures.KINDS:
         raise ValueError(
             f"The arguments are {' '.join(arguments) or 'empty'}. Allowed is one of "
             f"{', '.join(known)}. Write, for example, python -m samg_jax.benchmark "
             "updates."
         )
+    refuse(OF_SUITES, arguments[0], "it belongs to `suite`")
     kind = measures.KINDS[arguments[0]]
     families = FAMILIES.value or kind.families
     phases = PHASES.value or kind.usual

@@ -58,9 +58,25 @@ PROGRAMS_SMALL = {
     "samg_jax.analysis.tabular": ["--processes=2", "--states=10", "--iterations=4000"],
 }
 
+SUITE_SMALL = [
+    "--set=algorithms=awac",
+    "--set=variants=samg",
+    "--set=num_seeds=1",
+    "--set=budgets.offline_updates=60",
+    "--set=budgets.online_steps=60",
+    "--set=config.agent.hidden_dims=(16, 16)",
+    "--set=config.online.warmup_steps=25",
+    "--set=config.evaluation.episodes=2",
+    "--set=config.guidance.cvae.steps=40",
+    "--set=config.guidance.cvae.kl_warmup_start=5",
+    "--set=config.guidance.cvae.kl_warmup_steps=10",
+]
+
 
 def added_flags(command: str) -> list[str]:
     """Returns flags that make a command of the README small."""
+    if "samg_jax.benchmark suite" in command:
+        return SUITE_SMALL
     if "samg_jax.collect --env=antmaze" in command:
         return ["--steps=300"]
     program = command.split()[2]
@@ -130,6 +146,7 @@ def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):
             assert (tmp_path / shown).stat().st_size > 5_000
     assert (tmp_path / "hopper.hdf5").exists()
     assert (tmp_path / "scores.json").exists()
+    assert (tmp_path / "runs/smoke/results.parquet").exists()
     assert (tmp_path / "runs/pretrained/diagnosis/diagnosis.json").exists()
     forks = {"pretrained", "samg", "no_data", "vanilla", "thresholds", "gentle"}
     assert forks <= {path.name for path in (tmp_path / "runs").iterdir()}

@@ -1,0 +1,1 @@
+"""One file per suite: `get_config()` returns a locked ConfigDict."""

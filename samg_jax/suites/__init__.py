@@ -1,0 +1,1 @@
+"""Grids of experiments: many runs by one command, on one machine or many."""

@@ -1,0 +1,119 @@
+"""A suite as its config file and the command's `--set` say: read and checked."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import pathlib
+import runpy
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import ml_collections
+
+from samg_jax.training import validation
+
+FOLDER = "suites"  # Below that of the config files.
+OF_CONFIGS = "config."
+
+
+def load(
+    name: str, configs: pathlib.Path, settings: Sequence[str] = ()
+) -> ml_collections.ConfigDict:
+    """Returns the suite of a name or file, with what was set by hand.
+
+    Args:
+        name: of a file in `configs/suites`, or a path.
+        configs: folder of the config files.
+        settings: such as `num_seeds=2` or `config.online.steps=1000`.
+
+    Raises:
+        ValueError: where there is no such suite, field or value.
+    """
+    path = find(name, configs)
+    # Config files import one another as `configs`, from wherever they are run.
+    sys.path.append(str(configs.absolute().parent))
+    suite = runpy.run_path(str(path))["get_config"]()
+    for text in settings:
+        change(suite, text)
+    check(suite, path)
+    return suite
+
+
+def find(name: str, configs: pathlib.Path) -> pathlib.Path:
+    """Returns the file of a suite."""
+    folder = configs / FOLDER
+    for path in (folder / f"{name}.py", pathlib.Path(name).expanduser()):
+        if path.is_file():
+            return path
+    files = (path.stem for path in folder.glob("*.py"))
+    known = sorted(stem for stem in files if stem not in ("__init__", "base"))
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    raise ValueError(
+        f"There is no suite {name!r}. {hint}Known in {str(folder)!r} are "
+        f"{', '.join(known) or 'none'}; a path of another file is allowed too. Write, "
+        "for example, --suite=smoke."
+    )
+
+
+def change(suite: ml_collections.ConfigDict, text: str) -> None:
+    """Sets a field of the suite, in place; of `config.`, one of all experiments."""
+    name, sign, given = text.partition("=")
+    if name.startswith(OF_CONFIGS) and sign:
+        suite.overrides = (*suite.overrides, text.removeprefix(OF_CONFIGS))
+        return
+    fields = validation.flatten(suite.to_dict())
+    if not sign or name not in fields:
+        close = difflib.get_close_matches(name, fields, n=1)
+        hint = f"Did you mean {close[0]}? " if close else ""
+        raise ValueError(
+            f"--set={text} names no field of a suite. {hint}Allowed are FIELD=VALUE "
+            f"with {', '.join(fields)}, and config.FIELD=VALUE for all experiments. "
+            "Write, for example, --set=num_seeds=2."
+        )
+    value = read_value(given)
+    names = isinstance(fields[name], tuple) or name == "datasets"
+    if names and not isinstance(value, tuple):
+        value = tuple(part.strip() for part in given.split(","))
+    try:
+        suite.update_from_flattened_dict({name: value})
+    except TypeError as error:
+        raise ValueError(
+            f"--set={text} has a value of the wrong kind: {error}. It was "
+            f"{fields[name]!r} before; give one of that kind."
+        ) from error
+
+
+def read_value(text: str) -> Any:
+    """Returns the Python value that a text stands for, else the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def check(suite: ml_collections.ConfigDict, path: pathlib.Path) -> None:
+    """Raises ValueError for a suite without jobs, or with a count that cannot be."""
+    for name in ("datasets", "algorithms", "variants"):
+        values = suite[name] or ()
+        if not values or len(set(values)) < len(values):
+            raise ValueError(
+                f"{name} of the suite {str(path)!r} is {tuple(values)}. It must name "
+                f"at least one, each once. Change the file, or give --set={name}=A,B."
+            )
+    least = {"seed": 0, "num_seeds": 1, "seeds_per_job": 1}
+    for name, low in least.items():
+        if suite[name] is not None and suite[name] < low:
+            raise ValueError(
+                f"{name} of the suite {str(path)!r} is {suite[name]}; it must be at "
+                f"least {low}. Change the file, or give --set={name}={max(low, 1)}."
+            )
+    pattern = suite.dataset_path
+    if pattern is not None and "{dataset}" not in pattern and len(suite.datasets) > 1:
+        raise ValueError(
+            f"dataset_path of the suite {str(path)!r} is {pattern!r}, one file for "
+            f"{len(suite.datasets)} datasets. It must contain {{dataset}}, for which "
+            "each one's name is put. Change it."
+        )

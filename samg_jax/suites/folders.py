@@ -1,0 +1,126 @@
+"""The files of a job, in the folder that all jobs of a suite share.
+
+<out>/jobs/<algorithm>/<dataset>/<seeds>/<variant>/
+job.json      what is to be done
+claim-0.json  who does it; a later number is a later process
+run-0/        workdir of the trainer; a later process takes it over, renamed
+usage.json    time and memory so far, machine and versions
+output-0.txt  what the process printed
+failed.json   its error, until it succeeds
+done.json     names the run that is complete
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from samg_jax.suites import files
+from samg_jax.suites.jobs import Job
+from samg_jax.training import experiment, validation
+
+JOBS = "jobs"
+RUN = "run"
+# What may differ between two commands of a suite; the rest of `experiment`'s.
+FREE_FIELDS = (*experiment.FREE_FIELDS, "offline.restore")
+
+
+def of(out: pathlib.Path, name: str) -> pathlib.Path:
+    """Returns the folder of a job."""
+    return out / JOBS / name
+
+
+def prepare(out: pathlib.Path, jobs: Sequence[Job]) -> None:
+    """Writes down what is to be done, where that is not known yet.
+
+    Raises:
+        ValueError: where the folder holds a job of that name and another config.
+    """
+    check(out, jobs)
+    for job in jobs:
+        path = of(out, job.name) / "job.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write_json(path, dataclasses.asdict(job))
+
+
+def check(out: pathlib.Path, jobs: Sequence[Job]) -> None:
+    """Raises ValueError where a job of that name was begun with another config."""
+    for job in jobs:
+        found = files.read_json(of(out, job.name) / "job.json")
+        if found is None:
+            continue
+        before = validation.flatten(found["config"])
+        after = validation.flatten(job.config)
+        different = [
+            f"  {name}: {before.get(name)!r} before, {after.get(name)!r} now"
+            for name in sorted(before | after)
+            if before.get(name) != after.get(name) and name not in FREE_FIELDS
+        ]
+        if different:
+            raise ValueError(
+                f"{str(out)!r} holds the job {job.name} with another config:\n"
+                + "\n".join(different)
+                + "\nA suite goes on in its folder with the same values. Give another "
+                "folder with --out, or the same values."
+            )
+
+
+def load(out: pathlib.Path, name: str) -> Job:
+    """Returns a job that was prepared."""
+    return Job(**json.loads((of(out, name) / "job.json").read_text()))
+
+
+def all_jobs(out: pathlib.Path) -> list[Job]:
+    """Returns every job that the folder holds, by name."""
+    paths = sorted((out / JOBS).glob("*/*/*/*/job.json"))
+    return [Job(**json.loads(path.read_text())) for path in paths]
+
+
+def done(folder: pathlib.Path) -> dict[str, Any] | None:
+    """Returns what `done.json` says, None while the job is not complete."""
+    return files.read_json(folder / "done.json")
+
+
+def finished_run(folder: pathlib.Path) -> pathlib.Path:
+    """Returns the workdir of a job that is complete."""
+    return folder / done(folder)["run"]
+
+
+def take_over(folder: pathlib.Path, number: int) -> pathlib.Path:
+    """Returns the workdir of the process with this number, with what was done before.
+
+    A process that was thought dead and is not can do no harm: the folder's name that
+    it knows is gone, and the tables that it holds open are other files from here on.
+    """
+    run = folder / f"{RUN}-{number}"
+    before = files.latest(folder, RUN)
+    if before is None:
+        run.mkdir()
+        return run
+    (folder / f"{RUN}-{before}").rename(run)
+    for path in run.iterdir():
+        if path.is_file():
+            copy = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+            shutil.copyfile(path, copy)
+            copy.replace(path)
+    return run
+
+
+def record_failure(folder: pathlib.Path, error: str, details: str) -> None:
+    """Writes down why a job failed.
+
+    Args:
+        folder: of the job.
+        error: in a line or two.
+        details: traceback, or the end of what was printed.
+    """
+    files.write_json(
+        folder / "failed.json",
+        {"job": "/".join(folder.parts[-4:]), "error": error, "details": details},
+    )

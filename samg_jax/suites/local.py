@@ -1,0 +1,71 @@
+"""Jobs on this machine, one after another or a few at once.
+
+Several machines that see one folder can each run the same command: every job is taken
+by one of them, and what another has is come back to.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import time
+
+from samg_jax.suites import claims, executors, runner
+from samg_jax.suites.executors import Work
+from samg_jax.suites.jobs import Job
+from samg_jax.suites.runner import Status
+
+OPTIONS = {"parallel": "jobs at once"}
+
+
+@dataclasses.dataclass
+class Executor:
+    """See `executors.Executor`.
+
+    Attributes:
+        parallel: jobs at once.
+    """
+
+    parallel: int = 1
+
+    def __post_init__(self):
+        executors.positive("parallel", self.parallel)
+
+    def run(self, work: Work) -> None:
+        observer = claims.Observer()
+        waiting = list(work.jobs)
+        left = {job.name: work.retries for job in waiting}
+        failed: set[str] = set()
+        running: dict[concurrent.futures.Future, Job] = {}
+        with concurrent.futures.ThreadPoolExecutor(self.parallel) as pool:
+            while waiting or running:
+                for job in list(waiting):
+                    if job.source in failed:
+                        waiting.remove(job)
+                        failed.add(job.name)
+                        work.ended(job, Status.WAITING)
+                open_jobs = {job.name for job in (*waiting, *running.values())}
+                ready = [job for job in waiting if job.source not in open_jobs]
+                for job in ready[: self.parallel - len(running)]:
+                    waiting.remove(job)
+                    call = (runner.attempt, work.out, job.name, observer, work.paths)
+                    running[pool.submit(*call)] = job
+                concurrent.futures.wait(
+                    running, runner.PAUSE, concurrent.futures.FIRST_COMPLETED
+                )
+                busy = 0
+                for future in [future for future in running if future.done()]:
+                    job, found = running.pop(future), future.result()
+                    if found is Status.KILLED and left[job.name] > 0:
+                        left[job.name] -= 1
+                        waiting.insert(0, job)
+                    elif found in (Status.BUSY, Status.WAITING):
+                        waiting.append(job)
+                        busy += 1
+                    else:
+                        if found is not Status.DONE:
+                            failed.add(job.name)
+                            found = Status.FAILED
+                        work.ended(job, found)
+                if busy or not running:
+                    time.sleep(runner.PAUSE)

@@ -1,0 +1,205 @@
+"""What a suite would do and need: its jobs with their time and memory."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from samg_jax.benchmarking import cases
+from samg_jax.suites import folders
+from samg_jax.suites.jobs import OFFLINE, VANILLA, Job
+from samg_jax.training import command_line, estimate, sampling
+from samg_jax.training import parts as parts_lib
+
+MEASURED = pathlib.Path("launch/results")  # Where the benchmark's reports are.
+UNKNOWN = "unknown"
+HOUR = 3600.0
+GIGABYTE = 1e9
+# What a speed depends on, besides what the benchmark's rows name.
+SIZES = ("hidden_dims", "num_samples")
+# Kind of report -> where a row has updates, or steps, per second and seed.
+RATES = {"updates": "per_seed", "online": "steps_per_second"}
+
+
+class Need(NamedTuple):
+    """What a job needs.
+
+    Attributes:
+        device: bytes for data and states.
+        host: bytes.
+        seconds: of its updates or steps, None where nothing like it was measured.
+    """
+
+    device: float
+    host: float
+    seconds: float | None
+
+
+class Case(NamedTuple):
+    """What a speed was measured of, but for the number of seeds."""
+
+    algorithm: str
+    family: str
+    phase: str
+    batch_size: int
+
+
+class Estimator:
+    """Estimates jobs; what many of them share is worked out once.
+
+    Attributes:
+        rates: case -> number of seeds -> updates, or steps, per second.
+    """
+
+    def __init__(self, configs: pathlib.Path, measured: pathlib.Path):
+        """Reads what `samg_jax.benchmark` measured.
+
+        Args:
+            configs: folder of the config files.
+            measured: folder of the benchmark's JSON files.
+        """
+        self.rates: dict[Case, dict[int, float]] = {}
+        for path in sorted(measured.glob("benchmark_*.json")):
+            self._add(json.loads(path.read_text()))
+        self._configs = configs
+        self._rows: dict[str, int] = {}
+        self._memory: dict[str, tuple[float, float]] = {}
+
+    def _add(self, report: dict[str, Any]) -> None:
+        rate = RATES.get(report["kind"])
+        for row in report["rows"] if rate else ():
+            if (row["phase"] == OFFLINE) != (report["kind"] == "updates"):
+                continue
+            if row["updates_per_step"] == 1:
+                case = Case(*(row[name] for name in Case._fields))
+                by_seeds = self.rates.setdefault(case, {})
+                by_seeds.setdefault(row["seeds"], row[rate]["median"])
+
+    def need(self, job: Job) -> Need:
+        """Returns what a job needs, whether or not its source is there."""
+        return Need(*self.memory(job), self.seconds(job))
+
+    def memory(self, job: Job) -> tuple[float, float]:
+        """Returns the bytes on the device and on the host."""
+        config = job.experiment()
+        parts = parts_lib.resolve(config)
+        fits = parts.model is not None and config.guidance.weight != "cvae"
+        rows = 0
+        if job.source is None or fits or sampling.needs_dataset(config.online):
+            rows = self._rows_of(job)
+        key = json.dumps({**job.config, "dataset": rows, "seed": 0}, sort_keys=True)
+        if key not in self._memory:
+            self._memory[key] = estimate.memory(config, parts, rows)
+        return self._memory[key]
+
+    def _rows_of(self, job: Job) -> int:
+        key = json.dumps(job.config["dataset"], sort_keys=True)
+        if key not in self._rows:
+            config = job.experiment()
+            parts = parts_lib.resolve(config)
+            self._rows[key], _ = estimate.dataset_rows(config, parts)
+        return self._rows[key]
+
+    def seconds(self, job: Job) -> float | None:
+        """Returns the time of the updates or steps, None where it is unknown.
+
+        Between numbers of seeds that were measured the time of an update is taken to
+        grow in proportion, and so beyond the largest.
+        """
+        config = job.experiment()
+        if not self._has_measured_sizes(job) or config.get("sweep"):
+            return None
+        offline = job.variant == OFFLINE
+        if not offline and config.online.updates_per_step != 1:
+            return None
+        phase = config.offline if offline else config.online
+        family = config.dataset.family
+        if family == "demo":
+            family = "locomotion"
+        kinds = [OFFLINE if offline else VANILLA]
+        if not offline and job.variant != VANILLA:
+            guided = config.guidance.weight != "none"
+            kinds = ["samg"] if guided else ["no_data", "samg"]
+        for kind in kinds:
+            case = Case(job.algorithm, family, kind, phase.batch_size)
+            rates = self.rates.get(case, {})
+            if rates and config.num_seeds >= min(rates):
+                count = config.offline.updates if offline else config.online.steps
+                return count * _seconds_each(rates, config.num_seeds)
+        return None
+
+    def _has_measured_sizes(self, job: Job) -> bool:
+        """Returns whether the networks are those that the benchmark measures."""
+        family = job.config["dataset"]["family"]
+        dataset = cases.DATASETS.get(family, cases.DATASETS["locomotion"])
+        file = self._configs / f"{job.algorithm}.py"
+        usual = command_line.load(str(file), dataset).agent.to_dict()
+        agent = job.config["agent"]
+        return all(
+            json.dumps(agent.get(name)) == json.dumps(value)
+            for name, value in usual.items()
+            if name.endswith(SIZES)
+        )
+
+
+def _seconds_each(rates: dict[int, float], seeds: int) -> float:
+    """Returns the seconds of an update of all seeds.
+
+    Args:
+        rates: number of seeds, at most `seeds` for one of them -> updates per second.
+        seeds: how many train.
+    """
+    counts = sorted(rates)
+    if seeds > counts[-1]:
+        return seeds / counts[-1] / rates[counts[-1]]
+    return float(np.interp(seeds, counts, [1 / rates[count] for count in counts]))
+
+
+def describe(out: pathlib.Path, jobs: Sequence[Job], estimator: Estimator) -> str:
+    """Returns the jobs of a suite, how they stand, and what they need, as a table."""
+    lines = [("job", "state", "updates", "steps", "time", "device", "host")]
+    total, unknown = 0.0, 0
+    for job in jobs:
+        need = estimator.need(job)
+        folder = folders.of(out, job.name)
+        state = "to do"
+        for name in ("failed", "done"):
+            if (folder / f"{name}.json").exists():
+                state = name
+        if state != "done":
+            unknown += need.seconds is None
+            total += need.seconds or 0.0
+        online = job.config["online"]["steps"]
+        updates = 0 if job.source else job.config["offline"]["updates"]
+        lines.append(
+            (
+                job.name,
+                state,
+                f"{updates:,}" if updates else "",
+                f"{online:,}" if online else "",
+                UNKNOWN if need.seconds is None else f"{need.seconds / HOUR:.1f} h",
+                f"{need.device / GIGABYTE:.2f} GB",
+                f"{need.host / GIGABYTE:.2f} GB",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = "\n".join(
+        "  ".join(
+            cell.ljust(width) if index < 2 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+    seeds = sum(job.config["num_seeds"] for job in jobs if job.source is None)
+    return (
+        f"{text}\n\n{len(jobs)} jobs, {seeds} seeds pre-trained. To be done: "
+        f"{total / HOUR:.1f} h one after another, where the time is known, and "
+        f"{unknown} jobs of which it is not.\nTime: updates or steps at the speed of "
+        f"{MEASURED}/benchmark_*.json, on the machine that is named there, without "
+        "evaluations offline and without the fit of the weight. Memory: data and "
+        "states, without activations."
+    )

@@ -1,0 +1,134 @@
+"""The command `suite` of `samg_jax.benchmark`: from its flags to its exit status."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import os
+import pathlib
+from collections.abc import Sequence
+
+from samg_jax.suites import definition, executors, files, folders, jobs, plan, runner
+from samg_jax.suites.jobs import Job
+from samg_jax.suites.runner import Status
+from samg_jax.training import validation
+
+NEEDED = ("pandas", "pyarrow")
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        suite: name or file.
+        out: folder of jobs and results.
+        configs: folder of the config files.
+        settings: fields of the suite, as `definition.load` takes them.
+        executor: name of one of `executors.KINDS`.
+        options: of the executor.
+        retries: how often a job is started again whose process was killed.
+        dry_run: only say what would be done.
+    """
+
+    suite: str | None
+    out: str | None
+    configs: pathlib.Path
+    settings: Sequence[str] = ()
+    executor: str = "local"
+    options: Sequence[str] = ()
+    retries: int = 1
+    dry_run: bool = False
+
+
+def run(request: Request) -> int:
+    """Runs a suite, or what is left of it; returns the exit status.
+
+    Raises:
+        ValueError: before any compute, where suite, folder or executor cannot be used.
+    """
+    out, planned = prepare(request)
+    estimator = plan.Estimator(request.configs, plan.MEASURED)
+    if request.dry_run:
+        print(plan.describe(out, planned, estimator))
+        return 0
+    for name in NEEDED:
+        if importlib.util.find_spec(name) is None:
+            raise ValueError(
+                f"The results of a suite need the package {name}, which is not "
+                'installed. Install the extra: pip install -e ".[suite]".'
+            )
+    executor = executors.make(request.executor, request.options)
+    validation.check_folder(out, "--out=FOLDER")
+    folders.prepare(out, planned)
+    left = [job for job in planned if runner.status(out, job) is not Status.DONE]
+    print(f"{len(planned)} jobs, {len(planned) - len(left)} complete before.")
+    report = Report(out, len(left))
+    executor.run(
+        executors.Work(
+            out=out,
+            jobs=left,
+            retries=request.retries,
+            paths=[os.getcwd()],
+            memory=lambda job: estimator.memory(job)[1],
+            ended=report.ended,
+        )
+    )
+    return report.close(planned)
+
+
+def prepare(request: Request) -> tuple[pathlib.Path, list[Job]]:
+    """Returns the folder of the suite and its jobs, checked."""
+    for flag, value in (("suite", request.suite), ("out", request.out)):
+        if not value:
+            raise ValueError(
+                f"--{flag} is empty. It must be given. Write, for example, python -m "
+                "samg_jax.benchmark suite --suite=smoke --out=runs/smoke."
+            )
+    suite = definition.load(request.suite, request.configs, request.settings)
+    planned = jobs.expand(suite, request.configs)
+    out = pathlib.Path(request.out).expanduser()
+    validation.check_can_write(out, "--out=FOLDER")
+    folders.check(out, planned)
+    return out, planned
+
+
+class Report:
+    """Tells how jobs end, and keeps the table of results up to date."""
+
+    def __init__(self, out: pathlib.Path, total: int):
+        self._out, self._total, self._count = out, total, 0
+        # Its libraries come with an extra.
+        results = importlib.import_module("samg_jax.suites.results")
+        self._table = results.Table(out)
+
+    def ended(self, job: Job, status: Status) -> None:
+        """Receives a job that has ended."""
+        self._count += 1
+        if status is Status.WAITING:
+            runner.record_blocked(self._out, job)
+        folder = folders.of(self._out, job.name)
+        if status is Status.DONE:
+            self._table.update()
+            words = f"done, {folders.done(folder)['wall_time']:,.0f} s"
+        else:
+            words = f"FAILED: {files.read_json(folder / 'failed.json')['error']}"
+        print(f"[{self._count}/{self._total}] {job.name}: {words}", flush=True)
+
+    def close(self, planned: Sequence[Job]) -> int:
+        """Says where results are and what failed; returns the exit status."""
+        table = self._table.update()
+        print(f"results: {self._out / 'results.parquet'}, {len(table):,} rows")
+        failed = [
+            job for job in planned if runner.status(self._out, job) is not Status.DONE
+        ]
+        if failed:
+            print(
+                f"{len(failed)} of {len(planned)} jobs failed; their errors are in "
+                f"failed.json below {self._out / folders.JOBS}, and the same command "
+                "tries them again:"
+            )
+            for job in failed:
+                print(f"  {job.name}")
+        return 1 if failed else 0

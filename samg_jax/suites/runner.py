@@ -1,0 +1,116 @@
+"""Starting the process of a job and telling how it ended; what executors call."""
+
+from __future__ import annotations
+
+import enum
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import samg_jax
+from samg_jax.suites import claims, folders, worker
+from samg_jax.suites.jobs import Job
+
+PAUSE = 1.0  # Seconds between two looks at a job that another process has.
+TAIL = 3000  # Characters of the output that are kept with a failure.
+
+
+class Status(enum.Enum):
+    """How a job stands after it was tried."""
+
+    DONE = "done"
+    FAILED = "failed"
+    BUSY = "busy"  # Another process has it.
+    WAITING = "waiting"  # For its source.
+    KILLED = "killed"  # Its process was; may be tried again.
+
+
+def status(out: pathlib.Path, job: Job) -> Status | None:
+    """Returns how a job stands by its folder; None where it can be tried."""
+    if folders.done(folders.of(out, job.name)):
+        return Status.DONE
+    if job.source is None or folders.done(folders.of(out, job.source)):
+        return None
+    return Status.WAITING
+
+
+def attempt(
+    out: pathlib.Path,
+    name: str,
+    observer: claims.Observer,
+    paths: Sequence[str] = (),
+) -> Status:
+    """Tries a job once and returns how it stands.
+
+    Args:
+        out: folder of the suite.
+        name: of the job.
+        observer: the caller's, the same at every attempt.
+        paths: folders where the process looks for modules, besides this package's.
+    """
+    out = out.absolute()
+    found = status(out, folders.load(out, name))
+    if found is not None:
+        return found
+    folder = folders.of(out, name)
+    number = observer.next_number(folder)
+    if number is None:
+        return Status.BUSY
+    package = pathlib.Path(samg_jax.__file__).parent.parent
+    known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    modules = os.pathsep.join(filter(None, [str(package), *paths, *known]))
+    program = [sys.executable, "-m", worker.__name__]
+    output = folder / f"output-{number}.txt"
+    with output.open("ab") as file:
+        code = subprocess.run(
+            [*program, str(out), name, str(number), str(os.getpid())],
+            env={**os.environ, "PYTHONPATH": modules},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            check=False,
+        ).returncode
+    if folders.done(folder):
+        return Status.DONE
+    if code in (worker.BUSY, claims.LOST):
+        return Status.BUSY
+    if code == -signal.SIGINT:
+        raise KeyboardInterrupt
+    if code == worker.FAILED:
+        return Status.FAILED
+    by = f"signal {-code}" if code < 0 else f"exit status {code}"
+    text = output.read_text(errors="replace")[-TAIL:]
+    folders.record_failure(folder, f"The process ended with {by}.", text)
+    return Status.KILLED if code < 0 else Status.FAILED
+
+
+def run(
+    out: pathlib.Path, name: str, retries: int = 0, paths: Sequence[str] = ()
+) -> Status:
+    """Runs a job to its end, waiting while another process has it.
+
+    Args:
+        out: folder of the suite.
+        name: of the job.
+        retries: how often it is started again after its process was killed.
+        paths: see `attempt`.
+    """
+    observer = claims.Observer()
+    while True:
+        found = attempt(out, name, observer, paths)
+        if found is Status.KILLED and retries > 0:
+            retries -= 1
+        elif found is Status.BUSY:
+            time.sleep(PAUSE)
+        else:
+            return Status.FAILED if found is Status.KILLED else found
+
+
+def record_blocked(out: pathlib.Path, job: Job) -> None:
+    """Writes down that a job was not begun because its source is not complete."""
+    error = f"Not begun: {job.source}, from which it forks, is not complete."
+    folders.record_failure(folders.of(out, job.name), error, "")

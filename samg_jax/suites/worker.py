@@ -1,0 +1,120 @@
+"""The process of one job: claims it, trains, and writes down that it is complete.
+
+Started by `runner`; a job has a process of its own so that nothing that happens to it
+can stop the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import resource
+import sys
+import time
+import traceback
+from typing import Any
+
+import jax
+
+from samg_jax.analysis import machine, summary
+from samg_jax.data import download
+from samg_jax.suites import claims, files, folders
+from samg_jax.suites.jobs import Job
+from samg_jax.training import compilation, experiment, logs
+from samg_jax.training.runs import RefusedError, Run
+
+BUSY = 75  # Exit status where another process has the job.
+FAILED = 70  # Where the job failed, which is written down.
+KILOBYTE = 1024
+
+
+class Usage:
+    """Time and memory of a job, those of earlier processes included."""
+
+    def __init__(self, folder: pathlib.Path):
+        self._path = folder / "usage.json"
+        self._about = machine.describe()
+        self._before = files.read_json(self._path) or {"wall_time": 0.0}
+        self._began = time.monotonic()
+
+    def write(self) -> None:
+        files.write_json(self._path, self.read())
+
+    def read(self) -> dict[str, Any]:
+        """Returns seconds, and bytes at most: the device's where it counts them."""
+        passed = time.monotonic() - self._began
+        peak = max(peak_memory(), self._before.get("peak_memory", 0))
+        return {
+            "wall_time": self._before["wall_time"] + passed,
+            "peak_memory": peak,
+            "machine": self._about,
+        }
+
+
+def peak_memory() -> int:
+    """Returns the most bytes that this process held, on the device if it counts."""
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in statistics:
+        return statistics["peak_bytes_in_use"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else KILOBYTE * peak
+
+
+def main(arguments: list[str]) -> None:
+    """Works on the job that the arguments name."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=pathlib.Path, help="folder of the suite")
+    parser.add_argument("name", help="of the job")
+    parser.add_argument("number", type=int, help="of the claim")
+    parser.add_argument("parent", type=int, help="pid of the process that waits")
+    given = parser.parse_args(arguments)
+    logs.quiet_libraries()
+    os.chdir(given.out)  # Below it everything is relative: the folder can be moved.
+    job = folders.load(pathlib.Path(), given.name)
+    folder = folders.of(pathlib.Path(), given.name)
+    claim = claims.take(folder, given.number)
+    if claim is None or folders.done(folder):
+        sys.exit(BUSY)
+    usage = Usage(folder)
+    claim.keep(given.parent, usage.write)
+    try:
+        run = train(job, folders.take_over(folder, given.number))
+        finish(claim, usage, run)
+    except (Exception, SystemExit) as error:
+        details = "".join(traceback.format_exception(error))
+        print(details, file=sys.stderr)
+        if not claim.current:
+            os._exit(claims.LOST)
+        known = isinstance(error, (RefusedError, download.DownloadError))
+        text = str(error) if known else f"{type(error).__name__}: {error}"
+        folders.record_failure(folder, text, details)
+        sys.exit(FAILED)
+    finally:
+        claim.release()
+
+
+def train(job: Job, workdir: pathlib.Path) -> Run:
+    """Runs the experiment of a job, or what is left of it."""
+    config = job.experiment()
+    if job.source is not None:
+        source = folders.of(pathlib.Path(), job.source)
+        config.offline.restore = str(folders.finished_run(source))
+    compilation.use_cache(config.compilation_cache)
+    run = experiment.run(config, workdir)
+    summary.report(run)
+    return run
+
+
+def finish(claim: claims.Claim, usage: Usage, run: Run) -> None:
+    """Writes down that the job is complete, unless another process has it by now."""
+    if not claim.current:
+        os._exit(claims.LOST)
+    facts = {"run": run.workdir.name, "data_source": run.data_source, **usage.read()}
+    facts["physics"] = run.parts.physics
+    files.write_json(claim.folder / "done.json", facts)
+    (claim.folder / "failed.json").unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

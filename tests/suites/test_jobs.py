@@ -1,0 +1,206 @@
+"""Suites as files: their jobs, the paper's grids, and mistakes found before compute."""
+
+import json
+import pathlib
+
+import pytest
+
+from samg_jax.suites import definition, executors, folders, jobs, plan, program
+from tests.suites import tiny
+
+BASES = {"cql", "awac", "iql", "cal_ql"}
+# Suite -> algorithms, variants, datasets, and how many jobs it has.
+SUITES = {
+    # 15 x (4 bases x (1 + 3) + BC + TD3+BC + SPOT x 2).
+    "table1": ({*BASES, "bc", "td3_bc", "spot"}, {"vanilla", "no_data", "samg"}, 300),
+    "figure2": (BASES, {"vanilla", "samg"}, 15 * 4 * 3),
+    "table2": (BASES, {"vanilla", "samg"}, 6 * 4 * 3),
+    "threshold_sensitivity": (BASES, {"samg"}, 3 * 4 * 2),
+    "smoke": ({"awac", "iql"}, {"vanilla", "no_data", "samg"}, 2 * 4),
+}
+
+
+def expand(name, *settings):
+    suite = definition.load(name, tiny.CONFIGS, settings)
+    return jobs.expand(suite, tiny.CONFIGS)
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_the_papers_suites_have_its_grids(name):
+    algorithms, variants, count = SUITES[name]
+    planned = expand(name)
+    assert len(planned) == count == len({job.name for job in planned})
+    assert {job.algorithm for job in planned} == algorithms
+    assert {job.variant for job in planned} == {"offline", *variants}
+    assert {job.config["num_seeds"] for job in planned} == {5 if count > 8 else 3}
+    seen = set()
+    for job in planned:
+        assert (job.source is None) == (job.variant == "offline")
+        assert job.source is None or job.source in seen
+        seen.add(job.name)
+    sources = [job for job in planned if job.source is None]
+    pairs = {(job.algorithm, job.dataset) for job in planned}
+    assert len(sources) == len(pairs)
+
+
+def test_variants_differ_as_the_protocols_say():
+    by_variant = {job.variant: job.config for job in expand("ablation")}
+    assert by_variant["vanilla"]["online"]["data"] == "append"
+    expected = {
+        "no_data": "none",
+        "samg": "cvae",
+        "samg_even": "even",
+        "samg_random": "random",
+        "samg_embedding": "embedding",
+        "samg_best": "cvae",
+    }
+    for variant, weight in expected.items():
+        assert by_variant[variant]["guidance"]["weight"] == weight
+        assert by_variant[variant]["online"]["data"] == "buffer"
+    assert by_variant["samg"]["guidance"]["kind"] == "tail"
+    assert by_variant["samg_best"]["guidance"]["kind"] == "nearest"
+    assert by_variant["offline"]["online"]["steps"] == 0
+    # A fork takes over the fit of the weight.
+    assert by_variant["offline"]["guidance"]["weight"] == "cvae"
+    offline = expand("smoke", "variants=vanilla")[0]
+    assert offline.config["guidance"]["weight"] == "none"
+
+
+def test_a_sweep_belongs_to_the_guided_variants():
+    sweep = "sweep=guidance.threshold=0.1,guidance.strength=0.5"
+    planned = expand("smoke", sweep, "algorithms=awac")
+    swept = {job.variant: job.config.get("sweep") for job in planned}
+    assert swept == {
+        "offline": None,
+        "vanilla": None,
+        "no_data": None,
+        "samg": ["guidance.threshold=0.1", "guidance.strength=0.5"],
+    }
+
+
+def test_seeds_are_split_over_processes():
+    planned = expand("smoke", "num_seeds=5", "seeds_per_job=2", "algorithms=iql")
+    names = {job.name.split("/")[2] for job in planned}
+    assert names == {"seed0-1", "seed2-3", "seed4"}
+    counts = {job.config["seed"]: job.config["num_seeds"] for job in planned}
+    assert counts == {0: 2, 2: 2, 4: 1}
+
+
+def test_local_files_are_found_by_the_datasets_name(tmp_path, dataset):
+    pattern = f"dataset_path={tmp_path}/{{dataset}}-local.hdf5"
+    with pytest.raises(ValueError, match="No dataset file"):
+        expand("local", pattern)
+    for robot in ("hopper", "halfcheetah", "walker2d"):
+        path = tmp_path / f"{robot}-medium-local.hdf5"
+        path.symlink_to(dataset)
+    planned = expand("local", pattern)
+    assert len(planned) == 3 * 4 * 5
+    envs = {job.dataset: job.config["env_id"] for job in planned}
+    assert envs == {
+        "hopper-medium-local": "Hopper-v4",
+        "halfcheetah-medium-local": "HalfCheetah-v4",
+        "walker2d-medium-local": "Walker2d-v4",
+    }
+    # Networks and hyperparameters are the published ones.
+    iql = next(j for j in planned if j.name == "iql/hopper-medium-local/seed0-4/samg")
+    assert iql.config["agent"]["hidden_dims"] == [256, 256]
+    assert iql.config["agent"]["deterministic"] is True
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("smok", [], "Did you mean 'smoke'"),
+        ("smoke", ["num_seed=3"], "Did you mean num_seeds"),
+        ("smoke", ["num_seeds"], "FIELD=VALUE"),
+        ("smoke", ["num_seeds=0"], "num_seeds .* is 0; it must be at least 1"),
+        ("smoke", ["num_seeds=many"], "wrong kind"),
+        ("smoke", ["datasets=hoper-demo"], "Did you mean 'hopper-demo'"),
+        ("smoke", ["datasets=hopper-demo,hopper-demo"], "each once"),
+        ("smoke", ["algorithms=awc"], "Did you mean .*awac.py"),
+        ("smoke", ["variants=sagm"], "Did you mean 'samg'"),
+        ("smoke", ["config.online.step=3"], "Did you mean --config.online.steps"),
+        ("smoke", ["config.guidance.treshold=3"], "config.guidance.threshold"),
+        ("smoke", ["config.agent.tau=3"], "The job awac/.*tau is 3"),
+        ("smoke", ["config.online.eval_every=x"], "of the wrong kind"),
+        ("smoke", ["sweep=guidance.delta=1,2"], "The job awac/.*/samg"),
+        ("smoke", ["dataset_path=nowhere.hdf5"], "No dataset file"),
+    ],
+)
+def test_mistakes_in_a_suite_are_told(name, settings, message):
+    with pytest.raises(ValueError, match=message):
+        expand(name, *settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("cloud", [], "Allowed are local, ray, slurm"),
+        ("local", ["paralel=2"], "Did you mean parallel"),
+        ("local", ["parallel"], "parallel: jobs at once"),
+        ("local", ["parallel=0"], "at least 1"),
+        ("slurm", ["cluster=cloud"], "Allowed are slurm and local"),
+        ("slurm", ["partition=x"], "Allowed are .*slurm_"),
+        ("ray", ["cpus=-1"], "at least 0"),
+        ("ray", ["gpu=1"], "Did you mean gpus"),
+    ],
+)
+def test_mistakes_in_an_executor_are_told(name, options, message):
+    if name in ("ray", "slurm"):
+        pytest.importorskip({"slurm": "submitit", "ray": "ray"}[name])
+    with pytest.raises(ValueError, match=message):
+        executors.make(name, options)
+
+
+def test_a_job_of_another_config_is_refused(tmp_path):
+    folders.prepare(tmp_path, expand("smoke"))
+    folders.prepare(tmp_path, expand("smoke", "config.evaluation.threads=1"))
+    with pytest.raises(ValueError, match=r"online.steps: 2000 before, 900 now"):
+        folders.prepare(tmp_path, expand("smoke", "budgets.online_steps=900"))
+
+
+def test_estimates_follow_what_was_measured(tmp_path):
+    def report(kind, phase, rate, seeds):
+        row = {
+            "algorithm": "awac",
+            "family": "locomotion",
+            "phase": phase,
+            "batch_size": 256,
+            "updates_per_step": 1,
+            "seeds": seeds,
+        }
+        return {**row, plan.RATES[kind]: {"median": rate}}
+
+    rows = [report("updates", "offline", 100, 1), report("updates", "offline", 20, 9)]
+    online = [report("online", "samg", 50, 1)]
+    for kind, measured in (("updates", rows), ("online", online)):
+        content = {"kind": kind, "rows": measured}
+        (tmp_path / f"benchmark_{kind}.json").write_text(json.dumps(content))
+    published = ["config.agent.hidden_dims=(256, 256, 256)", "algorithms=awac"]
+    planned = expand("smoke", "num_seeds=5", *published)
+    estimator = plan.Estimator(tiny.CONFIGS, tmp_path)
+    seconds = {job.variant: estimator.seconds(job) for job in planned}
+    # Five seeds lie half-way between 1/100 and 1/20 of a second.
+    assert seconds["offline"] == pytest.approx(5_000 * 0.03)
+    assert seconds["samg"] == pytest.approx(2_000 * 5 / 50)
+    assert seconds["no_data"] == pytest.approx(seconds["samg"])
+    assert seconds["vanilla"] is None
+    small_networks = expand("smoke", "algorithms=awac")[0]
+    assert estimator.seconds(small_networks) is None
+    text = plan.describe(tmp_path, planned, estimator)
+    assert "1 jobs of which it is not" in text
+
+
+def test_estimated_memory_counts_the_data_where_they_are_opened():
+    estimator = plan.Estimator(tiny.CONFIGS, pathlib.Path("nowhere"))
+    needs = {j.variant: estimator.memory(j) for j in expand("smoke", "algorithms=iql")}
+    columns = 4 * (2 * 11 + 3 + 3) * 100_000
+    assert needs["offline"][0] > columns
+    assert needs["vanilla"][0] > columns
+    assert needs["samg"][0] < columns
+
+
+def test_a_request_without_suite_or_folder_is_refused(tmp_path):
+    for suite, out in ((None, str(tmp_path)), ("smoke", None)):
+        with pytest.raises(ValueError, match=r"is empty\. It must be given"):
+            program.prepare(program.Request(suite, out, tiny.CONFIGS))

@@ -1,0 +1,143 @@
+"""Suites whose processes are killed: nothing is lost, nothing is there twice."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from samg_jax.suites import definition, executors, jobs, program, runner
+from samg_jax.suites import folders as folders_lib
+from tests.suites import tiny
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, dataset):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    suite = tiny.write(folder, dataset)
+    assert tiny.run(suite, folder / "out", *tiny.LONGER) == 0
+    return suite, tiny.results(folder / "out")
+
+
+def at_work(out):
+    """Returns the pids of the processes that have jobs now, by job."""
+    result = {}
+    for path in out.glob("jobs/**/claim-*.json"):
+        owner = json.loads(path.read_text())
+        if not owner["released"] and pathlib.Path(f"/proc/{owner['pid']}").exists():
+            result[path.parent] = owner["pid"]
+    return result
+
+
+def work(suite, out):
+    """Returns what an executor is given, and the list of what it will report."""
+    loaded = definition.load(str(suite), tiny.CONFIGS, tiny.LONGER)
+    planned, ended = jobs.expand(loaded, tiny.CONFIGS), []
+    out.mkdir()
+    folders_lib.prepare(out, planned)
+    report = program.Report(out, len(planned))
+
+    def tell(job, status):
+        ended.append((job.name, status))
+        report.ended(job, status)
+
+    paths = [str(tiny.ROOT)]
+    return executors.Work(out, planned, 2, paths, lambda job: 1e8, tell), ended
+
+
+def assert_all_done(given, ended):
+    names = [job.name for job in given.jobs]
+    assert sorted(name for name, _ in ended) == sorted(names)
+    assert {status for _, status in ended} == {runner.Status.DONE}
+
+
+def test_kills_at_random_leave_the_table_as_it_would_have_been(undisturbed, tmp_path):
+    suite, expected = undisturbed
+    out, rng = tmp_path / "out", np.random.default_rng(0)
+    jobs_killed = commands_killed = 0
+    while jobs_killed + commands_killed < 5:
+        process = tiny.start(suite, out, *tiny.LONGER, retries=5)
+        try:
+            process.wait(timeout=rng.uniform(8, 16))
+            break
+        except subprocess.TimeoutExpired:
+            pass
+        if rng.random() < 0.5:  # A job alone, which is tried again.
+            for pid in at_work(out).values():
+                os.kill(pid, signal.SIGKILL)
+                jobs_killed += 1
+            time.sleep(rng.uniform(0, 4))
+        process.kill()
+        commands_killed += 1
+        process.communicate()
+    process = tiny.start(suite, out, *tiny.LONGER)
+    text, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, text
+    assert commands_killed >= 2
+    assert len(tiny.claims(out)) > 4
+    pd.testing.assert_frame_equal(tiny.results(out), expected)
+
+
+def test_a_worker_of_a_ray_cluster_is_killed(undisturbed, tmp_path):
+    ray = pytest.importorskip("ray")
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    suite, expected = undisturbed
+    given, ended = work(suite, tmp_path / "out")
+    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=node)
+    killed, most = [], 0
+
+    def kill():
+        nonlocal most
+        while not killed:
+            time.sleep(0.05)
+            running = at_work(given.out)
+            most = max(most, len(running))
+            for folder, pid in running.items():
+                if folder.name == "samg" and list(folder.glob("run-0/online/[1-9]*")):
+                    stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+                    parent = int(stat.rpartition(")")[2].split()[1])
+                    assert (
+                        "ray::" in pathlib.Path(f"/proc/{parent}/cmdline").read_text()
+                    )
+                    os.kill(parent, signal.SIGKILL)
+                    killed.append(folder)
+                    return
+
+    try:
+        cluster.add_node(**node)
+        ray.init(address=cluster.address, log_to_driver=False)
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        executors.make("ray", ["cpus=1"]).run(given)
+        killer.join(timeout=10)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert_all_done(given, ended)
+    assert most == 2  # One job per core, so both nodes were at work.
+    assert len(killed) == 1
+    own = str(killed[0].relative_to(given.out / "jobs/awac/random"))
+    again = {name for name, claim in tiny.claims(given.out) if claim != "claim-0"}
+    assert again == {own}
+    done = json.loads((killed[0] / "done.json").read_text())
+    assert "resuming" in (killed[0] / done["run"] / "log.txt").read_text()
+    pd.testing.assert_frame_equal(tiny.results(given.out), expected)
+
+
+def test_submitit_runs_a_suite_as_slurm_would(undisturbed, tmp_path):
+    pytest.importorskip("submitit")
+    suite, expected = undisturbed
+    given, ended = work(suite, tmp_path / "out")
+    executors.make("slurm", ["cluster=local", "timeout_min=10"]).run(given)
+    assert_all_done(given, ended)
+    assert {claim for _, claim in tiny.claims(given.out)} == {"claim-0"}
+    pd.testing.assert_frame_equal(tiny.results(given.out), expected)

@@ -1,0 +1,170 @@
+"""Suites run whole, again, and with a job that fails; their results as data."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from samg_jax.suites import results
+from samg_jax.suites.jobs import Job
+from tests import programs
+from tests.suites import tiny
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, dataset):
+    folder = tmp_path_factory.mktemp("suite")
+    suite = tiny.write(folder, dataset)
+    assert tiny.run(suite, folder / "out") == 0
+    return suite, folder / "out"
+
+
+def test_one_offline_phase_is_forked_and_its_results_are_a_table(finished):
+    _, out = finished
+    table = pd.read_parquet(out / "results.parquet")
+    assert tuple(table.columns) == results.COLUMNS
+    pd.testing.assert_frame_equal(
+        table, pd.read_csv(out / "results.csv"), check_dtype=False
+    )
+    # By hand from the jobs' own files.
+    jobs = out / "jobs/awac/random/seed2-3"
+    for variant, phase, step in (
+        ("offline", "offline", "offline_step"),
+        ("samg", "online", "env_step"),
+    ):
+        own = pd.read_csv(jobs / variant / "run-0/metrics.csv")
+        found = table[table["variant"] == variant]
+        assert set(found["phase"]) == {phase}
+        merged = own.merge(found, left_on=["seed", step], right_on=["seed", "step"])
+        assert len(merged) == len(own) == len(found) > 2
+        np.testing.assert_array_equal(merged["return_mean"], merged["return"])
+        np.testing.assert_array_equal(
+            merged["normalized_score_x"], merged["normalized_score_y"]
+        )
+        facts = json.loads((jobs / variant / "done.json").read_text())
+        assert set(found["wall_time"]) == {facts["wall_time"]}
+        assert set(found["peak_memory"]) == {facts["peak_memory"]}
+        assert 1e8 < facts["peak_memory"] < 1e10
+        assert 0 < facts["wall_time"] < 300
+    assert set(table["data_source"]) == {"a file of your own"}
+    assert set(table["dataset"]) == {"random"}
+    assert set(table["physics"]) == {"d4rl"}
+    assert table["versions"].str.contains("jax ").all()
+    assert table[["success", "regret"]].isna().all(axis=None)  # Not of a hopper.
+
+
+def test_what_is_complete_is_not_run_again(finished, capsys):
+    suite, out = finished
+    expected = [("seed2-3/offline", "claim-0"), ("seed2-3/samg", "claim-0")]
+    assert tiny.claims(out) == expected
+    table = (out / "results.csv").read_bytes()
+    (out / "results.csv").unlink()
+    assert tiny.run(suite, out) == 0
+    assert "2 jobs, 2 complete before." in capsys.readouterr().out
+    assert tiny.claims(out) == expected
+    assert (out / "results.csv").read_bytes() == table
+
+
+def test_other_settings_and_a_dry_run_touch_nothing(finished, capsys):
+    suite, out = finished
+    before = sorted(out.rglob("*"))
+    with pytest.raises(ValueError, match=r"agent\.tau: 0\.005 before, 0\.5 now"):
+        tiny.run(suite, out, "config.agent.tau=0.5")
+    assert tiny.run(suite, out, "variants=samg,no_data", dry_run=True) == 0
+    printed = capsys.readouterr().out
+    states = [line.split()[1] for line in printed.splitlines()[1:4]]
+    assert states == ["done", "done", "to"]
+    assert sorted(out.rglob("*")) == before
+
+
+def test_a_failed_job_is_recorded_and_stops_nothing_but_its_forks(
+    finished, tmp_path, capsys
+):
+    suite, whole = finished
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)  # Everything in it is relative.
+    settings = ("variants=samg,no_data", "seed=0", "num_seeds=4", "seeds_per_job=2")
+    # In the way of the offline phase of the first two seeds.
+    jobs = out / "jobs/awac/random"
+    obstacle = jobs / "seed0-1/offline/run-0/offline"
+    obstacle.parent.mkdir(parents=True)
+    obstacle.write_text("not a folder")
+    assert tiny.run(suite, out, *settings) == 1
+    printed = capsys.readouterr().out
+    assert "3 of 6 jobs failed" in printed
+    failure = json.loads((jobs / "seed0-1/offline/failed.json").read_text())
+    assert failure["job"] == "awac/random/seed0-1/offline"
+    assert failure["error"] in printed
+    assert "Traceback" in failure["details"]
+    failure = json.loads((jobs / "seed0-1/samg/failed.json").read_text())
+    assert failure["error"].startswith("Not begun: awac/random/seed0-1/offline")
+    table = tiny.results(out)
+    assert set(table["variant"]) == {"offline", "samg", "no_data"}
+    others = table[table["variant"] != "no_data"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(others, tiny.results(whole))
+
+
+def test_regret_and_success_come_from_the_jobs_logs(tmp_path):
+    run = tmp_path / "run-2"
+    run.mkdir()
+    (run / "metrics.csv").write_text(
+        "phase,seed,sweep,offline_step,env_step,return_mean,return_std,"
+        "normalized_score,episode_length,failed\n"
+        "online,4,threshold=0.1,60,0,0.5,0.5,50.0,7,0\n"
+        "online,4,threshold=0.1,60,20,1.0,0.0,100.0,3,1\n"
+        "online,4,threshold=0.2,60,20,0.0,0.0,0.0,9,0\n"
+    )
+    (run / "training.csv").write_text(
+        "phase,seed,sweep,offline_step,env_step,name,value\n"
+        "online,4,threshold=0.1,60,0,success_rate,0.5\n"
+        "online,4,threshold=0.1,60,20,success_rate,1.0\n"
+        "online,4,threshold=0.1,60,20,regret,0.25\n"
+        "online,4,threshold=0.2,60,20,success_rate,0.0\n"
+        "online,4,threshold=0.2,60,20,regret,0.75\n"
+        "online,4,threshold=0.2,60,10,regret,0.9\n"
+    )
+    facts = {
+        "run": "run-2",
+        "data_source": "antmaze-umaze-v2 (998,573 rows, D4RL)",
+        "machine": {"processor": "p", "devices": "d", "commit": "c", "jax": "1.2"},
+        "wall_time": 1.5,
+        "peak_memory": 10,
+        "physics": "d4rl",
+    }
+    (tmp_path / "done.json").write_text(json.dumps(facts))
+    job = Job("name", "iql", "samg", "antmaze-umaze-v2", "source", {})
+    rows = results.read(tmp_path, job)
+    columns = ["variant", "step", "success", "regret", "failed"]
+    assert rows[columns].fillna("none").to_numpy().tolist() == [
+        ["samg threshold=0.1", 0, 0.5, "none", 0],
+        ["samg threshold=0.1", 20, 1.0, 0.25, 1],
+        ["samg threshold=0.2", 20, 0.0, 0.75, 0],
+    ]
+    assert set(rows["data_source"]) == {"D4RL"}
+    assert set(rows["versions"]) == {"jax 1.2"}
+
+
+def test_the_kind_of_data_is_what_the_trainer_says_of_them():
+    for text, kind in (
+        ("hopper-medium-v2 (1,000,000 rows, D4RL)", "D4RL"),
+        (
+            "hopper-demo (100,000 rows, locally collected, not D4RL)",
+            "locally collected",
+        ),
+        ("minari:a/b (5 rows, Minari, not D4RL)", "Minari"),
+        ("x (5 rows, not as published by D4RL)", "not as published by D4RL"),
+    ):
+        assert results.kind_of(text) == kind
+
+
+def test_the_command_tells_mistakes_and_flags_that_are_not_its_own(tmp_path):
+    flags = {"suite": "smok", "out": str(tmp_path), "configs": str(tiny.CONFIGS)}
+    with programs.running("benchmark", **flags) as program:
+        assert program.run_suite().startswith("error: There is no suite 'smok'.")
+        program.flags.FLAGS["algorithms"].present = 1
+        assert "--algorithms was given with suite" in program.run_suite()
+        program.flags.FLAGS["dry_run"].present = 1
+        with pytest.raises(ValueError, match="--dry_run was given with updates"):
+            program.parse(["updates"])
