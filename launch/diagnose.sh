@@ -31,6 +31,7 @@ diagnose() {
     --presets=best \
     --settings=smaller-beta:cvae.beta=0.02 \
     --settings=with-action:cvae.beta=0.2,cvae.reconstruct=next_state_action,cvae.scale_targets=True \
+    --settings=siamese:weight=embedding,embedding.steps=5000 \
     --nocosts \
     "$@"
   keep "$runs/$run/diagnosis" "diagnosis_$name"

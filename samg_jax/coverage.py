@@ -5,10 +5,11 @@ r"""Measures which share of state and action space the data of each level cover.
     python -m samg_jax.coverage --datasets=hopper-demo --results=runs/studies
 
 Levels are D4RL names, HDF5 files (such as D4RL's random and expert levels, which no
-name stands for here) or `minari:ID`, all of one environment. Prints a table, and writes it
-as `coverage.csv`, one row per level, space and repeat, and as `coverage.png`. With
-folders of results, what SAMG gains over vanilla fine-tuning on these levels is held
-against their coverage, in a second table, `improvement.csv` and `improvement.png`.
+name stands for here) or `minari:ID`, all of one environment. Prints a table, and
+writes it as `coverage.csv`, one row per level, space and repeat, and as
+`coverage.png`. With folders of results, what SAMG gains over vanilla fine-tuning on
+these levels is held against their coverage, in a second table, `improvement.csv` and
+`improvement.png`.
 """
 
 import pathlib

@@ -118,13 +118,15 @@ def test_config_of_the_run_is_written_down_resolved(finished, dataset):
     expected = small.config(name, dataset)
     expected.env_id, expected.physics = "Hopper-v4", "d4rl"
     if name.endswith("_samg"):
-        expected.guidance.kind = "tail"  # The preset `paper`, and for hoppers.
+        # The preset `paper`, and for hoppers.
+        expected.guidance.update(kind="tail", fit="per_dimension", use_std=False)
         expected.guidance.cvae.update(
             beta=0.5,
             decoder_layers=1,
             reconstruct="next_state",
             scale_targets=False,
             action_weight=1.0,
+            decoder_input="latent",
         )
     assert saved == json.loads(json.dumps(expected.to_dict()))
 

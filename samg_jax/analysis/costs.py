@@ -60,7 +60,7 @@ def of_own(parts: Parts, batch_size: int, repeats: int) -> dict[str, float]:
 def of_update(
     algorithm: Algorithm, task: tasks.Task, shape: tuple[int, int], repeats: int
 ) -> dict[str, float]:
-    """Returns milliseconds and megabytes of an update of all seeds, as training maps it.
+    """Returns milliseconds and megabytes of an update of all seeds, as training does.
 
     Args:
         algorithm: as it trains offline.
