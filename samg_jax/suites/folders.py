@@ -1,13 +1,15 @@
 """The files of a job, in the folder that all jobs of a suite share.
 
-<out>/jobs/<algorithm>/<dataset>/<seeds>/<variant>/
-job.json      what is to be done
-claim-0.json  who does it; a later number is a later process
-run-0/        workdir of the trainer; a later process takes it over, renamed
-usage.json    time and memory so far, machine and versions
-output-0.txt  what the process printed
-failed.json   its error, until it succeeds
-done.json     names the run that is complete
+    <out>/jobs/<algorithm>/<dataset>/<seeds>/<variant>/
+        job.json      what is to be done
+        claim-0.json  who does it; a later number is a later process
+        run-0/        workdir of the trainer; a later process takes it over, renamed
+        usage.json    time and memory so far, machine and versions
+        output-0.txt  what the process printed
+        failed.json   its error, until it succeeds
+        done.json     names the run that is complete
+
+All paths in them are relative but that of a dataset file: the folder can be moved.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def undisturbed(tmp_path_factory, dataset):
 def at_work(out):
     """Returns the pids of the processes that have jobs now, by job."""
     result = {}
-    for path in out.glob("jobs/**/claim-*.json"):
+    for path in out.glob("jobs/*/*/*/*/claim-*.json"):
         owner = json.loads(path.read_text())
         if not owner["released"] and pathlib.Path(f"/proc/{owner['pid']}").exists():
             result[path.parent] = owner["pid"]

@@ -75,6 +75,6 @@ def results(out):
 
 def claims(out):
     """Returns every process that ever had a job, as job and name of its claim."""
-    paths = sorted(out.glob("jobs/**/claim-*.json"))
+    paths = sorted(out.glob("jobs/*/*/*/*/claim-*.json"))
     places = [path.parent.relative_to(out / "jobs/awac/random") for path in paths]
     return [(str(p), path.stem) for p, path in zip(places, paths, strict=True)]
