@@ -111,7 +111,7 @@ def fresh_weights(p: jax.Array, count: jax.Array) -> Metrics:
 
 
 def fresh_quantiles(name: str, p: jax.Array, count: jax.Array) -> Metrics:
-    """Returns `name_qNN`, quantiles of the newest probabilities; see `fresh_weights`."""
+    """Returns `name_qNN`, quantiles of the newest values; see `fresh_weights`."""
     exists = jnp.arange(len(p)) < count
     levels = quantiles.REPORTED_LEVELS
     values = jnp.nanquantile(jnp.where(exists, p, jnp.nan), jnp.asarray(levels))
