@@ -67,19 +67,20 @@ def draw(
 ) -> pathlib.Path | None:
     """Draws the diagnostics of the guidance; None where a run has none of them.
 
-    Each seed is thin, in its own colour, and the mean thick and black. Of the weights
-    the seeds' median is drawn, over bands between their mean quantiles.
+    Each seed is thin, in its own colour, and the mean thick and black. Of p_int, before
+    the cut, the seeds' medians are drawn, over bands between the means over the seeds
+    of their other quantiles; dotted is the threshold of the cut.
 
     Args:
         series: from `read`.
         path: of the PNG.
         title: of the picture.
     """
-    if "fresh_weight_q50" not in series:
+    if "fresh_p_int_q50" not in series:
         return None
     figure, axes = figures.subplots(3, 2, height=3.2)
     (weights, active, term), (values, gap, errors) = axes
-    _draw_weights(weights, series)
+    _draw_probabilities(weights, series)
     _draw_lines(active, series, ACTIVE)
     active.set_ylabel("share of transitions with p > 0")
     active.set_ylim(-0.03, 1.03)
@@ -95,7 +96,7 @@ def draw(
         axis.set_xlabel("environment steps")
     handles = [
         mlines.Line2D([], [], color=color, linewidth=0.8, label=f"seed {seed}")
-        for seed, color in colors(series["fresh_weight_q50"].seeds).items()
+        for seed, color in colors(series["fresh_p_int_q50"].seeds).items()
     ]
     handles.append(mlines.Line2D([], [], color="black", linewidth=2, label="mean"))
     figure.legend(
@@ -116,11 +117,11 @@ def colors(seeds: tuple[int, ...]) -> dict[int, tuple[float, ...]]:
     return dict(zip(seeds, map(tuple, shades), strict=True))
 
 
-def _draw_weights(axis, series):
-    steps = series["fresh_weight_q50"].steps
+def _draw_probabilities(axis, series):
+    steps = series["fresh_p_int_q50"].steps
 
     def mean(level):
-        return series[f"fresh_weight_q{level}"].values.mean(axis=0)
+        return series[f"fresh_p_int_q{level}"].values.mean(axis=0)
 
     for low, high, alpha in [("05", "95", 0.2), ("25", "75", 0.4)]:
         axis.fill_between(
@@ -130,11 +131,31 @@ def _draw_weights(axis, series):
             color=BANDS,
             alpha=alpha,
             linewidth=0,
-            label=f"{int(low)} to {high} %",
+            label=f"{int(low)} to {high} %, mean over seeds",
         )
-    _draw_lines(axis, series, {"fresh_weight_q50": "median"})
-    axis.set_ylabel("p(s, a) of the newest transitions,\nbefore strength and cut-off")
+    _draw_threshold(axis, series)
+    _draw_lines(axis, series, {"fresh_p_int_q50": "median"})
+    axis.set_ylabel("p_int of the newest transitions,\nbefore the cut")
     axis.set_ylim(-0.03, 1.03)
+
+
+def _draw_threshold(axis, series):
+    """Draws where the weight is cut: one line, or one per seed if they differ."""
+    _, values, seeds = series["threshold"]
+    own = dict(zip(colors(seeds).values(), values[:, -1], strict=True))
+    own = {color: value for color, value in own.items() if np.isfinite(value)}
+    if len(set(own.values())) == 1:
+        own = {"black": next(iter(own.values()))}
+    if own:
+        axis.hlines(
+            list(own.values()),
+            0.0,
+            1.0,
+            colors=list(own),
+            linestyles=":",
+            transform=axis.get_yaxis_transform(),  # From edge to edge.
+            label="threshold",
+        )
 
 
 def _draw_lines(axis, series, names):

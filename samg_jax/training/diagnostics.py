@@ -11,7 +11,7 @@ import ml_collections
 from samg_jax import losses
 from samg_jax.data import replay
 from samg_jax.guidance import guide as guide_lib
-from samg_jax.guidance import quantiles
+from samg_jax.guidance import quantiles, weights
 from samg_jax.training import devices, freezing
 from samg_jax.training import online as online_phase
 from samg_jax.training import seeds as seeds_lib
@@ -29,6 +29,8 @@ def make_diagnostics(
 
     - `fresh_weight_qNN`, `fresh_weight_active`: quantiles of p(s, a) over the former,
       as stored (before the strength and the cut-off), and the share above 0.
+    - `fresh_p_int_qNN`: the same of p_int, which the cut has left out; of a weight that
+      is not cut, the same numbers. `threshold`: where it cuts, NaN without a cut.
     - `weight_mean`, `weight_active`: what the update would use of the batch.
     - `guidance_term`: mean of |discount * mask * p (V_off - V_on)|, what the guide adds
       to the target, equal to the intrinsic reward of SAMG (2024), Eq. 5.
@@ -39,10 +41,25 @@ def make_diagnostics(
       not, a mean over the ensemble; NaN where the batch has no such pair.
     """
     fresh = min(settings.log_every, online_phase.capacity(settings))
+    is_cut = weights.REGISTRY[parts.guidance.weight].cut
+    p_int_of = weights.probabilities(parts.guidance)
+
+    def newest_weights(guidance, buffer, key, count):
+        rows = replay.newest(buffer, count, fresh)
+        p_int, threshold = rows.weights, jnp.float32(jnp.nan)
+        if is_cut:
+            columns = rows.observations, rows.actions, rows.next_observations
+            p_int, threshold = p_int_of(guidance, *columns, key), guidance.threshold
+        return {
+            **fresh_weights(rows.weights, count),
+            **fresh_quantiles("fresh_p_int", p_int, count),
+            "threshold": threshold,
+        }
 
     def one(seed, agent, guidance, buffer, preprocessing, count):
         key = seeds_lib.stream(seed, "diagnostics", count)
         batch_key, value_key = jax.random.split(key)
+        fresh_key = jax.random.fold_in(key, 1)
         batch = replay.sample(buffer, count, batch_key, settings.batch_size)
         batch = preprocessing(batch)
         p = online_phase.effective_weights(guidance, batch.weights, count)
@@ -53,7 +70,7 @@ def make_diagnostics(
         term = jnp.abs(discount * batch.masks * (guided - values))
         targets = losses.td_targets(batch.rewards, batch.masks, guided, discount)
         return {
-            **fresh_weights(replay.newest(buffer, count, fresh).weights, count),
+            **newest_weights(guidance, buffer, fresh_key, count),
             "weight_mean": p.mean(),
             "weight_active": (p > 0).mean(),
             "guidance_term": term.mean(),
@@ -89,13 +106,19 @@ def fresh_weights(p: jax.Array, count: jax.Array) -> Metrics:
         count: `[]` transitions there are; entries of `p` beyond them are none.
     """
     exists = jnp.arange(len(p)) < count
+    named = fresh_quantiles("fresh_weight", p, count)
+    return {**named, "fresh_weight_active": jnp.mean(p > 0, where=exists)}
+
+
+def fresh_quantiles(name: str, p: jax.Array, count: jax.Array) -> Metrics:
+    """Returns `name_qNN`, quantiles of the newest values; see `fresh_weights`."""
+    exists = jnp.arange(len(p)) < count
     levels = quantiles.REPORTED_LEVELS
     values = jnp.nanquantile(jnp.where(exists, p, jnp.nan), jnp.asarray(levels))
-    named = {
-        f"fresh_weight_q{round(100 * level):02d}": value
+    return {
+        f"{name}_q{round(100 * level):02d}": value
         for level, value in zip(levels, values, strict=True)
     }
-    return {**named, "fresh_weight_active": jnp.mean(p > 0, where=exists)}
 
 
 def compare_values(parts: Parts, agent, guidance, batch: Batch) -> Metrics:

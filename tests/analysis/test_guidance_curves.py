@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib import collections
 from matplotlib import pyplot as plt
 
 from samg_jax.analysis import guidance_curves
@@ -9,10 +10,10 @@ from samg_jax.training import metrics
 
 QUANTILES = ("q05", "q25", "q50", "q75", "q95")
 NAMES = (
-    *(f"fresh_weight_{name}" for name in QUANTILES),
+    *(f"fresh_p_int_{name}" for name in QUANTILES),
     *("fresh_weight_active", "weight_active", "guidance_term"),
     *("value_online", "value_offline", "value_gap"),
-    *("td_error_guided", "td_error_unguided"),
+    *("td_error_guided", "td_error_unguided", "threshold"),
 )
 
 
@@ -60,12 +61,24 @@ def test_every_quantity_is_drawn_with_its_unit(table, tmp_path, monkeypatch):
         for axis in (weights, values, errors)
     ]
     assert legends == [
-        ["5 to 95 %", "25 to 75 %", "median"],
+        [
+            "5 to 95 %, mean over seeds",
+            "25 to 75 %, mean over seeds",
+            "threshold",
+            "median",
+        ],
         ["online", "frozen"],
         ["where p > 0", "where p = 0"],
     ]
     np.testing.assert_allclose(errors.lines[-1].get_ydata(), [0.195, 0.295])
-    assert "before strength" in weights.get_ylabel()
+    assert "p_int" in weights.get_ylabel()
+    (thresholds,) = (
+        found
+        for found in weights.collections
+        if isinstance(found, collections.LineCollection)
+    )
+    heights = [path[0, 1] for path in thresholds.get_segments()]
+    np.testing.assert_allclose(heights, [0.24, 0.38])  # The last, of either seed.
     # Each seed has one colour in all panels, which the picture's legend explains.
     (legend,) = figure.legends
     found = dict(
@@ -89,7 +102,7 @@ def test_every_quantity_is_drawn_with_its_unit(table, tmp_path, monkeypatch):
 
 def test_a_run_without_guidance_has_no_picture(table, tmp_path):
     series = guidance_curves.read(table)
-    del series["fresh_weight_q50"]
+    del series["fresh_p_int_q50"]
     path = tmp_path / "guidance.png"
     assert guidance_curves.draw(series, path, "a title") is None
     assert not path.exists()

@@ -216,6 +216,8 @@ def test_diagnostics_are_what_a_hand_finds(dataset):
         expected = {
             "fresh_weight_q25": np.quantile(fresh[seed], 0.25),
             "fresh_weight_active": 1,
+            "fresh_p_int_q25": np.quantile(fresh[seed], 0.25),  # It is not cut.
+            "threshold": np.nan,
             "weight_mean": 0.5 * p.mean(),
             "weight_active": 1,
             "guidance_term": np.mean(0.99 * m * 0.5 * p),
@@ -227,6 +229,32 @@ def test_diagnostics_are_what_a_hand_finds(dataset):
         }
         for name, value in expected.items():
             np.testing.assert_allclose(one[name], value, rtol=1e-5, err_msg=name)
+
+
+def test_p_int_is_logged_as_it_is_before_the_cut(samg_run, samg, dataset):
+    parts, _, state = samg
+    every = runs.config("awac_samg", dataset).online.log_every
+    logged = runs.training(samg_run, "fresh_p_int_q50")
+    cut = runs.training(samg_run, "fresh_weight_q50")
+    for seed in range(2):
+        guidance, buffer = (
+            jax.tree.map(lambda leaf, s=seed: leaf[s], tree)
+            for tree in (state.guidance, state.buffer)
+        )
+        rows = slice(60 - every, 60)
+        p_int = weights.cvae_probabilities(
+            parts.guidance,
+            guidance.weight,
+            1.0,
+            buffer.observations[rows],
+            buffer.actions[rows],
+        )
+        stored = np.asarray(buffer.weights[rows])
+        np.testing.assert_allclose(stored, np.where(p_int < 0.5, 0, p_int), rtol=1e-4)
+        median = np.median(p_int)
+        assert logged[seed, 60, 60] == pytest.approx(median, rel=1e-4)
+        assert logged[seed, 60, 60] != cut[seed, 60, 60] or median >= 0.5
+        assert runs.training(samg_run, "threshold")[seed, 60, 60] == 0.5
 
 
 def test_td_errors_are_split_by_the_weight():
