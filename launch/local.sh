@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# The suite local_reduced: AWAC and IQL with the published networks on hopper-demo and a
+# half-cheetah dataset that is collected here, CQL and Cal-QL small and on hopper-demo only;
+# 5 seeds, variants vanilla, no_data, samg and samg_even. Then its report, in
+# launch/results/local: index.html, pictures, tables.
+#   bash launch/local.sh [FLAG ...]     flags of `samg_jax.benchmark suite`
+# Interrupted, it goes on where it was. About an hour and a half on two idle cores.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bash launch/install.sh suite,report
+python=.venv/bin/python
+runs=runs/local
+mkdir -p "$runs"
+
+cp samg_jax/data/hopper-demo.hdf5 "$runs/hopper-demo-local.hdf5"
+if [ ! -f "$runs/halfcheetah-medium-local.hdf5" ]; then
+  "$python" -m samg_jax.collect --env=HalfCheetah-v4 --level=medium --steps=100000 \
+    --medium_score=22 --train_steps=100000 --hidden_dims=128,128 \
+    --out="$runs/halfcheetah-medium-local.hdf5"
+fi
+
+suite() {
+  "$python" -m samg_jax.benchmark suite --suite=local_reduced --out="$runs/suite" "$@"
+}
+
+suite "$@"
+suite --set=algorithms=cql,cal_ql --set=datasets=hopper-demo "$@"
+"$python" -m samg_jax.report "$runs/suite" --out=launch/results/local
+cp "$runs"/suite/results.{csv,parquet} launch/results/local/
