@@ -74,6 +74,7 @@ def test_all_combinations_are_measured_that_exist():
         (["updates"], {"baseline": "jax"}, "Allowed is 'torch'"),
         (["memory"], {"baseline": "torch"}, "Only updates are compared"),
         (["profile"], {}, "needs --out"),
+        (["updates"], {"out": "table.md"}, "Only .json is allowed"),
         (["updates"], {"threads": 100_000}, "--threads is 100000, but"),
         (["updates"], {"configs": "nowhere"}, "no config file"),
     ],
@@ -82,6 +83,28 @@ def test_mistakes_are_told_before_anything_is_computed(arguments, flags, message
     flags = {"configs": str(CONFIGS), **flags}
     with pytest.raises(ValueError, match=message):
         measures.check(parse(*arguments, **flags))
+
+
+def test_a_measurement_that_ends_early_keeps_its_rows(tmp_path, monkeypatch):
+    original, out = measures.profiles.trace, tmp_path / "traces"
+
+    def second_fails(program, path, calls):
+        if path.name.startswith("iql"):
+            raise KeyboardInterrupt
+        return original(program, path, calls)
+
+    monkeypatch.setattr(measures.profiles, "trace", second_fails)
+    with pytest.raises(KeyboardInterrupt):
+        run("profile", [tiny("bc"), tiny("iql")], tmp_path, out=out)
+    assert not (out / "profile.json").exists()
+    kept = json.loads((out / "profile.unfinished.json").read_text())
+    assert not kept["finished"]
+    assert {row["algorithm"] for row in kept["rows"]} == {"bc"}
+    assert kept["machine"]["jax"]
+    assert "interrupted" in measures.reports.stopped("profile", out).lower()
+    assert str(out / "profile.unfinished.json") in measures.reports.stopped(
+        "profile", out
+    )
 
 
 def test_a_mistake_ends_the_program_with_a_message():
