@@ -55,6 +55,12 @@ BASELINE = flags.DEFINE_string(
 THREADS = flags.DEFINE_integer(
     "threads", None, "Cores for us and for the baseline; by default all.", 1
 )
+PRECISION = flags.DEFINE_enum(
+    "matmul_precision",
+    compilation.DEFAULT_PRECISION,
+    list(compilation.PRECISIONS),
+    "Of our products of matrices, as the config's field; PyTorch's stay in float32.",
+)
 CONFIGS = flags.DEFINE_string("configs", "configs", "Folder of the config files.")
 OUT = flags.DEFINE_string(
     "out",
@@ -98,6 +104,7 @@ OF_MEASURES = (
     STEPS,
     BASELINE,
     THREADS,
+    PRECISION,
 )
 
 
@@ -193,6 +200,7 @@ def parse(arguments: list[str]) -> measures.Request:
         steps=STEPS.value,
         baseline=BASELINE.value,
         threads=THREADS.value,
+        matmul_precision=PRECISION.value,
         out=OUT.value and pathlib.Path(OUT.value).expanduser(),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 import sys
@@ -22,6 +23,7 @@ from samg_jax.benchmarking import (
     synthetic,
     updates,
 )
+from samg_jax.training import compilation
 from samg_jax.training import parts as parts_lib
 
 SIZES = ("1", "4", "16", "64")
@@ -73,6 +75,7 @@ class Request:
         steps: environment steps of a repeat of the online loop.
         baseline: `torch`, or None.
         threads: of us and of the baseline; None for all cores.
+        matmul_precision: of `compilation.PRECISIONS`; goes into the cases' configs.
         out: where the report is kept, None for nowhere.
     """
 
@@ -84,6 +87,7 @@ class Request:
     steps: int = 1_000
     baseline: str | None = None
     threads: int | None = None
+    matmul_precision: str = compilation.DEFAULT_PRECISION
     out: pathlib.Path | None = None
 
 
@@ -151,31 +155,49 @@ def run(request: Request, folder: pathlib.Path, command: str) -> dict[str, Any]:
         command: that asked for it.
     """
     load = round(os.getloadavg()[0], 2)  # Before we add to it.
-    apart = KINDS[request.kind].apart
-    found = processes.alone(circumstances) if apart else circumstances()
+    name = request.matmul_precision
+    found = circumstances
+    if KINDS[request.kind].apart:
+        found = functools.partial(processes.alone, circumstances)
     report = {
         "kind": request.kind,
         "command": command,
-        **found,
+        **found(name),
         "load": load,
         "repeats": request.repeats,
+        "matmul_precision": name,
         "finished": False,
         "rows": [],
     }
-    for rows in _MEASURES[request.kind](request, folder):
-        report["rows"] += rows
-        reports.keep(request.out, report)
+    request = _precise(request)
+    with compilation.matmul_precision(name):
+        for rows in _MEASURES[request.kind](request, folder):
+            report["rows"] += rows
+            reports.keep(request.out, report)
     report["finished"] = True
     reports.keep(request.out, report)
     return report
 
 
-def circumstances() -> dict[str, Any]:
-    """Returns what is measured with, and the most that it can do."""
-    return {
-        "machine": machine.describe(),
-        "square_matmul_peak_gflops": matmul.machine_peak(),
-    }
+def circumstances(precision: str) -> dict[str, Any]:
+    """Returns what is measured with, and the most that it can do.
+
+    Args:
+        precision: of `compilation.PRECISIONS`.
+    """
+    with compilation.matmul_precision(precision):
+        peak = matmul.machine_peak()
+    return {"machine": machine.describe(), "square_matmul_peak_gflops": peak}
+
+
+def _precise(request: Request) -> Request:
+    """Returns the request with its precision in the configs of its cases."""
+    field = {"matmul_precision": request.matmul_precision}
+    precise = [
+        dataclasses.replace(case, settings={**case.settings, **field})
+        for case in request.cases
+    ]
+    return dataclasses.replace(request, cases=precise)
 
 
 def _updates(request: Request, folder: pathlib.Path) -> Iterator[Rows]:

@@ -103,11 +103,11 @@ def run(
     return json.loads(done.stdout)
 
 
-def alone(fn: Callable[[], Any]) -> Any:
+def alone(fn: Callable[..., Any], *arguments: Any) -> Any:
     """Returns what a function of a module returns in a process that ends with it."""
     spawn = multiprocessing.get_context("spawn")  # A fork would share JAX's threads.
     with futures.ProcessPoolExecutor(1, spawn) as process:
-        return process.submit(fn).result()
+        return process.submit(fn, *arguments).result()
 
 
 def _by_stage(times: list[dict[str, float]]) -> dict[str, dict[str, float]]:

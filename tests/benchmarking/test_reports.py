@@ -79,6 +79,7 @@ def test_tables_show_medians_with_their_spread_and_leave_empty_columns_out():
         "machine": {"processor": "a, 2 cores"},
         "load": 0.5,
         "finished": True,
+        "matmul_precision": "bfloat16",
     }
     text = tables.describe(report)
     header, _, line = text.split("\n\n")[1].splitlines()
@@ -94,7 +95,7 @@ def test_tables_show_medians_with_their_spread_and_leave_empty_columns_out():
     assert cells["% of peak"] == "50"
     assert "x PyTorch" not in cells
     assert report["command"] in text
-    assert "a, 2 cores" in text
+    assert "a, 2 cores; products in bfloat16; load 0.5" in text
 
 
 def report(rows, finished):
