@@ -11,12 +11,12 @@ Or runs a suite of experiments, see `configs/suites/base.py`.
     python -m samg_jax.benchmark suite --suite=smoke --out=runs/smoke
 
 The programs that training compiles are timed, on random data of a task's shapes.
-Prints a Markdown table; `--out` keeps it, and everything measured as JSON beside it.
+Prints a Markdown table; `--out` keeps it, and everything measured as JSON beside it,
+also what was measured before it was stopped.
 Measure on a machine that does nothing else. A suite's `--out` is the folder of its jobs
 and results; the same command goes on where it was stopped.
 """
 
-import json
 import pathlib
 import shlex
 import sys
@@ -25,7 +25,7 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
-from samg_jax.benchmarking import cases, measures, tables
+from samg_jax.benchmarking import cases, measures, reports, tables
 from samg_jax.suites import executors
 from samg_jax.suites import program as suites
 from samg_jax.training import compilation, logs
@@ -55,9 +55,19 @@ BASELINE = flags.DEFINE_string(
 THREADS = flags.DEFINE_integer(
     "threads", None, "Cores for us and for the baseline; by default all.", 1
 )
+PRECISION = flags.DEFINE_enum(
+    "matmul_precision",
+    compilation.DEFAULT_PRECISION,
+    list(compilation.PRECISIONS),
+    "Of our products of matrices, as the config's field; PyTorch's stay in float32.",
+)
 CONFIGS = flags.DEFINE_string("configs", "configs", "Folder of the config files.")
 OUT = flags.DEFINE_string(
-    "out", None, "JSON file to write, with a .md beside it; of `profile` a folder."
+    "out",
+    None,
+    "JSON file to write, with a .md beside it; of `profile` and `suite` a folder. Rows "
+    "are in NAME.unfinished.json until all are measured; only then is NAME.json "
+    "replaced. A measurement that was stopped is not continued.",
 )
 SUITE = flags.DEFINE_string(
     "suite", None, "Name of a file in configs/suites, or a path."
@@ -94,6 +104,7 @@ OF_MEASURES = (
     STEPS,
     BASELINE,
     THREADS,
+    PRECISION,
 )
 
 
@@ -110,17 +121,12 @@ def main(argv: list[str]) -> None:
         sys.exit(f"error: {error}")
     compilation.use_cache(compilation.DEFAULT_CACHE)
     command = shlex.join(["python", "-m", "samg_jax.benchmark", *sys.argv[1:]])
-    with tempfile.TemporaryDirectory() as folder:
-        report = measures.run(request, pathlib.Path(folder), command)
-    text = tables.describe(report)
-    print(text)
-    if request.out:
-        path = request.out
-        if request.kind == "profile":
-            path = path / "profile.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report, indent=1) + "\n")
-        path.with_suffix(".md").write_text(text + "\n")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            report = measures.run(request, pathlib.Path(folder), command)
+    except KeyboardInterrupt:
+        sys.exit(reports.stopped(request.kind, request.out))
+    print(tables.describe(report))
 
 
 def run_suite() -> int | str:
@@ -194,6 +200,7 @@ def parse(arguments: list[str]) -> measures.Request:
         steps=STEPS.value,
         baseline=BASELINE.value,
         threads=THREADS.value,
+        matmul_precision=PRECISION.value,
         out=OUT.value and pathlib.Path(OUT.value).expanduser(),
     )
 

@@ -87,7 +87,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
     logs.quiet_libraries()
     try:
-        collect(shlex.join(["python", "-m", "samg_jax.collect", *sys.argv[1:]]))
+        with compilation.matmul_precision(compilation.DEFAULT_PRECISION):
+            collect(shlex.join(["python", "-m", "samg_jax.collect", *sys.argv[1:]]))
     except ValueError as error:
         sys.exit(f"error: {error}")
 

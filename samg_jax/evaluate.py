@@ -56,8 +56,7 @@ def main(argv: list[str]) -> None:
             print(scoring.describe(saved, names, EPISODES.value, SEED.value))
             compilation.use_cache(saved.config.compilation_cache)
             restored = policies.restore(saved)
-            # Runs of earlier versions do not say.
-            precision = saved.config.get("matmul_precision", "float32")
+        precision = compilation.precision_of(saved.config)
         with compilation.matmul_precision(precision):
             evaluate(saved, restored, names, out, video)
     except runs.RefusedError as error:

@@ -1,8 +1,10 @@
 """The benchmark's program: refusals, and each of its measures on tiny networks."""
 
+import dataclasses
 import importlib.util
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -74,6 +76,7 @@ def test_all_combinations_are_measured_that_exist():
         (["updates"], {"baseline": "jax"}, "Allowed is 'torch'"),
         (["memory"], {"baseline": "torch"}, "Only updates are compared"),
         (["profile"], {}, "needs --out"),
+        (["updates"], {"out": "table.md"}, "Only .json is allowed"),
         (["updates"], {"threads": 100_000}, "--threads is 100000, but"),
         (["updates"], {"configs": "nowhere"}, "no config file"),
     ],
@@ -82,6 +85,67 @@ def test_mistakes_are_told_before_anything_is_computed(arguments, flags, message
     flags = {"configs": str(CONFIGS), **flags}
     with pytest.raises(ValueError, match=message):
         measures.check(parse(*arguments, **flags))
+
+
+def test_a_measurement_that_ends_early_keeps_its_rows(tmp_path, monkeypatch):
+    original, out = measures.profiles.trace, tmp_path / "traces"
+
+    def second_fails(program, path, calls):
+        if path.name.startswith("iql"):
+            raise KeyboardInterrupt
+        return original(program, path, calls)
+
+    monkeypatch.setattr(measures.profiles, "trace", second_fails)
+    with pytest.raises(KeyboardInterrupt):
+        run("profile", [tiny("bc"), tiny("iql")], tmp_path, out=out)
+    assert not (out / "profile.json").exists()
+    kept = json.loads((out / "profile.unfinished.json").read_text())
+    assert not kept["finished"]
+    assert {row["algorithm"] for row in kept["rows"]} == {"bc"}
+    assert kept["machine"]["jax"]
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_programs_are_measured_in_the_precision_that_was_asked_for(
+    name, tmp_path, monkeypatch
+):
+    original, seen = measures.profiles.trace, []
+
+    def watched(program, path, calls):
+        lowered = program.prepared.lower(program.state, 1)
+        seen.extend(re.findall(r"stablehlo.dot_general.*", lowered.as_text()))
+        return original(program, path, calls)
+
+    monkeypatch.setattr(measures.profiles, "trace", watched)
+    request = parse(
+        "profile",
+        out=str(tmp_path / "traces"),
+        matmul_precision=name,
+        configs=str(CONFIGS),
+    )
+    request = dataclasses.replace(request, cases=[tiny("bc")], repeats=1, seconds=0.01)
+    report = measures.run(request, tmp_path, "the command")
+    assert report["matmul_precision"] == name
+    mark = {"float32": "HIGHEST, HIGHEST", "bfloat16": "lhs_precision_type = bf16"}
+    assert len(seen) > 3
+    assert all(mark[name] in product for product in seen)
+
+
+@pytest.mark.parametrize("kind", ["online", "compile"])
+def test_the_precision_goes_into_the_config_of_every_case(kind, monkeypatch):
+    # The loop, and the processes, take it from there.
+    seen = []
+
+    def measured(request, folder):
+        seen.extend(cases.load(case, CONFIGS) for case in request.cases)
+        yield []
+
+    monkeypatch.setitem(measures._MEASURES, kind, measured)
+    request = measures.Request(
+        kind, [tiny("iql", "samg")], CONFIGS, matmul_precision="tensorfloat32"
+    )
+    measures.run(request, ROOT, "the command")
+    assert [config.matmul_precision for config in seen] == ["tensorfloat32"]
 
 
 def test_a_mistake_ends_the_program_with_a_message():

@@ -7,14 +7,16 @@ import sys
 
 import gymnasium
 import h5py
+import jax
 import numpy as np
 import pytest
 from absl import flags
 
 import samg_jax
+from configs import base
 from samg_jax.data import d4rl, recording, transitions
 from samg_jax.envs import tasks, vector
-from samg_jax.training import collection
+from samg_jax.training import collection, compilation
 from tests import programs
 
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
@@ -284,6 +286,22 @@ def test_same_seed_gives_the_same_file(main, tmp_path):
     for key, values in first.items():
         np.testing.assert_array_equal(values, again[key])
     assert not np.array_equal(first["actions"], other["actions"])
+
+
+def test_products_have_the_precision_that_configs_have_by_default(
+    main, tmp_path, monkeypatch
+):
+    original, seen = collection.collect, []
+
+    def watched(*args):
+        seen.append(jax.config.jax_default_matmul_precision)
+        return original(*args)
+
+    monkeypatch.setattr(collection, "collect", watched)
+    values = {"env": "CollectLine-v0", "level": "random", "steps": 30}
+    main(**values, out=str(tmp_path / "data.hdf5"), hidden_dims=["8"])
+    field = base.get_config("hopper-medium").matmul_precision
+    assert seen == [compilation.PRECISIONS[field]]
 
 
 def test_existing_file_is_replaced_only_when_asked(main, tmp_path):

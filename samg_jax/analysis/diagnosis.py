@@ -27,7 +27,7 @@ from samg_jax.analysis.pairs import Pairs
 from samg_jax.data import transitions
 from samg_jax.guidance import collapse, normals
 from samg_jax.guidance import validation as checks
-from samg_jax.training import logs, offline, validation
+from samg_jax.training import compilation, logs, offline, validation
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts
@@ -83,6 +83,24 @@ def run(request: Request) -> dict[str, Any]:
     if request.out is not None:
         folder = pathlib.Path(request.out).expanduser()
     validation.check_folder(folder, "--out=FOLDER")
+    with compilation.matmul_precision(compilation.precision_of(checkpoint.config)):
+        report = plain(examine(checkpoint, trained, request))
+    (folder / "diagnosis.json").write_text(json.dumps(report) + "\n")
+    (folder / "diagnosis.md").write_text(diagnosis_tables.text(report) + "\n")
+    report["pictures"] = [str(path) for path in diagnosis_plots.draw(report, folder)]
+    return report
+
+
+def examine(
+    checkpoint: Checkpoint, trained: list[tuple[str, Parts]], request: Request
+) -> dict[str, Any]:
+    """Returns the report without its pictures.
+
+    Args:
+        checkpoint: whose weight is judged.
+        trained: from `plan`.
+        request: what is to be judged, and on what.
+    """
     dataset, source = load(checkpoint, request)
     rng = np.random.default_rng(request.seed)
     split = offline.held_out(checkpoint.parts, dataset)
@@ -94,6 +112,7 @@ def run(request: Request) -> dict[str, Any]:
     )
     report = {
         **circumstances(request.command),
+        "matmul_precision": compilation.precision_of(checkpoint.config),
         "checkpoint": request.checkpoint,
         "dataset": source,
         "other": other,
@@ -107,10 +126,6 @@ def run(request: Request) -> dict[str, Any]:
     if request.costs:
         report["costs"] = measure_costs(checkpoint, judged, request.repeats)
     report["peak_memory_mb"] = costs.peak_memory_mb()
-    report = plain(report)
-    (folder / "diagnosis.json").write_text(json.dumps(report) + "\n")
-    (folder / "diagnosis.md").write_text(diagnosis_tables.text(report) + "\n")
-    report["pictures"] = [str(path) for path in diagnosis_plots.draw(report, folder)]
     return report
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from samg_jax.analysis import machine
@@ -18,14 +19,18 @@ from samg_jax.benchmarking import (
     processes,
     profiles,
     programs,
+    reports,
     synthetic,
     updates,
 )
+from samg_jax.training import compilation
 from samg_jax.training import parts as parts_lib
 
 SIZES = ("1", "4", "16", "64")
 TRACED = 20  # Updates of a traced call: a trace of a thousand is too long to look at.
 LISTED = 15  # Operations of a profile in the report.
+
+Rows = list[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,19 +42,22 @@ class Kind:
         usual: phases by default.
         families: likewise.
         seeds: likewise.
+        apart: whether each case has a process of its own. This one then leaves the
+            device alone, whose memory they need.
     """
 
     phases: Sequence[str] = cases.PHASES
     usual: Sequence[str] = ("offline",)
     families: Sequence[str] = tuple(cases.DATASETS)
     seeds: Sequence[str] = ("1",)
+    apart: bool = False
 
 
 KINDS = {
     "updates": Kind(usual=("offline", "no_data", "samg"), seeds=SIZES),
     "online": Kind(cases.PHASES[1:], ("vanilla", "samg"), seeds=SIZES),
-    "compile": Kind(),
-    "memory": Kind(seeds=SIZES),
+    "compile": Kind(apart=True),
+    "memory": Kind(seeds=SIZES, apart=True),
     "profile": Kind(families=("locomotion",)),
 }
 
@@ -67,6 +75,7 @@ class Request:
         steps: environment steps of a repeat of the online loop.
         baseline: `torch`, or None.
         threads: of us and of the baseline; None for all cores.
+        matmul_precision: of `compilation.PRECISIONS`; goes into the cases' configs.
         out: where the report is kept, None for nowhere.
     """
 
@@ -78,6 +87,7 @@ class Request:
     steps: int = 1_000
     baseline: str | None = None
     threads: int | None = None
+    matmul_precision: str = compilation.DEFAULT_PRECISION
     out: pathlib.Path | None = None
 
 
@@ -107,6 +117,8 @@ def check(request: Request) -> None:
             "Allowed are as many, or fewer. Lower it, or leave it out."
         )
     cases.check(request.cases, request.configs)
+    if request.out is not None:
+        reports.check(request.kind, request.out)
 
 
 def cores() -> int:
@@ -135,7 +147,7 @@ def limit(threads: int | None) -> None:
 
 
 def run(request: Request, folder: pathlib.Path, command: str) -> dict[str, Any]:
-    """Returns the report of a request.
+    """Returns the report of a request, and keeps it whenever there is more in it.
 
     Args:
         request: checked.
@@ -143,19 +155,52 @@ def run(request: Request, folder: pathlib.Path, command: str) -> dict[str, Any]:
         command: that asked for it.
     """
     load = round(os.getloadavg()[0], 2)  # Before we add to it.
-    rows = _MEASURES[request.kind](request, folder)
-    return {
+    name = request.matmul_precision
+    found = circumstances
+    if KINDS[request.kind].apart:
+        found = functools.partial(processes.alone, circumstances)
+    report = {
         "kind": request.kind,
         "command": command,
-        "machine": machine.describe(),
+        **found(name),
         "load": load,
         "repeats": request.repeats,
-        "square_matmul_peak_gflops": matmul.machine_peak(),
-        "rows": rows,
+        "matmul_precision": name,
+        "finished": False,
+        "rows": [],
     }
+    request = _precise(request)
+    with compilation.matmul_precision(name):
+        for rows in _MEASURES[request.kind](request, folder):
+            report["rows"] += rows
+            reports.keep(request.out, report)
+    report["finished"] = True
+    reports.keep(request.out, report)
+    return report
 
 
-def _updates(request: Request, folder: pathlib.Path) -> list[dict[str, Any]]:
+def circumstances(precision: str) -> dict[str, Any]:
+    """Returns what is measured with, and the most that it can do.
+
+    Args:
+        precision: of `compilation.PRECISIONS`.
+    """
+    with compilation.matmul_precision(precision):
+        peak = matmul.machine_peak()
+    return {"machine": machine.describe(), "square_matmul_peak_gflops": peak}
+
+
+def _precise(request: Request) -> Request:
+    """Returns the request with its precision in the configs of its cases."""
+    field = {"matmul_precision": request.matmul_precision}
+    precise = [
+        dataclasses.replace(case, settings={**case.settings, **field})
+        for case in request.cases
+    ]
+    return dataclasses.replace(request, cases=precise)
+
+
+def _updates(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
     threads = None if request.baseline is None else cores()
     return updates.measure(
         request.cases,
@@ -168,32 +213,28 @@ def _updates(request: Request, folder: pathlib.Path) -> list[dict[str, Any]]:
     )
 
 
-def _online(request: Request, folder: pathlib.Path) -> list[dict[str, Any]]:
-    rows = []
+def _online(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
     for case in request.cases:
         row = loop.measure(
             case, request.configs, folder, request.repeats, request.steps
         )
         _progress(f"{row['algorithm']}: {row['summed']['median']:,.1f} steps/s")
-        rows.append(row)
-    return rows
+        yield [row]
 
 
-def _compile(request: Request, folder: pathlib.Path) -> list[dict[str, Any]]:
-    rows = []
+def _compile(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
     for case in request.cases:
         times = processes.compile_times(case, request.configs, folder, request.repeats)
         _progress(f"{case.algorithm}: {times['cold']['total']['median']:.1f} s cold")
-        rows.append(times)
-    return rows
+        yield [times]
 
 
-def _memory(request: Request, folder: pathlib.Path) -> list[dict[str, Any]]:
-    return [processes.memory(case, request.configs, folder) for case in request.cases]
+def _memory(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
+    for case in request.cases:
+        yield [processes.memory(case, request.configs, folder)]
 
 
-def _profile(request: Request, folder: pathlib.Path) -> list[dict[str, Any]]:
-    rows = []
+def _profile(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
     rate = 1e9 * matmul.machine_peak(repeats=1)
     for case in request.cases:
         task = parts_lib.resolve_task(cases.load(case, request.configs))
@@ -207,7 +248,7 @@ def _profile(request: Request, folder: pathlib.Path) -> list[dict[str, Any]]:
         trace = profiles.trace(program, path, request.repeats)
         spent = profiles.operations(program, trace)
         updates_taken = program.chunk * request.repeats
-        rows += [
+        yield [
             {
                 **case.describe(),
                 "operation": kind,
@@ -217,7 +258,6 @@ def _profile(request: Request, folder: pathlib.Path) -> list[dict[str, Any]]:
             }
             for kind, value in list(spent.items())[:LISTED]
         ]
-    return rows
 
 
 def _progress(line: str) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent import futures
 from typing import Any
 
 from samg_jax.benchmarking import cases as cases_lib
@@ -98,6 +101,13 @@ def run(
             f"{done.stderr[-3000:]}"
         )
     return json.loads(done.stdout)
+
+
+def alone(fn: Callable[..., Any], *arguments: Any) -> Any:
+    """Returns what a function of a module returns in a process that ends with it."""
+    spawn = multiprocessing.get_context("spawn")  # A fork would share JAX's threads.
+    with futures.ProcessPoolExecutor(1, spawn) as process:
+        return process.submit(fn, *arguments).result()
 
 
 def _by_stage(times: list[dict[str, float]]) -> dict[str, dict[str, float]]:

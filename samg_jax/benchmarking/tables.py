@@ -126,14 +126,16 @@ NOTES = {
 def describe(report: Mapping[str, Any]) -> str:
     """Returns a report, as the JSON has it, in Markdown."""
     kind = report["kind"]
+    state = "" if report["finished"] else ", unfinished"
     about = "; ".join(f"{name} {value}" for name, value in report["machine"].items())
+    circumstances = f"products in {report['matmul_precision']}; load {report['load']}"
     return "\n\n".join(
         [
-            f"# Benchmark: {kind}",
+            f"# Benchmark: {kind}{state}",
             table(COLUMNS[kind], report["rows"]),
             f"{NOTES[kind]} Values are medians ± half of the interquartile range.",
             f"Command: `{report['command']}`",
-            f"Machine: {about}; load {report['load']}",
+            f"Machine: {about}; {circumstances}",
         ]
     )
 

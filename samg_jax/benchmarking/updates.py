@@ -25,11 +25,11 @@ def measure(
     seconds: float,
     baseline_threads: int | None = None,
     log: Callable[[str], None] = print,
-) -> list[Row]:
-    """Returns a row for every case, in their order.
+) -> Iterator[list[Row]]:
+    """Yields a row for every case, in their order, those of a group together.
 
-    What is compared is measured in turns: all cases of one algorithm, family, batch
-    size and number of rows, and the baseline.
+    What is compared is measured in turns, as a group: all cases of one algorithm,
+    family, batch size and number of rows, and the baseline.
 
     Args:
         cases: checked.
@@ -40,17 +40,16 @@ def measure(
         baseline_threads: of the baseline; None for no baseline.
         log: receives a line per finished case.
     """
-    rows = []
     for _, group in itertools.groupby(cases, _group):
         with _measured(
             list(group), configs, folder, seconds, baseline_threads
         ) as taken:
             for _ in range(rounds):
                 taken.take_turn(seconds)
-            for row in taken.rows():
-                log(_line(row))
-                rows.append(row)
-    return rows
+            rows = taken.rows()
+        for row in rows:
+            log(_line(row))
+        yield rows
 
 
 def _group(case: Case) -> tuple[Any, ...]:

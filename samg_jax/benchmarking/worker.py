@@ -41,9 +41,10 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     configs, path = pathlib.Path(request["configs"]), pathlib.Path(request["data"])
     config = cases_lib.load(case, configs, path)
     compilation.use_cache(config.compilation_cache)
+    precision = compilation.matmul_precision(config.matmul_precision)
     workdir = pathlib.Path(request["workdir"])
     parts = experiment.prepare(config, workdir)
-    with contextlib.ExitStack() as stack:
+    with precision, contextlib.ExitStack() as stack:
         _, plan = experiment.start(config, parts, workdir, stack)
         data = programs.to_device(plan.dataset, plan.preprocessing)
         reached("data")

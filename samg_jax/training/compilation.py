@@ -6,6 +6,7 @@ import contextlib
 import pathlib
 
 import jax
+import ml_collections
 
 DEFAULT_CACHE = "~/.cache/samg_jax"
 # Our name of how products of float32 matrices are computed -> JAX's. The last by its
@@ -15,6 +16,7 @@ PRECISIONS = {
     "tensorfloat32": "tensorfloat32",
     "bfloat16": "BF16_BF16_F32",
 }
+DEFAULT_PRECISION = "float32"  # JAX's own default depends on the device.
 
 
 def use_cache(folder: str) -> None:
@@ -33,3 +35,8 @@ def matmul_precision(name: str) -> contextlib.AbstractContextManager:
         name: of `PRECISIONS`.
     """
     return jax.default_matmul_precision(PRECISIONS[name])
+
+
+def precision_of(config: ml_collections.ConfigDict) -> str:
+    """Returns the precision of a run's config; those of earlier versions do not say."""
+    return config.get("matmul_precision", DEFAULT_PRECISION)

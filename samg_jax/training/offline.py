@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -103,14 +104,16 @@ def make_updates(parts: Parts, batch_size: int) -> Callable[..., tuple[State, Me
     only its parameters tell, and not its metrics.
     """
 
-    def update(seed, agent, step, dataset, preprocessing):
+    def draw(seed, step, dataset):
         key = seeds_lib.stream(seed, "offline", step)
-        batch_key, update_key = jax.random.split(key)
-        rows = jax.random.randint(batch_key, (batch_size,), 0, len(dataset.rewards))
-        batch = preprocessing(parts_lib.as_batch(dataset, rows))
-        return parts.algorithm.update(agent, batch, update_key)
+        return _rows_and_key(key, batch_size, len(dataset.rewards))
 
-    return _scanned(parts, "agent", update)
+    def update(agent, drawn, dataset, preprocessing):
+        rows, key = drawn
+        batch = preprocessing(parts_lib.as_batch(dataset, rows))
+        return parts.algorithm.update(agent, batch, key)
+
+    return _scanned(parts, "agent", draw, update)
 
 
 def make_model_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
@@ -121,45 +124,68 @@ def make_model_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
     """
     batch_size = parts.model.settings.batch_size
 
-    def update(seed, model, step, inputs, preprocessing):
+    def draw(seed, step, inputs):
+        key = seeds_lib.stream(seed, parts.model.name, step)
+        return _rows_and_key(key, batch_size, len(inputs[1]))
+
+    def update(model, drawn, inputs, preprocessing):
         del preprocessing  # It sees raw data.
         dataset, rows = inputs
-        key = seeds_lib.stream(seed, parts.model.name, step)
-        batch_key, update_key = jax.random.split(key)
-        chosen = rows[jax.random.randint(batch_key, (batch_size,), 0, len(rows))]
+        places, key = drawn
+        chosen = rows[places]
         return parts.model.update(
             model,
             dataset.observations[chosen],
             dataset.actions[chosen],
             dataset.next_observations[chosen],
-            update_key,
+            key,
         )
 
-    return _scanned(parts, "model", update)
+    return _scanned(parts, "model", draw, update)
 
 
-def _scanned(parts: Parts, field: str, update: Callable[..., tuple[Any, Metrics]]):
-    """Returns the compiled scan of guarded updates of one field of the state."""
+def _rows_and_key(key: chex.PRNGKey, batch_size: int, rows: int):
+    """Returns the places `[B]` of a batch among so many rows, and the update's key."""
+    batch_key, update_key = jax.random.split(key)
+    return jax.random.randint(batch_key, (batch_size,), 0, rows), update_key
 
-    def guarded(seed, model, alive, steps, inputs, preprocessing):
-        def one(model, step):
-            return update(seed, model, step, inputs, preprocessing)
 
-        new, metrics = jax.lax.scan(one, model, steps)
+def _scanned(
+    parts: Parts,
+    field: str,
+    draw: Callable[..., Any],
+    update: Callable[..., tuple[Any, Metrics]],
+):
+    """Returns the compiled scan of guarded updates of one field of the state.
+
+    Args:
+        parts: of the experiment.
+        field: of the state.
+        draw: `(seed, step, inputs) -> drawn`, of all updates at once: cheaper than one
+            by one, and the same numbers.
+        update: `(model, drawn, inputs, preprocessing) -> (model, metrics)`.
+    """
+
+    def guarded(model, alive, steps, drawn, inputs, preprocessing):
+        def one(model, drawn):
+            return update(model, drawn, inputs, preprocessing)
+
+        new, metrics = jax.lax.scan(one, model, drawn)
         model, alive = seeds_lib.guard(model, new, metrics, alive)
         finite = jnp.stack([jnp.isfinite(value) for value in metrics.values()])
         # Where no metric tells, it is the last.
         first = jnp.argmin(finite.all(axis=0).at[-1].set(False))
         return model, alive, steps[first], metrics
 
-    def body(inputs, state, steps):
+    def body(inputs, state, block):
+        steps, drawn = block
         model = getattr(state, field)
         axes = seeds_lib.axes(model)
         batched = jax.vmap(
-            guarded, in_axes=(0, axes, 0, None, None, None), out_axes=(axes, 0, 0, 0)
+            guarded, in_axes=(axes, 0, None, 0, None, None), out_axes=(axes, 0, 0, 0)
         )
         model, alive, first, metrics = batched(
-            state.seeds, model, state.alive, steps, inputs, state.preprocessing
+            model, state.alive, steps, drawn, inputs, state.preprocessing
         )
         failed = jnp.where(state.alive & ~alive, first, state.failed_step)
         changes = {field: model, "alive": alive, "failed_step": failed}
@@ -171,7 +197,13 @@ def _scanned(parts: Parts, field: str, update: Callable[..., tuple[Any, Metrics]
 
         def scan(state, inputs, start):
             steps = start + jnp.arange(length).reshape(-1, block)
-            state, metrics = jax.lax.scan(functools.partial(body, inputs), state, steps)
+            of_seed = jax.vmap(draw, in_axes=(None, 0, None))
+            of_seeds = jax.vmap(of_seed, in_axes=(0, None, None))
+            every = jax.vmap(of_seeds, in_axes=(None, 0, None))
+            drawn = every(state.seeds, steps, inputs)
+            state, metrics = jax.lax.scan(
+                functools.partial(body, inputs), state, (steps, drawn)
+            )
             return state, jax.tree.map(lambda values: values.mean(axis=(0, 2)), metrics)
 
         specs = devices.specs(state)

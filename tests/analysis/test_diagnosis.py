@@ -20,7 +20,7 @@ from samg_jax.analysis import (
     pairs,
 )
 from samg_jax.guidance import weights
-from samg_jax.training import experiment, offline
+from samg_jax.training import compilation, experiment, offline
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from tests import small
@@ -90,6 +90,7 @@ def test_the_report_holds_everything_for_every_seed(program):
     assert report["weights"]["wide, window"]["settings"]["cvae"]["latent_size"] == 8
     assert report["weights"]["wide, tail"]["settings"]["cvae"]["steps"] == 20
     assert "costs" not in report
+    assert report["matmul_precision"] == "float32"
     # The same names as every other report has.
     assert set(report["machine"]) == {*machine.describe(), "scikit-learn"}
     assert report["machine"]["processor"] in (program[1] / "diagnosis.md").read_text()
@@ -105,6 +106,32 @@ def test_the_program_prints_the_table_it_writes_and_draws(program):
     for name in ("histograms.png", "noise.png", "zeroed.png"):
         assert str(out / name) in printed
         assert (out / name).stat().st_size > 20_000
+
+
+def test_products_have_the_precision_of_the_checkpoint(
+    checkpoint, tmp_path, monkeypatch
+):
+    read, seen = candidates.read, []
+    judge = diagnosis.judge
+
+    def of_another_precision(workdir):
+        found = read(workdir)
+        found.config.matmul_precision = "bfloat16"
+        return found
+
+    def watched(*args):
+        seen.append(jax.config.jax_default_matmul_precision)
+        return judge(*args)
+
+    monkeypatch.setattr(candidates, "read", of_another_precision)
+    monkeypatch.setattr(diagnosis, "judge", watched)
+    out = str(tmp_path)
+    request = diagnosis.Request(
+        checkpoint, out, kinds=("tail",), rows=60, costs=False, command="the command"
+    )
+    report = diagnosis.run(request)
+    assert seen == [compilation.PRECISIONS["bfloat16"]]
+    assert report["matmul_precision"] == "bfloat16"
 
 
 def test_p_int_is_the_weight_of_the_run_without_its_cut(checkpoint, dataset):

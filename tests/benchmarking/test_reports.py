@@ -1,9 +1,12 @@
 """What becomes of measured numbers: medians, ratios, splits and tables."""
 
+import json
+import pathlib
+
 import numpy as np
 import pytest
 
-from samg_jax.benchmarking import loop, repeats, tables
+from samg_jax.benchmarking import loop, repeats, reports, tables
 from samg_jax.training import clock
 
 
@@ -75,6 +78,8 @@ def test_tables_show_medians_with_their_spread_and_leave_empty_columns_out():
         "command": "python -m samg_jax.benchmark updates",
         "machine": {"processor": "a, 2 cores"},
         "load": 0.5,
+        "finished": True,
+        "matmul_precision": "bfloat16",
     }
     text = tables.describe(report)
     header, _, line = text.split("\n\n")[1].splitlines()
@@ -90,4 +95,56 @@ def test_tables_show_medians_with_their_spread_and_leave_empty_columns_out():
     assert cells["% of peak"] == "50"
     assert "x PyTorch" not in cells
     assert report["command"] in text
-    assert "a, 2 cores" in text
+    assert "a, 2 cores; products in bfloat16; load 0.5" in text
+
+
+def report(rows, finished):
+    """Returns the report of the program about the memory of some seeds."""
+    row = {"family": "antmaze", "algorithm": "bc", "phase": "offline", "rows": 9}
+    return {
+        "kind": "memory",
+        "command": "the command",
+        "machine": {},
+        "load": 0.0,
+        "matmul_precision": "float32",
+        "finished": finished,
+        "rows": [{**row, "batch_size": 2, "seeds": seeds} for seeds in rows],
+    }
+
+
+def kept(folder):
+    """Returns the numbers of seeds in every JSON file, after a look at those beside."""
+    found = {}
+    for path in folder.glob("*.json"):
+        content = json.loads(path.read_text())
+        text = path.with_suffix(".md").read_text()
+        assert text.count("| antmaze |") == len(content["rows"])
+        assert ("unfinished" in text) is not content["finished"]
+        found[path.name] = [row["seeds"] for row in content["rows"]]
+    assert len(list(folder.iterdir())) == 2 * len(found)
+    return found
+
+
+def test_rows_are_kept_as_they_come_and_a_finished_report_until_the_next(tmp_path):
+    out = tmp_path / "a.json"
+    reports.keep(out, report([1], finished=False))
+    assert kept(tmp_path) == {"a.unfinished.json": [1]}
+    reports.keep(out, report([1, 4], finished=False))
+    assert kept(tmp_path) == {"a.unfinished.json": [1, 4]}
+    reports.keep(out, report([1, 4], finished=True))
+    assert kept(tmp_path) == {"a.json": [1, 4]}
+    reports.keep(out, report([16], finished=False))
+    assert kept(tmp_path) == {"a.json": [1, 4], "a.unfinished.json": [16]}
+    reports.keep(out, report([16], finished=True))
+    assert kept(tmp_path) == {"a.json": [16]}
+
+
+def test_files_of_a_report_are_refused_that_cannot_be_written(tmp_path):
+    (tmp_path / "a file").write_text("")
+    with pytest.raises(ValueError, match=r"ends in '.md'.*--out=table.json"):
+        reports.check("updates", pathlib.Path("table.md"))
+    with pytest.raises(ValueError, match="Cannot write into"):
+        reports.check("updates", tmp_path / "a file" / "a.json")
+    with pytest.raises(ValueError, match="--out=FOLDER"):
+        reports.check("profile", tmp_path / "a file")
+    reports.check("profile", tmp_path / "traces")

@@ -87,6 +87,26 @@ def test_a_seed_of_a_batch_draws_exactly_what_it_draws_alone(dataset):
             assert not np.array_equal(values[1:2], value)
 
 
+def test_draws_do_not_depend_on_how_many_updates_a_call_takes(dataset):
+    settings = runs.config("awac_samg", dataset, guidance__weight="random", **BATCH)
+    parts = probe.parts(settings, 16)
+    rows = probe.dataset(300, parts.task)
+    update = offline.make_updates(parts, 16)
+
+    def last_draws(*lengths):
+        state, start = offline.init(parts, probe.preprocessing(parts.task)), 0
+        for length in lengths:
+            state, _ = update(state, rows, start, length=length)
+            start += length
+        return jax.device_get((state.agent.batch.rewards, state.agent.draw))
+
+    one_by_one = last_draws(*[1] * 20)
+    for lengths in ([20], [13, 7], [10, 10]):
+        for values, wanted in zip(last_draws(*lengths), one_by_one, strict=True):
+            np.testing.assert_array_equal(values, wanted)
+    assert not np.array_equal(last_draws(*[1] * 19)[0], one_by_one[0])
+
+
 @pytest.mark.parametrize("name", ["awac", "cql"])
 def test_a_seed_of_a_batch_learns_what_it_learns_alone(name, dataset):
     states = []
