@@ -68,7 +68,7 @@ def main(config, workdir=None, dry_run=False):
 
 
 # The others are run, without the program, by the tests of training.
-@pytest.fixture(scope="module", params=["awac", "awac_samg", "cql", "cql_samg"])
+@pytest.fixture(scope="module", params=["awac_samg", "cql"])
 def finished(request, dataset, tmp_path_factory):
     """A complete run of each experiment: its name, folder and terminal output."""
     name, workdir = request.param, tmp_path_factory.mktemp(request.param) / "run"

@@ -180,7 +180,12 @@ def test_a_suite_is_watched_while_it_grows(tmp_path):
     command = [sys.executable, "-m", "samg_jax.report", str(folder), f"--out={out}"]
     flags = ["--watch", "--every=0.2", "--reps=10"]
     with subprocess.Popen(
-        [*command, *flags], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [*command, *flags],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell's background job, as this test may be, ignores Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             for runs in (1, 2):
