@@ -25,7 +25,7 @@ def describe() -> dict[str, str]:
         "devices": ", ".join(sorted({d.device_kind for d in jax.devices()})),
         "python": platform.python_version(),
         "samg_jax": samg_jax.__version__,
-        "commit": _commit(),
+        "commit": commit_of(pathlib.Path(samg_jax.__file__).parent),
         **versions(*PACKAGES),
     }
 
@@ -43,14 +43,24 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _commit() -> str:
-    """Returns the short hash of the checkout, `unknown` for an installed package."""
-    command = ["git", "describe", "--always", "--dirty"]
-    folder = pathlib.Path(samg_jax.__file__).parent
+def commit_of(folder: pathlib.Path) -> str:
+    """Returns the short hash of a checkout, `unknown` for an installed package."""
+    # Results of earlier measurements are no change of what is measured.
+    code = ["--", ":/", ":(top,exclude)launch/results"]
+    commands = [["rev-parse", "--short", "HEAD"], ["diff", "--quiet", "HEAD", *code]]
     try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=False
+        named, changed = (
+            subprocess.run(
+                ["git", *command],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            for command in commands
         )
     except FileNotFoundError:  # There is no git.
         return "unknown"
-    return done.stdout.strip() or "unknown"
+    if named.returncode:
+        return "unknown"
+    return named.stdout.strip() + ("-dirty" if changed.returncode else "")
