@@ -337,7 +337,8 @@ def test_datasets_of_two_environments_are_refused(file, tmp_path):
     ("flags", "message"),
     [
         ({"datasets": ["hoper-demo"]}, "Unknown dataset 'hoper-demo'. Did you mean"),
-        ({"datasets": ["hopper-expert"]}, "such as D4RL's random and expert levels"),
+        ({"datasets": ["hopper-expert"]}, "curl --location --fail --remote-name http"),
+        ({"datasets": ["walker2d-random-v2"]}, "/walker2d_random-v2.hdf5, or make"),
         ({"datasets": ["a/hopper_expert-v2.hdf5"]}, "No dataset file at 'a/hopper"),
         ({"datasets": ["minari:a/b-v0"]}, "minari download a/b-v0"),
         ({"datasets": [""]}, "--datasets is '', which has an empty name"),
