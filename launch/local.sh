@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The suite local_reduced: AWAC and IQL with the published networks on hopper-demo and a
 # half-cheetah dataset that is collected here, CQL and Cal-QL small and on hopper-demo only;
-# 5 seeds, variants vanilla, no_data, samg and samg_even. Then its report, in
-# launch/results/local: index.html, pictures, tables.
+# 5 seeds, variants vanilla, no_data, samg and samg_even; AWAC on hopper-demo also with the
+# weight's preset `best`. Then its report, in launch/results/local: index.html, pictures,
+# tables.
 #   bash launch/local.sh [FLAG ...]     flags of `samg_jax.benchmark suite`
 # Interrupted, it goes on where it was. About an hour and a half on two idle cores.
 set -euo pipefail
@@ -24,6 +25,7 @@ suite() {
 }
 
 suite "$@"
+suite --set=algorithms=awac --set=datasets=hopper-demo --set=variants=samg_best "$@"
 suite --set=algorithms=cql,cal_ql --set=datasets=hopper-demo "$@"
 "$python" -m samg_jax.report "$runs/suite" --out=launch/results/local
 cp "$runs"/suite/results.{csv,parquet} launch/results/local/

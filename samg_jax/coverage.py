@@ -4,8 +4,8 @@ r"""Measures which share of state and action space the data of each level cover.
     python -m samg_jax.coverage --datasets=hopper-demo,mine/random.hdf5 --repeats=3
     python -m samg_jax.coverage --datasets=hopper-demo --results=runs/studies
 
-Levels are D4RL names, HDF5 files (such as D4RL's random and expert levels, which no
-name stands for here) or `minari:ID`, all of one environment. Prints a table, and
+Levels are D4RL names, HDF5 files (such as D4RL's random and expert levels, which have
+no name here) or `minari:ID`, all of one environment. Prints a table, and
 writes it as `coverage.csv`, one row per level, space and repeat, and as
 `coverage.png`. With folders of results, what SAMG gains over vanilla fine-tuning on
 these levels is held against their coverage, in a second table, `improvement.csv` and
@@ -19,7 +19,7 @@ import numpy as np
 from absl import app, flags
 from tqdm import tqdm
 
-from samg_jax.analysis import coverage, coverage_figures, improvements
+from samg_jax.analysis import clustering, coverage, coverage_figures, improvements
 from samg_jax.data import download
 from samg_jax.training import logs, validation
 
@@ -33,7 +33,7 @@ SEED = flags.DEFINE_integer("seed", 0, "Of rows and of t-SNE.", 0)
 flags.DEFINE_float("share", _DEFAULTS.share, "Of the pooled rows, for a repeat.")
 flags.DEFINE_integer("max_rows", _DEFAULTS.max_rows, "Rows of a repeat at most.")
 flags.DEFINE_integer("clusters", _DEFAULTS.clusters, "Cluster centres.")
-flags.DEFINE_enum("linkage", _DEFAULTS.linkage, coverage.LINKAGES, "Of clusters.")
+flags.DEFINE_enum("linkage", _DEFAULTS.linkage, clustering.LINKAGES, "Of clusters.")
 flags.DEFINE_integer(
     "min_samples",
     _DEFAULTS.min_samples,
@@ -64,6 +64,7 @@ def main(argv: list[str]) -> None:
         levels = coverage.load(DATASETS.value)
         pooled = sum(len(level.actions) for level in levels.values())
         rows = coverage.sample_size(pooled, settings)
+        least = coverage.bound(rows, pooled, settings)
         gains = []
         if RESULTS.value:
             gains = improvements.read(RESULTS.value, list(levels))
@@ -75,8 +76,9 @@ def main(argv: list[str]) -> None:
             f"{settings.share:.0%} of {pooled:,} rows are {wanted:,}; a repeat draws "
             f"{rows:,}, as --max_rows says"
         )
-    least = coverage.bound(rows, pooled, settings)
     print(f"a centre is covered by more than {least:.3g} samples of a level")
+    if said := coverage.warning(least, pooled, settings):
+        print(said)
     rng = np.random.default_rng(SEED.value)
     with tqdm(total=2 * settings.repeats, unit="embedding") as bar:
         measured = coverage.measure(levels, settings, rng, bar.update)

@@ -36,7 +36,9 @@ KINDS = flags.DEFINE_list(
 )
 DATA = flags.DEFINE_string("data", None, "The checkpoint's data, if they have moved.")
 OTHER = flags.DEFINE_string(
-    "other", None, "File or dataset of other pairs; by default a random policy's."
+    "other",
+    None,
+    "HDF5 file, D4RL name or minari:ID of other pairs; by default a random policy's.",
 )
 ROWS = flags.DEFINE_integer("rows", 5_000, "Pairs of a set at most.", 2)
 COSTS = flags.DEFINE_bool("costs", True, "Measure time and memory of the guidance.")

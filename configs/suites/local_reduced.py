@@ -48,6 +48,8 @@ def get_config() -> ml_collections.ConfigDict:
         "guidance.cvae.kl_warmup_start=500",
         "guidance.cvae.kl_warmup_steps=1000",
     )
+    # Not among the variants: the weight's preset, for `--set=variants=samg_best`.
+    suite.by_variant.samg_best = ("guidance.weight_preset=best",)
     suite.by_algorithm.cql = SMALL_CQL
     suite.by_algorithm.cal_ql = SMALL_CQL
     return suite

@@ -8,19 +8,21 @@ covers a cluster centre with more than 50 of its samples.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from sklearn import cluster, manifold
+from sklearn import manifold
 
+from samg_jax.analysis import clustering
 from samg_jax.data import sources
 from samg_jax.envs import tasks
 from samg_jax.guidance import validation
 
-LINKAGES = ("ward", "average", "complete", "single")
 SPACES = ("states", "actions")
 PAPER_SHARE = 0.1  # Of the pooled rows, in the sample that the bound of 50 is for.
+FEW_SAMPLES = 5.0  # A bound below is left to chance, which is said.
 
 
 class Level(NamedTuple):
@@ -41,8 +43,7 @@ class Settings:
 
     Attributes:
         share: of the pooled rows that a repeat draws.
-        max_rows: rows of a repeat at most (open: hierarchical clustering needs the
-            distances of all pairs of them, 100 MB for 5,000).
+        max_rows: rows of a repeat at most (open: t-SNE takes its time).
         clusters: number of clusters (open).
         linkage: of the hierarchical clustering (open).
         min_samples: a centre is covered by more samples of a level than this, in a
@@ -68,10 +69,10 @@ class Settings:
                 f"share is {self.share!r}. It must be above 0 and at most 1. Set "
                 "--share to such a number, for example 0.1."
             )
-        validation.choice("linkage", self.linkage, LINKAGES)
+        validation.choice("linkage", self.linkage, clustering.LINKAGES)
         validation.number("perplexity", self.perplexity, 0, np.inf, 30, strict=True)
-        for field, low in [("clusters", 1), ("repeats", 1), ("min_samples", 0)]:
-            validation.integer(field, getattr(self, field), low, 20)
+        for field in ("clusters", "repeats", "min_samples"):
+            validation.integer(field, getattr(self, field), 1, 20)
         validation.integer("max_rows", self.max_rows, 2, 5_000)
         check_rows(self.max_rows, self, "--max_rows allows a repeat")
 
@@ -99,6 +100,7 @@ class Coverage(NamedTuple):
         bound: a centre is covered by more samples of a level than this.
         shares: space -> `[repeats, L]` covered shares of the cluster centres.
         examples: space -> the embedding of the first repeat.
+        warning: of a bound so low that chance decides; empty without one.
     """
 
     rows: int
@@ -106,6 +108,7 @@ class Coverage(NamedTuple):
     bound: float
     shares: dict[str, np.ndarray]
     examples: dict[str, Embedding]
+    warning: str = ""
 
 
 def load(datasets: list[str]) -> dict[str, Level]:
@@ -162,7 +165,7 @@ def measure(
         step: called after each embedding, `2 * repeats` times.
 
     Raises:
-        ValueError: there are too few rows to draw from.
+        ValueError: there are too few rows to draw from, or too many for a repeat.
     """
     data = list(levels.values())
     pooled = sum(len(level.actions) for level in data)
@@ -180,12 +183,14 @@ def measure(
                 settings,
                 seed,
             )
-            found = Embedding(points, owners, assign(points, settings))
+            numbers = clustering.assign(points, settings.clusters, settings.linkage)
+            found = Embedding(points, owners, numbers)
             shares[space].append(covered(found, len(data), settings.clusters, least))
             examples.setdefault(space, found)
             step()
     shares = {space: np.array(found) for space, found in shares.items()}
-    return Coverage(rows, pooled, least, shares, examples)
+    said = warning(least, pooled, settings)
+    return Coverage(rows, pooled, least, shares, examples, said)
 
 
 def sample_size(pooled: int, settings: Settings) -> int:
@@ -214,8 +219,39 @@ def bound(rows: int, pooled: int, settings: Settings) -> float:
 
     The paper's bound is for a tenth of the pooled rows. A smaller sample has as many
     times fewer of each level in every cluster, so the bound is as many times smaller.
+
+    Raises:
+        ValueError: it is below 1, so that any sample at all would cover a centre.
     """
-    return settings.min_samples * min(rows / (PAPER_SHARE * pooled), 1.0)
+    least = settings.min_samples * min(rows / (PAPER_SHARE * pooled), 1.0)
+    if least < 1.0:
+        raise ValueError(
+            f"A repeat draws {rows:,} of {pooled:,} rows, so a centre would be covered "
+            f"by more than {least:.3g} samples of a level, that is by any. It must be "
+            f"1 or more. {remedy(1.0, pooled, settings)}"
+        )
+    return least
+
+
+def warning(least: float, pooled: int, settings: Settings) -> str:
+    """Returns what is to be said of a bound: that few samples decide, or nothing."""
+    if least >= FEW_SAMPLES:
+        return ""
+    return (
+        f"WARNING: more than {least:.3g} samples of a level cover a centre, so few "
+        f"that chance decides where levels overlap; {FEW_SAMPLES:g} would do. "
+        f"{remedy(FEW_SAMPLES, pooled, settings)}"
+    )
+
+
+def remedy(least: float, pooled: int, settings: Settings) -> str:
+    """Returns how to reach a bound."""
+    if settings.min_samples < least:
+        return f"Set --min_samples to {least:g} or more."
+    rows = math.ceil(least * PAPER_SHARE * pooled / settings.min_samples)
+    flags = [f"--max_rows={rows}"] * (settings.max_rows < rows)
+    flags += [f"--share={PAPER_SHARE}"] * (int(settings.share * pooled) < rows)
+    return f"Set {' and '.join(flags)} or more."
 
 
 def draw(lengths: list[int], rows: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -241,14 +277,6 @@ def embed(rows: np.ndarray, settings: Settings, seed: int) -> np.ndarray:
     return model.fit_transform(rows)
 
 
-def assign(points: np.ndarray, settings: Settings) -> np.ndarray:
-    """Returns the number of the cluster of each point, `[n]`."""
-    model = cluster.AgglomerativeClustering(
-        n_clusters=settings.clusters, linkage=settings.linkage
-    )
-    return model.fit_predict(points)
-
-
 def covered(
     embedding: Embedding, levels: int, clusters: int, least: float
 ) -> np.ndarray:
@@ -266,7 +294,7 @@ def covered(
 
 
 def table(names: list[str], coverage: Coverage) -> str:
-    """Returns one line per level: mean and deviation over the repeats, per space."""
+    """Returns a line of means and deviations per level, and the warning."""
     width = max(len("level"), *map(len, names))
     lines = [f"{'level':<{width}}" + "".join(f" {space:>15}" for space in SPACES)]
     for index, name in enumerate(names):
@@ -275,4 +303,5 @@ def table(names: list[str], coverage: Coverage) -> str:
             own = coverage.shares[space][:, index]
             cells += f" {f'{own.mean():.3f} ± {own.std():.3f}':>15}"
         lines.append(f"{name:<{width}}{cells}")
+    lines += [coverage.warning] * bool(coverage.warning)
     return "\n".join(lines)

@@ -15,14 +15,18 @@ from samg_jax.analysis import figures
 def write(
     names: list[str], coverage: coverage_lib.Coverage, path: pathlib.Path
 ) -> pathlib.Path:
-    """Writes a CSV with one row per level, space and repeat; returns its path."""
+    """Writes a CSV with one row per level, space and repeat; returns its path.
+
+    Every row has the bound that was asked of it, and the warning if that was too low.
+    """
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["level", "space", "repeat", "coverage"])
+        writer.writerow(["level", "space", "repeat", "coverage", "bound", "warning"])
         for space, shares in coverage.shares.items():
             for repeat, own in enumerate(shares):
                 for name, share in zip(names, own, strict=True):
-                    writer.writerow([name, space, repeat, float(share)])
+                    found = name, space, repeat, float(share)
+                    writer.writerow([*found, coverage.bound, coverage.warning])
     return path
 
 
@@ -42,6 +46,8 @@ def draw(
         f"{coverage.rows:,} of {coverage.pooled:,} rows; embeddings of the first of "
         f"{len(coverage.shares['states'])}; covered: more than {coverage.bound:.3g} "
         "samples of the level"
+        + "\nWARNING: so few that chance decides"
+        * bool(coverage.warning)
     )
     return figures.save(figure, path)
 

@@ -54,20 +54,16 @@ def draw_histograms(report: Report, shown: Shown, path: pathlib.Path) -> pathlib
         discrimination.noise_set(0.3),
         report["other"],
     ]
-    columns = math.ceil(math.sqrt(len(shown)))
-    figure, axes = _panels(len(shown), columns)
-    for place, (axis, (label, found)) in enumerate(
-        zip(axes, shown.items(), strict=False)
-    ):
+    figure, axes = _panels(len(shown), math.ceil(math.sqrt(len(shown))))
+    for axis, (label, found) in zip(axes, shown.items(), strict=True):
         for name, color in zip(sets, COLORS, strict=True):
             shares = 100 * np.array(found["histograms"][name])
             edges = np.linspace(0, 1, len(shares) + 1)
             axis.stairs(shares, edges, color=color, label=name, linewidth=1.5)
         axis.set_title(label, fontsize=10)
         axis.set_xlabel("p_int, before the cut")
-        if place % columns == 0:
-            axis.set_ylabel("share of pairs, % per bin")
-    _legend(figure, axes[0])
+        axis.set_ylabel("share of pairs, % per bin")
+    _legend(figure, axes)
     return _save(figure, report, path)
 
 
@@ -91,23 +87,21 @@ def draw_noise(report: Report, shown: Shown, path: pathlib.Path) -> pathlib.Path
             axis.fill_between(x, low, high, color=style["color"], alpha=0.15)
     for axis in axes:
         axis.set_xlabel("std of the Gaussian noise, of actions in [-1, 1]")
+        axis.set_title("mean over the seeds; band: lowest to highest", fontsize=9)
     axes[0].set_ylabel("mean p_int")
     axes[0].set_ylim(bottom=0)
     axes[1].set_ylabel("AUROC, held-out against noisy")
-    axes[1].axhline(0.5, color="grey", linewidth=0.8)
-    axes[0].legend(frameon=False, fontsize=8)
+    axes[1].axhline(0.5, color="grey", linewidth=0.8, label="chance")
+    _legend(figure, axes)
     return _save(figure, report, path)
 
 
 def draw_shares(report: Report, shown: Shown, path: pathlib.Path) -> pathlib.Path:
     """Draws what share of familiar and unfamiliar pairs each threshold zeroes."""
     sets = [discrimination.HELD_OUT, discrimination.UNIFORM, report["other"]]
-    columns = math.ceil(math.sqrt(len(shown)))
-    figure, axes = _panels(len(shown), columns)
+    figure, axes = _panels(len(shown), math.ceil(math.sqrt(len(shown))))
     colors = (COLORS[0], COLORS[1], COLORS[3])
-    for place, (axis, (label, found)) in enumerate(
-        zip(axes, shown.items(), strict=False)
-    ):
+    for axis, (label, found) in zip(axes, shown.items(), strict=True):
         for name, color in zip(sets, colors, strict=True):
             zeroed = found["share_zeroed"][name]
             shares = 100 * np.array(list(zeroed.values()), float).mean(axis=1)
@@ -116,9 +110,8 @@ def draw_shares(report: Report, shown: Shown, path: pathlib.Path) -> pathlib.Pat
         axis.set_title(label, fontsize=10)
         axis.set_xlabel("threshold on p_int")
         axis.set_ylim(0, 103)  # Lines at 100 stay visible.
-        if place % columns == 0:
-            axis.set_ylabel("share of pairs with p = 0, %")
-    _legend(figure, axes[0])
+        axis.set_ylabel("share of pairs with p = 0, %")
+    _legend(figure, axes)
     return _save(figure, report, path)
 
 
@@ -140,10 +133,15 @@ def _panels(count: int, columns: int):
     return figure, axes[:count]
 
 
-def _legend(figure, axis) -> None:
-    # Below the panels, where it hides no line.
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+def _legend(figure, axes) -> None:
+    # Below the panels, where it hides no line; once for all that any of them shows.
+    shown = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            shown.setdefault(label, handle)
+    figure.legend(
+        shown.values(), shown, loc="outside lower center", ncols=4, frameon=False
+    )
 
 
 def _save(figure, report, path: pathlib.Path) -> pathlib.Path:

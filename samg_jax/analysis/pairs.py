@@ -8,7 +8,6 @@ import numpy as np
 
 from samg_jax.data import sources, transitions
 from samg_jax.envs import vector
-from samg_jax.training import parts as parts_lib
 from samg_jax.training.parts import Parts
 
 NOISE_LEVELS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
@@ -92,15 +91,24 @@ def of_dataset(
 
     Args:
         parts: of the checkpoint.
-        name: an HDF5 file, or a dataset as training names it.
+        name: an HDF5 file, a D4RL name or `minari:ID`.
         count: rows at most.
         rng: chooses them.
 
     Raises:
-        ValueError: where the data are of another size than the environment's.
+        ValueError: there are no such data, or they are of another size than the
+            environment's.
+        DownloadError: a D4RL file is missing and cannot be had.
     """
     raw, source = sources.read(*sources.split(name))
-    parts_lib.check_sizes(source, raw, parts.task)
+    found = raw.observations.shape[1], raw.actions.shape[1]
+    wanted = parts.task.observation_size, parts.task.action_size
+    if found != wanted:
+        raise ValueError(
+            f"--other is {source}, with observations of size {found[0]} and actions of "
+            f"size {found[1]}. The checkpoint's environment, {parts.task.env_id}, has "
+            f"{wanted[0]} and {wanted[1]}. Give --other data of that environment."
+        )
     dataset = transitions.q_learning_view(raw, parts.task.max_episode_steps)
     rows = choose(np.arange(len(dataset.rewards)), count, rng)
     return take(dataset, rows), sources.label(name)

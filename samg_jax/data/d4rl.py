@@ -11,6 +11,7 @@ import difflib
 import importlib.resources
 import os
 import pathlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from samg_jax.data import download as downloads
 BASE_URL = "http://rail.eecs.berkeley.edu/datasets/offline_rl/"
 DEMO = "hopper-demo"
 VERSION = "-v2"
+UNNAMED = "random|expert|full-replay"  # D4RL's other levels of locomotion.
 
 # Policies that end in a tanh reach 1 up to rounding; more than this is another scale.
 ACTION_TOLERANCE = 1e-4
@@ -108,19 +110,31 @@ FILES: dict[str, File] = {
 
 
 def canonical_name(name: str) -> str:
-    """Returns the key of `FILES` for a name with or without `-v2`, or `DEMO`."""
+    """Returns the key of `FILES` for a name with or without `-v2`, or `DEMO`.
+
+    Raises:
+        ValueError: for any other name. Where D4RL has a file of it, this says which.
+    """
     if name == DEMO or name in FILES:
         return name
     if name + VERSION in FILES:
         return name + VERSION
+    level = re.fullmatch(rf"(\w+)-({UNNAMED})(?:{VERSION})?", name)
+    if level and f"{level[1]}-medium{VERSION}" in FILES:
+        url = _locomotion(f"{level[1]}_{level[2]}", 0, "").url
+        raise ValueError(
+            f"{name!r} is a level of D4RL, but none of the datasets that have a name "
+            f"here. Get its file, curl --location --fail --remote-name {url}, or make "
+            "one with samg_jax.collect, and give its path, FILE.hdf5, instead of the "
+            "name; in training, --config.dataset.path=FILE."
+        )
     known = [DEMO, *(key.removesuffix(VERSION) for key in FILES)]
     close = difflib.get_close_matches(name, [*known, *FILES], n=1)
     hint = f"Did you mean {close[0]!r}? " if close else ""
     raise ValueError(
         f"Unknown dataset {name!r}. {hint}Known, each but the demo also with "
-        f"{VERSION!r}: {', '.join(known)}. Any other file, such as D4RL's random and "
-        "expert levels or one of your own, is given by its path, FILE.hdf5; in "
-        "training, as --config.dataset.path=FILE."
+        f"{VERSION!r}: {', '.join(known)}. A file of your own is given by its "
+        "path, FILE.hdf5; in training, as --config.dataset.path=FILE."
     )
 
 

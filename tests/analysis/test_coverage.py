@@ -9,10 +9,11 @@ import tracemalloc
 import numpy as np
 import pytest
 from matplotlib import image
+from matplotlib import pyplot as plt
 from sklearn import metrics
 
 import samg_jax
-from samg_jax.analysis import coverage
+from samg_jax.analysis import coverage, coverage_figures
 from tests import programs, small
 
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
@@ -77,7 +78,7 @@ def test_a_centre_is_covered_by_more_samples_than_the_bound():
     [
         (1_000, 10_000, 50),  # The paper's tenth.
         (500, 10_000, 25),
-        (5_000, 3_000_000, 50 * 5_000 / 300_000),
+        (10_000, 3_000_000, 50 * 10_000 / 300_000),
         (10_000, 10_000, 50),  # More than it draws: its bound as it is.
     ],
 )
@@ -103,6 +104,83 @@ def test_coverage_hardly_depends_on_the_size_of_the_sample():
         assert (found.rows, found.bound) == (max_rows, 30 * max_rows / 240)
         for shares in found.shares.values():
             np.testing.assert_allclose(shares, 2 / 3)
+
+
+def overlapping(rng, rows):
+    """Returns two levels that share half of the states and differ by it in actions."""
+    spread, narrow = (rng.uniform(0, high, (rows, 2)) for high in ((2, 1), (1, 1)))
+    shift = [[0.5, 0.0]]
+    return {
+        "wide": coverage.Level(spread, narrow),
+        "narrow": coverage.Level(narrow, narrow + shift),
+    }
+
+
+def test_levels_that_overlap_are_covered_alike_by_samples_of_any_allowed_size():
+    # Of 4,000 rows the paper would draw 400. Without the proportional bound the small
+    # sample would find hardly a centre covered; with any sample enough, nearly all.
+    rng = np.random.default_rng(0)
+    levels = overlapping(rng, 2_000)
+    shares = {}
+    for rows in (400, 150):
+        settings = coverage.Settings(
+            max_rows=rows, clusters=8, min_samples=20, perplexity=15, repeats=2
+        )
+        found = coverage.measure(levels, settings, rng)
+        assert found.bound == 20 * rows / 400 >= coverage.FEW_SAMPLES
+        assert found.warning == ""
+        shares[rows] = {space: own.mean(axis=0) for space, own in found.shares.items()}
+    for space in coverage.SPACES:
+        assert shares[400][space].min() < 0.9  # There is something to find.
+        np.testing.assert_allclose(shares[150][space], shares[400][space], atol=0.15)
+
+
+def test_a_bound_that_one_sample_passes_is_refused():
+    settings = coverage.Settings()
+    with pytest.raises(
+        ValueError,
+        match=r"5,000 of 3,400,000 rows, .* by more than 0\.735 .* must be 1 or more\. "
+        r"Set --max_rows=6800 or more\.",
+    ):
+        coverage.bound(5_000, 3_400_000, settings)
+    enough = coverage.Settings(max_rows=6_800)
+    assert coverage.bound(6_800, 3_400_000, enough) == pytest.approx(1)
+    few = coverage.Settings(share=0.001)
+    rows = np.zeros((100_000, 1), np.float32)
+    with pytest.raises(ValueError, match=r"by more than 0\.5 .* --share=0\.1 or more"):
+        coverage.measure({"one": coverage.Level(rows, rows)}, few, None)
+
+
+@pytest.mark.parametrize(
+    ("bound", "settings", "remedy"),
+    [
+        (2.5, {}, "Set --max_rows=10000 or more."),
+        (2.5, {"share": 0.005}, "Set --max_rows=10000 and --share=0.1 or more."),
+        (4.9, {"max_rows": 20_000, "share": 0.005}, "Set --share=0.1 or more."),
+        (3, {"min_samples": 3}, "Set --min_samples to 5 or more."),
+    ],
+)
+def test_a_bound_of_few_samples_is_warned_of(bound, settings, remedy):
+    said = coverage.warning(bound, 1_000_000, coverage.Settings(**settings))
+    assert said.startswith(f"WARNING: more than {bound:g} samples of a level cover")
+    assert said.endswith(remedy)
+    assert not coverage.warning(5, 1_000_000, coverage.Settings(**settings))
+
+
+def test_the_picture_says_that_few_samples_decide(measured, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plt, "close", drawn.append)
+    names = ["wide", "narrow", "rare"]
+    for found in (measured, measured._replace(bound=2.5, warning="WARNING: few")):
+        coverage_figures.draw(names, found, tmp_path / "coverage.png")
+    monkeypatch.undo()
+    plain, warned = (figure.get_suptitle() for figure in drawn)
+    assert "WARNING" not in plain
+    assert warned.endswith(
+        "more than 2.5 samples of the level\nWARNING: so few that chance decides"
+    )
+    for figure in drawn:
+        plt.close(figure)
 
 
 def test_rows_are_drawn_from_the_pool_uniformly_and_once():
@@ -136,7 +214,7 @@ def test_a_million_rows_need_no_more_memory_than_the_sample():
     rows = np.zeros((1_000_000, 3), np.float32)
     rows[:, 0] = np.arange(1_000_000)
     levels = {"large": coverage.Level(rows, rows[:, :1])}  # One dimension will do.
-    settings = coverage.Settings(max_rows=60, clusters=5, repeats=1)
+    settings = coverage.Settings(max_rows=60, clusters=5, repeats=1, min_samples=10_000)
     tracemalloc.start()
     found = coverage.measure(levels, settings, np.random.default_rng(0))
     peak = tracemalloc.get_traced_memory()[1]
@@ -169,6 +247,7 @@ def test_dimensions_are_scaled_on_demand():
         ({"clusters": 6000}, "clusters is 6000, but .* 5,000 rows"),
         ({"perplexity": -1.0}, "perplexity is -1.0"),
         ({"repeats": 0}, "repeats is 0"),
+        ({"min_samples": 0}, "min_samples is 0"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):
@@ -218,7 +297,7 @@ def test_the_program_prints_writes_and_draws(file, tmp_path):
     out = tmp_path / "new"
     process = run(
         f"--datasets=hopper-demo,{file}",
-        *("--max_rows=100", "--clusters=3", "--min_samples=0", "--repeats=2"),
+        *("--max_rows=100", "--clusters=3", "--min_samples=200", "--repeats=2"),
         f"--out={out}",
     )
     assert process.returncode == 0, process.stderr
@@ -226,16 +305,19 @@ def test_the_program_prints_writes_and_draws(file, tmp_path):
     assert lines[0] == (
         "10% of 100,300 rows are 10,030; a repeat draws 100, as --max_rows says"
     )
-    assert lines[1] == "a centre is covered by more than 0 samples of a level"
-    assert [line.split()[0] for line in lines[2:5]] == [
-        "level",
-        "hopper-demo",
-        "random",
-    ]
+    assert lines[1] == "a centre is covered by more than 1.99 samples of a level"
+    firsts = [line.split()[0] for line in lines[2:7]]
+    assert firsts == ["WARNING:", "level", "hopper-demo", "random", "WARNING:"]
+    assert lines[2] == lines[6]
+    assert lines[2].endswith("Set --max_rows=251 or more.")
     with (out / "coverage.csv").open() as opened:
         rows = list(csv.DictReader(opened))
     assert len(rows) == 2 * 2 * 2
-    assert set(rows[0]) == {"level", "space", "repeat", "coverage"}
+    assert set(rows[0]) == {
+        *("level", "space", "repeat", "coverage", "bound", "warning")
+    }
+    assert {row["warning"] for row in rows} == {lines[2]}
+    assert float(rows[0]["bound"]) == pytest.approx(200 * 100 / 10_030)
     for row in rows:  # Of 100 rows nearly all are of the demo.
         assert (float(row["coverage"]) == 1) == (row["level"] == "hopper-demo")
     assert image.imread(out / "coverage.png").shape[1] == 2025
@@ -255,7 +337,8 @@ def test_datasets_of_two_environments_are_refused(file, tmp_path):
     ("flags", "message"),
     [
         ({"datasets": ["hoper-demo"]}, "Unknown dataset 'hoper-demo'. Did you mean"),
-        ({"datasets": ["hopper-expert"]}, "such as D4RL's random and expert levels"),
+        ({"datasets": ["hopper-expert"]}, "curl --location --fail --remote-name http"),
+        ({"datasets": ["walker2d-random-v2"]}, "/walker2d_random-v2.hdf5, or make"),
         ({"datasets": ["a/hopper_expert-v2.hdf5"]}, "No dataset file at 'a/hopper"),
         ({"datasets": ["minari:a/b-v0"]}, "minari download a/b-v0"),
         ({"datasets": [""]}, "--datasets is '', which has an empty name"),

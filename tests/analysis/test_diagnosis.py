@@ -9,12 +9,16 @@ import sys
 import jax
 import numpy as np
 import pytest
+from matplotlib import colors
+from matplotlib import pyplot as plt
+from matplotlib.patches import Patch
 
 import samg_jax
 from samg_jax.analysis import (
     candidates,
     costs,
     diagnosis,
+    diagnosis_plots,
     diagnosis_tables,
     machine,
     pairs,
@@ -132,6 +136,86 @@ def test_products_have_the_precision_of_the_checkpoint(
     report = diagnosis.run(request)
     assert seen == [compilation.PRECISIONS["bfloat16"]]
     assert report["matmul_precision"] == "bfloat16"
+
+
+@pytest.fixture
+def pictures(program, tmp_path, monkeypatch):
+    """The report, and the figures that are drawn of it, by the names of the files."""
+    figures = []
+    monkeypatch.setattr(plt, "close", figures.append)
+    report = json.loads((program[1] / "diagnosis.json").read_text())
+    paths = diagnosis_plots.draw(report, tmp_path)
+    yield report, {path.stem: one for path, one in zip(paths, figures, strict=True)}
+    monkeypatch.undo()
+    for figure in figures:
+        plt.close(figure)
+
+
+def test_every_axis_of_the_pictures_is_labelled_with_its_unit(pictures):
+    report, figures = pictures
+    labels = {
+        name: {(axis.get_xlabel(), axis.get_ylabel()) for axis in figure.axes}
+        for name, figure in figures.items()
+    }
+    noise = "std of the Gaussian noise, of actions in [-1, 1]"
+    assert labels == {
+        "histograms": {("p_int, before the cut", "share of pairs, % per bin")},
+        "noise": {(noise, "mean p_int"), (noise, "AUROC, held-out against noisy")},
+        "zeroed": {("threshold on p_int", "share of pairs with p = 0, %")},
+    }
+    titles = ["checkpoint, tail", "wide, window", "nearest neighbours"]
+    for name, figure in figures.items():
+        assert figure.get_suptitle() == report["dataset"]
+        if name != "noise":
+            assert [axis.get_title() for axis in figure.axes] == titles
+
+
+def test_the_legend_of_a_picture_explains_every_line_of_every_panel(pictures):
+    report, figures = pictures
+    sets = ["held-out", "uniform actions", "noise 0.3", report["other"]]
+    weights = ["checkpoint, tail", "wide, window", "nearest neighbours"]
+    expected = {
+        "histograms": [sets] * 3,
+        "noise": [weights, [*weights, "chance"]],
+        "zeroed": [[name for name in sets if name != "noise 0.3"]] * 3,
+    }
+    for name, figure in figures.items():
+        (legend,) = figure.legends
+        texts = [text.get_text() for text in legend.get_texts()]
+        explained = dict(zip(texts, map(look, legend.legend_handles), strict=True))
+        assert len(explained) == len(texts) == len(set(explained.values()))
+        for axis, labels in zip(figure.axes, expected[name], strict=True):
+            assert axis.get_legend() is None
+            drawn = [*axis.lines, *axis.patches]
+            assert [artist.get_label() for artist in drawn] == labels
+            for artist in drawn:
+                assert look(artist) == explained[artist.get_label()]
+        assert set(texts) == {label for panel in expected[name] for label in panel}
+
+
+def look(artist):
+    """Returns colour and dashes of a line, or of the outline of a histogram."""
+    color = artist.get_edgecolor if isinstance(artist, Patch) else artist.get_color
+    dashes = artist.get_linestyle()
+    return colors.to_hex(color()), "-" if dashes == "solid" else dashes
+
+
+def test_pictures_show_the_numbers_of_the_report(pictures):
+    report, figures = pictures
+    found = report["weights"]["wide, window"]
+    steps = figures["histograms"].axes[1].patches[1].get_data()
+    expected = np.multiply(100, found["histograms"]["uniform actions"])
+    np.testing.assert_allclose(steps.values, expected)
+    assert steps.values.sum() == pytest.approx(100)
+    p, scores = (axis.lines[1].get_xydata() for axis in figures["noise"].axes)
+    np.testing.assert_allclose(p[:, 0], [0, *pairs.NOISE_LEVELS])
+    np.testing.assert_allclose(p[:, 1], np.mean(found["p_by_noise"], axis=1))
+    last = np.mean(found["auroc"]["noise 1"])
+    np.testing.assert_allclose(scores[-1], [1, last])
+    zeroed = figures["zeroed"].axes[1].lines[2].get_xydata()
+    cut = found["share_zeroed"][report["other"]]
+    np.testing.assert_allclose(zeroed[:, 0], [float(text) for text in cut])
+    np.testing.assert_allclose(zeroed[:, 1], [100 * np.mean(x) for x in cut.values()])
 
 
 def test_p_int_is_the_weight_of_the_run_without_its_cut(checkpoint, dataset):

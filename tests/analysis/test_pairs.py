@@ -46,7 +46,7 @@ def test_pairs_of_a_random_policy_follow_one_another(parts):
     assert found.actions.std() == pytest.approx(1 / np.sqrt(3), abs=0.1)
 
 
-def test_pairs_of_another_file_are_rows_of_it(parts, dataset):
+def test_pairs_of_another_file_are_rows_of_it(parts, dataset, tmp_path):
     found, name = pairs.of_dataset(parts, str(dataset), 50, np.random.default_rng(0))
     assert name == dataset.stem
     rows = d4rl.load(dataset).observations
@@ -55,14 +55,21 @@ def test_pairs_of_another_file_are_rows_of_it(parts, dataset):
     rng = np.random.default_rng(0)
     by_name, name = pairs.of_dataset(parts, "hopper-demo", 20, rng)
     assert (len(by_name.actions), name) == (20, "hopper-demo")
-    with pytest.raises(ValueError, match=r"D4RL's random and expert levels.*its path"):
-        pairs.of_dataset(parts, "hopper-random", 20, rng)
+    for level in ("hopper-random", "hopper-expert-v2"):
+        with pytest.raises(ValueError, match=r"a level of D4RL, .*give its path"):
+            pairs.of_dataset(parts, level, 20, rng)
+    # As D4RL calls the file of such a level, which is read like any other.
+    file = small.write_dataset(tmp_path / "hopper_random-v2.hdf5", 50)
+    _, name = pairs.of_dataset(parts, str(file), 20, rng)
+    assert name == "hopper_random-v2"
 
 
 def test_other_data_that_do_not_fit_or_exist_are_refused(parts, tmp_path):
     rng = np.random.default_rng(0)
     other = small.write_dataset(tmp_path / "c.hdf5", 20, "HalfCheetah-v4")
-    with pytest.raises(ValueError, match="observations of size 17"):
+    with pytest.raises(
+        ValueError, match=r"c\.hdf5, .* of size 17 .* Hopper-v4, has 11"
+    ):
         pairs.of_dataset(parts, str(other), 10, rng)
     with pytest.raises(ValueError, match="No dataset file"):
         pairs.of_dataset(parts, "missing.hdf5", 10, rng)

@@ -27,18 +27,30 @@ def source(dataset, tmp_path_factory):
     return get
 
 
+@pytest.fixture(scope="module")
+def forked(source, dataset, tmp_path_factory):
+    """Returns a function of a base and changes -> workdir of a fork, made once each."""
+    made = {}
+
+    def get(base, **changes):
+        place = base, *sorted(changes.items())
+        if place not in made:
+            folder = tmp_path_factory.mktemp(base) / "run"
+            changes |= {"offline__restore": str(source(base)), "online__steps": 30}
+            made[place] = runs.run(f"{base}_samg", dataset, folder, **changes)
+        return made[place]
+
+    return get
+
+
 @pytest.mark.parametrize("protocol", WEIGHTS)
 @pytest.mark.parametrize("base", ["iql", "cql", "cal_ql"])
-def test_a_base_fine_tunes_by_a_protocol(base, protocol, source, dataset, tmp_path):
-    changes = {
-        "guidance__weight": WEIGHTS[protocol],
-        "offline__restore": str(source(base)),
-        "online__steps": 30,
-    }
+def test_a_base_fine_tunes_by_a_protocol(base, protocol, source, forked, dataset):
+    changes = {"guidance__weight": WEIGHTS[protocol]}
     config = runs.config(f"{base}_samg", dataset, **changes)
     assert experiment.variant(config) == protocol
-    runs.run(f"{base}_samg", dataset, tmp_path, **changes)
-    offline, online = runs.saved(source(base), "offline"), runs.saved(tmp_path)
+    workdir = forked(base, **changes)
+    offline, online = runs.saved(source(base), "offline"), runs.saved(workdir)
     assert online["['agent']['step']"] - offline["['agent']['step']"] == 5
     weights = online["['buffer']['weights']"]
     if protocol == "samg_random":
@@ -46,6 +58,25 @@ def test_a_base_fine_tunes_by_a_protocol(base, protocol, source, dataset, tmp_pa
         assert 0 <= weights.min() <= weights.max() <= 1
     else:
         assert set(weights.ravel()) == {0.5 if protocol == "samg_even" else 0.0}
-    starts = [row for row in runs.evaluations(tmp_path) if row.env_step == 0]
+    starts = [row for row in runs.evaluations(workdir) if row.env_step == 0]
     last = [row for row in runs.evaluations(source(base)) if row.offline_step == 60]
     assert [row.return_mean for row in starts] == [row.return_mean for row in last]
+
+
+@pytest.mark.parametrize("base", ["iql", "cql", "cal_ql"])
+def test_a_strength_of_zero_is_no_guidance_bit_for_bit(base, forked):
+    none, random = ({"guidance__weight": weight} for weight in ("none", "random"))
+    changes = none, {**random, "guidance__strength": 0.0}, random
+    bare, zero, guided = (runs.saved(forked(base, **one)) for one in changes)
+    stored = "['buffer']['weights']"
+    for name, array in bare.items():
+        if name.startswith("['sums']"):  # What is logged, summed in another order.
+            np.testing.assert_allclose(zero[name], array, rtol=1e-6, err_msg=name)
+        elif name != stored:
+            np.testing.assert_array_equal(zero[name], array, name)
+    assert zero[stored].any()  # As p is before the strength.
+    scores = [runs.scores(forked(base, **one)) for one in changes]
+    assert scores[0] == scores[1]
+    # With a strength something else is learnt.
+    critic = "['agent']['critic']['params']['params']['MLP_0']['Dense_1']['bias']"
+    assert not np.allclose(guided[critic], bare[critic], rtol=1e-4, atol=1e-7)
