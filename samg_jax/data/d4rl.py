@@ -121,7 +121,8 @@ def canonical_name(name: str) -> str:
         return name + VERSION
     level = re.fullmatch(rf"(\w+)-({UNNAMED})(?:{VERSION})?", name)
     if level and f"{level[1]}-medium{VERSION}" in FILES:
-        url = _locomotion(f"{level[1]}_{level[2]}", 0, "").url
+        file = f"{level[1]}-{level[2]}".replace("-", "_")
+        url = _locomotion(file, 0, "").url
         raise ValueError(
             f"{name!r} is a level of D4RL, but none of the datasets that have a name "
             f"here. Get its file, curl --location --fail --remote-name {url}, or make "

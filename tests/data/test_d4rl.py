@@ -194,6 +194,21 @@ def test_unknown_name_is_refused_with_the_nearest(name, nearest):
         d4rl.canonical_name(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("hopper-random", "hopper_random-v2"),
+        ("walker2d-expert-v2", "walker2d_expert-v2"),
+        ("halfcheetah-full-replay", "halfcheetah_full_replay-v2"),
+    ],
+)
+def test_a_level_without_a_name_is_refused_with_the_address_of_its_file(name, file):
+    with pytest.raises(
+        ValueError, match=f"{name!r} is .*gym_mujoco_v2/{file}.hdf5, .*"
+    ):
+        d4rl.canonical_name(name)
+
+
 def test_table_is_well_formed():
     for file in d4rl.FILES.values():
         assert file.size > 5e7
