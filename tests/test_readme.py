@@ -54,7 +54,7 @@ PROGRAMS_SMALL = {
     "samg_jax.collect": COLLECT_SMALL,
     "samg_jax.evaluate": ["--episodes=2"],
     "samg_jax.diagnose": ["--steps=20", "--rows=100", "--nocosts"],
-    "samg_jax.coverage": ["--max_rows=100", "--clusters=3", "--repeats=1"],
+    "samg_jax.coverage": ["--max_rows=300", "--clusters=3", "--repeats=1"],
     "samg_jax.analysis.tabular": ["--processes=2", "--states=10", "--iterations=4000"],
 }
 
