@@ -25,6 +25,8 @@ measure() {  # NAME KIND FLAG...
 measure updates updates --seeds=1 --baseline=torch "${limit[@]}"
 measure seeds updates --algorithms=td3_bc,awac,iql,cql --families=locomotion \
   --phases=offline --seeds="$every" --baseline=torch "${limit[@]}"
+measure guidance updates --algorithms=awac,iql --families=locomotion --phases=no_data,samg \
+  --seeds=8 "${limit[@]}"
 measure batch updates --algorithms=awac,cql --families=locomotion --phases=offline \
   --seeds=1 --batch_sizes=64,256,1024 "${limit[@]}"
 measure rows updates --algorithms=awac --families=locomotion --phases=offline \
@@ -40,3 +42,7 @@ for algorithm in td3_bc awac iql cql; do
   cp "runs/profile/$algorithm/profile.json" "$out/benchmark_profile_$algorithm.json"
   cp "runs/profile/$algorithm/profile.md" "$out/benchmark_profile_$algorithm.md"
 done
+"$python" -m samg_jax.benchmark profile --algorithms=awac,iql --families=locomotion --seeds=8 \
+  --out=runs/profile/seeds "${limit[@]}"
+cp runs/profile/seeds/profile.json "$out/benchmark_profile_seeds.json"
+cp runs/profile/seeds/profile.md "$out/benchmark_profile_seeds.md"
