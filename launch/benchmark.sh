@@ -22,6 +22,14 @@ measure() {  # NAME KIND FLAG...
   "$python" -m samg_jax.benchmark "$kind" --out="$out/benchmark_$name.json" "$@"
 }
 
+profile() {  # NAME FLAG...
+  local name="$1"
+  shift
+  "$python" -m samg_jax.benchmark profile --out="runs/profile/$name" "$@" "${limit[@]}"
+  cp "runs/profile/$name/profile.json" "$out/benchmark_profile_$name.json"
+  cp "runs/profile/$name/profile.md" "$out/benchmark_profile_$name.md"
+}
+
 measure updates updates --seeds=1 --baseline=torch "${limit[@]}"
 measure seeds updates --algorithms=td3_bc,awac,iql,cql --families=locomotion \
   --phases=offline --seeds="$every" --baseline=torch "${limit[@]}"
@@ -37,12 +45,6 @@ measure utd online --algorithms=awac --families=locomotion --phases=samg --seeds
 measure compile compile --repeats=3 "${limit[@]}"
 measure memory memory --algorithms=awac,cql --seeds="$every" "${limit[@]}"
 for algorithm in td3_bc awac iql cql; do
-  "$python" -m samg_jax.benchmark profile --algorithms="$algorithm" --seeds=1 \
-    --out="runs/profile/$algorithm" "${limit[@]}"
-  cp "runs/profile/$algorithm/profile.json" "$out/benchmark_profile_$algorithm.json"
-  cp "runs/profile/$algorithm/profile.md" "$out/benchmark_profile_$algorithm.md"
+  profile "$algorithm" --algorithms="$algorithm" --seeds=1
 done
-"$python" -m samg_jax.benchmark profile --algorithms=awac,iql --families=locomotion --seeds=8 \
-  --out=runs/profile/seeds "${limit[@]}"
-cp runs/profile/seeds/profile.json "$out/benchmark_profile_seeds.json"
-cp runs/profile/seeds/profile.md "$out/benchmark_profile_seeds.md"
+profile seeds --algorithms=awac,iql --seeds=8
