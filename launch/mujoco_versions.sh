@@ -6,6 +6,10 @@
 #   bash launch/mujoco_versions.sh [VERSION ...]     3.2.0 4.0.0, for example
 set -uo pipefail
 cd "$(dirname "$0")/.."
+if [ ! -x .venv/bin/python ]; then
+  echo "error: there is no .venv here. Install first: bash launch/test.sh" >&2
+  exit 1
+fi
 
 allowed() {
   .venv/bin/python - <<'PYTHON'
