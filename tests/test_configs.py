@@ -1,7 +1,6 @@
 """Every config file: its values, its lock, and one update with it."""
 
 import dataclasses
-import functools
 import json
 import math
 
@@ -247,29 +246,36 @@ def test_config_is_valid_and_builds(experiment, name):
     assert (parts.model is not None) == experiment.endswith("_samg")
 
 
-COMPILED = {}
+PROGRAMS = {}
+
+
+def compiled(name, parts, function):
+    """Returns the function compiled; the same one for the same settings and sizes.
+
+    The weight of SPOT's penalty, the one number that differs between most datasets,
+    is an argument of it.
+    """
+    settings = dataclasses.asdict(parts.algorithm.config)
+    settings.pop("support_weight", None)
+    if name != "guided":
+        settings.pop("cql_weight_online", None)  # Not read before.
+    sizes = parts.task.observation_size, parts.task.action_size
+    key = name, type(parts.algorithm), *sizes, str(sorted(settings.items()))
+    return PROGRAMS.setdefault(key, jax.jit(function))
 
 
 def one_update(phase, parts, updates=1):
-    """Returns the compiled `(key, batch, weight) -> (before, after, metrics)`.
+    """Returns `(key, batch) -> (before, after, metrics)`."""
+    support = getattr(parts.algorithm.config, "support_weight", None)
 
-    Configs whose agents have the same settings and sizes share one, so that each is
-    compiled once; `weight` is that of SPOT's penalty, the one number that differs
-    between most of them.
-    """
-    settings = dataclasses.asdict(parts.algorithm.config)
-    support = settings.pop("support_weight", 0.0)
-    if phase == "offline":
-        settings.pop("cql_weight_online", None)  # Not read before.
-    sizes = parts.task.observation_size, parts.task.action_size
-    key = phase, type(parts.algorithm), *sizes, str(sorted(settings.items()))
+    def init(key, batch):
+        return parts.algorithm.init(key, batch.observations)
 
-    def train(key, batch, weight):
+    def train(before, key, batch, weight):
         algorithm = parts.algorithm if phase == "offline" else parts.online
-        if support:
+        if support is not None:
             config = dataclasses.replace(algorithm.config, support_weight=weight)
             algorithm = dataclasses.replace(algorithm, config=config)
-        before = algorithm.init(key, batch.observations)
         guide = unguided
         if phase == "guided":
             offline = algorithm.value_params(before)
@@ -277,10 +283,14 @@ def one_update(phase, parts, updates=1):
         after = algorithm.start_online(before) if phase != "offline" else before
         for _ in range(updates):
             after, metrics = algorithm.update(after, batch, key, guide)
-        return before, after, metrics
+        return after, metrics
 
-    compiled = COMPILED.setdefault(key, jax.jit(train))
-    return functools.partial(compiled, weight=jnp.float32(support))
+    def both(key, batch):
+        before = compiled("init", parts, init)(key, batch)
+        update = compiled(phase, parts, train)
+        return before, *update(before, key, batch, jnp.float32(support or 0.0))
+
+    return both
 
 
 def check_update(update, sizes, steps, trained):

@@ -21,6 +21,7 @@ from samg_jax.reporting import results
 ALL = "all algorithms"
 BEST = 100.0  # Score of the expert, to which the optimality gap is measured.
 SAMG = "samg"
+CLAIMED = (SAMG, "vanilla", "no_data")  # Compared by what the paper claims.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +46,9 @@ class Group:
 def groups(courses: pd.DataFrame) -> list[Group]:
     """Returns a group per source and algorithm, and one of all where there are more.
 
-    Counted are the tasks and seeds that every variant of the group has finished;
-    raw returns, which have no common scale, are not.
+    Counted are the tasks and seeds that every variant of the group has finished; a
+    variant beside `CLAIMED` that was not run on all of their tasks is left out, so that
+    it takes no task from them. Raw returns, which have no common scale, are not counted.
 
     Args:
         courses: from `courses.of`.
@@ -74,10 +76,16 @@ def _group(source: str, label: str, rows: pd.DataFrame) -> Group | None:
     table = rows.pivot(
         index="seed", columns=["algorithm", "dataset", "variant"], values="final"
     )
+    required = [name for name in variants if name in CLAIMED] or variants
     tasks = [
         task
         for task in sorted(set(zip(rows["algorithm"], rows["dataset"], strict=True)))
-        if all((*task, variant) in table.columns for variant in variants)
+        if all((*task, variant) in table.columns for variant in required)
+    ]
+    variants = [
+        variant
+        for variant in variants
+        if all((*task, variant) in table.columns for task in tasks)
     ]
     columns = [[(*task, variant) for task in tasks] for variant in variants]
     table = table[[column for own in columns for column in own]].dropna()

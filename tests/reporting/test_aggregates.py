@@ -111,6 +111,16 @@ def test_a_group_has_the_tasks_and_seeds_that_every_variant_finished():
     ]
 
 
+def test_a_variant_of_few_tasks_takes_none_from_the_others():
+    names = itertools.product(("vanilla", "samg"), ("a", "b"), (0, 1))
+    ends = {name: 10.0 * index for index, name in enumerate(names)}
+    expected = aggregates.groups(courses_of(ends))
+    more = {**ends, ("samg_best", "a", 0): 1.0, ("samg_best", "a", 1): 2.0}
+    (group,) = aggregates.groups(courses_of(more))
+    assert group.tasks == expected[0].tasks == (("awac", "a"), ("awac", "b"))
+    assert list(group.scores) == ["vanilla", "samg"]
+
+
 def test_sources_are_never_pooled_and_returns_not_at_all():
     ends = {(v, "a", s): 1.0 for v in ("vanilla", "samg") for s in (0, 1)}
     local = courses_of(ends)
