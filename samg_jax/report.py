@@ -17,7 +17,7 @@ import sys
 
 from absl import app, flags
 
-from samg_jax.analysis import comparison, machine
+from samg_jax.analysis import comparison, machine, pairing
 from samg_jax.reporting import sources
 from samg_jax.training import logs
 
@@ -27,6 +27,12 @@ BASELINE = flags.DEFINE_string(
 TITLE = flags.DEFINE_string("title", None, "Of runs: heading of the table.")
 COMMAND = flags.DEFINE_string(
     "command", None, "Of runs: what made them, to be written down."
+)
+PAIRED = flags.DEFINE_bool(
+    "paired", False, "Of runs: says how each differs from the first, seed by seed."
+)
+JSON = flags.DEFINE_string(
+    "json", None, "Of runs: file for the scores of every seed at every evaluation."
 )
 OUT = flags.DEFINE_string(
     "out",
@@ -59,12 +65,16 @@ def main(argv: list[str]) -> None:
         if WATCH.value or is_suite(folders):
             report_suite(folders)
             return
-        text = describe(folders)
+        outcomes = read(folders)
+        text = describe(outcomes)
     except ValueError as error:
         sys.exit(f"error: {error}")
     print(text, end="")
     if OUT.value:
         pathlib.Path(OUT.value).expanduser().write_text(text)
+    if JSON.value:
+        scores = pairing.text(outcomes, COMMAND.value)
+        pathlib.Path(JSON.value).expanduser().write_text(scores)
 
 
 def is_suite(folders: list[pathlib.Path]) -> bool:
@@ -95,18 +105,24 @@ def report_suite(folders: list[pathlib.Path]) -> None:
     print(f"report: {page.write(folders[0], out, REPS.value)}")
 
 
-def describe(workdirs: list[pathlib.Path]) -> str:
-    """Returns the report of finished runs as Markdown."""
+def read(workdirs: list[pathlib.Path]) -> list[comparison.Outcome]:
+    """Returns the outcomes of finished runs."""
     if not workdirs:
         raise ValueError(
             "No runs were named; at least one is needed. Give their workdirs, as in "
             "python -m samg_jax.report runs/*, or the --out folder of a suite."
         )
-    outcomes = [one for workdir in workdirs for one in comparison.read(workdir)]
+    return [one for workdir in workdirs for one in comparison.read(workdir)]
+
+
+def describe(outcomes: list[comparison.Outcome]) -> str:
+    """Returns the report of finished runs as Markdown."""
     parts = [f"# {TITLE.value}"] if TITLE.value else []
     parts.append(comparison.table(outcomes))
     if BASELINE.value:
         parts.append(comparison.below(outcomes, BASELINE.value))
+    if PAIRED.value:
+        parts.append(pairing.table(outcomes))
     if COMMAND.value:
         parts.append(f"Command: `{COMMAND.value}`")
     about = machine.describe().items()

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from samg_jax.analysis import candidates
 from samg_jax.training import command_line
 from tests import small
 
@@ -72,7 +73,7 @@ def commands(studio, tmp_path, monkeypatch):
                 flags = {flag: value for flag, _, value in parts}
                 found[pathlib.Path(flags["--workdir"]).name] = flags
             else:
-                found["report"] = words[2:]
+                found[words[1].removeprefix("samg_jax.")] = words[2:]
         return found
 
     return get
@@ -182,6 +183,53 @@ def test_flags_that_break_a_study_are_refused(script, arguments, message, studio
     process = studio(script, *arguments)
     assert process.returncode == 1
     assert message in process.stderr
+
+
+def test_the_presets_fork_from_one_checkpoint_and_end_in_a_table(commands, monkeypatch):
+    monkeypatch.setenv("RESULTS", "tables")
+    runs = commands("presets", "--config.online.steps=70", "--config.num_seeds=2")
+    assert list(runs) == ["pretrained", "paper", "best", "report"]
+    assert runs["pretrained"]["--config.online.steps"] == "0"
+    for preset in ("paper", "best"):
+        assert runs[preset]["--config.guidance.weight_preset"] == preset
+        assert runs[preset]["--config.offline.restore"] == "runs/presets/pretrained"
+        assert runs[preset]["--config.online.steps"] == "70"
+        assert runs[preset]["--config.num_seeds"] == "2"
+        assert runs[preset]["--config.evaluation.episodes"] == "20"
+    assert runs["report"][:3] == ["runs/presets/paper", "runs/presets/best", "--paired"]
+    assert runs["report"][-2:] == [
+        "--out=tables/presets.md",
+        "--json=tables/presets.json",
+    ]
+
+
+def test_the_settings_of_the_paper_are_judged_with_the_stds_and_without(
+    studio, commands, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("STEPS", "50")
+    monkeypatch.setenv("RESULTS", "tables")
+    found = tmp_path / "runs" / "settings" / "diagnosis"
+    found.mkdir(parents=True)
+    for suffix in ("md", "json"):
+        (found / f"diagnosis.{suffix}").write_text(f"made {suffix}")
+    runs = commands("settings", "--rows=30")
+    assert list(runs) == ["weight", "diagnose"]
+    assert runs["weight"]["--config.guidance.cvae.steps"] == "50"
+    assert runs["weight"]["--config.guidance.cvae.kl_warmup_start"] == "5"
+    asked = [
+        candidates.parse(flag.removeprefix("--settings="))
+        for flag in runs["diagnose"]
+        if flag.startswith("--settings=")
+    ]
+    settings = dict(asked)
+    assert len(settings) == len(asked) == 26
+    with_stds = [name for name in settings if name.endswith(" with stds")]
+    assert len(with_stds) == 11
+    for name in with_stds:
+        plain = settings[name.removesuffix(" with stds")]
+        assert settings[name] == {**plain, "use_std": True}
+    assert runs["diagnose"][-1] == "--rows=30"
+    assert (tmp_path / "tables" / "settings.json").read_text() == "made json"
 
 
 @pytest.mark.slow

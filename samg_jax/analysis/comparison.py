@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import ml_collections
 import numpy as np
 
-from samg_jax.analysis import curves, statistics
+from samg_jax.analysis import curves, guidance_curves, statistics
 from samg_jax.analysis.statistics import Course
 from samg_jax.training import checkpoints, experiment
 from samg_jax.training import parts as parts_lib
+
+# What `training.csv` has of the guidance and a comparison tells.
+GUIDANCE = ("weight_active", "weight_mean", "guidance_term")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Outcome:
         steps: environment steps per seed, warm-up included.
         episodes: of an evaluation, per seed.
         courses: one per seed.
+        guidance: name -> `[S]` last logged values of `GUIDANCE`; empty without any.
     """
 
     algorithm: str
@@ -41,6 +45,7 @@ class Outcome:
     steps: int
     episodes: int
     courses: tuple[Course, ...]
+    guidance: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def lasting(self) -> list[Course]:
@@ -78,11 +83,11 @@ def read(workdir: pathlib.Path) -> list[Outcome]:
     task = parts_lib.resolve_task(config)
     normalized = task.ref_min is not None
     rows = curves.read(workdir / "metrics.csv")
-    variant = experiment.variant(config) if config.online.steps else "offline"
+    name = variant(config) if config.online.steps else "offline"
     return [
         Outcome(
             algorithm=config.algorithm,
-            variant=f"{variant} {label}".strip(),
+            variant=f"{name} {label}".strip(),
             data_source=meta["data_source"],
             physics=config.physics,
             normalized=normalized,
@@ -90,9 +95,26 @@ def read(workdir: pathlib.Path) -> list[Outcome]:
             steps=config.online.steps,
             episodes=config.evaluation.episodes,
             courses=tuple(statistics.courses(own, normalized)),
+            guidance=_guidance(workdir, label),
         )
         for label, own in curves.by_combination(rows).items()
     ]
+
+
+def variant(config: ml_collections.ConfigDict) -> str:
+    """Returns the variant's name, with its preset if that is not the paper's."""
+    preset = config.guidance.get("weight_preset", "paper")
+    named = config.guidance.weight == "cvae" and preset != "paper"
+    return experiment.variant(config) + (f" {preset}" if named else "")
+
+
+def _guidance(workdir: pathlib.Path, label: str) -> dict[str, tuple[float, ...]]:
+    series = guidance_curves.read(workdir / "training.csv", label)
+    return {
+        name: tuple(series[name].values[:, -1].tolist())
+        for name in GUIDANCE
+        if name in series
+    }
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +37,8 @@ class Course(NamedTuple):
         end: last score; `start` where nothing was fine-tuned.
         lowest: lowest score of the online phase, that of its first policy included.
         failed: whether the seed became non-finite.
+        scores: environment step -> score, of the online phase; of the last offline
+            update where nothing was fine-tuned, as of step 0.
     """
 
     seed: int
@@ -43,6 +46,7 @@ class Course(NamedTuple):
     end: float
     lowest: float
     failed: bool
+    scores: Mapping[int, float] = types.MappingProxyType({})
 
 
 def courses(rows: Sequence[Row], normalized: bool) -> list[Course]:
@@ -62,7 +66,9 @@ def courses(rows: Sequence[Row], normalized: bool) -> list[Course]:
             own = own[-1:]
         values = [value(row) for row in own]
         failed = bool(own[-1].failed)
-        result.append(Course(seed, values[0], values[-1], min(values), failed))
+        steps = [row.env_step for row in own]
+        scores = dict(zip(steps, values, strict=True))
+        result.append(Course(seed, values[0], values[-1], min(values), failed, scores))
     return result
 
 
@@ -78,7 +84,7 @@ def closing_table(rows: Sequence[Row], normalized: bool) -> str:
     unit = "normalized score" if normalized else "return"
     lines = [f"{unit:<18} {'offline':>10} {'final':>10} {'change':>10}"]
     seeds = courses(rows, normalized)
-    for seed, start, end, _, failed in seeds:
+    for seed, start, end, _, failed, _ in seeds:
         note = "  failed" if failed else ""
         lines.append(
             f"seed {seed:<13} {start:>10.1f} {end:>10.1f} {end - start:>+10.1f}{note}"

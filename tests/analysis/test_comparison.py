@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 
+import ml_collections
 import numpy as np
 import pytest
 
@@ -110,7 +111,25 @@ def test_the_program_reports_real_runs(tmp_path, dataset):
     assert row[5].startswith(f"{np.mean(first):.1f} ± ")
     assert row[6].startswith(f"{np.mean(last):.1f} ± ")
     assert "bc minus two standard errors" in done.stdout
+    found = comparison.read(online)[0]
+    assert [course.scores[60] for course in found.courses] == last
+    assert len(found.guidance["weight_active"]) == 2
     assert f"jax {machine.describe()['jax']}" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("weight", "preset", "expected"),
+    [
+        ("cvae", "paper", "samg"),
+        ("cvae", "best", "samg best"),
+        ("even", "best", "samg_even"),
+    ],
+)
+def test_a_preset_other_than_the_papers_is_named(weight, preset, expected):
+    config = ml_collections.ConfigDict(
+        {"guidance": {"weight": weight, "weight_preset": preset}}
+    )
+    assert comparison.variant(config) == expected
 
 
 def test_unfinished_and_missing_runs_are_refused(tmp_path, dataset, monkeypatch):
