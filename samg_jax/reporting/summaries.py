@@ -137,7 +137,7 @@ def of_groups(
             f"is better; optimality gap: mean shortfall from {aggregates.BEST:.0f}, "
             "lower is better. In brackets 95 % intervals of a bootstrap stratified by "
             f"task, {reps:,} resamples (rliable). A task is an algorithm on a dataset; "
-            "counted are the tasks and seeds that every variant has finished."
+            "counted are the tasks and seeds that every variant shown has finished."
         ),
         caution=caution,
     )
