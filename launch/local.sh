@@ -5,7 +5,8 @@
 # weight's preset `best`. Then its report, in launch/results/local: index.html, pictures,
 # tables.
 #   bash launch/local.sh [FLAG ...]     flags of `samg_jax.benchmark suite`
-# Interrupted, it goes on where it was. About an hour and a half on two idle cores.
+# Interrupted, it goes on where it was; a failed job is reported and does not stop the rest.
+# About an hour and a half on two idle cores, by estimate.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash launch/install.sh suite,report
@@ -20,12 +21,15 @@ if [ ! -f "$runs/halfcheetah-medium-local.hdf5" ]; then
     --out="$runs/halfcheetah-medium-local.hdf5"
 fi
 
+failed=0
 suite() {
-  "$python" -m samg_jax.benchmark suite --suite=local_reduced --out="$runs/suite" "$@"
+  "$python" -m samg_jax.benchmark suite --suite=local_reduced \
+    --out="$runs/local_reduced" "$@" || failed=1
 }
 
 suite "$@"
 suite --set=algorithms=awac --set=datasets=hopper-demo --set=variants=samg_best "$@"
 suite --set=algorithms=cql,cal_ql --set=datasets=hopper-demo "$@"
-"$python" -m samg_jax.report "$runs/suite" --out=launch/results/local
-cp "$runs"/suite/results.{csv,parquet} launch/results/local/
+"$python" -m samg_jax.report "$runs/local_reduced" --out=launch/results/local
+cp "$runs"/local_reduced/results.{csv,parquet} launch/results/local/
+exit "$failed"

@@ -53,6 +53,7 @@ PROGRAMS_SMALL = {
     ],
     "samg_jax.collect": COLLECT_SMALL,
     "samg_jax.evaluate": ["--episodes=2"],
+    "samg_jax.report": ["--reps=10"],
     "samg_jax.diagnose": ["--steps=20", "--rows=100", "--nocosts"],
     "samg_jax.coverage": ["--max_rows=300", "--clusters=3", "--repeats=1"],
     "samg_jax.analysis.tabular": ["--processes=2", "--states=10", "--iterations=4000"],
@@ -147,6 +148,7 @@ def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):
     assert (tmp_path / "hopper.hdf5").exists()
     assert (tmp_path / "scores.json").exists()
     assert (tmp_path / "runs/smoke/results.parquet").exists()
+    assert (tmp_path / "report/index.html").exists()
     assert (tmp_path / "runs/pretrained/diagnosis/diagnosis.json").exists()
     forks = {"pretrained", "samg", "no_data", "vanilla", "thresholds", "gentle"}
     assert forks <= {path.name for path in (tmp_path / "runs").iterdir()}

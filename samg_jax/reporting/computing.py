@@ -98,7 +98,8 @@ def table(frame: pd.DataFrame) -> Table:
         note=(
             "Of a seed's job; seeds that trained as one job share its time and memory. "
             "Updates/s online: environment steps, each with its updates, per second. "
-            "Times include compilation and evaluation. Guidance: share of the time of "
+            "Times include compilation and evaluation, and on a machine that did other "
+            "work they say little of the speed. Guidance: share of the time of "
             "a guided step that no_data, the same without guidance, does not need; "
             "below 0 it was noise."
         ),
