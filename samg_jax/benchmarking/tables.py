@@ -21,7 +21,7 @@ SIZES: tuple[Column, ...] = (
 )
 
 
-def _value(name: str, digits: int = 1, factor: float = 1.0) -> Callable[[Row], str]:
+def number(name: str, digits: int = 1, factor: float = 1.0) -> Callable[[Row], str]:
     """Returns the column of a number, or of a summary with its spread."""
 
     def cell(row: Row) -> str:
@@ -39,7 +39,7 @@ def _value(name: str, digits: int = 1, factor: float = 1.0) -> Callable[[Row], s
 
 
 def _percent(name: str) -> Callable[[Row], str]:
-    return _value(name, 0, 100.0)
+    return number(name, 0, 100.0)
 
 
 def _cost(row: Row) -> str:
@@ -53,15 +53,15 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "updates": (
         *CASE,
         *SIZES,
-        ("updates/s per seed", _value("per_seed")),
-        ("summed", _value("summed")),
-        ("x one seed", _value("over_one_seed", 2)),
-        ("PyTorch updates/s", _value("baseline")),
-        ("x PyTorch", _value("over_baseline", 2)),
+        ("updates/s per seed", number("per_seed")),
+        ("summed", number("summed")),
+        ("x one seed", number("over_one_seed", 2)),
+        ("PyTorch updates/s", number("baseline")),
+        ("x PyTorch", number("over_baseline", 2)),
         ("guidance, % of time", _cost),
-        ("MFLOP", _value("mflop_per_update", 0)),
-        ("GFLOP/s", _value("gflops")),
-        ("matmul peak", _value("peak_gflops")),
+        ("MFLOP", number("mflop_per_update", 0)),
+        ("GFLOP/s", number("gflops")),
+        ("matmul peak", number("peak_gflops")),
         ("% of peak", _percent("share_of_peak")),
         ("updates per call", lambda row: row["chunk"]),
     ),
@@ -69,8 +69,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         *CASE,
         ("batch", lambda row: row["batch_size"]),
         ("UTD", lambda row: row["updates_per_step"]),
-        ("steps/s per seed", _value("steps_per_second")),
-        ("summed", _value("summed")),
+        ("steps/s per seed", number("steps_per_second")),
+        ("summed", number("summed")),
         ("environment %", _percent("shares.environment")),
         ("update %", _percent("shares.update")),
         ("evaluation %", _percent("shares.evaluation")),
@@ -78,32 +78,32 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "compile": (
         *CASE,
-        ("cold s", _value("cold.total")),
-        ("of it imports", _value("cold.imports")),
-        ("data", _value("cold.data")),
-        ("state", _value("cold.state")),
-        ("compilation", _value("cold.compilation")),
-        ("warm s", _value("warm.total")),
-        ("of it imports ", _value("warm.imports")),
-        ("data ", _value("warm.data")),
-        ("state ", _value("warm.state")),
-        ("compilation ", _value("warm.compilation")),
+        ("cold s", number("cold.total")),
+        ("of it imports", number("cold.imports")),
+        ("data", number("cold.data")),
+        ("state", number("cold.state")),
+        ("compilation", number("cold.compilation")),
+        ("warm s", number("warm.total")),
+        ("of it imports ", number("warm.imports")),
+        ("data ", number("warm.data")),
+        ("state ", number("warm.state")),
+        ("compilation ", number("warm.compilation")),
     ),
     "memory": (
         *CASE,
         *SIZES,
-        ("dataset MB", _value("dataset_mb")),
-        ("state MB", _value("state_mb")),
-        ("all arrays MB", _value("arrays_mb")),
-        ("program MB", _value("program_mb")),
-        ("device peak MB", _value("device_peak_mb")),
-        ("host peak MB", _value("host_peak_mb", 0)),
-        ("host before data MB", _value("host_before_mb", 0)),
+        ("dataset MB", number("dataset_mb")),
+        ("state MB", number("state_mb")),
+        ("all arrays MB", number("arrays_mb")),
+        ("program MB", number("program_mb")),
+        ("device peak MB", number("device_peak_mb")),
+        ("host peak MB", number("host_peak_mb", 0)),
+        ("host before data MB", number("host_before_mb", 0)),
     ),
     "profile": (
         *CASE,
         ("operations", lambda row: row["operation"]),
-        ("ms per update", _value("milliseconds", 3)),
+        ("ms per update", number("milliseconds", 3)),
         ("% of all", _percent("share")),
     ),
 }
