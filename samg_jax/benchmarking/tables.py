@@ -49,6 +49,15 @@ def _cost(row: Row) -> str:
     return f"{100 * (ratio['median'] - 1):+.0f} ± {100 * ratio['spread']:.0f}"
 
 
+def _share_of_peak(row: Row) -> str:
+    cell = _percent("share_of_peak")(row)
+    return f"{cell} (!)" if _exceeds(row) else cell
+
+
+def _exceeds(row: Row) -> bool:
+    return row.get("share_of_peak", 0.0) > 1.0
+
+
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "updates": (
         *CASE,
@@ -62,15 +71,19 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ("MFLOP", number("mflop_per_update", 0)),
         ("GFLOP/s", number("gflops")),
         ("matmul peak", number("peak_gflops")),
-        ("% of peak", _percent("share_of_peak")),
+        ("% of peak", _share_of_peak),
+        ("square peak", number("square_peak_gflops")),
+        ("% of square peak", _percent("share_of_square_peak")),
         ("updates per call", lambda row: row["chunk"]),
     ),
     "online": (
         *CASE,
         ("batch", lambda row: row["batch_size"]),
         ("UTD", lambda row: row["updates_per_step"]),
+        ("overlap", lambda row: "on" if row["overlap"] else "off"),
         ("steps/s per seed", number("steps_per_second")),
         ("summed", number("summed")),
+        ("x one seed", number("over_one_seed", 2)),
         ("environment %", _percent("shares.environment")),
         ("update %", _percent("shares.update")),
         ("evaluation %", _percent("shares.evaluation")),
@@ -109,12 +122,16 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
 }
 NOTES = {
     "updates": "`no_data` and `samg` train on the same online data, without guidance "
-    "and with it. % of peak: of matrix products of the shapes of the widest layers. "
+    "and with it. % of peak: of matrix products of the shapes of the widest layers, by "
+    "themselves; of square peak: of a product of large square matrices. "
     "x one seed, x PyTorch: summed updates/s over those of one of our seeds, of one "
     "PyTorch process.",
     "online": "Shares of an environment step; evaluations and checkpoints are counted "
     "as often as the config has them. `update`: the host waits for the device; "
-    "`rest`: logs, checkpoints and Python.",
+    "`rest`: logs, checkpoints and Python. With overlap `environment` is what the loop "
+    "waits for environments that are done later than the device; stepping that the "
+    "device's work hides is in no part. x one seed: summed steps/s over those of one "
+    "seed.",
     "compile": "From the start of the process to the end of the first update; cold: "
     "without compiled programs of earlier runs.",
     "memory": "Program: what one compiled call holds at once, by the compiler. Device "
@@ -123,17 +140,26 @@ NOTES = {
 }
 
 
+EXCEEDING = (
+    "(!): above 100 %. These products were slower by themselves, where each writes "
+    "its result to memory and reads it back, than between the other work of an update. "
+    "The share says nothing there; that of the square peak does."
+)
+
+
 def describe(report: Mapping[str, Any]) -> str:
     """Returns a report, as the JSON has it, in Markdown."""
     kind = report["kind"]
     state = "" if report["finished"] else ", unfinished"
     about = "; ".join(f"{name} {value}" for name, value in report["machine"].items())
     circumstances = f"products in {report['matmul_precision']}; load {report['load']}"
+    note = [EXCEEDING] if any(map(_exceeds, report["rows"])) else []
     return "\n\n".join(
         [
             f"# Benchmark: {kind}{state}",
             table(COLUMNS[kind], report["rows"]),
             f"{NOTES[kind]} Values are medians ± half of the interquartile range.",
+            *note,
             f"Command: `{report['command']}`",
             f"Machine: {about}; {circumstances}",
         ]
