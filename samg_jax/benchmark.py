@@ -4,7 +4,7 @@ Or runs a suite of experiments, see `configs/suites/base.py`.
 
     python -m samg_jax.benchmark updates --algorithms=awac,iql --seeds=1,4 --threads=2 \
         --baseline=torch --out=updates.json
-    python -m samg_jax.benchmark online --algorithms=awac --seeds=8
+    python -m samg_jax.benchmark online --algorithms=awac --seeds=8 --overlap=off,on
     python -m samg_jax.benchmark compile
     python -m samg_jax.benchmark memory
     python -m samg_jax.benchmark profile --algorithms=cql --seeds=1 --out=traces
@@ -46,6 +46,11 @@ SEEDS = flags.DEFINE_list(
 BATCH_SIZES = flags.DEFINE_list("batch_sizes", None, "By default the configs'.")
 ROWS = flags.DEFINE_list("rows", ["200000"], "Of the random offline data.")
 UTD = flags.DEFINE_list("utd", ["1"], "Updates per environment step, of `online`.")
+OVERLAP = flags.DEFINE_list(
+    "overlap",
+    ["off"],
+    "`online.overlap` of `online`: off, on, or both, with a row for each.",
+)
 REPEATS = flags.DEFINE_integer("repeats", 7, "Timed repeats, or laps of `online`.", 1)
 SECONDS = flags.DEFINE_float("seconds", 1.0, "Of one repeat of `updates`.", 0.0)
 STEPS = flags.DEFINE_integer("steps", 1_000, "Environment steps of a lap.", 1)
@@ -90,6 +95,15 @@ DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the jobs of the suite, their time and memory, and exit."
 )
 
+SWITCH = {"off": False, "on": True}
+# Flags that not all kinds read.
+READ_BY = (
+    (UTD, ("online",)),
+    (OVERLAP, ("online",)),
+    (STEPS, ("online",)),
+    (REPEATS, ("updates", "online", "compile", "profile")),
+    (SECONDS, ("updates", "profile")),
+)
 OF_SUITES = (SUITE, SET, EXECUTOR, OPTION, RETRIES, DRY_RUN)
 OF_MEASURES = (
     ALGORITHMS,
@@ -98,13 +112,10 @@ OF_MEASURES = (
     SEEDS,
     BATCH_SIZES,
     ROWS,
-    UTD,
-    REPEATS,
-    SECONDS,
-    STEPS,
     BASELINE,
     THREADS,
     PRECISION,
+    *(flag for flag, _ in READ_BY),
 )
 
 
@@ -157,7 +168,7 @@ def request_suite() -> suites.Request:
 def refuse(given: Sequence[flags.FlagHolder], kind: str, remedy: str) -> None:
     """Raises ValueError where a flag was given that this kind does not read."""
     for flag in given:
-        if flag.present:
+        if flag.present or flag.value != flag.default:
             raise ValueError(
                 f"--{flag.name} was given with {kind}, which does not read it. Leave "
                 f"it out; {remedy}."
@@ -175,8 +186,13 @@ def parse(arguments: list[str]) -> measures.Request:
         )
     refuse(OF_SUITES, arguments[0], "it belongs to `suite`")
     kind = measures.KINDS[arguments[0]]
-    families = FAMILIES.value or kind.families
-    phases = PHASES.value or kind.usual
+    for flag, kinds in READ_BY:
+        if arguments[0] not in kinds:
+            refuse([flag], arguments[0], f"it is read by {', '.join(kinds)} alone")
+    families = kind.families if FAMILIES.value is None else FAMILIES.value
+    phases = kind.usual if PHASES.value is None else PHASES.value
+    seeds = kind.seeds if SEEDS.value is None else SEEDS.value
+    cases.check_names("overlap", OVERLAP.value, list(SWITCH))
     cases.check_names("algorithms", ALGORITHMS.value, cases.ALGORITHMS)
     cases.check_names("families", families, list(cases.DATASETS))
     cases.check_names("phases", phases, kind.phases)
@@ -192,7 +208,8 @@ def parse(arguments: list[str]) -> measures.Request:
             batch_size=batch_sizes,
             rows=cases.positive_integers("rows", ROWS.value),
             updates_per_step=cases.positive_integers("utd", UTD.value),
-            seeds=cases.positive_integers("seeds", SEEDS.value or kind.seeds),
+            seeds=cases.positive_integers("seeds", seeds),
+            overlap=[SWITCH[name] for name in OVERLAP.value],
         ),
         configs=pathlib.Path(CONFIGS.value),
         repeats=REPEATS.value,

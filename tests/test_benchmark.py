@@ -75,6 +75,20 @@ def test_all_combinations_are_measured_that_exist():
         (["updates"], {"algorithms": ["bc"], "phases": ["samg"]}, "No algorithm"),
         (["updates"], {"baseline": "jax"}, "Allowed is 'torch'"),
         (["memory"], {"baseline": "torch"}, "Only updates are compared"),
+        (["updates"], {"utd": ["4"]}, "--utd was given with updates.*by online alone"),
+        (["profile"], {"overlap": ["on"]}, "--overlap was given with profile"),
+        (["compile"], {"steps": 5}, "--steps was given with compile"),
+        (["memory"], {"repeats": 3}, "read by updates, online, compile, profile"),
+        (["online"], {"seconds": 2.0}, "--seconds.*read by updates, profile"),
+        (["online"], {"overlap": ["yes"]}, "Known are off, on"),
+        (["online"], {"seeds": []}, "--seeds is ''"),
+        (["updates"], {"families": []}, "--families is empty"),
+        (["updates"], {"phases": []}, "--phases is empty"),
+        (["updates"], {"batch_sizes": []}, "--batch_sizes is ''"),
+        (["online"], {"seeds": ["1", "4", "1"]}, "--seeds is '1,4,1', which has 1 2"),
+        (["updates"], {"rows": ["2000", "02000"]}, "which has 2000 2 times"),
+        (["updates"], {"algorithms": ["awac", "awac"]}, "has awac 2 times"),
+        (["online"], {"overlap": ["on", "on"]}, "has on 2 times"),
         (["profile"], {}, "needs --out"),
         (["updates"], {"out": "table.md"}, "Only .json is allowed"),
         (["updates"], {"threads": 100_000}, "--threads is 100000, but"),
@@ -85,6 +99,32 @@ def test_mistakes_are_told_before_anything_is_computed(arguments, flags, message
     flags = {"configs": str(CONFIGS), **flags}
     with pytest.raises(ValueError, match=message):
         measures.check(parse(*arguments, **flags))
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [("--utd=1", "--utd was given with updates"), ("--seeds=", "--seeds is ''")],
+)
+def test_flags_of_the_command_line_are_refused_alike(flag, message):
+    with programs.running("benchmark") as program:
+        programs.flags.FLAGS(["benchmark", "updates", flag])
+        with pytest.raises(ValueError, match=message):
+            program.parse(["updates"])
+
+
+def test_overlap_is_a_row_of_its_own():
+    request = parse(
+        "online",
+        algorithms=["iql"],
+        families=["antmaze"],
+        phases=["samg"],
+        seeds=["1"],
+        overlap=["off", "on"],
+        configs=str(CONFIGS),
+    )
+    measures.check(request)
+    loaded = [cases.load(case, CONFIGS) for case in request.cases]
+    assert [config.online.overlap for config in loaded] == [False, True]
 
 
 def test_a_measurement_that_ends_early_keeps_its_rows(tmp_path, monkeypatch):
@@ -187,7 +227,7 @@ def test_pytorch_runs_beside_our_updates(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not TORCH, reason="needs the extra `torch`")
-@pytest.mark.parametrize("algorithm", ["awac", "iql", "cql"])
+@pytest.mark.parametrize("algorithm", ["awac", "iql", "td3_bc", "cql"])
 def test_pytorchs_updates_run_for_every_algorithm(algorithm):
     flags = ["--seconds=0.01", "--rows=500", "--batch_size=16", "--threads=1"]
     done = subprocess.run(
@@ -201,6 +241,19 @@ def test_pytorchs_updates_run_for_every_algorithm(algorithm):
     assert float(rate) > 0
 
 
+@pytest.mark.skipif(not TORCH, reason="needs the extra `torch`")
+def test_a_pytorch_process_takes_updates_when_it_is_told_to():
+    case = tiny("td3_bc")
+    task = measures.parts_lib.resolve_task(cases.load(case, CONFIGS))
+    other = baseline.Baseline(case, task, 16, 1)
+    try:
+        assert other.version.split(".")[0] in {"2", "3"}
+        assert other.rate(0.0) > 0
+        assert other.rate(0.0) > 0
+    finally:
+        other.close()
+
+
 def test_pytorch_is_compared_where_it_has_the_same_update():
     assert baseline.covers(cases.Case("cql"))
     assert not baseline.covers(cases.Case("cql", family="antmaze"))
@@ -208,15 +261,45 @@ def test_pytorch_is_compared_where_it_has_the_same_update():
     assert not baseline.covers(cases.Case("spot"))
 
 
-@pytest.mark.slow
-def test_the_online_loop_is_split_into_its_parts(tmp_path):
-    rows = run("online", [tiny("iql", "samg", seeds=2)], tmp_path)
+@pytest.mark.parametrize(
+    ("phase", "overlap"),
+    [("vanilla", True), pytest.param("samg", False, marks=pytest.mark.slow)],
+)
+def test_the_online_loop_is_split_into_its_parts(phase, overlap, tmp_path):
+    wanted = [tiny("iql", phase, seeds=2, overlap=overlap)]
+    rows = run("online", wanted, tmp_path)
     shares = {name: one["median"] for name, one in rows[0]["shares"].items()}
     assert set(shares) == {"environment", "update", "evaluation", "rest"}
-    assert all(share > 0 for share in shares.values())
+    least = 0 if overlap else 1e-6  # The device's work may hide the environments.
+    assert all(share > 0 for name, share in shares.items() if name != "environment")
+    assert shares["environment"] >= least
+    assert rows[0]["overlap"] is overlap
     assert sum(shares.values()) == pytest.approx(1.0, abs=0.1)
     per_seed = rows[0]["steps_per_second"]["median"]
     assert rows[0]["summed"]["median"] == pytest.approx(2 * per_seed)
+
+
+def test_rows_of_the_online_loop_are_compared_with_one_seed(tmp_path, monkeypatch):
+    def measured(case, *_):
+        summed = {"median": 30.0 if case.seeds > 1 else 20.0 - case.overlap}
+        return {**case.describe(), "summed": summed}
+
+    monkeypatch.setattr(measures.loop, "measure", measured)
+    wanted = [
+        tiny("iql", "vanilla", seeds=seeds, overlap=overlap)
+        for seeds in (4, 1)
+        for overlap in (False, True)
+    ]
+    request = measures.Request("online", [*wanted, tiny("bc", seeds=2)], CONFIGS)
+    rows = [row for rows in measures._online(request, tmp_path) for row in rows]
+    found = {(row["seeds"], row["overlap"]): row.get("over_one_seed") for row in rows}
+    assert found == {
+        (1, False): None,
+        (1, True): None,
+        (2, False): None,
+        (4, False): pytest.approx(30 / 20),
+        (4, True): pytest.approx(30 / 19),
+    }
 
 
 @pytest.mark.slow

@@ -41,6 +41,7 @@ class Case:
         batch_size: B; None for the config's.
         rows: of the offline data.
         updates_per_step: UTD, of fine-tuning.
+        overlap: whether the environments step beside the updates of fine-tuning.
         settings: further fields of the config, dotted name -> value.
     """
 
@@ -51,6 +52,7 @@ class Case:
     batch_size: int | None = None
     rows: int = 200_000
     updates_per_step: int = 1
+    overlap: bool = False
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def product(
 
 
 def check_names(flag: str, names: Sequence[str], known: Sequence[str]) -> None:
-    """Raises ValueError for a name that is not known, and for none at all."""
+    """Raises ValueError for names unknown or repeated, and for none at all."""
     if not names:
         raise ValueError(
             f"--{flag} is empty. Allowed are {', '.join(known)}. Name at least one."
@@ -92,16 +94,29 @@ def check_names(flag: str, names: Sequence[str], known: Sequence[str]) -> None:
                 f"--{flag} has {name!r}, which is not known.{hint} Known are "
                 f"{', '.join(known)}. Correct the name."
             )
+    _check_repeated(flag, names)
 
 
 def positive_integers(flag: str, values: Sequence[str]) -> list[int]:
-    """Returns the values as integers; raises ValueError where one is not above 0."""
+    """Returns the values as integers; raises ValueError for 0, repeated, or none."""
     if not values or not all(v.isascii() and v.isdigit() and int(v) for v in values):
         raise ValueError(
             f"--{flag} is {','.join(values)!r}. Allowed are positive integers, "
             f"separated by commas. Write, for example, --{flag}=1,4."
         )
-    return [int(value) for value in values]
+    numbers = [int(value) for value in values]
+    _check_repeated(flag, numbers)
+    return numbers
+
+
+def _check_repeated(flag: str, values: Sequence[Any]) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(
+                f"--{flag} is {','.join(map(str, values))!r}, which has {value} "
+                f"{values.count(value)} times. Each is allowed once. Leave the others "
+                "out."
+            )
 
 
 def load(
@@ -123,6 +138,7 @@ def load(
     config = command_line.load(str(configs / f"{name}.py"), dataset)
     config.num_seeds = case.seeds
     config.online.updates_per_step = case.updates_per_step
+    config.online.overlap = case.overlap
     config.logging.progress = config.logging.tensorboard = False
     if case.batch_size is not None:
         config.offline.batch_size = config.online.batch_size = case.batch_size

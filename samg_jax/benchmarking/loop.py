@@ -34,7 +34,9 @@ def measure(
     Runs the experiment of the config: a lap to warm up and compile, then `laps` of
     `steps` environment steps per seed, each with a log, an evaluation and a checkpoint.
     Evaluations and checkpoints count as often as the config has them. `update` is the
-    time that the host waits for the device, `rest` whatever is in no other part.
+    time that the host waits for the device, `rest` whatever is in no other part. Where
+    the environments step beside the updates, `environment` is the waiting for those
+    that are done later than the device; see `stepping`.
 
     Args:
         case: of a phase of fine-tuning.

@@ -214,10 +214,17 @@ def _updates(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
 
 
 def _online(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
-    for case in request.cases:
+    single = {}  # The rows of one seed come first, for the others to be compared.
+    for case in sorted(request.cases, key=lambda case: case.seeds):
         row = loop.measure(
             case, request.configs, folder, request.repeats, request.steps
         )
+        alike = str(dataclasses.replace(case, seeds=1))
+        summed = row["summed"]["median"]
+        if case.seeds == 1:
+            single[alike] = summed
+        elif alike in single:
+            row["over_one_seed"] = summed / single[alike]
         _progress(f"{row['algorithm']}: {row['summed']['median']:,.1f} steps/s")
         yield [row]
 

@@ -15,6 +15,9 @@ from samg_jax.benchmarking import programs
 PERFETTO = "perfetto_trace.json.gz"
 # They span the operations inside of them, which are counted by themselves.
 CONTAINERS = ("while", "conditional", "call")
+PRODUCTS = " (matrix products)"
+# What the compiler's text has where a product is computed.
+PRODUCT = re.compile(r"\bdot\(|__cublas|__onednn\$matmul")
 
 
 def trace(program: programs.Program, folder: pathlib.Path, calls: int) -> pathlib.Path:
@@ -35,13 +38,15 @@ def operations(program: programs.Program, path: pathlib.Path) -> dict[str, float
     """Returns kind of operation -> milliseconds in a trace, the longest first.
 
     Summed over threads. A kind is the compiler's name without its number; what is fused
-    is named after its last operations.
+    is named after its last operations. Matrix products are marked as such, also those
+    that a library computes under a name of its own.
 
     Args:
         program: that was traced.
         path: from `trace`.
     """
     text = program.compiled.as_text()
+    products = matrix_products(text)
     known = set(re.findall(r"^\s*(?:ROOT )?%?([\w.-]+) = ", text, re.MULTILINE))
     with gzip.open(path, "rt") as file:
         events = json.load(file)["traceEvents"]
@@ -52,5 +57,29 @@ def operations(program: programs.Program, path: pathlib.Path) -> dict[str, float
         name = event.get("args", {}).get("hlo_op", event["name"])
         kind = re.sub(r"\.\d+$", "", name)
         if name in known and kind not in CONTAINERS:
+            if name in products:
+                kind += PRODUCTS
             kinds[kind] += event["dur"] / 1e3
     return dict(sorted(kinds.items(), key=lambda item: -item[1]))
+
+
+def matrix_products(text: str) -> set[str]:
+    """Returns which operations of a compiled program have matrix products inside.
+
+    Args:
+        text: of the program, as the compiler gives it.
+    """
+    holding, found = set(), set()  # Computations come before what calls them.
+    computation = None
+    for line in text.splitlines():
+        if line and not line[0].isspace():
+            begins = re.match(r"(?:ENTRY )?%?([\w.-]+) ", line)
+            computation = begins and begins[1]
+        operation = re.match(r"\s+(?:ROOT )?%?([\w.-]+) = ", line)
+        if operation is None:
+            continue
+        called = re.search(r" fusion\(.*calls=%?([\w.-]+)", line)
+        if PRODUCT.search(line) or (called and called[1] in holding):
+            found.add(operation[1])
+            holding.add(computation)
+    return found

@@ -160,7 +160,9 @@ def chunk_of(prepared: Prepared, rate: float, seconds: float) -> int:
     estimate = _flops(prepared.lower(prepared.state, 1))
     if not estimate:  # Not every backend counts.
         return schedule.LONGEST_CHUNK
-    return int(np.clip(seconds * rate / estimate, 1, schedule.LONGEST_CHUNK))
+    chunk = int(np.clip(seconds * rate / estimate, 1, schedule.LONGEST_CHUNK))
+    # The trainer's calls are whole tens, so that it rarely looks for failed seeds.
+    return chunk - chunk % offline.LOOK_EVERY if chunk > offline.LOOK_EVERY else chunk
 
 
 def _offline(config, parts, pretrained, data) -> tuple[Any, ...]:

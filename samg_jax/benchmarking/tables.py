@@ -21,7 +21,7 @@ SIZES: tuple[Column, ...] = (
 )
 
 
-def _value(name: str, digits: int = 1, factor: float = 1.0) -> Callable[[Row], str]:
+def number(name: str, digits: int = 1, factor: float = 1.0) -> Callable[[Row], str]:
     """Returns the column of a number, or of a summary with its spread."""
 
     def cell(row: Row) -> str:
@@ -39,7 +39,7 @@ def _value(name: str, digits: int = 1, factor: float = 1.0) -> Callable[[Row], s
 
 
 def _percent(name: str) -> Callable[[Row], str]:
-    return _value(name, 0, 100.0)
+    return number(name, 0, 100.0)
 
 
 def _cost(row: Row) -> str:
@@ -49,28 +49,41 @@ def _cost(row: Row) -> str:
     return f"{100 * (ratio['median'] - 1):+.0f} ± {100 * ratio['spread']:.0f}"
 
 
+def _share_of_peak(row: Row) -> str:
+    cell = _percent("share_of_peak")(row)
+    return f"{cell} (!)" if _exceeds(row) else cell
+
+
+def _exceeds(row: Row) -> bool:
+    return row.get("share_of_peak", 0.0) > 1.0
+
+
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "updates": (
         *CASE,
         *SIZES,
-        ("updates/s per seed", _value("per_seed")),
-        ("summed", _value("summed")),
-        ("x one seed", _value("over_one_seed", 2)),
-        ("PyTorch updates/s", _value("baseline")),
-        ("x PyTorch", _value("over_baseline", 2)),
+        ("updates/s per seed", number("per_seed")),
+        ("summed", number("summed")),
+        ("x one seed", number("over_one_seed", 2)),
+        ("PyTorch updates/s", number("baseline")),
+        ("x PyTorch", number("over_baseline", 2)),
         ("guidance, % of time", _cost),
-        ("MFLOP", _value("mflop_per_update", 0)),
-        ("GFLOP/s", _value("gflops")),
-        ("matmul peak", _value("peak_gflops")),
-        ("% of peak", _percent("share_of_peak")),
+        ("MFLOP", number("mflop_per_update", 0)),
+        ("GFLOP/s", number("gflops")),
+        ("matmul peak", number("peak_gflops")),
+        ("% of peak", _share_of_peak),
+        ("square peak", number("square_peak_gflops")),
+        ("% of square peak", _percent("share_of_square_peak")),
         ("updates per call", lambda row: row["chunk"]),
     ),
     "online": (
         *CASE,
         ("batch", lambda row: row["batch_size"]),
         ("UTD", lambda row: row["updates_per_step"]),
-        ("steps/s per seed", _value("steps_per_second")),
-        ("summed", _value("summed")),
+        ("overlap", lambda row: "on" if row["overlap"] else "off"),
+        ("steps/s per seed", number("steps_per_second")),
+        ("summed", number("summed")),
+        ("x one seed", number("over_one_seed", 2)),
         ("environment %", _percent("shares.environment")),
         ("update %", _percent("shares.update")),
         ("evaluation %", _percent("shares.evaluation")),
@@ -78,43 +91,47 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "compile": (
         *CASE,
-        ("cold s", _value("cold.total")),
-        ("of it imports", _value("cold.imports")),
-        ("data", _value("cold.data")),
-        ("state", _value("cold.state")),
-        ("compilation", _value("cold.compilation")),
-        ("warm s", _value("warm.total")),
-        ("of it imports ", _value("warm.imports")),
-        ("data ", _value("warm.data")),
-        ("state ", _value("warm.state")),
-        ("compilation ", _value("warm.compilation")),
+        ("cold s", number("cold.total")),
+        ("of it imports", number("cold.imports")),
+        ("data", number("cold.data")),
+        ("state", number("cold.state")),
+        ("compilation", number("cold.compilation")),
+        ("warm s", number("warm.total")),
+        ("of it imports ", number("warm.imports")),
+        ("data ", number("warm.data")),
+        ("state ", number("warm.state")),
+        ("compilation ", number("warm.compilation")),
     ),
     "memory": (
         *CASE,
         *SIZES,
-        ("dataset MB", _value("dataset_mb")),
-        ("state MB", _value("state_mb")),
-        ("all arrays MB", _value("arrays_mb")),
-        ("program MB", _value("program_mb")),
-        ("device peak MB", _value("device_peak_mb")),
-        ("host peak MB", _value("host_peak_mb", 0)),
-        ("host before data MB", _value("host_before_mb", 0)),
+        ("dataset MB", number("dataset_mb")),
+        ("state MB", number("state_mb")),
+        ("all arrays MB", number("arrays_mb")),
+        ("program MB", number("program_mb")),
+        ("device peak MB", number("device_peak_mb")),
+        ("host peak MB", number("host_peak_mb", 0)),
+        ("host before data MB", number("host_before_mb", 0)),
     ),
     "profile": (
         *CASE,
         ("operations", lambda row: row["operation"]),
-        ("ms per update", _value("milliseconds", 3)),
+        ("ms per update", number("milliseconds", 3)),
         ("% of all", _percent("share")),
     ),
 }
 NOTES = {
     "updates": "`no_data` and `samg` train on the same online data, without guidance "
-    "and with it. % of peak: of matrix products of the shapes of the widest layers. "
+    "and with it. % of peak: of matrix products of the shapes of the widest layers, by "
+    "themselves; of square peak: of a product of large square matrices. "
     "x one seed, x PyTorch: summed updates/s over those of one of our seeds, of one "
     "PyTorch process.",
     "online": "Shares of an environment step; evaluations and checkpoints are counted "
     "as often as the config has them. `update`: the host waits for the device; "
-    "`rest`: logs, checkpoints and Python.",
+    "`rest`: logs, checkpoints and Python. With overlap `environment` is what the loop "
+    "waits for environments that are done later than the device; stepping that the "
+    "device's work hides is in no part. x one seed: summed steps/s over those of one "
+    "seed.",
     "compile": "From the start of the process to the end of the first update; cold: "
     "without compiled programs of earlier runs.",
     "memory": "Program: what one compiled call holds at once, by the compiler. Device "
@@ -123,17 +140,26 @@ NOTES = {
 }
 
 
+EXCEEDING = (
+    "(!): above 100 %. These products were slower by themselves, where each writes "
+    "its result to memory and reads it back, than between the other work of an update. "
+    "The share says nothing there; that of the square peak does."
+)
+
+
 def describe(report: Mapping[str, Any]) -> str:
     """Returns a report, as the JSON has it, in Markdown."""
     kind = report["kind"]
     state = "" if report["finished"] else ", unfinished"
     about = "; ".join(f"{name} {value}" for name, value in report["machine"].items())
     circumstances = f"products in {report['matmul_precision']}; load {report['load']}"
+    note = [EXCEEDING] if any(map(_exceeds, report["rows"])) else []
     return "\n\n".join(
         [
             f"# Benchmark: {kind}{state}",
             table(COLUMNS[kind], report["rows"]),
             f"{NOTES[kind]} Values are medians ± half of the interquartile range.",
+            *note,
             f"Command: `{report['command']}`",
             f"Machine: {about}; {circumstances}",
         ]

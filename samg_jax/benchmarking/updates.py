@@ -65,6 +65,7 @@ class _Turns:
         other: the baseline, None without one.
         other_rates: its.
         peaks: shape of matrix products -> the most GFLOP/s of them in any turn.
+        square: the most GFLOP/s of a large square product in any turn.
     """
 
     def __init__(self, group: list[programs.Program], other: Any):
@@ -72,6 +73,7 @@ class _Turns:
         self.rates: list[list[float]] = [[] for _ in group]
         self.other_rates: list[float] = []
         self.peaks = dict.fromkeys((program.matrices() for program in group), 0.0)
+        self.square = 0.0
 
     def take_turn(self, seconds: float) -> None:
         """Measures everything once."""
@@ -81,6 +83,7 @@ class _Turns:
             self.other_rates.append(self.other.rate(seconds))
         for shape, best in self.peaks.items():
             self.peaks[shape] = max(best, matmul.peak(*shape, repeats=1))
+        self.square = max(self.square, matmul.machine_peak(repeats=1))
 
     def rows(self) -> list[Row]:
         """Returns what was measured, one row per program."""
@@ -120,6 +123,8 @@ class _Turns:
             "gflops": achieved,
             "peak_gflops": peak,
             "share_of_peak": achieved["median"] / peak,
+            "square_peak_gflops": self.square,
+            "share_of_square_peak": achieved["median"] / self.square,
         }
 
     def _rates_of(self, phase: str, seeds: int) -> list[float] | None:

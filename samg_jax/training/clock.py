@@ -49,8 +49,11 @@ class Clock:
         try:
             yield
         finally:
-            passed = time.perf_counter() - began
-            self._parts[name] = self._parts.get(name, 0.0) + passed
+            self.add(name, time.perf_counter() - began)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Adds time that was measured elsewhere to a part of the current lap."""
+        self._parts[name] = self._parts.get(name, 0.0) + seconds
 
     def lap(self, step: int) -> None:
         """Finishes the lap at a step, and begins the next."""

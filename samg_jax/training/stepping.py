@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import Any
@@ -70,19 +71,29 @@ def _make_overlapped(parts, settings, env, dataset, clock, thread) -> Advance:
     the environments execute them meanwhile. The draws are those of the strict order.
     Where no step follows at once, the actions wait in the state, as in the strict
     order; what is logged, evaluated or saved then has no part in motion.
+
+    The clock is told what holds the loop up: it is in `environment` only while the
+    environments step, and only where they are done later than the updates beside them;
+    any other waiting is in `update`.
     """
     act, learn = make_programs(parts, settings)
     running = None
 
     def execute(actions):
-        return env.step(np.asarray(actions))  # Waits for the device, too.
+        actions = np.asarray(actions)  # Waits for the device, too.
+        began = time.perf_counter()
+        return env.step(actions), began
 
     def advance(state, turns, more):
         nonlocal running
         if running is None:
             running = thread.submit(execute, state.actions)
-        with clock.part("environment"):
-            outcome = running.result()
+        began = time.perf_counter()
+        outcome, stepped = running.result()
+        now, last = time.perf_counter(), state.count.is_ready()
+        alone = now - max(began, stepped) if last else 0.0
+        clock.add("environment", alone)
+        clock.add("update", now - began - alone)
         with clock.part("update"):
             actions = act(state, outcome.observations)
             running = thread.submit(execute, actions) if more else None

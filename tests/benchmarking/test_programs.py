@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from samg_jax.benchmarking import cases, profiles, programs, synthetic
+from samg_jax.benchmarking import cases, profiles, programs, synthetic, worker
 from samg_jax.training import offline
 from samg_jax.training import parts as parts_lib
 from tests import small
@@ -116,10 +116,51 @@ def test_flops_of_a_delayed_policy_count_one_update_in_two(tmp_path):
     assert 0.5 * counted <= program.flops() < 0.95 * counted
 
 
+def test_the_dataset_is_there_once_whatever_the_seeds(tmp_path):
+    found = []
+    for seeds in (1, 4):
+        _, data, prepared = prepare(tiny("bc", seeds=seeds), tmp_path)
+        program = programs.Program(prepared, 1)
+        program.call()
+        found.append(worker.memory(program, data, before=0.0))
+    one, four = found
+    # Observations twice, actions, reward, mask and return of every row.
+    columns = 4 * (2 * 17 + 6 + 3) * len(data.dataset.rewards) / 1e6
+    assert one["dataset_mb"] == four["dataset_mb"] == pytest.approx(columns, rel=1e-3)
+    assert four["state_mb"] == pytest.approx(4 * one["state_mb"], rel=0.1)
+    # What a call holds of the data is their one copy.
+    assert four["program_mb"] - one["program_mb"] < columns
+
+
 def test_chunks_last_as_long_as_asked_but_no_longer_than_the_trainers(tmp_path):
     _, _, prepared = prepare(tiny("bc"), tmp_path)
     chunks = [programs.chunk_of(prepared, rate, 1.0) for rate in (1.0, 1e7, 1e15)]
     assert chunks[0] == 1 < chunks[1] < chunks[2] == 1_000
+    # As the trainer's, which looks for failed seeds at every tenth update.
+    assert {chunk % 10 for chunk in chunks[1:]} == {0}
+
+
+def test_matrix_products_are_found_also_within_fusions():
+    text = """HloModule jit_f
+
+%inner (p: f32[2,2]) -> f32[2,2] {
+  %p = f32[2,2]{1,0} parameter(0)
+  ROOT %dot.7 = f32[2,2]{1,0} dot(%p, %p), metadata={op_name="jit(f)/dot_general"}
+}
+
+%other (p.1: f32[2,2]) -> f32[2,2] {
+  %p.1 = f32[2,2]{1,0} parameter(0)
+  ROOT %add.1 = f32[2,2]{1,0} add(%p.1, %p.1), metadata={op_name="jit(dot)/add"}
+}
+
+ENTRY %main (x: f32[2,2]) -> f32[2,2] {
+  %x = f32[2,2]{1,0} parameter(0)
+  %ynn_fusion = f32[2,2]{1,0} fusion(%x), kind=kCustom, calls=%inner
+  %gemm.2 = f32[2,2]{1,0} custom-call(%x), custom_call_target="__cublas$gemm"
+  ROOT %add_fusion = f32[2,2]{1,0} fusion(%ynn_fusion), kind=kLoop, calls=%other
+}
+"""
+    assert profiles.matrix_products(text) == {"dot.7", "ynn_fusion", "gemm.2"}
 
 
 def test_a_profile_has_a_trace_and_names_operations(tmp_path):
@@ -130,6 +171,7 @@ def test_a_profile_has_a_trace_and_names_operations(tmp_path):
     assert trace.stat().st_size > 1_000
     assert list((tmp_path / "trace").rglob("*.xplane.pb"))
     spent = profiles.operations(program, trace)
-    assert any("dot" in kind or "fusion" in kind for kind in spent)
+    assert any(kind.endswith(profiles.PRODUCTS) for kind in spent)
+    assert not all(kind.endswith(profiles.PRODUCTS) for kind in spent)
     assert list(spent.values()) == sorted(spent.values(), reverse=True)
     assert all(value > 0 for value in spent.values())

@@ -55,7 +55,8 @@ def test_a_lap_is_split_with_evaluations_as_often_as_the_config_has_them():
     assert found["summed"]["median"] == pytest.approx(30.0)
 
 
-def test_tables_show_medians_with_their_spread_and_leave_empty_columns_out():
+@pytest.mark.parametrize(("share", "cell"), [(0.5, "50"), (1.21, "121 (!)")])
+def test_tables_show_medians_with_their_spread_and_leave_empty_columns_out(share, cell):
     row = {
         "family": "locomotion",
         "algorithm": "iql",
@@ -70,7 +71,9 @@ def test_tables_show_medians_with_their_spread_and_leave_empty_columns_out():
         "mflop_per_update": 99.6,
         "gflops": {"median": 5.0, "spread": 0.1},
         "peak_gflops": 10.0,
-        "share_of_peak": 0.5,
+        "share_of_peak": share,
+        "square_peak_gflops": 20.0,
+        "share_of_square_peak": share / 2,
     }
     report = {
         "kind": "updates",
@@ -92,7 +95,9 @@ def test_tables_show_medians_with_their_spread_and_leave_empty_columns_out():
     )
     assert cells["updates/s per seed"] == "1,234.6 ± 7.0"
     assert cells["guidance, % of time"] == "+12 ± 2"
-    assert cells["% of peak"] == "50"
+    assert cells["% of peak"] == cell
+    assert cells["% of square peak"] == f"{50 * share:.0f}"
+    assert ("slower by themselves" in text) is (share > 1)
     assert "x PyTorch" not in cells
     assert report["command"] in text
     assert "a, 2 cores; products in bfloat16; load 0.5" in text

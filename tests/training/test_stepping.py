@@ -2,6 +2,7 @@
 
 import functools
 import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -220,3 +221,27 @@ def test_state_and_buffer_are_updated_in_place(samg_run, dataset):
         state = learn(state, feedback, act(state, first), None, 1)
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before.agent))
         assert state.buffer.observations.unsafe_buffer_pointer() == place
+
+
+@pytest.mark.parametrize("slow", ["environment", "update"])
+def test_the_clock_tells_what_holds_an_overlapped_loop_up(
+    slow, fork, dataset, tmp_path, monkeypatch
+):
+    step, updates = vector.VectorEnv.step, 1
+    if slow == "environment":
+
+        def late(self, actions, active=None):
+            if active is None:
+                time.sleep(0.03)
+            return step(self, actions, active)
+
+        monkeypatch.setattr(vector.VectorEnv, "step", late)
+    else:
+        updates = 100
+    settings = runs.config(
+        "awac_samg", dataset, **fork, online__updates_per_step=updates
+    )
+    lap = runs.experiment.run(settings, tmp_path).clock.laps[-1]
+    other = {"environment": "update", "update": "environment"}[slow]
+    assert lap.parts[slow] > 3 * lap.parts[other]
+    assert lap.parts[slow] > 0.5 * lap.seconds
