@@ -55,7 +55,7 @@ class Settings:
     """
 
     share: float = 0.1
-    max_rows: int = 5_000
+    max_rows: int = 10_000
     clusters: int = 20
     linkage: str = "ward"
     min_samples: int = 50
@@ -73,7 +73,7 @@ class Settings:
         validation.number("perplexity", self.perplexity, 0, np.inf, 30, strict=True)
         for field in ("clusters", "repeats", "min_samples"):
             validation.integer(field, getattr(self, field), 1, 20)
-        validation.integer("max_rows", self.max_rows, 2, 5_000)
+        validation.integer("max_rows", self.max_rows, 2, 10_000)
         check_rows(self.max_rows, self, "--max_rows allows a repeat")
 
 

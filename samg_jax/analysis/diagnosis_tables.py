@@ -10,6 +10,11 @@ import numpy as np
 from samg_jax.analysis import discrimination
 
 YARDSTICK = "nearest neighbours"
+MEMORY = (
+    "Costs. Times are medians. MB of an update are the compiler's count for its "
+    "program (arguments, results and temporaries), not measured; those of frozen "
+    "values and of a weight model are the sizes of their arrays."
+)
 
 
 def text(report: dict[str, Any]) -> str:
@@ -17,7 +22,7 @@ def text(report: dict[str, Any]) -> str:
     parts = [heading(report), main_table(report), share_table(report)]
     parts.append(quantile_table(report))
     if "costs" in report:
-        parts += [cost_table(report), model_table(report)]
+        parts += [MEMORY, cost_table(report), model_table(report)]
     parts.append(f"Peak memory of the process: {report['peak_memory_mb']:,.0f} MB.")
     return "\n\n".join(part for part in parts if part)
 
@@ -25,6 +30,8 @@ def text(report: dict[str, Any]) -> str:
 def heading(report: dict[str, Any]) -> str:
     """Returns what was judged, and on what."""
     about = ", ".join(f"{name} {value}" for name, value in report["machine"].items())
+    load = report["load_average"]
+    about += f"; load {load:.2f}" if load is not None else "; load unknown"
     unit = "whole episodes" if report["held_out"] == "episodes" else "single rows"
     data = (
         f"- data: {report['dataset']}; {report['judged_rows']:,} of "

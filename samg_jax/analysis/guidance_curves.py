@@ -33,6 +33,7 @@ ACTIVE = {
     "fresh_weight_active": "newest transitions",
     "weight_active": "a batch",
 }
+MEDIANS = {"fresh_p_int_q50": "median of p_int", "fresh_weight_q50": "median of p"}
 VALUES = {"value_online": "online", "value_offline": "frozen"}
 ERRORS = {"td_error_guided": "where p > 0", "td_error_unguided": "where p = 0"}
 BANDS = "tab:gray"
@@ -69,7 +70,8 @@ def draw(
 
     Each seed is thin, in its own colour, and the mean thick and black. Of p_int, before
     the cut, the seeds' medians are drawn, over bands between the means over the seeds
-    of their other quantiles; dotted is the threshold of the cut.
+    of their other quantiles; dashed those of p as it is stored, which a soft cut makes
+    smaller and a hard one makes 0 or leaves; dotted is the threshold of the cut.
 
     Args:
         series: from `read`.
@@ -131,11 +133,11 @@ def _draw_probabilities(axis, series):
             color=BANDS,
             alpha=alpha,
             linewidth=0,
-            label=f"{int(low)} to {high} %, mean over seeds",
+            label=f"p_int, {int(low)} to {high} %, mean over seeds",
         )
     _draw_threshold(axis, series)
-    _draw_lines(axis, series, {"fresh_p_int_q50": "median"})
-    axis.set_ylabel("p_int of the newest transitions,\nbefore the cut")
+    _draw_lines(axis, series, MEDIANS)
+    axis.set_ylabel("p_int of the newest transitions, before\nthe cut, and p, after it")
     axis.set_ylim(-0.03, 1.03)
 
 

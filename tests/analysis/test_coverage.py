@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from matplotlib import image
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
+from matplotlib.container import BarContainer
 from sklearn import metrics
 
 import samg_jax
 from samg_jax.analysis import coverage, coverage_figures
 from tests import programs, small
 
+SMALL = {"max_rows": 5_000}
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
 
 
@@ -136,7 +139,7 @@ def test_levels_that_overlap_are_covered_alike_by_samples_of_any_allowed_size():
 
 
 def test_a_bound_that_one_sample_passes_is_refused():
-    settings = coverage.Settings()
+    settings = coverage.Settings(**SMALL)
     with pytest.raises(
         ValueError,
         match=r"5,000 of 3,400,000 rows, .* by more than 0\.735 .* must be 1 or more\. "
@@ -154,8 +157,12 @@ def test_a_bound_that_one_sample_passes_is_refused():
 @pytest.mark.parametrize(
     ("bound", "settings", "remedy"),
     [
-        (2.5, {}, "Set --max_rows=10000 or more."),
-        (2.5, {"share": 0.005}, "Set --max_rows=10000 and --share=0.1 or more."),
+        (2.5, SMALL, "Set --max_rows=10000 or more."),
+        (
+            2.5,
+            {**SMALL, "share": 0.005},
+            "Set --max_rows=10000 and --share=0.1 or more.",
+        ),
         (4.9, {"max_rows": 20_000, "share": 0.005}, "Set --share=0.1 or more."),
         (3, {"min_samples": 3}, "Set --min_samples to 5 or more."),
     ],
@@ -181,6 +188,41 @@ def test_the_picture_says_that_few_samples_decide(measured, tmp_path, monkeypatc
     )
     for figure in drawn:
         plt.close(figure)
+
+
+def test_the_picture_is_labelled_and_its_legend_names_every_level(
+    measured, tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(plt, "close", drawn.append)
+    names = ["wide", "narrow", "rare"]
+    coverage_figures.draw(names, measured, tmp_path / "coverage.png")
+    monkeypatch.undo()
+    (figure,) = drawn
+    *embeddings, bars = figure.axes
+    for axis, space in zip(embeddings, coverage.SPACES, strict=True):
+        labels = axis.get_xlabel(), axis.get_ylabel()
+        assert labels == ("first dimension of t-SNE", "second dimension of t-SNE")
+        assert axis.get_title() == f"{space}, ✕ cluster centres"
+        points, centres = (found.get_offsets() for found in axis.collections)
+        assert (len(points), len(centres)) == (240, 4)
+    assert bars.get_ylabel() == "share of cluster centres"
+    ticks = [text.get_text() for text in bars.get_xticklabels()]
+    assert ticks == list(coverage.SPACES)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == names
+    explained = [to_hex(patch.get_facecolor()) for patch in legend.get_patches()]
+    groups = [one for one in bars.containers if isinstance(one, BarContainer)]
+    for index, (group, color) in enumerate(zip(groups, explained, strict=True)):
+        assert {to_hex(bar.get_facecolor()) for bar in group} == {color}
+        heights = [bar.get_height() for bar in group]
+        expected = [shares[:, index].mean() for shares in measured.shares.values()]
+        np.testing.assert_allclose(heights, expected)
+    # The points of a level have its colour in the embeddings, too.
+    levels = measured.examples["states"].levels
+    found = [to_hex(color) for color in embeddings[0].collections[0].get_facecolors()]
+    assert sorted(map(found.count, explained)) == sorted(np.bincount(levels))
+    plt.close(figure)
 
 
 def test_rows_are_drawn_from_the_pool_uniformly_and_once():
@@ -243,8 +285,8 @@ def test_dimensions_are_scaled_on_demand():
         ({"share": 0.0}, "share is 0.0. It must be above 0"),
         ({"linkage": "wrad"}, "linkage is 'wrad'.* Did you mean 'ward'"),
         ({"max_rows": 30}, "perplexity is 30, but --max_rows allows a repeat 30 rows"),
-        ({"perplexity": 5e3}, "perplexity is 5000, but .* Set --perplexity to less"),
-        ({"clusters": 6000}, "clusters is 6000, but .* 5,000 rows"),
+        ({"perplexity": 1e4}, "perplexity is 10000, but .* Set --perplexity to less"),
+        ({"clusters": 20_000}, "clusters is 20000, but .* 10,000 rows"),
         ({"perplexity": -1.0}, "perplexity is -1.0"),
         ({"repeats": 0}, "repeats is 0"),
         ({"min_samples": 0}, "min_samples is 0"),

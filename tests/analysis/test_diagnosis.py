@@ -97,7 +97,9 @@ def test_the_report_holds_everything_for_every_seed(program):
     assert report["matmul_precision"] == "float32"
     # The same names as every other report has.
     assert set(report["machine"]) == {*machine.describe(), "scikit-learn"}
-    assert report["machine"]["processor"] in (program[1] / "diagnosis.md").read_text()
+    table = (program[1] / "diagnosis.md").read_text()
+    assert report["machine"]["processor"] in table
+    assert f"; load {report['load_average']:.2f}\n" in table
 
 
 def test_the_program_prints_the_table_it_writes_and_draws(program):

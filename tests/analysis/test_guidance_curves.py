@@ -13,7 +13,7 @@ NAMES = (
     *(f"fresh_p_int_{name}" for name in QUANTILES),
     *("fresh_weight_active", "weight_active", "guidance_term"),
     *("value_online", "value_offline", "value_gap"),
-    *("td_error_guided", "td_error_unguided", "threshold"),
+    *("td_error_guided", "td_error_unguided", "threshold", "fresh_weight_q50"),
 )
 
 
@@ -62,16 +62,22 @@ def test_every_quantity_is_drawn_with_its_unit(table, tmp_path, monkeypatch):
     ]
     assert legends == [
         [
-            "5 to 95 %, mean over seeds",
-            "25 to 75 %, mean over seeds",
+            "p_int, 5 to 95 %, mean over seeds",
+            "p_int, 25 to 75 %, mean over seeds",
             "threshold",
-            "median",
+            "median of p_int",
+            "median of p",
         ],
         ["online", "frozen"],
         ["where p > 0", "where p = 0"],
     ]
     np.testing.assert_allclose(errors.lines[-1].get_ydata(), [0.195, 0.295])
     assert "p_int" in weights.get_ylabel()
+    # p as it is stored, which is what a soft cut leaves of p_int.
+    stored = [line for line in weights.lines if line.get_linestyle() == "--"]
+    expected = series["fresh_weight_q50"].values
+    found = [line.get_ydata() for line in stored]
+    np.testing.assert_allclose(found, [*expected, expected.mean(axis=0)])
     (thresholds,) = (
         found
         for found in weights.collections

@@ -287,6 +287,44 @@ def test_the_bound_on_the_bias_is_named_at_its_line(case, tmp_path, monkeypatch)
     pyplot.close(drawn[0])
 
 
+def test_every_axis_is_labelled_and_every_line_is_in_its_legend(
+    case, tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(pyplot, "close", drawn.append)
+    with programs.running("analysis.tabular") as program:
+        program.draw(*case, SETTINGS, tmp_path / "theory.png")
+    monkeypatch.undo()
+    (figure,) = drawn
+    error = r"largest error $|Q - Q^\pi|$, "
+    backup = "iteration (one backup of all pairs)"
+    sample = "iteration (one sample of each pair)"
+    assert [(axis.get_xlabel(), axis.get_ylabel()) for axis in figure.axes] == [
+        (backup, f"{error}pairs with p > 0"),
+        (sample, f"{error}all pairs"),
+        (backup, f"{error}all pairs"),
+    ]
+    for axis in figure.axes:
+        assert axis.get_title()
+        named = {
+            line.get_label(): line.get_color()
+            for line in axis.lines
+            if line.get_linestyle() == "-"
+        }
+        legend = axis.get_legend()
+        texts = [text.get_text() for text in legend.get_texts()]
+        colors = [line.get_color() for line in legend.get_lines()]
+        assert dict(zip(texts, colors, strict=True)) == named
+        assert len(texts) == len(set(colors)) == 2
+        # It lies inside the axes.
+        window = legend.get_window_extent()
+        assert axis.get_window_extent().containsx(window.x0)
+        assert axis.get_window_extent().containsy(window.y0)
+        assert axis.get_window_extent().containsx(window.x1)
+        assert axis.get_window_extent().containsy(window.y1)
+    pyplot.close(figure)
+
+
 def test_a_broken_bound_is_named_in_the_table():
     lines = theory.table(
         [
