@@ -47,8 +47,8 @@ def groups(courses: pd.DataFrame) -> list[Group]:
     """Returns a group per source and algorithm, and one of all where there are more.
 
     Counted are the tasks and seeds that every variant of the group has finished; a
-    variant beside `CLAIMED` that was not run on all of their tasks is left out, so that
-    it takes no task from them. Raw returns, which have no common scale, are not counted.
+    variant beside `CLAIMED` that was not run on all of their tasks is left out, so
+    that it takes no task from them. Raw returns have no common scale and do not count.
 
     Args:
         courses: from `courses.of`.

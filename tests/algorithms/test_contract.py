@@ -142,6 +142,7 @@ def case(request, cases):
     return cases(request.param)
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("name", CASES)
 def test_weights_of_zero_change_nothing(name, cases):
     case = cases(name)

@@ -457,6 +457,7 @@ def test_the_guidance_term_is_zero_at_the_switch_and_grows(samg_run):
     assert all((gap < 1e-6) == (place[2] <= 25) for place, gap in gaps.items())
 
 
+@pytest.mark.exact
 @pytest.mark.usefixtures("without_data")
 def test_a_weight_of_zero_is_the_run_without_guidance_bit_for_bit(
     samg_run, dataset, tmp_path

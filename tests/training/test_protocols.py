@@ -63,6 +63,7 @@ def test_a_base_fine_tunes_by_a_protocol(base, protocol, source, forked, dataset
     assert [row.return_mean for row in starts] == [row.return_mean for row in last]
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("base", ["iql", "cql", "cal_ql"])
 def test_a_strength_of_zero_is_no_guidance_bit_for_bit(base, forked):
     none, random = ({"guidance__weight": weight} for weight in ("none", "random"))

@@ -201,6 +201,7 @@ def test_a_place_draws_exactly_what_its_seed_draws_alone(dataset):
                 np.testing.assert_array_equal(values[place], value)
 
 
+@pytest.mark.exact
 def test_a_place_is_the_very_run_with_its_value(sweep_run, samg_run, dataset, tmp_path):
     zero = runs.run(
         "awac_samg",

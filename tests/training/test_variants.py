@@ -23,6 +23,7 @@ def fork(dataset, workdir, source, **overrides):
     )
 
 
+@pytest.mark.exact
 @pytest.mark.usefixtures("without_data")
 def test_even_is_the_constant_one_half_bit_for_bit(samg_run, dataset, tmp_path):
     even, half = tmp_path / "even", tmp_path / "half"
