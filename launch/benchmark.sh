@@ -42,9 +42,14 @@ measure rows updates --algorithms=awac --families=locomotion --phases=offline \
 measure online online --algorithms=awac,iql --seeds="$every" --repeats=3 "${limit[@]}"
 measure utd online --algorithms=awac --families=locomotion --phases=samg --seeds=1 \
   --utd=1,4,16 --steps=500 --repeats=3 "${limit[@]}"
+measure overlap online --algorithms=awac --families=locomotion --phases=samg --seeds=1 \
+  --overlap=off,on --repeats=3 "${limit[@]}"
 measure compile compile --repeats=3 "${limit[@]}"
 measure memory memory --algorithms=awac,cql --seeds="$every" "${limit[@]}"
 for algorithm in td3_bc awac iql cql; do
   profile "$algorithm" --algorithms="$algorithm" --seeds=1
 done
 profile seeds --algorithms=awac,iql --seeds=8
+if [ "$every" = 1,8 ]; then  # What was tried on a CPU.
+  "$python" launch/remedies.py --out="$out/remedies.json" "${limit[@]}"
+fi

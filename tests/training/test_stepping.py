@@ -244,4 +244,3 @@ def test_the_clock_tells_what_holds_an_overlapped_loop_up(
     lap = runs.experiment.run(settings, tmp_path).clock.laps[-1]
     other = {"environment": "update", "update": "environment"}[slow]
     assert lap.parts[slow] > 3 * lap.parts[other]
-    assert lap.parts[slow] > 0.5 * lap.seconds
