@@ -55,7 +55,7 @@ def test_memory_does_not_grow_over_online_steps(
     assert list(seen) == [steps // 5 * lap for lap in range(1, 6)]
     sizes, counts = zip(*seen.values(), strict=True)
     assert len(set(counts)) == 1
-    # A transition that stayed would be 0.1 kB a step, a state of a seed 30 kB. The first
-    # evaluations and checkpoints fill caches, which few steps do not outweigh.
+    # A transition that stayed would be 0.1 kB a step, a state of a seed 30 kB. The
+    # first evaluations and checkpoints fill caches, which few steps do not outweigh.
     allowed = 0.001 if steps > 2_000 else 0.004
     assert sizes[-1] - sizes[2] < allowed * steps * 2 / 5
