@@ -47,7 +47,7 @@ def commit_of(folder: pathlib.Path) -> str:
     """Returns the short hash of a checkout, `unknown` for an installed package."""
     # Results of earlier measurements are no change of what is measured.
     code = ["--", ":/", ":(top,exclude)launch/results"]
-    commands = [["rev-parse", "--short", "HEAD"], ["diff", "--quiet", "HEAD", *code]]
+    commands = [["rev-parse", "--short", "HEAD"], ["status", "--porcelain", *code]]
     try:
         named, changed = (
             subprocess.run(
@@ -63,4 +63,4 @@ def commit_of(folder: pathlib.Path) -> str:
         return "unknown"
     if named.returncode:
         return "unknown"
-    return named.stdout.strip() + ("-dirty" if changed.returncode else "")
+    return named.stdout.strip() + ("-dirty" if changed.stdout else "")

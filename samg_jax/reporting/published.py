@@ -32,10 +32,11 @@ class Published:
         """Returns a number as printed; a dash where none was published.
 
         Args:
-            dataset: with or without its version.
+            dataset: with or without its version; a locally collected one, `-local`, has
+                the numbers of the published one whose name it bears.
             column: such as `iql` or `iql:samg`.
         """
-        dataset = dataset.removesuffix("-v2")
+        dataset = dataset.removesuffix("-local").removesuffix("-v2")
         if column not in self.columns or dataset not in self.cells:
             return "-"
         return spaced(self.cells[dataset][self.columns.index(column)])

@@ -27,3 +27,7 @@ def test_new_results_are_no_change_of_the_code_that_is_measured(tmp_path):
     assert machine.commit_of(code.parent) == clean
     code.write_text("2\n")
     assert machine.commit_of(code.parent) == f"{clean}-dirty"
+    git(tmp_path, "checkout", "--quiet", ".")
+    assert machine.commit_of(code.parent) == clean
+    (tmp_path / "package" / "new.py").write_text("1\n")
+    assert machine.commit_of(code.parent) == f"{clean}-dirty"

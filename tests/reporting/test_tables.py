@@ -47,6 +47,7 @@ def test_latex_is_escaped_and_complete():
         ("paper_regret", "antmaze-umaze-diverse", "awac:samg", "0.378"),
         ("corl_offline", "walker2d-medium-replay", "cql", "73.09 (13.22)"),
         ("corl_before", "antmaze-umaze-diverse", "cql", "9.50 (9.91)"),
+        ("corl_offline", "hopper-medium-local", "cql", "59.08 (3.77)"),
         ("corl_finetuned", "antmaze-umaze-diverse", "awac", "0.00 (0.00)"),
         ("corl_regret", "antmaze-large-diverse", "spot", "0.234 (0.077)"),
         ("corl_regret", "hopper-medium", "spot", "-"),

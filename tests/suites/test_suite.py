@@ -165,6 +165,7 @@ def test_the_command_tells_mistakes_and_flags_that_are_not_its_own(tmp_path):
         assert program.run_suite().startswith("error: There is no suite 'smok'.")
         program.flags.FLAGS["algorithms"].present = 1
         assert "--algorithms was given with suite" in program.run_suite()
+    with programs.running("benchmark") as program:
         program.flags.FLAGS["dry_run"].present = 1
         with pytest.raises(ValueError, match="--dry_run was given with updates"):
             program.parse(["updates"])
