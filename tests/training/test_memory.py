@@ -10,6 +10,8 @@ from samg_jax.training import online
 from tests import runs
 
 STATM = pathlib.Path("/proc/self/statm")
+# Measured with Orbax 0.12.8: 0.1 MB a save of the small state here, over 100 saves.
+SAVE_MB = 0.25
 
 
 def resident_mb():
@@ -19,16 +21,17 @@ def resident_mb():
 
 @pytest.mark.skipif(not STATM.exists(), reason="reads Linux's /proc")
 @pytest.mark.parametrize(
-    ("steps", "every", "overlap"),
+    ("steps", "every", "saved_every", "overlap"),
     [
-        (10_000, 10_000, False),
-        (2_000, 100, True),
-        pytest.param(10_000, 100, True, marks=pytest.mark.slow),
+        (10_000, 10_000, 10_000, False),
+        (2_000, 100, 100, True),
+        pytest.param(10_000, 100, 10_000, True, marks=pytest.mark.slow),
+        pytest.param(10_000, 100, 100, True, marks=pytest.mark.slow),
     ],
-    ids=["alone", "with all that a run does", "with all that a run does, for long"],
+    ids=["alone", "with all", "for long, without saves", "for long, with all"],
 )
 def test_memory_does_not_grow_over_online_steps(
-    steps, every, overlap, dataset, tmp_path, monkeypatch
+    steps, every, saved_every, overlap, dataset, tmp_path, monkeypatch
 ):
     original, taken, seen = online.to_feedback, 0, {}
 
@@ -47,7 +50,7 @@ def test_memory_does_not_grow_over_online_steps(
         "online__buffer_size": 500,
         "online__log_every": min(every, 500),
         "online__eval_every": every,
-        "online__checkpoint_every": every,
+        "online__checkpoint_every": saved_every,
         "evaluation__episodes": 1,
         "num_seeds": 1,
     }
@@ -55,7 +58,7 @@ def test_memory_does_not_grow_over_online_steps(
     assert list(seen) == [steps // 5 * lap for lap in range(1, 6)]
     sizes, counts = zip(*seen.values(), strict=True)
     assert len(set(counts)) == 1
-    # A transition that stayed would be 0.1 kB a step, a state of a seed 30 kB. The
-    # first evaluations and checkpoints fill caches, which few steps do not outweigh.
-    allowed = 0.001 if steps > 2_000 else 0.004
-    assert sizes[-1] - sizes[2] < allowed * steps * 2 / 5
+    # A transition that stayed would be 0.1 kB a step, a state of a seed 30 kB. Beside
+    # that only saves may add: Orbax alone, without this package, keeps memory at each.
+    window = steps * 2 / 5
+    assert sizes[-1] - sizes[2] < 0.001 * window + SAVE_MB * (window // saved_every)
