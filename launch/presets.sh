@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Does the preset of the weight change the fine-tuning? Pre-trains AWAC on hopper-demo with
-# 8 seeds and the settings of launch/quickstart.sh, but shorter, forks with each preset,
-# and makes launch/results/presets.{md,json}: scores, what `best` gains over `paper` paired
-# by seed, and what the guidance was. Complete runs are not repeated. By the speed of a
-# shorter run it takes nine to ten minutes on two idle cores.
+# 8 seeds and nearly the settings of launch/quickstart.sh, forks with each preset, and
+# makes launch/results/presets.{md,json}: scores, what `best` gains over `paper` paired by
+# seed, and what the guidance was. Complete runs are not repeated. It took 16 minutes on
+# two cores that also did other work.
 #   bash launch/presets.sh [FLAG ...]     flags of samg_jax.train
 #   RUNS=folder RESULTS=folder bash launch/presets.sh   instead of runs/presets and
 #                                                       launch/results
@@ -23,15 +23,15 @@ train() {
     --config.agent.hidden_dims='(128, 128)' \
     --config.agent.tau=0.02 \
     --config.agent.inverse_temperature_online=10.0 \
-    --config.offline.updates=10000 \
-    --config.offline.eval_every=10000 \
+    --config.offline.updates=20000 \
+    --config.offline.eval_every=20000 \
     --config.guidance.cvae.hidden_dim=128 \
-    --config.guidance.cvae.steps=4000 \
+    --config.guidance.cvae.steps=5000 \
     --config.guidance.cvae.kl_warmup_start=500 \
     --config.guidance.cvae.kl_warmup_steps=1000 \
-    --config.online.steps=6000 \
-    --config.online.eval_every=2000 \
-    --config.online.checkpoint_every=6000 \
+    --config.online.steps=10000 \
+    --config.online.eval_every=2500 \
+    --config.online.checkpoint_every=10000 \
     "$@"
 }
 
