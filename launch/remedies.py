@@ -55,7 +55,6 @@ CHECKED = 10  # Updates, of which the parameters are compared.
 ALLOWED = 0.01  # Difference that is called rounding.
 NETWORKS = ("actor", "critic", "target_critic", "target_actor", "value")
 
-
 COLUMNS: tuple[tables.Column, ...] = (
     ("remedy", lambda row: row["remedy"]),
     ("updates/s, summed", tables.number("updates_per_second")),

@@ -168,7 +168,7 @@ def request_suite() -> suites.Request:
 def refuse(given: Sequence[flags.FlagHolder], kind: str, remedy: str) -> None:
     """Raises ValueError where a flag was given that this kind does not read."""
     for flag in given:
-        if flag.present or flag.value != flag.default:
+        if flag.present:
             raise ValueError(
                 f"--{flag.name} was given with {kind}, which does not read it. Leave "
                 f"it out; {remedy}."

@@ -29,4 +29,6 @@ def running(name: str, **values) -> Iterator[types.ModuleType]:
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
     with flagsaver.flagsaver(**values):
+        for flag in values:  # As a command line has it.
+            flags.FLAGS[flag].present = 1
         yield program

@@ -158,19 +158,16 @@ def _line(outcome: Outcome) -> str:
         [course.end - course.start for course in kept],
         [course.start - course.lowest for course in kept],
     ]
-    cells = [_cell(column) for column in columns]
+    cells = [statistics.interval_text(column) for column in columns]
     if not outcome.steps:  # There is one score only.
         cells[1:] = ["", "", ""]
     size = [f"{outcome.updates:,}", f"{outcome.steps:,}" if outcome.steps else ""]
-    row = [outcome.algorithm, outcome.variant, seeds, *size, *cells]
-    return f"| {' | '.join(row)} |".replace("  ", " ")
+    return markdown_row([outcome.algorithm, outcome.variant, seeds, *size, *cells])
 
 
-def _cell(values: Sequence[float]) -> str:
-    if not values:
-        return "-"
-    mean, width = statistics.interval(values)
-    return f"{mean:.1f}" if np.isnan(width) else f"{mean:.1f} ± {width:.1f}"
+def markdown_row(cells: Sequence[str]) -> str:
+    """Returns a line of a Markdown table."""
+    return f"| {' | '.join(cells)} |".replace("  ", " ")
 
 
 def below(outcomes: Sequence[Outcome], baseline: str) -> str:

@@ -158,8 +158,7 @@ def table(
     for one in improvements:
         index = list(names).index(one.level)
         shares = [measured.shares[space][:, index].mean() for space in coverage.SPACES]
-        mean, half = one.interval
-        gain = f"{mean:+.1f}" + ("" if np.isnan(half) else f" ± {half:.1f}")
+        gain = statistics.interval_text(one.gains, sign="+")
         cells = "".join(f" {share:>8.3f}" for share in shares)
         cells += f" {one.algorithm:>7} {len(one.seeds):>6}  {gain}"
         rows.append(f"{one.level:<{width}}{cells}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from samg_jax.analysis import statistics
+from samg_jax.analysis import comparison, statistics
 from samg_jax.analysis.comparison import Outcome
 
 
@@ -97,17 +97,11 @@ def _line(first: Outcome, outcome: Outcome) -> str:
     cells = ["", "", ""]
     if outcome is not first:
         ends, means = differences(first, outcome)
-        cells = [str(len(ends)), _cell(ends), _cell(means)]
+        gains = (statistics.interval_text(own, sign="+") for own in (ends, means))
+        cells = [str(len(ends)), *gains]
     active, term = (
         f"{np.mean(outcome.guidance[name]):{form}}" if outcome.guidance else "-"
         for name, form in [("weight_active", ".2f"), ("guidance_term", ".3f")]
     )
     row = [outcome.algorithm, outcome.variant, *cells, active, term]
-    return f"| {' | '.join(row)} |".replace("  ", " ")
-
-
-def _cell(values: np.ndarray) -> str:
-    if not len(values):
-        return "-"
-    mean, width = statistics.interval(values)
-    return f"{mean:+.1f}" if np.isnan(width) else f"{mean:+.1f} ± {width:.1f}"
+    return comparison.markdown_row(row)

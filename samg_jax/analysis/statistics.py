@@ -28,6 +28,21 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
     )
 
 
+def interval_text(values: Sequence[float], digits: int = 1, sign: str = "") -> str:
+    """Returns `interval` in words; a dash where there are no values.
+
+    Args:
+        values: one per seed.
+        digits: after the point.
+        sign: `+` for one before a gain, too.
+    """
+    if not len(values):
+        return "-"
+    mean, width = interval(values)
+    text = f"{mean:{sign}.{digits}f}"
+    return text if np.isnan(width) else f"{text} ± {width:.{digits}f}"
+
+
 class Course(NamedTuple):
     """How one seed's scores went.
 

@@ -94,11 +94,7 @@ def _offline_only(frame, own, dataset) -> list[tuple[str, ...]]:
 def interval(values: Sequence[float], digits: int = 1) -> str:
     """Returns mean and half-width in words; a dash where there are no numbers."""
     values = np.asarray(values, float)
-    if not len(values) or np.isnan(values).any():
-        return NONE
-    mean, width = statistics.interval(values)
-    text = f"{mean:.{digits}f}"
-    return text if np.isnan(width) else f"{text} ± {width:.{digits}f}"
+    return NONE if np.isnan(values).any() else statistics.interval_text(values, digits)
 
 
 def recovery(steps: pd.Series) -> str:
