@@ -9,7 +9,6 @@ import tracemalloc
 import numpy as np
 import pytest
 from matplotlib import image
-from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer
 from sklearn import metrics
@@ -174,31 +173,23 @@ def test_a_bound_of_few_samples_is_warned_of(bound, settings, remedy):
     assert not coverage.warning(5, 1_000_000, coverage.Settings(**settings))
 
 
-def test_the_picture_says_that_few_samples_decide(measured, tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(plt, "close", drawn.append)
+def test_the_picture_says_that_few_samples_decide(measured, tmp_path, figures):
     names = ["wide", "narrow", "rare"]
     for found in (measured, measured._replace(bound=2.5, warning="WARNING: few")):
         coverage_figures.draw(names, found, tmp_path / "coverage.png")
-    monkeypatch.undo()
-    plain, warned = (figure.get_suptitle() for figure in drawn)
+    plain, warned = (figure.get_suptitle() for figure in figures)
     assert "WARNING" not in plain
     assert warned.endswith(
         "more than 2.5 samples of the level\nWARNING: so few that chance decides"
     )
-    for figure in drawn:
-        plt.close(figure)
 
 
 def test_the_picture_is_labelled_and_its_legend_names_every_level(
-    measured, tmp_path, monkeypatch
+    measured, tmp_path, figures
 ):
-    drawn = []
-    monkeypatch.setattr(plt, "close", drawn.append)
     names = ["wide", "narrow", "rare"]
     coverage_figures.draw(names, measured, tmp_path / "coverage.png")
-    monkeypatch.undo()
-    (figure,) = drawn
+    (figure,) = figures
     *embeddings, bars = figure.axes
     for axis, space in zip(embeddings, coverage.SPACES, strict=True):
         labels = axis.get_xlabel(), axis.get_ylabel()
@@ -222,7 +213,6 @@ def test_the_picture_is_labelled_and_its_legend_names_every_level(
     levels = measured.examples["states"].levels
     found = [to_hex(color) for color in embeddings[0].collections[0].get_facecolors()]
     assert sorted(map(found.count, explained)) == sorted(np.bincount(levels))
-    plt.close(figure)
 
 
 def test_rows_are_drawn_from_the_pool_uniformly_and_once():

@@ -4,7 +4,6 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib import image
-from matplotlib import pyplot as plt
 
 from samg_jax.analysis import curves
 from samg_jax.training import evaluation, metrics
@@ -29,10 +28,8 @@ def rows(phase, seeds=(0, 1), steps=3, score=50.0):
 
 
 @pytest.fixture
-def drawn(tmp_path, monkeypatch):
+def drawn(tmp_path, figures):
     """Draws; returns what is in the figure, and checks the picture."""
-    figures = []
-    monkeypatch.setattr(plt, "close", figures.append)
 
     def drawn(table):
         path = tmp_path / "curve.png"
@@ -43,10 +40,7 @@ def drawn(tmp_path, monkeypatch):
         assert figure.get_suptitle() == "a title"
         return figure.axes
 
-    yield drawn
-    monkeypatch.undo()
-    for figure in figures:
-        plt.close(figure)
+    return drawn
 
 
 def lines(axis):

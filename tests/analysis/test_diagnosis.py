@@ -10,7 +10,6 @@ import jax
 import numpy as np
 import pytest
 from matplotlib import colors
-from matplotlib import pyplot as plt
 from matplotlib.patches import Patch
 
 import samg_jax
@@ -141,16 +140,11 @@ def test_products_have_the_precision_of_the_checkpoint(
 
 
 @pytest.fixture
-def pictures(program, tmp_path, monkeypatch):
+def pictures(program, tmp_path, figures):
     """The report, and the figures that are drawn of it, by the names of the files."""
-    figures = []
-    monkeypatch.setattr(plt, "close", figures.append)
     report = json.loads((program[1] / "diagnosis.json").read_text())
     paths = diagnosis_plots.draw(report, tmp_path)
-    yield report, {path.stem: one for path, one in zip(paths, figures, strict=True)}
-    monkeypatch.undo()
-    for figure in figures:
-        plt.close(figure)
+    return report, {path.stem: one for path, one in zip(paths, figures, strict=True)}
 
 
 def test_every_axis_of_the_pictures_is_labelled_with_its_unit(pictures):

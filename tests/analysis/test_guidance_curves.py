@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from matplotlib import collections
-from matplotlib import pyplot as plt
 
 from samg_jax.analysis import guidance_curves
 from samg_jax.training import metrics
@@ -44,9 +43,7 @@ def test_series_are_read_by_seed_and_step(table):
     np.testing.assert_array_equal(lines, [[1.0], [np.nan]])
 
 
-def test_every_quantity_is_drawn_with_its_unit(table, tmp_path, monkeypatch):
-    figures = []
-    monkeypatch.setattr(plt, "close", figures.append)
+def test_every_quantity_is_drawn_with_its_unit(table, tmp_path, figures):
     series = guidance_curves.read(table)
     path = guidance_curves.draw(series, tmp_path / "guidance.png", "a title")
     assert path.stat().st_size > 10_000
@@ -102,8 +99,6 @@ def test_every_quantity_is_drawn_with_its_unit(table, tmp_path, monkeypatch):
         assert drawn == expected * (len(drawn) // 3)
     # Two quantities of a panel differ by the kind of line.
     assert [line.get_linestyle() for line in values.lines] == ["-"] * 3 + ["--"] * 3
-    monkeypatch.undo()
-    plt.close(figure)
 
 
 def test_a_run_without_guidance_has_no_picture(table, tmp_path):

@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-from matplotlib import pyplot
 
 from samg_jax.analysis import comparison, coverage, improvements
 from samg_jax.analysis.statistics import Course
@@ -97,7 +96,7 @@ def test_the_program_holds_the_improvement_against_coverage(
     assert (tmp_path / "improvement.png").stat().st_size > 10_000
 
 
-def test_the_picture_has_a_point_per_level_and_base(tmp_path, monkeypatch):
+def test_the_picture_has_a_point_per_level_and_base(tmp_path, figures):
     names = ["low", "high"]
     measured = coverage.Coverage(
         rows=10,
@@ -117,10 +116,7 @@ def test_the_picture_has_a_point_per_level_and_base(tmp_path, monkeypatch):
             ("low", "iql", np.array([-2.0, -4.0])),
         ]
     ]
-    figures = []
-    monkeypatch.setattr(pyplot, "close", figures.append)
     improvements.draw(names, measured, found, tmp_path / "improvement.png")
-    monkeypatch.undo()
     for axis, shares in zip(figures[0].axes, [(0.3, 0.9), (0.1, 0.6)], strict=True):
         points = [bars.lines[0].get_xydata() for bars in axis.containers]
         expected = [(shares[0], 6.0), (shares[1], 1.0), (shares[0], -3.0)]
@@ -136,7 +132,6 @@ def test_the_picture_has_a_point_per_level_and_base(tmp_path, monkeypatch):
     states, _ = figures[0].axes
     assert states.get_ylabel() == "SAMG minus vanilla,\nfinal normalized score"
     assert "states" in states.get_xlabel()
-    pyplot.close(figures[0])
     lines = improvements.table(names, measured, found).splitlines()
     assert lines[1].split()[:5] == ["low", "0.300", "0.100", "awac", "2"]
     assert lines[3].split()[-3:] == ["-3.0", "±", "12.7"]

@@ -7,7 +7,7 @@ import sys
 import jax
 import numpy as np
 import pytest
-from matplotlib import image, pyplot
+from matplotlib import image
 
 import samg_jax
 from samg_jax.analysis import markov, problems, theory
@@ -270,13 +270,10 @@ def test_a_picture_that_cannot_be_written_is_refused_before_any_work(
     assert {file.name for file in tmp_path.iterdir()} == {"folder.png"}
 
 
-def test_the_bound_on_the_bias_is_named_at_its_line(case, tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(pyplot, "close", drawn.append)
+def test_the_bound_on_the_bias_is_named_at_its_line(case, tmp_path, figures):
     with programs.running("analysis.tabular") as program:
         program.draw(*case, SETTINGS, tmp_path / "theory.png")
-    monkeypatch.undo()
-    biased = drawn[0].axes[2]
+    biased = figures[0].axes[2]
     (words,) = biased.texts
     assert words.get_text() == "bound on the bias that stays"
     line = biased.lines[-1]
@@ -284,18 +281,14 @@ def test_the_bound_on_the_bias_is_named_at_its_line(case, tmp_path, monkeypatch)
     # What is guided for ever ends below it, but not by much.
     guided = biased.lines[0].get_ydata()[-1]
     assert 0.3 * words.xy[1] < guided <= words.xy[1]
-    pyplot.close(drawn[0])
 
 
 def test_every_axis_is_labelled_and_every_line_is_in_its_legend(
-    case, tmp_path, monkeypatch
+    case, tmp_path, figures
 ):
-    drawn = []
-    monkeypatch.setattr(pyplot, "close", drawn.append)
     with programs.running("analysis.tabular") as program:
         program.draw(*case, SETTINGS, tmp_path / "theory.png")
-    monkeypatch.undo()
-    (figure,) = drawn
+    (figure,) = figures
     error = r"largest error $|Q - Q^\pi|$, "
     backup = "iteration (one backup of all pairs)"
     sample = "iteration (one sample of each pair)"
@@ -322,7 +315,6 @@ def test_every_axis_is_labelled_and_every_line_is_in_its_legend(
         assert axis.get_window_extent().containsy(window.y0)
         assert axis.get_window_extent().containsx(window.x1)
         assert axis.get_window_extent().containsy(window.y1)
-    pyplot.close(figure)
 
 
 def test_a_broken_bound_is_named_in_the_table():
