@@ -277,12 +277,12 @@ def keep(path: pathlib.Path, report: dict[str, Any]) -> None:
     files.write_json(path, report)
     texts = ["# Remedies"]
     for name, case in report.items():
-        about = "; ".join(f"{key} {value}" for key, value in case["machine"].items())
+        about = machine.text(case["machine"])
         texts += [
             f"## {name}",
             tables.table(COLUMNS, case["rows"]),
             f"Command: `{case['command']}`",
-            f"Machine: {about}; load {case['load']}; {case['repeats']} turns",
+            f"{about}; load {case['load']}; {case['repeats']} turns",
         ]
     files.replace(path.with_suffix(".md"), ("\n\n".join(texts) + "\n").encode())
 

@@ -125,8 +125,7 @@ def describe(outcomes: list[comparison.Outcome]) -> str:
         parts.append(pairing.table(outcomes))
     if COMMAND.value:
         parts.append(f"Command: `{COMMAND.value}`")
-    about = machine.describe().items()
-    parts.append("Machine: " + "; ".join(f"{name} {value}" for name, value in about))
+    parts.append(machine.text(machine.describe()))
     return "\n\n".join(parts) + "\n"
 
 

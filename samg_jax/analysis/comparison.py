@@ -101,6 +101,15 @@ def read(workdir: pathlib.Path) -> list[Outcome]:
     ]
 
 
+def paired(first: Outcome, other: Outcome) -> list[tuple[Course, Course]]:
+    """Returns both courses of every seed that stayed finite in both runs, by seed."""
+    of_other = {course.seed: course for course in other.lasting}
+    own = sorted(first.lasting, key=lambda course: course.seed)
+    return [
+        (course, of_other[course.seed]) for course in own if course.seed in of_other
+    ]
+
+
 def variant(config: ml_collections.ConfigDict) -> str:
     """Returns the variant's name, with its preset if that is not the paper's."""
     preset = config.guidance.get("weight_preset", "paper")

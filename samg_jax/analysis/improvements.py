@@ -130,15 +130,15 @@ def difference(
                 f"{field}: {values[0]} and {values[1]}. Only that which is alike but "
                 "for the guidance is compared. Name other runs by --results."
             )
-    ends = [{c.seed: c.end for c in outcome.lasting} for outcome in (vanilla, samg)]
-    seeds = tuple(sorted(set(ends[0]) & set(ends[1])))
-    if not seeds:
+    pairs = comparison.paired(vanilla, samg)
+    if not pairs:
         raise ValueError(
             f"On {level} the vanilla run of {algorithm} and the samg run have no seed "
             "in common that stayed finite. Scores are paired by seed. Run both with "
             "the same --config.seed and --config.num_seeds."
         )
-    gains = np.array([ends[1][seed] - ends[0][seed] for seed in seeds])
+    seeds = tuple(before.seed for before, _ in pairs)
+    gains = np.array([after.end - before.end for before, after in pairs])
     unit = "normalized score" if samg.normalized else "return"
     return Improvement(level, algorithm, unit, seeds, gains)
 

@@ -7,6 +7,7 @@ import os
 import pathlib
 import platform
 import subprocess
+from collections.abc import Mapping
 
 import jax
 
@@ -28,6 +29,11 @@ def describe() -> dict[str, str]:
         "commit": commit_of(pathlib.Path(samg_jax.__file__).parent),
         **versions(*PACKAGES),
     }
+
+
+def text(about: Mapping[str, str]) -> str:
+    """Returns a description, as `describe` or a report has it, in one line."""
+    return "Machine: " + "; ".join(f"{name} {value}" for name, value in about.items())
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -82,8 +82,7 @@ def differences(first: Outcome, other: Outcome) -> tuple[np.ndarray, np.ndarray]
     The last score's, and the mean's of the scores after the switch; of the seeds that
     stayed finite in both.
     """
-    of_first = {course.seed: course for course in first.lasting}
-    pairs = [(of_first[c.seed], c) for c in other.lasting if c.seed in of_first]
+    pairs = comparison.paired(first, other)
     ends = [after.end - before.end for before, after in pairs]
     means = [_mean_online(after) - _mean_online(before) for before, after in pairs]
     return np.array(ends), np.array(means)

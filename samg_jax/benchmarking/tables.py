@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from samg_jax.analysis import machine
+
 Row = Mapping[str, Any]
 Column = tuple[str, Callable[[Row], Any]]
 
@@ -151,7 +153,6 @@ def describe(report: Mapping[str, Any]) -> str:
     """Returns a report, as the JSON has it, in Markdown."""
     kind = report["kind"]
     state = "" if report["finished"] else ", unfinished"
-    about = "; ".join(f"{name} {value}" for name, value in report["machine"].items())
     circumstances = f"products in {report['matmul_precision']}; load {report['load']}"
     note = [EXCEEDING] if any(map(_exceeds, report["rows"])) else []
     return "\n\n".join(
@@ -161,7 +162,7 @@ def describe(report: Mapping[str, Any]) -> str:
             f"{NOTES[kind]} Values are medians ± half of the interquartile range.",
             *note,
             f"Command: `{report['command']}`",
-            f"Machine: {about}; {circumstances}",
+            f"{machine.text(report['machine'])}; {circumstances}",
         ]
     )
 

@@ -11,25 +11,15 @@ import pytest
 
 from samg_jax.analysis import comparison, machine
 from samg_jax.analysis.statistics import Course
-from tests import runs
+from tests import outcomes, runs
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 def outcome(algorithm="awac", courses=((50, 60, 45), (40, 44, 30)), **changes):
     """Returns an outcome whose seeds have these starts, ends and lowest scores."""
-    made = comparison.Outcome(
-        algorithm=algorithm,
-        variant="samg",
-        data_source="made (3 rows)",
-        physics="d4rl",
-        normalized=True,
-        updates=20_000,
-        steps=5_000,
-        episodes=10,
-        courses=tuple(Course(i, *course, False) for i, course in enumerate(courses)),
-    )
-    return dataclasses.replace(made, **changes)
+    seeds = tuple(Course(i, *course, False) for i, course in enumerate(courses))
+    return outcomes.made(**{"algorithm": algorithm, "courses": seeds, **changes})
 
 
 def cells(line):

@@ -7,9 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from samg_jax.analysis import comparison, coverage, improvements
+from samg_jax.analysis import coverage, improvements
 from samg_jax.analysis.statistics import Course
-from tests import programs, runs
+from tests import outcomes, programs, runs
 
 
 def outcome(ends, failed=(), **fields):
@@ -17,9 +17,8 @@ def outcome(ends, failed=(), **fields):
     courses = tuple(
         Course(seed, 0.0, end, 0.0, seed in failed) for seed, end in ends.items()
     )
-    values = {"variant": "samg", "data_source": "data", "physics": "d4rl"}
-    values |= {"normalized": True, "updates": 5, "steps": 10, "episodes": 2, **fields}
-    return comparison.Outcome(algorithm="awac", courses=courses, **values)
+    own = {"data_source": "data", "updates": 5, "steps": 10, **fields}
+    return outcomes.made(courses=courses, **own)
 
 
 def test_scores_are_paired_by_seed():

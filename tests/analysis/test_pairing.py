@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from samg_jax.analysis import pairing
-from samg_jax.analysis.comparison import Outcome
 from samg_jax.analysis.statistics import Course
+from tests import outcomes
 
 
 def course(seed, scores, failed=False):
@@ -18,17 +18,8 @@ def course(seed, scores, failed=False):
 
 
 def outcome(variant, courses, guidance=None):
-    return Outcome(
-        algorithm="awac",
-        variant=variant,
-        data_source="made (3 rows)",
-        physics="d4rl",
-        normalized=True,
-        updates=200,
-        steps=20,
-        episodes=3,
-        courses=tuple(courses),
-        guidance=guidance or {},
+    return outcomes.made(
+        variant=variant, courses=tuple(courses), guidance=guidance or {}
     )
 
 
@@ -82,6 +73,6 @@ def test_the_json_has_every_score():
 
 def test_one_run_or_one_without_fine_tuning_has_nothing_to_be_paired():
     offline = dataclasses.replace(made("best"), steps=0, variant="offline")
-    for outcomes in ([made("paper")], [made("paper"), offline]):
+    for compared in ([made("paper")], [made("paper"), offline]):
         with pytest.raises(ValueError, match="leave --paired out"):
-            pairing.table(outcomes)
+            pairing.table(compared)
