@@ -241,6 +241,7 @@ def test_pytorchs_updates_run_for_every_algorithm(algorithm):
     assert float(rate) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not TORCH, reason="needs the extra `torch`")
 def test_a_pytorch_process_takes_updates_when_it_is_told_to():
     case = tiny("td3_bc")
