@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Does the weight p(s, a) tell familiar pairs from unfamiliar ones, and what does it cost?
 # Makes launch/results/diagnosis_*.{md,json} and costs_*: hopper-demo, and a half-cheetah
-# dataset that is collected here. Small C-VAEs, briefly trained, for two cores.
+# dataset that is collected here. Small C-VAEs, briefly trained, for two cores; with
+# LENGTH=full only the paper's construction, of its published size, annealing and 100,000
+# updates, one seed, into launch/results/diagnosis_*_full.{md,json}.
 #   bash launch/diagnose.sh [FLAG ...]     flags of samg_jax.diagnose
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,16 +13,17 @@ runs=runs/diagnosis
 mkdir -p "$runs" launch/results
 
 # A checkpoint with the paper's weight alone; the flags are those of samg_jax.train.
+size=(
+  --config.num_seeds=2
+  --config.guidance.cvae.hidden_dim=128
+  --config.guidance.cvae.steps=5000
+  --config.guidance.cvae.kl_warmup_start=500
+  --config.guidance.cvae.kl_warmup_steps=1000
+)
+[ "${LENGTH:-reduced}" != full ] || size=(--config.num_seeds=1)
 fit() {
   "$python" -m samg_jax.train --config=configs/awac_samg.py:hopper-demo \
-    --config.num_seeds=2 \
-    --config.offline.updates=0 \
-    --config.online.steps=0 \
-    --config.guidance.cvae.hidden_dim=128 \
-    --config.guidance.cvae.steps=5000 \
-    --config.guidance.cvae.kl_warmup_start=500 \
-    --config.guidance.cvae.kl_warmup_steps=1000 \
-    "$@"
+    --config.offline.updates=0 --config.online.steps=0 "${size[@]}" "$@"
 }
 
 # That weight, the best preset, and two steps in between, under every kind of probability.
@@ -56,18 +59,39 @@ keep() {
   cp "$1/diagnosis.json" "launch/results/$2.json"
 }
 
+collect() {
+  [ -f "$runs/halfcheetah-local.hdf5" ] ||
+    "$python" -m samg_jax.collect --env=HalfCheetah-v4 --level=medium --steps=100000 \
+      --medium_score=22 --train_steps=100000 --hidden_dims=128,128 \
+      --out="$runs/halfcheetah-local.hdf5"
+}
+own=(
+  --config.dataset.path="$runs/halfcheetah-local.hdf5"
+  --config.env_id=HalfCheetah-v4
+)
+
+if [ "${LENGTH:-reduced}" = full ]; then
+  full() {
+    local name="$1"
+    shift
+    fit --workdir="$runs/full/$name" "$@"
+    "$python" -m samg_jax.diagnose --checkpoint="$runs/full/$name" --nocosts \
+      "${flags[@]}"
+    keep "$runs/full/$name/diagnosis" "diagnosis_${name}_full"
+  }
+  flags=("$@")
+  full hopper-demo
+  collect
+  full halfcheetah-local "${own[@]}"
+  exit
+fi
+
 fit --workdir="$runs/hopper-demo-weight"
 diagnose hopper-demo-weight hopper-demo "$@"
 remedies hopper-demo-weight hopper-demo "$@"
 
-if [ ! -f "$runs/halfcheetah-local.hdf5" ]; then
-  "$python" -m samg_jax.collect --env=HalfCheetah-v4 --level=medium --steps=100000 \
-    --medium_score=22 --train_steps=100000 --hidden_dims=128,128 \
-    --out="$runs/halfcheetah-local.hdf5"
-fi
-fit --workdir="$runs/halfcheetah-local" \
-  --config.dataset.path="$runs/halfcheetah-local.hdf5" \
-  --config.env_id=HalfCheetah-v4
+collect
+fit --workdir="$runs/halfcheetah-local" "${own[@]}"
 diagnose halfcheetah-local halfcheetah-local "$@"
 remedies halfcheetah-local halfcheetah-local "$@"
 

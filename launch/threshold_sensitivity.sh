@@ -4,8 +4,8 @@
 # and dip as one table; complete runs are not repeated.
 #   bash launch/threshold_sensitivity.sh [DATASET [BASE [FLAG ...]]]
 # What these are and default to, and how a file of your own is taken, launch/pretrain.sh
-# says. Without arguments it takes about a quarter of an hour on two idle cores (an
-# estimate from the speed of launch/finetune.sh), with LENGTH=full days.
+# says. Without arguments it took 16 minutes on two cores, pre-training (7 more) not
+# included, with LENGTH=full it takes days.
 # Result folder: runs/studies/BASE/DATASET, with every run's workdir and thresholds.md;
 # for a file of your own DATASET is its name without the ending.
 set -euo pipefail
