@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -19,6 +20,7 @@ def fence(values: jax.Array) -> jax.Array:
     Args:
         values: `[B]`.
     """
+    chex.assert_rank(values, 1)
     return jax.lax.platform_dependent(
         values, cpu=_loop, default=jax.lax.optimization_barrier
     )
