@@ -1,4 +1,7 @@
-"""Programs that differ and must give the same bits, compiled so that they can."""
+"""Programs that differ and must give the same bits, compiled as for users.
+
+How a formula is rounded depends on what it is fused with.
+"""
 
 import os
 import pathlib
@@ -6,12 +9,20 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 FOLDER = pathlib.Path(__file__).parent
 
 
-def test_programs_that_differ_give_the_same_bits():
-    # How a formula is rounded depends on what it is fused with. Without optimisation,
-    # and with the emitters that all other tests leave out, both programs do it alike.
+@pytest.mark.parametrize(
+    "flags",
+    [
+        # Compiled quickly, but with the emitters that all other tests leave out.
+        "--xla_backend_optimization_level=0",
+        pytest.param("", marks=pytest.mark.slow, id="as shipped"),
+    ],
+)
+def test_programs_that_differ_give_the_same_bits(flags):
     chosen = [
         str(path)
         for path in sorted(FOLDER.rglob("test_*.py"))
@@ -21,7 +32,7 @@ def test_programs_that_differ_give_the_same_bits():
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *options, "-n", "0", "-m", "exact", *chosen],
         cwd=FOLDER.parent,
-        env={**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"},
+        env={**os.environ, "XLA_FLAGS": flags},
         capture_output=True,
         text=True,
         check=False,

@@ -65,6 +65,15 @@ def test_a_base_fine_tunes_by_a_protocol(base, protocol, source, forked, dataset
 
 @pytest.mark.exact
 @pytest.mark.parametrize("base", ["iql", "cql", "cal_ql"])
+def test_even_is_the_constant_one_half_bit_for_bit(base, forked):
+    even = forked(base, guidance__weight="even")
+    half = forked(base, guidance__weight="constant", guidance__constant=0.5)
+    runs.assert_same_arrays(runs.saved(even), runs.saved(half))
+    assert runs.tables(even) == runs.tables(half)
+
+
+@pytest.mark.exact
+@pytest.mark.parametrize("base", ["iql", "cql", "cal_ql"])
 def test_a_strength_of_zero_is_no_guidance_bit_for_bit(base, forked):
     none, random = ({"guidance__weight": weight} for weight in ("none", "random"))
     changes = none, {**random, "guidance__strength": 0.0}, random
