@@ -168,10 +168,9 @@ def describe(out: pathlib.Path, jobs: Sequence[Job], estimator: Estimator) -> st
     for job in tqdm(jobs, "estimating", unit="job", dynamic_ncols=True):
         need = estimator.need(job)
         folder = folders.of(out, job.name)
-        state = "to do"
-        for name in ("failed", "done"):
-            if (folder / f"{name}.json").exists():
-                state = name
+        state = "failed" if (folder / "failed.json").exists() else "to do"
+        if folders.done(folder):
+            state = "done"
         if state != "done":
             left.append(need.seconds)
         online = job.config["online"]["steps"]

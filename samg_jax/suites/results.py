@@ -81,9 +81,9 @@ class Table:
         """Returns the complete jobs, by name and time of their end."""
         result = {}
         for job in folders.all_jobs(self._out):
-            path = folders.of(self._out, job.name) / "done.json"
-            if path.exists():
-                result[job.name, path.stat().st_mtime] = job
+            run = folders.finished_run(folders.of(self._out, job.name))
+            if run.exists():
+                result[job.name, (run / folders.DONE).stat().st_mtime] = job
         return result
 
     def _gather(self, jobs: dict[tuple[str, float], Job]) -> pd.DataFrame:
@@ -100,7 +100,7 @@ class Table:
 def read(folder: pathlib.Path, job: Job) -> pd.DataFrame:
     """Returns the rows of a job that is complete."""
     facts = folders.done(folder)
-    run = folder / facts["run"]
+    run = folders.finished_run(folder)
     rows = pd.read_csv(run / "metrics.csv")
     places = ["phase", "seed", "offline_step", "env_step"]
     variant = job.variant

@@ -34,7 +34,7 @@ def test_one_offline_phase_is_forked_and_its_results_are_a_table(finished):
         ("offline", "offline", "offline_step"),
         ("samg", "online", "env_step"),
     ):
-        own = pd.read_csv(jobs / variant / "run-0/metrics.csv")
+        own = pd.read_csv(jobs / variant / "complete/metrics.csv")
         found = table[table["variant"] == variant]
         assert set(found["phase"]) == {phase}
         merged = own.merge(found, left_on=["seed", step], right_on=["seed", "step"])
@@ -43,7 +43,7 @@ def test_one_offline_phase_is_forked_and_its_results_are_a_table(finished):
         np.testing.assert_array_equal(
             merged["normalized_score_x"], merged["normalized_score_y"]
         )
-        facts = json.loads((jobs / variant / "done.json").read_text())
+        facts = json.loads((jobs / variant / "complete/done.json").read_text())
         assert set(found["wall_time"]) == {facts["wall_time"]}
         assert set(found["peak_memory"]) == {facts["peak_memory"]}
         assert 1e8 < facts["peak_memory"] < 1e10
@@ -107,7 +107,7 @@ def test_a_failed_job_is_recorded_and_stops_nothing_but_its_forks(
 
 
 def test_regret_and_success_come_from_the_jobs_logs(tmp_path):
-    run = tmp_path / "run-2"
+    run = tmp_path / "complete"
     run.mkdir()
     (run / "metrics.csv").write_text(
         "phase,seed,sweep,offline_step,env_step,return_mean,return_std,"
@@ -126,14 +126,13 @@ def test_regret_and_success_come_from_the_jobs_logs(tmp_path):
         "online,4,threshold=0.2,60,10,regret,0.9\n"
     )
     facts = {
-        "run": "run-2",
         "data_source": "antmaze-umaze-v2 (998,573 rows, D4RL)",
         "machine": {"processor": "p", "devices": "d", "commit": "c", "jax": "1.2"},
         "wall_time": 1.5,
         "peak_memory": 10,
         "physics": "d4rl",
     }
-    (tmp_path / "done.json").write_text(json.dumps(facts))
+    (run / "done.json").write_text(json.dumps(facts))
     job = Job("name", "iql", "samg", "antmaze-umaze-v2", "source", {})
     rows = results.read(tmp_path, job)
     columns = ["variant", "step", "success", "regret", "failed"]
