@@ -1,7 +1,11 @@
 """Suites run whole, again, and with a job that fails; their results as data."""
 
 import json
+import os
 import shutil
+import signal
+import time
+from concurrent import futures
 
 import numpy as np
 import pandas as pd
@@ -79,31 +83,50 @@ def test_other_settings_and_a_dry_run_touch_nothing(finished, capsys):
     assert sorted(out.rglob("*")) == before
 
 
-def test_a_failed_job_is_recorded_and_stops_nothing_but_its_forks(
+def kill_with_checkpoint(folder, step):
+    """Kills the process of a job when its fine-tuning has saved a step."""
+    end = time.monotonic() + 300
+    while not (folder / f"run-0/online/{step}").exists():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    owner = json.loads((folder / "claim-0.json").read_text())
+    os.kill(owner["pid"], signal.SIGKILL)
+
+
+def test_a_job_that_fails_or_is_killed_stops_nothing_but_forks_of_the_former(
     finished, tmp_path, capsys
 ):
     suite, whole = finished
     out = tmp_path / "out"
     shutil.copytree(whole, out)  # Everything in it is relative.
-    settings = ("variants=samg,no_data", "seed=0", "num_seeds=4", "seeds_per_job=2")
+    settings = ("seed=0", "num_seeds=4", "seeds_per_job=2")
     # In the way of the offline phase of the first two seeds.
     jobs = out / "jobs/awac/random"
     obstacle = jobs / "seed0-1/offline/run-0/offline"
     obstacle.parent.mkdir(parents=True)
     obstacle.write_text("not a folder")
-    assert tiny.run(suite, out, *settings) == 1
+    # To be done again, and killed on the way.
+    killed = jobs / "seed2-3/samg"
+    shutil.rmtree(killed)
+    with futures.ThreadPoolExecutor(1) as pool:
+        kill = pool.submit(kill_with_checkpoint, killed, 20)
+        assert tiny.run(suite, out, *settings, retries=1) == 1
+        kill.result(timeout=0)
     printed = capsys.readouterr().out
-    assert "3 of 6 jobs failed" in printed
+    assert "2 of 4 jobs failed" in printed
     failure = json.loads((jobs / "seed0-1/offline/failed.json").read_text())
     assert failure["job"] == "awac/random/seed0-1/offline"
     assert failure["error"] in printed
     assert "Traceback" in failure["details"]
     failure = json.loads((jobs / "seed0-1/samg/failed.json").read_text())
     assert failure["error"].startswith("Not begun: awac/random/seed0-1/offline")
-    table = tiny.results(out)
-    assert set(table["variant"]) == {"offline", "samg", "no_data"}
-    others = table[table["variant"] != "no_data"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(others, tiny.results(whole))
+    assert [claim for job, claim in tiny.claims(out) if job == "seed2-3/samg"] == [
+        "claim-0",
+        "claim-1",
+    ]
+    assert "resuming" in (killed / "complete/log.txt").read_text()
+    assert not (killed / "failed.json").exists()
+    pd.testing.assert_frame_equal(tiny.results(out), tiny.results(whole))
 
 
 def test_regret_and_success_come_from_the_jobs_logs(tmp_path):
