@@ -31,6 +31,8 @@ WORDS = (
     "versions",
     "git_commit",
 )
+# Which older tables lack; empty there.
+MACHINE = ("processor", "devices")
 D4RL = "D4RL"
 PHASES = ("offline", "online")
 # The order in which variants are shown; others follow, by name.
@@ -42,7 +44,7 @@ def read(folder: pathlib.Path) -> pd.DataFrame:
 
     Two columns are added: `score`, which is the normalised score where the whole
     dataset has one and the raw return elsewhere, and `unit`, which says which. A
-    column `failed` is all False where the table has none.
+    column `failed` is all False where the table has none, and those of `MACHINE` empty.
 
     Raises:
         ValueError: there is no table, or not one that can be reported.
@@ -78,7 +80,10 @@ def check(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     frame = frame.copy()
     for column in NUMBERS:
         frame[column] = pd.to_numeric(frame[column])
-    for column in WORDS:
+    for column in MACHINE:
+        if column not in frame:
+            frame[column] = ""
+    for column in (*WORDS, *MACHINE):
         frame[column] = frame[column].fillna("").astype(str)
     unknown = sorted(set(frame["phase"]) - set(PHASES))
     if unknown:

@@ -56,6 +56,8 @@ def test_one_offline_phase_is_forked_and_its_results_are_a_table(finished):
     assert set(table["dataset"]) == {"random"}
     assert set(table["physics"]) == {"d4rl"}
     assert table["versions"].str.contains("jax ").all()
+    assert table["processor"].str.fullmatch(r".+, \d+ cores").all()
+    assert set(table["devices"]) == {"cpu"}
     assert table[["success", "regret"]].isna().all(axis=None)  # Not of a hopper.
 
 
@@ -166,6 +168,7 @@ def test_regret_and_success_come_from_the_jobs_logs(tmp_path):
     ]
     assert set(rows["data_source"]) == {"D4RL"}
     assert set(rows["versions"]) == {"jax 1.2"}
+    assert (set(rows["processor"]), set(rows["devices"])) == ({"p"}, {"d"})
 
 
 def test_the_kind_of_data_is_what_the_trainer_says_of_them():
