@@ -119,8 +119,13 @@ def test_compute_by_hand():
         made.rows(variant="samg", seed=2, wall_time=90.0),  # Has no partner.
         made.rows(variant="offline", phase="offline", wall_time=10.0, scores=[1.0] * 6),
     ]
-    costs = computing.costs(results.check(pd.concat(rows), "made"))
-    costs = costs.set_index(["phase", "variant"])
+    frame = results.check(pd.concat(rows), "made")
+    table = computing.table(frame)
+    found = dict(zip(table.header, table.rows[0], strict=True))
+    # A thousand steps apart: 5,000 in the 10 s of the whole job.
+    assert found["time of the job, s"] == "10"
+    assert found["updates/s, with compilation and evaluations"] == "500"
+    costs = computing.costs(frame).set_index(["phase", "variant"])
     assert costs.loc[("online", "samg"), "guidance"] == pytest.approx((0.2 + 0.25) / 2)
     assert costs.loc[("online", "no_data"), "per_second"] == (100 + 2000 / 30) / 2
     assert costs.loc[("offline", ""), "per_second"] == 500
