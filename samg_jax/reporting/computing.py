@@ -21,8 +21,8 @@ def costs(frame: pd.DataFrame) -> pd.DataFrame:
     """Returns one row per algorithm, variant, dataset and phase, means over the seeds.
 
     Its columns beside those: `seeds`, `steps`, `seconds` of the whole job,
-    `per_second` of these, `memory` in MB, and `guidance`: of SAMG online, the share of its time that `no_data` does not
-    need, by the seeds that have both; NaN elsewhere.
+    `per_second` of these, `memory` in MB, and `guidance`: of SAMG online, the share of
+    its time that `no_data` does not need, by the seeds that have both; NaN elsewhere.
 
     Args:
         frame: from `results.read`.

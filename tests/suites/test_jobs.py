@@ -237,6 +237,34 @@ def test_estimated_memory_counts_the_data_where_they_are_opened():
     assert needs["samg"][0] < columns
 
 
+def test_executors_place_a_job_by_the_memory_of_its_estimate(tmp_path):
+    ray_cluster = pytest.importorskip("samg_jax.suites.ray_cluster")
+    planned = expand("smoke", "algorithms=iql", "num_seeds=64")
+    estimator = plan.Estimator(tiny.CONFIGS, pathlib.Path("nowhere"))
+    request = program.Request("smoke", str(tmp_path), tiny.CONFIGS)
+    given = program.work(request, tmp_path, planned, estimator, print)
+    executor = ray_cluster.Executor(cpus=2)
+    needs = {job.variant: int(estimator.memory(job)[1]) for job in planned}
+    assert len(set(needs.values())) == 4
+    for job in planned:
+        options = executor.options(given, job, gpus=1, limit=1e12)
+        assert options["memory"] == needs[job.variant]
+        assert (options["num_cpus"], options["num_gpus"]) == (2, 1)
+    # No node of the cluster has as much.
+    assert executor.options(given, planned[0], 0, limit=5e8)["memory"] == 5e8
+
+
+def test_slurms_limit_is_above_what_was_measured_beyond_an_estimate():
+    slurm = pytest.importorskip("samg_jax.suites.slurm")
+    # By hand: 2 x 1.2 and 4 GB, of which full ones are asked for.
+    assert slurm.limit_gb(1.2e9) == 7
+    report = json.loads((plan.MEASURED / "benchmark_memory.json").read_text())
+    for row in report["rows"]:
+        data = 3 * row["dataset_mb"] + row["state_mb"]
+        estimated = estimate.HOST_BASE + data * estimate.MEGABYTE
+        assert slurm.limit_gb(estimated) * 1e3 > 1.5 * row["host_peak_mb"]
+
+
 def test_a_request_without_suite_or_folder_is_refused(tmp_path):
     for suite, out in ((None, str(tmp_path)), ("smoke", None)):
         with pytest.raises(ValueError, match=r"is empty\. It must be given"):
