@@ -10,7 +10,8 @@ import pandas as pd
 
 from samg_jax.reporting import sources
 
-RUN = ["algorithm", "variant", "dataset", "seed"]  # What tells runs apart.
+VARIANT = ["algorithm", "variant", "dataset"]
+RUN = [*VARIANT, "seed"]  # What tells runs apart.
 NUMBERS = (
     "seed",
     "step",
@@ -125,7 +126,9 @@ def _check_alike(frame: pd.DataFrame, name: str) -> None:
 def caution(rows: pd.DataFrame) -> str:
     """Returns what must stand above whatever is shown of the rows.
 
-    It says which data are not D4RL's, or which simulator is not; empty if all are.
+    It says which data are not D4RL's, or which simulator is not, and where variants
+    were not fine-tuned for as many steps as each other; empty if all are as they
+    should be.
     """
     datasets = rows.drop_duplicates("dataset")
     others = datasets[datasets["data_source"] != D4RL]
@@ -137,6 +140,12 @@ def caution(rows: pd.DataFrame) -> str:
     for physics, own in stock.groupby("physics"):
         names = ", ".join(sorted(own["dataset"]))
         parts.append(f"Physics {physics}, not D4RL's: {names}")
+    online = rows[rows["phase"] == "online"]
+    steps = online.groupby(VARIANT)["step"].max()
+    counts = steps.groupby(["dataset", "algorithm"]).nunique()
+    unequal = [" ".join(keys) for keys, count in counts.items() if count > 1]
+    if unequal:
+        parts.append(f"Variants of unequal numbers of steps: {', '.join(unequal)}")
     return "; ".join(parts)
 
 
