@@ -101,7 +101,7 @@ def table(frame: pd.DataFrame) -> Table:
         rows=tuple(rows),
         note=(
             "Of a seed's job; seeds that trained as one job share its time and memory. "
-            "Updates/s: updates of a seed by the time of the whole job, which includes "
+            "Updates/s: updates of a seed per second of the whole job, which includes "
             "start, compilation, evaluations and, offline, the fit of the weight; "
             "online environment steps, each with its updates. The shorter a job, the "
             "further below the speed of training; that is what samg_jax.benchmark "

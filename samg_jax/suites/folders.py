@@ -153,14 +153,15 @@ def complete(folder: pathlib.Path, run: pathlib.Path, facts: dict[str, Any]) -> 
 
 
 def record_failure(folder: pathlib.Path, error: str, details: str) -> None:
-    """Writes down why a job failed.
+    """Writes down why a job failed, unless another process has completed it.
 
     Args:
         folder: of the job.
         error: in a line or two.
         details: traceback, or the end of what was printed.
     """
-    files.write_json(
-        folder / "failed.json",
-        {"job": "/".join(folder.parts[-4:]), "error": error, "details": details},
-    )
+    path = folder / "failed.json"
+    job = "/".join(folder.parts[-4:])
+    files.write_json(path, {"job": job, "error": error, "details": details})
+    if done(folder):  # Looked at last: whoever completes it removes what is there then.
+        path.unlink(missing_ok=True)

@@ -126,9 +126,10 @@ class Report:
         if status is Status.WAITING:
             runner.record_blocked(self._out, job)
         folder = folders.of(self._out, job.name)
-        if status is Status.DONE:
+        facts = folders.done(folder)
+        if facts:  # Be it by another process, after this one's has failed.
             self._table.update()
-            words = f"done, {folders.done(folder)['wall_time']:,.0f} s"
+            words = f"done, {facts['wall_time']:,.0f} s"
         else:
             words = f"FAILED: {files.read_json(folder / 'failed.json')['error']}"
         print(f"[{self._count}/{self._total}] {job.name}: {words}", flush=True)

@@ -100,6 +100,11 @@ def test_ours_stand_beside_the_published():
     assert (found["samg: ours"], found["samg: paper"]) == ("82.0 (2.8)", "95.6 (2.0)")
     assert (found["vanilla: ours"], found["vanilla: paper"]) == ("-", "94.0 (1.0)")
     assert table.rows[1][:2] == ("hopper-local", "locally collected")
+    assert table.note.endswith("For hopper-local we hold no number of the paper's.")
+    own = comparisons.scores(frame[frame["data_source"] == "D4RL"], *ours)
+    assert "we hold" not in own.note
+    whole = comparisons.in_full(ours[1]["paper_scores"])
+    assert "for half-cheetah and walker2d we hold none" in whole.note
     assert table.caution == "Locally collected, not D4RL: hopper-local"
     table = comparisons.regret(frame, *ours)
     found = dict(zip(table.header, table.rows[0], strict=True))

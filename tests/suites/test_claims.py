@@ -126,8 +126,12 @@ def test_what_is_complete_or_has_a_later_owner_is_not_taken_over(tmp_path):
     later = folders.take_over(tmp_path, 2)
     assert folders.take_over(tmp_path, 1) is None
     assert later.exists()
-    assert folders.complete(tmp_path, later, {})
+    folders.record_failure(tmp_path, "an error", "")
+    assert (tmp_path / "failed.json").exists()
+    assert folders.complete(tmp_path, later, {"by": 2})
     assert folders.take_over(tmp_path, 3) is None
+    folders.record_failure(tmp_path, "an error of a process that was suspended", "")
+    assert not (tmp_path / "failed.json").exists()
 
 
 def test_of_many_that_complete_a_job_one_does(tmp_path):
