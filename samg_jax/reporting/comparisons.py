@@ -79,8 +79,9 @@ def scores(
         note=(
             f"{SPREAD}{APART} Budgets differ too: the paper and CORL train offline for "
             "a million updates, then fine-tune for 500,000 steps (IQL a million) and "
-            "for a million; ours are in the tables above."
-        ),
+            "for a million; ours are in the tables above. "
+            f"{_not_held(frame, published['paper_scores'])}"
+        ).strip(),
         caution=results.caution(frame),
     )
 
@@ -147,8 +148,16 @@ def in_full(published: Published) -> Table:
         title=published.title,
         header=("dataset", *header),
         rows=rows,
-        note="Published, on D4RL; not measured here.",
+        note=f"Published, on D4RL; not measured here. {published.note}".strip(),
     )
+
+
+def _not_held(frame: pd.DataFrame, paper: Published) -> str:
+    """Returns for which datasets a dash is no statement on the paper's table."""
+    missing = [name for name in sorted(set(frame["dataset"])) if not paper.has(name)]
+    if not missing:
+        return ""
+    return f"For {', '.join(missing)} we hold no number of the paper's."
 
 
 def _runs(rows: pd.DataFrame) -> list[tuple[str, str, str]]:

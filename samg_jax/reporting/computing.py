@@ -1,4 +1,8 @@
-"""What the runs took: updates per second, time and memory of a phase, guidance."""
+"""What the runs took: time and memory of a phase, updates per second, guidance.
+
+A suite writes down the time of whole jobs; how much of it the updates took, and what
+went into compilation and evaluations, is in no table.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +20,9 @@ PLAIN = "no_data"  # SAMG without guidance, and nothing else.
 def costs(frame: pd.DataFrame) -> pd.DataFrame:
     """Returns one row per algorithm, variant, dataset and phase, means over the seeds.
 
-    Its columns beside those: `seeds`, `steps`, `seconds`, `per_second`, `memory` in
-    MB, and `guidance`: of SAMG online, the share of its time that `no_data` does not
-    need, by the seeds that have both; NaN elsewhere.
+    Its columns beside those: `seeds`, `steps`, `seconds` of the whole job,
+    `per_second` of these, `memory` in MB, and `guidance`: of SAMG online, the share of
+    its time that `no_data` does not need, by the seeds that have both; NaN elsewhere.
 
     Args:
         frame: from `results.read`.
@@ -89,19 +93,21 @@ def table(frame: pd.DataFrame) -> Table:
             "variant",
             "seeds",
             "steps",
-            "time, s",
-            "updates/s",
+            "time of the job, s",
+            "updates/s, with compilation and evaluations",
             "peak memory, MB",
             "guidance, % of time",
         ),
         rows=tuple(rows),
         note=(
             "Of a seed's job; seeds that trained as one job share its time and memory. "
-            "Updates/s online: environment steps, each with its updates, per second. "
-            "Times include compilation and evaluation, and on a machine that did other "
-            "work they say little of the speed. Guidance: share of the time of "
-            "a guided step that no_data, the same without guidance, does not need; "
-            "below 0 it was noise."
+            "Updates/s: updates of a seed per second of the whole job, which includes "
+            "start, compilation, evaluations and, offline, the fit of the weight; "
+            "online environment steps, each with its updates. The shorter a job, the "
+            "further below the speed of training; that is what samg_jax.benchmark "
+            "measures. On a machine that did other work they say little. Guidance: "
+            "share of the time of a guided job's step that no_data, the same without "
+            "guidance, does not need; below 0 it was noise."
         ),
         caution=results.caution(frame),
     )

@@ -207,16 +207,20 @@ def beside_published(frame: pd.DataFrame, courses: pd.DataFrame) -> Section:
 
 
 def runs(frame: pd.DataFrame) -> Table:
-    """Returns what was run, on which data, with which versions."""
+    """Returns what was run, on which data and machine, with which versions."""
     rows = []
     for dataset, own in frame.groupby("dataset"):
         cells = [
             ", ".join(sorted({str(value) for value in own[name]}))
             for name in ("data_source", "physics", "algorithm", "seed")
         ]
+        machines = [
+            "; ".join(sorted(set(own[name]) - {""})) or comparisons.NONE
+            for name in results.MACHINE
+        ]
         versions = "; ".join(sorted(set(own["versions"])))
         commits = ", ".join(sorted(set(own["git_commit"])))
-        rows.append((str(dataset), *cells, versions, commits))
+        rows.append((str(dataset), *cells, *machines, versions, commits))
     return Table(
         name="runs",
         title="What was run",
@@ -226,6 +230,7 @@ def runs(frame: pd.DataFrame) -> Table:
             "physics",
             "algorithms",
             "seeds",
+            *results.MACHINE,
             "versions",
             "commit",
         ),

@@ -62,18 +62,17 @@ def of(frame: pd.DataFrame) -> pd.DataFrame:
     taken; `start` and `final`, the first and the last online score; `depth` and
     `recovery` of the dip; `area`; `regret`, the share of failures among all training
     episodes, NaN where there is no success; and `status`: empty, `failed` where the
-    seed became non-finite, `unfinished` where another run of the algorithm on the
-    dataset has gone further. Only those with an empty status belong in statistics.
+    seed became non-finite, `unfinished` where another seed of the same variant has
+    gone further: another variant may have been given more steps, of which
+    `results.caution` warns. Only those with an empty status belong in statistics.
 
     Args:
         frame: from `results.read`.
     """
     online = frame[frame["phase"] == "online"]
-    budgets = online.groupby(["algorithm", "dataset"])["step"].max().to_dict()
-    rows = [
-        _course(own, budgets[own["algorithm"].iloc[0], own["dataset"].iloc[0]])
-        for _, own in online.groupby(results.RUN)
-    ]
+    furthest = online.groupby(results.VARIANT)["step"].transform("max")
+    online = online.assign(budget=furthest)
+    rows = [_course(own) for _, own in online.groupby(results.RUN)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -93,10 +92,10 @@ COLUMNS = [
 ]
 
 
-def _course(own: pd.DataFrame, budget: float) -> dict:
+def _course(own: pd.DataFrame) -> dict:
     steps, scores = own["step"].to_numpy(float), own["score"].to_numpy(float)
     last = own.iloc[-1]
-    status = UNFINISHED if last["step"] < budget else ""
+    status = UNFINISHED if last["step"] < last["budget"] else ""
     if own["failed"].any() or not np.isfinite(scores).all():
         status = FAILED
     fell = dip(steps, scores)

@@ -30,6 +30,9 @@ def draw_online(axis, frame: pd.DataFrame, algorithm: str, dataset: str) -> None
 def draw_switch(axis, frame: pd.DataFrame, algorithm: str, dataset: str) -> None:
     """Draws the last of pre-training and the first of fine-tuning.
 
+    The last score of pre-training is there however long ago the one before it was; as
+    a ring then, at the switch, around the first of fine-tuning.
+
     Takes what `draw_online` takes.
     """
     online = _of(frame[frame["phase"] == "online"], algorithm, dataset)
@@ -38,9 +41,10 @@ def draw_switch(axis, frame: pd.DataFrame, algorithm: str, dataset: str) -> None
     if len(offline):
         offline = offline.assign(step=offline["step"] - offline["step"].max())
         near = offline[offline["step"] >= -reach]
-        if near["step"].nunique() > 1:
-            look = {"color": pictures.OFFLINE_COLOR, "marker": "."}
-            _draw(axis, near, {**look, "label": "offline, shared"})
+        look = {"color": pictures.OFFLINE_COLOR, "marker": "."}
+        if near["step"].nunique() == 1:
+            look |= {"marker": "o", "markersize": 9, "fillstyle": "none"}
+        _draw(axis, near, {**look, "label": "offline, shared"})
     _draw_variants(axis, online[online["step"] <= reach], marked=True)
     axis.axvline(0, color=pictures.OFFLINE_COLOR, linewidth=1, linestyle=":")
     _finish(axis, online, "offline updates  ◂  switch  ▸  environment steps")
@@ -80,7 +84,7 @@ def _draw(axis, rows, look):
         return
     means, widths = np.transpose([statistics.interval(row) for row in table.to_numpy()])
     steps = table.index.to_numpy(float)
-    axis.plot(steps, means, linewidth=1.8, markersize=4, **look)
+    axis.plot(steps, means, **{"linewidth": 1.8, "markersize": 4, **look})
     if np.isfinite(widths).any():
         axis.fill_between(
             steps,

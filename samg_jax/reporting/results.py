@@ -10,7 +10,8 @@ import pandas as pd
 
 from samg_jax.reporting import sources
 
-RUN = ["algorithm", "variant", "dataset", "seed"]  # What tells runs apart.
+VARIANT = ["algorithm", "variant", "dataset"]
+RUN = [*VARIANT, "seed"]  # What tells runs apart.
 NUMBERS = (
     "seed",
     "step",
@@ -31,6 +32,8 @@ WORDS = (
     "versions",
     "git_commit",
 )
+# Which older tables lack; empty there.
+MACHINE = ("processor", "devices")
 D4RL = "D4RL"
 PHASES = ("offline", "online")
 # The order in which variants are shown; others follow, by name.
@@ -42,7 +45,7 @@ def read(folder: pathlib.Path) -> pd.DataFrame:
 
     Two columns are added: `score`, which is the normalised score where the whole
     dataset has one and the raw return elsewhere, and `unit`, which says which. A
-    column `failed` is all False where the table has none.
+    column `failed` is all False where the table has none, and those of `MACHINE` empty.
 
     Raises:
         ValueError: there is no table, or not one that can be reported.
@@ -78,7 +81,10 @@ def check(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     frame = frame.copy()
     for column in NUMBERS:
         frame[column] = pd.to_numeric(frame[column])
-    for column in WORDS:
+    for column in MACHINE:
+        if column not in frame:
+            frame[column] = ""
+    for column in (*WORDS, *MACHINE):
         frame[column] = frame[column].fillna("").astype(str)
     unknown = sorted(set(frame["phase"]) - set(PHASES))
     if unknown:
@@ -120,7 +126,9 @@ def _check_alike(frame: pd.DataFrame, name: str) -> None:
 def caution(rows: pd.DataFrame) -> str:
     """Returns what must stand above whatever is shown of the rows.
 
-    It says which data are not D4RL's, or which simulator is not; empty if all are.
+    It says which data are not D4RL's, or which simulator is not, and where variants
+    were not fine-tuned for as many steps as each other; empty if all are as they
+    should be.
     """
     datasets = rows.drop_duplicates("dataset")
     others = datasets[datasets["data_source"] != D4RL]
@@ -132,6 +140,12 @@ def caution(rows: pd.DataFrame) -> str:
     for physics, own in stock.groupby("physics"):
         names = ", ".join(sorted(own["dataset"]))
         parts.append(f"Physics {physics}, not D4RL's: {names}")
+    online = rows[rows["phase"] == "online"]
+    steps = online.groupby(VARIANT)["step"].max()
+    counts = steps.groupby(["dataset", "algorithm"]).nunique()
+    unequal = [" ".join(keys) for keys, count in counts.items() if count > 1]
+    if unequal:
+        parts.append(f"Variants of unequal numbers of steps: {', '.join(unequal)}")
     return "; ".join(parts)
 
 

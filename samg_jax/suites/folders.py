@@ -7,7 +7,8 @@
         usage.json    time and memory so far, machine and versions
         output-0.txt  what the process printed
         failed.json   its error, until it succeeds
-        done.json     names the run that is complete
+        complete/     the workdir when nothing is left to do; done.json in it says
+                      with what it was done
 
 All paths in them are relative but that of a dataset file: the folder can be moved.
 """
@@ -15,6 +16,7 @@ All paths in them are relative but that of a dataset file: the folder can be mov
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import pathlib
 import shutil
@@ -28,6 +30,8 @@ from samg_jax.training import experiment, validation
 
 JOBS = "jobs"
 RUN = "run"
+COMPLETE = "complete"
+DONE = "done.json"
 # What may differ between two commands of a suite; the rest of `experiment`'s.
 FREE_FIELDS = (*experiment.FREE_FIELDS, "offline.restore")
 
@@ -86,26 +90,38 @@ def all_jobs(out: pathlib.Path) -> list[Job]:
 
 def done(folder: pathlib.Path) -> dict[str, Any] | None:
     """Returns what `done.json` says, None while the job is not complete."""
-    return files.read_json(folder / "done.json")
+    return files.read_json(folder / COMPLETE / DONE)
 
 
 def finished_run(folder: pathlib.Path) -> pathlib.Path:
     """Returns the workdir of a job that is complete."""
-    return folder / done(folder)["run"]
+    return folder / COMPLETE
 
 
-def take_over(folder: pathlib.Path, number: int) -> pathlib.Path:
+def take_over(folder: pathlib.Path, number: int) -> pathlib.Path | None:
     """Returns the workdir of the process with this number, with what was done before.
 
     A process that was thought dead and is not can do no harm: the folder's name that
     it knows is gone, and the tables that it holds open are other files from here on.
+
+    Returns:
+        None where nothing is left to do for this process: the job is complete, or a
+        later process has it.
     """
     run = folder / f"{RUN}-{number}"
-    before = files.latest(folder, RUN)
-    if before is None:
-        run.mkdir()
-        return run
-    (folder / f"{RUN}-{before}").rename(run)
+    while True:
+        before = files.latest(folder, RUN)
+        # In this order: what is complete was a run before.
+        if (folder / COMPLETE).exists() or (before is not None and before > number):
+            return None
+        if before is None:
+            run.mkdir()
+            return run
+        try:
+            (folder / f"{RUN}-{before}").rename(run)
+        except FileNotFoundError:  # It has another name since.
+            continue
+        break
     for path in run.iterdir():
         if path.is_file():
             copy = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
@@ -114,15 +130,38 @@ def take_over(folder: pathlib.Path, number: int) -> pathlib.Path:
     return run
 
 
+def complete(folder: pathlib.Path, run: pathlib.Path, facts: dict[str, Any]) -> bool:
+    """Makes a run the job's complete one; returns whether it is.
+
+    It is not where the run was taken over, or the job is complete, be it since a
+    moment: the last step is one renaming, which then fails and changes nothing. What
+    is complete never moves again.
+
+    Args:
+        folder: of the job.
+        run: workdir of the process, in the folder.
+        facts: what `done` returns from then on.
+    """
+    try:
+        files.write_json(run / DONE, facts)
+        run.rename(folder / COMPLETE)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
 def record_failure(folder: pathlib.Path, error: str, details: str) -> None:
-    """Writes down why a job failed.
+    """Writes down why a job failed, unless another process has completed it.
 
     Args:
         folder: of the job.
         error: in a line or two.
         details: traceback, or the end of what was printed.
     """
-    files.write_json(
-        folder / "failed.json",
-        {"job": "/".join(folder.parts[-4:]), "error": error, "details": details},
-    )
+    path = folder / "failed.json"
+    job = "/".join(folder.parts[-4:])
+    files.write_json(path, {"job": job, "error": error, "details": details})
+    if done(folder):  # Looked at last: whoever completes it removes what is there then.
+        path.unlink(missing_ok=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from samg_jax.benchmarking import cases
 from samg_jax.suites import folders
@@ -17,7 +19,7 @@ from samg_jax.training import parts as parts_lib
 
 MEASURED = pathlib.Path("launch/results")  # Where the benchmark's reports are.
 UNKNOWN = "unknown"
-HOUR = 3600.0
+MINUTE, HOUR = 60.0, 3600.0
 GIGABYTE = 1e9
 # What a speed depends on, besides what the benchmark's rows name.
 SIZES = ("hidden_dims", "num_samples")
@@ -67,7 +69,7 @@ class Estimator:
             self._add(json.loads(path.read_text()))
         self._configs = configs
         self._rows: dict[str, int] = {}
-        self._memory: dict[str, tuple[float, float]] = {}
+        self._states: dict[str, int] = {}
 
     def _add(self, report: dict[str, Any]) -> None:
         rate = RATES.get(report["kind"])
@@ -91,10 +93,10 @@ class Estimator:
         rows = 0
         if job.source is None or fits or sampling.needs_dataset(config.online):
             rows = self._rows_of(job)
-        key = json.dumps({**job.config, "dataset": rows, "seed": 0}, sort_keys=True)
-        if key not in self._memory:
-            self._memory[key] = estimate.memory(config, parts, rows)
-        return self._memory[key]
+        key = estimate.states_key(config, parts)
+        if key not in self._states:
+            self._states[key] = estimate.state_bytes(config, parts)
+        return estimate.memory(config, parts, rows, self._states[key])
 
     def _rows_of(self, job: Job) -> int:
         key = json.dumps(job.config["dataset"], sort_keys=True)
@@ -162,17 +164,15 @@ def _seconds_each(rates: dict[int, float], seeds: int) -> float:
 def describe(out: pathlib.Path, jobs: Sequence[Job], estimator: Estimator) -> str:
     """Returns the jobs of a suite, how they stand, and what they need, as a table."""
     lines = [("job", "state", "updates", "steps", "time", "device", "host")]
-    total, unknown = 0.0, 0
-    for job in jobs:
+    left: list[float | None] = []
+    for job in tqdm(jobs, "estimating", unit="job", dynamic_ncols=True):
         need = estimator.need(job)
         folder = folders.of(out, job.name)
-        state = "to do"
-        for name in ("failed", "done"):
-            if (folder / f"{name}.json").exists():
-                state = name
+        state = "failed" if (folder / "failed.json").exists() else "to do"
+        if folders.done(folder):
+            state = "done"
         if state != "done":
-            unknown += need.seconds is None
-            total += need.seconds or 0.0
+            left.append(need.seconds)
         online = job.config["online"]["steps"]
         updates = 0 if job.source else job.config["offline"]["updates"]
         lines.append(
@@ -181,7 +181,7 @@ def describe(out: pathlib.Path, jobs: Sequence[Job], estimator: Estimator) -> st
                 state,
                 f"{updates:,}" if updates else "",
                 f"{online:,}" if online else "",
-                UNKNOWN if need.seconds is None else f"{need.seconds / HOUR:.1f} h",
+                UNKNOWN if need.seconds is None else duration(need.seconds),
                 f"{need.device / GIGABYTE:.2f} GB",
                 f"{need.host / GIGABYTE:.2f} GB",
             )
@@ -197,9 +197,31 @@ def describe(out: pathlib.Path, jobs: Sequence[Job], estimator: Estimator) -> st
     seeds = sum(job.config["num_seeds"] for job in jobs if job.source is None)
     return (
         f"{text}\n\n{len(jobs)} jobs, {seeds} seeds pre-trained. To be done: "
-        f"{total / HOUR:.1f} h one after another, where the time is known, and "
-        f"{unknown} jobs of which it is not.\nTime: updates or steps at the speed of "
+        f"{in_all(left)}.\nTime: updates or steps at the speed of "
         f"{MEASURED}/benchmark_*.json, on the machine that is named there, without "
         "evaluations offline and without the fit of the weight. Memory: data and "
         "states, without activations."
     )
+
+
+def duration(seconds: float) -> str:
+    """Returns hours, or minutes where it is less than one."""
+    if seconds < HOUR:
+        return f"{math.ceil(seconds / MINUTE)} min"
+    return f"{seconds / HOUR:.1f} h"
+
+
+def in_all(seconds: Sequence[float | None]) -> str:
+    """Returns the time of jobs one after another, in words.
+
+    Args:
+        seconds: of each job, None where it is unknown.
+    """
+    known = [one for one in seconds if one is not None]
+    total = f"{duration(sum(known))} one after another"
+    if len(known) == len(seconds):
+        return total
+    if not known:
+        return f"{UNKNOWN}, as the time of every job is"
+    unknown = len(seconds) - len(known)
+    return f"at least {total}, and {unknown} jobs whose time is {UNKNOWN}"

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from samg_jax.suites import definition, executors, files, folders, jobs, plan, runner
 from samg_jax.suites.jobs import Job
@@ -65,17 +65,34 @@ def run(request: Request) -> int:
     left = [job for job in planned if runner.status(out, job) is not Status.DONE]
     print(f"{len(planned)} jobs, {len(planned) - len(left)} complete before.")
     report = Report(out, len(left))
-    executor.run(
-        executors.Work(
-            out=out,
-            jobs=left,
-            retries=request.retries,
-            paths=[os.getcwd()],
-            memory=lambda job: estimator.memory(job)[1],
-            ended=report.ended,
-        )
-    )
+    executor.run(work(request, out, left, estimator, report.ended))
     return report.close(planned)
+
+
+def work(
+    request: Request,
+    out: pathlib.Path,
+    left: Sequence[Job],
+    estimator: plan.Estimator,
+    ended: Callable[[Job, Status], None],
+) -> executors.Work:
+    """Returns what the executor is given.
+
+    Args:
+        request: from the flags.
+        out: folder of the suite.
+        left: jobs that are not complete.
+        estimator: of their memory.
+        ended: is called when a job has ended.
+    """
+    return executors.Work(
+        out=out,
+        jobs=left,
+        retries=request.retries,
+        paths=[os.getcwd()],
+        memory=lambda job: estimator.memory(job)[1],
+        ended=ended,
+    )
 
 
 def prepare(request: Request) -> tuple[pathlib.Path, list[Job]]:
@@ -109,9 +126,10 @@ class Report:
         if status is Status.WAITING:
             runner.record_blocked(self._out, job)
         folder = folders.of(self._out, job.name)
-        if status is Status.DONE:
+        facts = folders.done(folder)
+        if facts:  # Be it by another process, after this one's has failed.
             self._table.update()
-            words = f"done, {folders.done(folder)['wall_time']:,.0f} s"
+            words = f"done, {facts['wall_time']:,.0f} s"
         else:
             words = f"FAILED: {files.read_json(folder / 'failed.json')['error']}"
         print(f"[{self._count}/{self._total}] {job.name}: {words}", flush=True)

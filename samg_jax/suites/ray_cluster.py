@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import ray
 
@@ -50,14 +51,8 @@ class Executor:
         task = ray.remote(_run)
         references: dict[str, ray.ObjectRef] = {}
         for job in work.jobs:
-            references[job.name] = task.options(
-                name=job.name,
-                num_cpus=self.cpus,
-                num_gpus=gpus,
-                # More than any node has would wait for ever.
-                memory=int(min(work.memory(job), limit)),
-                max_retries=work.retries,
-            ).remote(
+            options = self.options(work, job, gpus, limit)
+            references[job.name] = task.options(**options).remote(
                 str(work.out.absolute()),
                 job.name,
                 work.retries,
@@ -65,6 +60,26 @@ class Executor:
                 references.get(job.source),
             )
         self._collect(work, references)
+
+    def options(
+        self, work: Work, job: Job, gpus: float, limit: float
+    ) -> dict[str, Any]:
+        """Returns what Ray places a job by.
+
+        Args:
+            work: of which the job is.
+            job: to be placed.
+            gpus: of it.
+            limit: bytes of the node that has the most; a job that were to need more
+                would wait for ever.
+        """
+        return {
+            "name": job.name,
+            "num_cpus": self.cpus,
+            "num_gpus": gpus,
+            "memory": int(min(work.memory(job), limit)),
+            "max_retries": work.retries,
+        }
 
     def _collect(self, work: Work, references: dict[str, ray.ObjectRef]) -> None:
         """Reports every job when it has ended."""

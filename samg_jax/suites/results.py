@@ -12,7 +12,8 @@ per evaluation of a seed:
     regret                        share of failures among training episodes so far
     wall_time                     seconds of the whole job, compilation included
     peak_memory                   bytes of the job, of the device where it counts them
-    physics, versions, git_commit what it was measured with
+    physics, processor, devices,  what it was measured with; where a job was continued
+    versions, git_commit          on another machine, with the last one
     failed                        1 from where the seed became non-finite
 """
 
@@ -42,6 +43,8 @@ COLUMNS = (
     "wall_time",
     "peak_memory",
     "physics",
+    "processor",
+    "devices",
     "versions",
     "git_commit",
     "failed",
@@ -81,9 +84,9 @@ class Table:
         """Returns the complete jobs, by name and time of their end."""
         result = {}
         for job in folders.all_jobs(self._out):
-            path = folders.of(self._out, job.name) / "done.json"
-            if path.exists():
-                result[job.name, path.stat().st_mtime] = job
+            run = folders.finished_run(folders.of(self._out, job.name))
+            if run.exists():
+                result[job.name, (run / folders.DONE).stat().st_mtime] = job
         return result
 
     def _gather(self, jobs: dict[tuple[str, float], Job]) -> pd.DataFrame:
@@ -100,7 +103,7 @@ class Table:
 def read(folder: pathlib.Path, job: Job) -> pd.DataFrame:
     """Returns the rows of a job that is complete."""
     facts = folders.done(folder)
-    run = folder / facts["run"]
+    run = folders.finished_run(folder)
     rows = pd.read_csv(run / "metrics.csv")
     places = ["phase", "seed", "offline_step", "env_step"]
     variant = job.variant
@@ -123,6 +126,8 @@ def read(folder: pathlib.Path, job: Job) -> pd.DataFrame:
         wall_time=facts["wall_time"],
         peak_memory=facts["peak_memory"],
         physics=facts["physics"],
+        processor=about["processor"],
+        devices=about["devices"],
         versions=", ".join(f"{name} {value}" for name, value in versions.items()),
         git_commit=about["commit"],
     )

@@ -25,9 +25,17 @@ OPTIONS = {
     "timeout_min": "minutes of a job, 1440 by default",
     "cpus_per_task": "cores of a job",
     "gpus_per_node": "GPUs of a job",
+    "mem_gb": "GB of a job on the host, by default of its estimate with headroom",
     "slurm_*": "what submitit passes on, such as slurm_partition",
 }
 GIGABYTE = 1e9
+# SLURM kills what goes beyond its limit, and the estimate is of data and states, with
+# the base of a machine without GPU. What a compiled program holds meanwhile is not in
+# it: CQL with 8 seeds took 1.9 GB where 1.15 were estimated (launch/results/
+# benchmark_memory.md). Nor is what a GPU's driver and libraries take on the host: a few
+# GB by experience, not measured here.
+HEADROOM = 2.0
+HEADROOM_GPU = 4 * GIGABYTE
 
 
 class Executor:
@@ -74,15 +82,24 @@ class Executor:
         """Returns the jobs as submitted, as one array."""
         folder = work.out.absolute() / "submitit"
         executor = submitit.AutoExecutor(folder, cluster=self._cluster)
-        memory = max(work.memory(job) for job in jobs)
+        memory = limit_gb(max(work.memory(job) for job in jobs))
         executor.update_parameters(
-            name="samg_jax", mem_gb=math.ceil(memory / GIGABYTE), **self._parameters
+            **{"name": "samg_jax", "mem_gb": memory, **self._parameters}
         )
         with executor.batch():
             return [
                 executor.submit(Task(work.out, job.name, work.retries, work.paths))
                 for job in jobs
             ]
+
+
+def limit_gb(estimate: float) -> int:
+    """Returns the GB on the host that a job may take.
+
+    Args:
+        estimate: bytes.
+    """
+    return math.ceil((HEADROOM * estimate + HEADROOM_GPU) / GIGABYTE)
 
 
 class Task:

@@ -79,8 +79,8 @@ def main(arguments: list[str]) -> None:
     usage = Usage(folder)
     claim.keep(given.parent, usage.write)
     try:
-        run = train(job, folders.take_over(folder, given.number))
-        finish(claim, usage, run)
+        workdir = folders.take_over(folder, given.number)
+        done = workdir is not None and finish(claim, usage, train(job, workdir))
     except (Exception, SystemExit) as error:
         details = "".join(traceback.format_exception(error))
         print(details, file=sys.stderr)
@@ -92,6 +92,8 @@ def main(arguments: list[str]) -> None:
         sys.exit(FAILED)
     finally:
         claim.release()
+    if not done:
+        sys.exit(BUSY)
 
 
 def train(job: Job, workdir: pathlib.Path) -> Run:
@@ -106,14 +108,19 @@ def train(job: Job, workdir: pathlib.Path) -> Run:
     return run
 
 
-def finish(claim: claims.Claim, usage: Usage, run: Run) -> None:
-    """Writes down that the job is complete, unless another process has it by now."""
+def finish(claim: claims.Claim, usage: Usage, run: Run) -> bool:
+    """Makes the job complete; returns False where another process has it by now.
+
+    One that takes it over after the look at the claim makes the renaming fail.
+    """
     if not claim.current:
-        os._exit(claims.LOST)
-    facts = {"run": run.workdir.name, "data_source": run.data_source, **usage.read()}
+        return False
+    facts = {"data_source": run.data_source, **usage.read()}
     facts["physics"] = run.parts.physics
-    files.write_json(claim.folder / "done.json", facts)
+    if not folders.complete(claim.folder, run.workdir, facts):
+        return False
     (claim.folder / "failed.json").unlink(missing_ok=True)
+    return True
 
 
 if __name__ == "__main__":

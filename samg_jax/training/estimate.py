@@ -30,6 +30,19 @@ MEGABYTE = 1e6
 HOST_BASE = 1_000 * MEGABYTE
 # A simulator with its data, for any of the locomotion models.
 HOST_PER_SIMULATOR = 0.4 * MEGABYTE
+# Fields of a config on which the size of no state depends; nor does it on a float.
+STATELESS = (
+    "compilation_cache",
+    "dataset",
+    "devices",
+    "env_id",
+    "evaluation",
+    "logging",
+    "matmul_precision",
+    "offline",
+    "physics",
+    "seed",
+)
 
 
 def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
@@ -104,33 +117,66 @@ def dataset_rows(config: ml_collections.ConfigDict, parts: Parts) -> tuple[int, 
 
 
 def memory(
-    config: ml_collections.ConfigDict, parts: Parts, rows: int
+    config: ml_collections.ConfigDict,
+    parts: Parts,
+    rows: int,
+    states: int | None = None,
 ) -> tuple[float, float]:
     """Returns the bytes on each device and on the host, for data and states.
 
     Activations of an update are not counted; compiled scans add a few megabytes per
     seed.
+
+    Args:
+        config: of the run, complete.
+        parts: of the same.
+        rows: of the dataset where it is opened, else 0.
+        states: what `state_bytes` returns, where it is known.
     """
-    places = sweeps.spread(parts)
-    task, count = parts.task, len(places.seeds)
+    task = parts.task
     dataset = 4 * rows * (2 * task.observation_size + task.action_size + 3)
-    pretrained = forking.template(parts)
-    states = size(pretrained)
-    if config.online.steps:
-        first = jax.ShapeDtypeStruct((count, task.observation_size), "float32")
-        states += size(
-            jax.eval_shape(
-                lambda state, first: online.init(places, config.online, state, first),
-                forking.template(places),
-                first,
-            )
-        )
+    if states is None:
+        states = state_bytes(config, parts)
     used = 1 if parts.mesh is None else parts.mesh.size
-    simulators = count * (1 + config.evaluation.episodes)
+    simulators = len(sweeps.spread(parts).seeds) * (1 + config.evaluation.episodes)
     host = HOST_BASE + 2 * dataset + HOST_PER_SIMULATOR * simulators
     if jax.default_backend() == "cpu":
         host += used * dataset + states
     return dataset + states / used, host
+
+
+def state_bytes(config: ml_collections.ConfigDict, parts: Parts) -> int:
+    """Returns the bytes of the states of both phases, by tracing how they are made.
+
+    The sums of metrics online, a few numbers per seed, are not counted.
+    """
+    places = sweeps.spread(parts)
+    pretrained = forking.template(parts)
+    states = size(pretrained)
+    if config.online.steps:
+        shape = len(places.seeds), parts.task.observation_size
+        states += size(
+            jax.eval_shape(
+                lambda state, first: online.before_metrics(
+                    places, config.online, state, first
+                ),
+                forking.template(places) if parts.sweep else pretrained,
+                jax.ShapeDtypeStruct(shape, "float32"),
+            )
+        )
+    return states
+
+
+def states_key(config: ml_collections.ConfigDict, parts: Parts) -> str:
+    """Returns a text that is equal for two runs only if their `state_bytes` are."""
+    fields = validation.flatten(config.to_dict())
+    kept = {
+        name: "a number" if isinstance(value, float) else value
+        for name, value in fields.items()
+        if name.split(".")[0] not in STATELESS
+    }
+    sizes = parts.task.observation_size, parts.task.action_size
+    return json.dumps([sizes, kept], sort_keys=True)
 
 
 def size(tree) -> int:

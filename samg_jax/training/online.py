@@ -114,6 +114,23 @@ def init(
 
 
 def _init(parts, online, pretrained, observations):
+    state = before_metrics(parts, online, pretrained, observations)
+    metrics = jax.eval_shape(lambda s: _example_metrics(parts, online, s), state)
+    sums = {name: jnp.zeros(len(parts.seeds)) for name in metrics}
+    return state.replace(sums=sums, actions=make_explorer(parts)(state))
+
+
+def before_metrics(
+    parts: Parts,
+    online: ml_collections.ConfigDict,
+    pretrained: offline.State,
+    observations: jax.Array,
+) -> State:
+    """Returns what `init` does without metrics' names and actions, to be traced.
+
+    Its `sums` are empty, its actions 0: to know them an update is traced, which takes
+    most of the time of `init` and adds next to nothing to the state's size.
+    """
     count = len(parts.seeds)
     axes = seeds_lib.axes(pretrained.agent)
     agent = jax.vmap(parts.online.start_online, in_axes=(axes,), out_axes=axes)(
@@ -122,7 +139,7 @@ def _init(parts, online, pretrained, observations):
     buffer = replay.create(
         capacity(online), parts.task.observation_size, parts.task.action_size
     )
-    state = State(
+    return State(
         seeds=jnp.copy(pretrained.seeds),
         agent=jax.tree.map(jnp.copy, agent),
         guidance=freezing.freeze(parts, pretrained),
@@ -137,9 +154,6 @@ def _init(parts, online, pretrained, observations):
         sums={},
         summed=jnp.zeros((), jnp.int32),
     )
-    metrics = jax.eval_shape(lambda s: _example_metrics(parts, online, s), state)
-    sums = {name: jnp.zeros(count) for name in metrics}
-    return state.replace(sums=sums, actions=make_explorer(parts)(state))
 
 
 def make_step(

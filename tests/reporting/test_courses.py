@@ -59,6 +59,27 @@ def test_seeds_that_failed_or_are_under_way_are_left_out_and_named():
     assert courses.left_out(courses.finished(found)) == ""
 
 
+def test_a_variant_with_fewer_steps_is_finished_and_warned_of():
+    rows = [
+        made.rows(variant="vanilla", seed=0),
+        made.rows(variant="vanilla", seed=1),
+        made.rows(variant="samg", seed=0, scores=(40.0, 30.0)),
+        made.rows(variant="samg", seed=1, scores=(40.0,)),
+    ]
+    frame = results.check(pd.concat(rows), "made")
+    found = courses.of(frame).set_index(["variant", "seed"])["status"]
+    assert found.to_dict() == {
+        ("samg", 0): "",
+        ("samg", 1): "unfinished",
+        ("vanilla", 0): "",
+        ("vanilla", 1): "",
+    }
+    assert results.caution(frame) == (
+        "Locally collected, not D4RL: hopper-local; "
+        "Variants of unequal numbers of steps: hopper-local awac"
+    )
+
+
 def test_the_line_of_a_dataset_by_hand():
     rows = [
         made.rows(seed=0, scores=(40.0, 30.0, 50.0)),

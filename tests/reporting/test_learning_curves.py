@@ -52,6 +52,12 @@ def test_the_close_up_has_the_last_of_pre_training_before_the_switch(frame):
     assert lines["samg, 2 seeds"][0] == [0, 1000, 2000, 3000]
 
 
+def test_the_close_up_has_the_score_at_the_switch_of_rare_evaluations(frame):
+    frame = frame[(frame["seed"] != 2) & (frame["step"] != 19_000)]
+    lines = drawn(learning_curves.draw_switch, frame)
+    assert lines["offline, shared"] == [[0], [40]]
+
+
 def test_the_close_up_is_a_tenth_but_three_evaluations_at_least():
     steps = pd.DataFrame({"step": np.arange(0, 101_000, 1000)})
     assert learning_curves.switch_reach(steps) == 10_000

@@ -1,11 +1,15 @@
 """The tidy table of a suite: what is read, what is refused, what is warned of."""
 
+import pathlib
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from samg_jax.reporting import results
+from samg_jax.reporting import contents, results
 from tests.reporting import made
+
+LOCAL = pathlib.Path(__file__).parents[2] / "launch/results/local"
 
 
 def test_parquet_and_csv_read_alike(tmp_path):
@@ -17,6 +21,19 @@ def test_parquet_and_csv_read_alike(tmp_path):
     first, second = (results.read(tmp_path / kind) for kind in ("parquet", "csv"))
     pd.testing.assert_frame_equal(first, second)
     assert len(first) == len(table)
+
+
+def test_a_table_without_the_machine_is_read_and_one_with_it_says_it():
+    machine = {"processor": "Some CPU, 8 cores", "devices": "NVIDIA H100"}
+    without, own = made.rows(), made.rows(seed=9, **machine)
+    for rows, expected in (
+        (without, {"processor": "-", "devices": "-"}),
+        (pd.concat([without, own]), machine),
+    ):
+        table = contents.runs(results.check(rows, "made"))
+        found = dict(zip(table.header, table.rows[0], strict=True))
+        assert {name: found[name] for name in machine} == expected
+    assert set(machine) <= set(results.read(LOCAL))  # Committed before they were.
 
 
 def test_the_score_is_normalized_where_there_is_a_reference():

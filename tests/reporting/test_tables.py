@@ -100,6 +100,11 @@ def test_ours_stand_beside_the_published():
     assert (found["samg: ours"], found["samg: paper"]) == ("82.0 (2.8)", "95.6 (2.0)")
     assert (found["vanilla: ours"], found["vanilla: paper"]) == ("-", "94.0 (1.0)")
     assert table.rows[1][:2] == ("hopper-local", "locally collected")
+    assert table.note.endswith("For hopper-local we hold no number of the paper's.")
+    own = comparisons.scores(frame[frame["data_source"] == "D4RL"], *ours)
+    assert "we hold" not in own.note
+    whole = comparisons.in_full(ours[1]["paper_scores"])
+    assert "for half-cheetah and walker2d we hold none" in whole.note
     assert table.caution == "Locally collected, not D4RL: hopper-local"
     table = comparisons.regret(frame, *ours)
     found = dict(zip(table.header, table.rows[0], strict=True))
@@ -119,8 +124,13 @@ def test_compute_by_hand():
         made.rows(variant="samg", seed=2, wall_time=90.0),  # Has no partner.
         made.rows(variant="offline", phase="offline", wall_time=10.0, scores=[1.0] * 6),
     ]
-    costs = computing.costs(results.check(pd.concat(rows), "made"))
-    costs = costs.set_index(["phase", "variant"])
+    frame = results.check(pd.concat(rows), "made")
+    table = computing.table(frame)
+    found = dict(zip(table.header, table.rows[0], strict=True))
+    # A thousand steps apart: 5,000 in the 10 s of the whole job.
+    assert found["time of the job, s"] == "10"
+    assert found["updates/s, with compilation and evaluations"] == "500"
+    costs = computing.costs(frame).set_index(["phase", "variant"])
     assert costs.loc[("online", "samg"), "guidance"] == pytest.approx((0.2 + 0.25) / 2)
     assert costs.loc[("online", "no_data"), "per_second"] == (100 + 2000 / 30) / 2
     assert costs.loc[("offline", ""), "per_second"] == 500

@@ -5,7 +5,10 @@ import pathlib
 
 import pytest
 
+from samg_jax.data import published
 from samg_jax.suites import definition, executors, folders, jobs, plan, program
+from samg_jax.training import estimate
+from samg_jax.training import parts as parts_lib
 from tests.suites import tiny
 
 BASES = {"cql", "awac", "iql", "cal_ql"}
@@ -188,7 +191,41 @@ def test_estimates_follow_what_was_measured(tmp_path):
     small_networks = expand("smoke", "algorithms=awac")[0]
     assert estimator.seconds(small_networks) is None
     text = plan.describe(tmp_path, planned, estimator)
-    assert "1 jobs of which it is not" in text
+    # 150 s offline and 200 s each of samg and no_data, in minutes begun.
+    total = "at least 10 min one after another, and 1 jobs whose time is unknown."
+    assert f"To be done: {total}" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        ([], "0 min one after another"),
+        ([1800, 3600], "1.5 h one after another"),
+        ([1800, None], "at least 30 min one after another, and 1 jobs whose time is "),
+        ([None, None], "unknown, as the time of every job is"),
+    ],
+)
+def test_a_total_says_what_it_leaves_out(seconds, text):
+    assert plan.in_all(seconds).removesuffix("unknown") == text
+
+
+def test_jobs_whose_states_are_alike_share_the_estimate_of_them(monkeypatch):
+    datasets = "datasets=hopper-medium,hopper-medium-replay,walker2d-medium"
+    planned = expand("table1", datasets, "algorithms=iql")
+    traced, trace = [], estimate.state_bytes
+    monkeypatch.setattr(
+        estimate, "state_bytes", lambda *given: traced.append(0) or trace(*given)
+    )
+    estimator = plan.Estimator(tiny.CONFIGS, pathlib.Path("nowhere"))
+    needs = [estimator.memory(job) for job in planned]
+    # Of 12 jobs the 4 of the second dataset are as those of the first.
+    assert len(planned) == 12
+    assert len(traced) == 8
+    for job, need in zip(planned[4:8], needs[4:8], strict=True):
+        config = job.experiment()
+        rows = published.FILES["hopper-medium-replay-v2"].rows
+        rows *= job.variant in ("offline", "vanilla")
+        assert estimate.memory(config, parts_lib.resolve(config), rows) == need
 
 
 def test_estimated_memory_counts_the_data_where_they_are_opened():
@@ -198,6 +235,34 @@ def test_estimated_memory_counts_the_data_where_they_are_opened():
     assert needs["offline"][0] > columns
     assert needs["vanilla"][0] > columns
     assert needs["samg"][0] < columns
+
+
+def test_executors_place_a_job_by_the_memory_of_its_estimate(tmp_path):
+    ray_cluster = pytest.importorskip("samg_jax.suites.ray_cluster")
+    planned = expand("smoke", "algorithms=iql", "num_seeds=64")
+    estimator = plan.Estimator(tiny.CONFIGS, pathlib.Path("nowhere"))
+    request = program.Request("smoke", str(tmp_path), tiny.CONFIGS)
+    given = program.work(request, tmp_path, planned, estimator, print)
+    executor = ray_cluster.Executor(cpus=2)
+    needs = {job.variant: int(estimator.memory(job)[1]) for job in planned}
+    assert len(set(needs.values())) == 4
+    for job in planned:
+        options = executor.options(given, job, gpus=1, limit=1e12)
+        assert options["memory"] == needs[job.variant]
+        assert (options["num_cpus"], options["num_gpus"]) == (2, 1)
+    # No node of the cluster has as much.
+    assert executor.options(given, planned[0], 0, limit=5e8)["memory"] == 5e8
+
+
+def test_slurms_limit_is_above_what_was_measured_beyond_an_estimate():
+    slurm = pytest.importorskip("samg_jax.suites.slurm")
+    # By hand: 2 x 1.2 and 4 GB, of which full ones are asked for.
+    assert slurm.limit_gb(1.2e9) == 7
+    report = json.loads((plan.MEASURED / "benchmark_memory.json").read_text())
+    for row in report["rows"]:
+        data = 3 * row["dataset_mb"] + row["state_mb"]
+        estimated = estimate.HOST_BASE + data * estimate.MEGABYTE
+        assert slurm.limit_gb(estimated) * 1e3 > 1.5 * row["host_peak_mb"]
 
 
 def test_a_request_without_suite_or_folder_is_refused(tmp_path):

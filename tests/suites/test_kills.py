@@ -133,8 +133,7 @@ def test_a_worker_of_a_ray_cluster_is_killed(undisturbed, tmp_path):
     own = str(killed[0].relative_to(given.out / "jobs/awac/random"))
     again = {name for name, claim in tiny.claims(given.out) if claim != "claim-0"}
     assert again == {own}
-    done = json.loads((killed[0] / "done.json").read_text())
-    assert "resuming" in (killed[0] / done["run"] / "log.txt").read_text()
+    assert "resuming" in (killed[0] / "complete/log.txt").read_text()
     pd.testing.assert_frame_equal(tiny.results(given.out), expected)
 
 

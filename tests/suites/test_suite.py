@@ -1,7 +1,11 @@
 """Suites run whole, again, and with a job that fails; their results as data."""
 
 import json
+import os
 import shutil
+import signal
+import time
+from concurrent import futures
 
 import numpy as np
 import pandas as pd
@@ -34,7 +38,7 @@ def test_one_offline_phase_is_forked_and_its_results_are_a_table(finished):
         ("offline", "offline", "offline_step"),
         ("samg", "online", "env_step"),
     ):
-        own = pd.read_csv(jobs / variant / "run-0/metrics.csv")
+        own = pd.read_csv(jobs / variant / "complete/metrics.csv")
         found = table[table["variant"] == variant]
         assert set(found["phase"]) == {phase}
         merged = own.merge(found, left_on=["seed", step], right_on=["seed", "step"])
@@ -43,7 +47,7 @@ def test_one_offline_phase_is_forked_and_its_results_are_a_table(finished):
         np.testing.assert_array_equal(
             merged["normalized_score_x"], merged["normalized_score_y"]
         )
-        facts = json.loads((jobs / variant / "done.json").read_text())
+        facts = json.loads((jobs / variant / "complete/done.json").read_text())
         assert set(found["wall_time"]) == {facts["wall_time"]}
         assert set(found["peak_memory"]) == {facts["peak_memory"]}
         assert 1e8 < facts["peak_memory"] < 1e10
@@ -52,6 +56,8 @@ def test_one_offline_phase_is_forked_and_its_results_are_a_table(finished):
     assert set(table["dataset"]) == {"random"}
     assert set(table["physics"]) == {"d4rl"}
     assert table["versions"].str.contains("jax ").all()
+    assert table["processor"].str.fullmatch(r".+, \d+ cores").all()
+    assert set(table["devices"]) == {"cpu"}
     assert table[["success", "regret"]].isna().all(axis=None)  # Not of a hopper.
 
 
@@ -79,35 +85,54 @@ def test_other_settings_and_a_dry_run_touch_nothing(finished, capsys):
     assert sorted(out.rglob("*")) == before
 
 
-def test_a_failed_job_is_recorded_and_stops_nothing_but_its_forks(
+def kill_with_checkpoint(folder, step):
+    """Kills the process of a job when its fine-tuning has saved a step."""
+    end = time.monotonic() + 300
+    while not (folder / f"run-0/online/{step}").exists():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    owner = json.loads((folder / "claim-0.json").read_text())
+    os.kill(owner["pid"], signal.SIGKILL)
+
+
+def test_a_job_that_fails_or_is_killed_stops_nothing_but_forks_of_the_former(
     finished, tmp_path, capsys
 ):
     suite, whole = finished
     out = tmp_path / "out"
     shutil.copytree(whole, out)  # Everything in it is relative.
-    settings = ("variants=samg,no_data", "seed=0", "num_seeds=4", "seeds_per_job=2")
+    settings = ("seed=0", "num_seeds=4", "seeds_per_job=2")
     # In the way of the offline phase of the first two seeds.
     jobs = out / "jobs/awac/random"
     obstacle = jobs / "seed0-1/offline/run-0/offline"
     obstacle.parent.mkdir(parents=True)
     obstacle.write_text("not a folder")
-    assert tiny.run(suite, out, *settings) == 1
+    # To be done again, and killed on the way.
+    killed = jobs / "seed2-3/samg"
+    shutil.rmtree(killed)
+    with futures.ThreadPoolExecutor(1) as pool:
+        kill = pool.submit(kill_with_checkpoint, killed, 20)
+        assert tiny.run(suite, out, *settings, retries=1) == 1
+        kill.result(timeout=0)
     printed = capsys.readouterr().out
-    assert "3 of 6 jobs failed" in printed
+    assert "2 of 4 jobs failed" in printed
     failure = json.loads((jobs / "seed0-1/offline/failed.json").read_text())
     assert failure["job"] == "awac/random/seed0-1/offline"
     assert failure["error"] in printed
     assert "Traceback" in failure["details"]
     failure = json.loads((jobs / "seed0-1/samg/failed.json").read_text())
     assert failure["error"].startswith("Not begun: awac/random/seed0-1/offline")
-    table = tiny.results(out)
-    assert set(table["variant"]) == {"offline", "samg", "no_data"}
-    others = table[table["variant"] != "no_data"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(others, tiny.results(whole))
+    assert [claim for job, claim in tiny.claims(out) if job == "seed2-3/samg"] == [
+        "claim-0",
+        "claim-1",
+    ]
+    assert "resuming" in (killed / "complete/log.txt").read_text()
+    assert not (killed / "failed.json").exists()
+    pd.testing.assert_frame_equal(tiny.results(out), tiny.results(whole))
 
 
 def test_regret_and_success_come_from_the_jobs_logs(tmp_path):
-    run = tmp_path / "run-2"
+    run = tmp_path / "complete"
     run.mkdir()
     (run / "metrics.csv").write_text(
         "phase,seed,sweep,offline_step,env_step,return_mean,return_std,"
@@ -126,14 +151,13 @@ def test_regret_and_success_come_from_the_jobs_logs(tmp_path):
         "online,4,threshold=0.2,60,10,regret,0.9\n"
     )
     facts = {
-        "run": "run-2",
         "data_source": "antmaze-umaze-v2 (998,573 rows, D4RL)",
         "machine": {"processor": "p", "devices": "d", "commit": "c", "jax": "1.2"},
         "wall_time": 1.5,
         "peak_memory": 10,
         "physics": "d4rl",
     }
-    (tmp_path / "done.json").write_text(json.dumps(facts))
+    (run / "done.json").write_text(json.dumps(facts))
     job = Job("name", "iql", "samg", "antmaze-umaze-v2", "source", {})
     rows = results.read(tmp_path, job)
     columns = ["variant", "step", "success", "regret", "failed"]
@@ -144,6 +168,7 @@ def test_regret_and_success_come_from_the_jobs_logs(tmp_path):
     ]
     assert set(rows["data_source"]) == {"D4RL"}
     assert set(rows["versions"]) == {"jax 1.2"}
+    assert (set(rows["processor"]), set(rows["devices"])) == ({"p"}, {"d"})
 
 
 def test_the_kind_of_data_is_what_the_trainer_says_of_them():
