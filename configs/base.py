@@ -208,6 +208,7 @@ def add_guidance(config: ml_collections.ConfigDict) -> None:
     guidance.kind = config_dict.placeholder(str)
     guidance.fit = config_dict.placeholder(str)  # `per_dimension` or `pooled`.
     guidance.use_std = config_dict.placeholder(bool)
+    guidance.references = 8_192  # Codes that the kind `nearest` stores.
     guidance.cut = "hard"  # Or `soft`.
     guidance.threshold = 0.5  # p_m^off of Eq. 3.
     # Sets the threshold to this quantile of p_int over the offline data.

@@ -17,6 +17,19 @@ def create(params: Params, optimizer: optax.GradientTransformation) -> ModelStat
     return ModelState(params=params, opt_state=optimizer.init(params))
 
 
+def adam(learning_rate: float | optax.Schedule) -> optax.GradientTransformation:
+    """Returns Adam over all parameters as one vector, which is cheaper than by leaf.
+
+    Every number is that of `optax.adam`, bit for bit; moments are `[P]`. On two cores
+    an update of TD3+BC or IQL takes 5 % less, one of AWAC 1 %
+    (`launch/results/remedies.md`).
+
+    Args:
+        learning_rate: or a schedule of it, by the step.
+    """
+    return optax.flatten(optax.adam(learning_rate))
+
+
 def gradient_step(
     loss: Callable[..., tuple[jax.Array, Metrics]],
     model: ModelState,

@@ -1,4 +1,4 @@
-"""Programs that differ and must give the same bits, compiled as for users.
+"""Programs that differ and must give the same bits.
 
 How a formula is rounded depends on what it is fused with.
 """

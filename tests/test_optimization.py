@@ -16,7 +16,7 @@ def loss(params, inputs, shift):
 
 
 def test_gradient_steps_are_adam_by_hand():
-    optimizer = optax.adam(3e-4)
+    optimizer = optimization.adam(3e-4)
     rng = np.random.default_rng(0)
     start = {"a": jnp.float32(rng.normal(size=3)), "b": jnp.float32(rng.normal(size=2))}
     inputs = np.float32(rng.normal(size=(6, 5)) * [1e3, 1.0, 1e-3, 1e-7, 0.0])
@@ -36,6 +36,24 @@ def test_gradient_steps_are_adam_by_hand():
     actual = np.concatenate([model.params["a"], model.params["b"]])
     np.testing.assert_allclose(actual, expected, rtol=0, atol=3e-7)
     assert actual[-1] == start["b"][-1]
+
+
+def test_adam_on_one_vector_is_adam_on_every_leaf_bit_for_bit():
+    rng = np.random.default_rng(1)
+    params = {"a": rng.normal(size=(7, 5)), "b": {"c": rng.normal(size=3), "d": 0.5}}
+    params = jax.tree.map(jnp.float32, params)
+    own, other = optimization.adam(1e-3), optax.adam(1e-3)
+    states = own.init(params), other.init(params)
+    for _ in range(5):
+        draw = lambda x: jnp.float32(rng.normal(size=x.shape))  # noqa: E731
+        grads = jax.tree.map(draw, params)
+        (updates, flat), (expected, tree) = (
+            jax.jit(one.update)(grads, state)
+            for one, state in zip((own, other), states, strict=True)
+        )
+        jax.tree.map(np.testing.assert_array_equal, updates, expected)
+        states = flat, tree
+    assert states[0][0].mu.shape == (39,)
 
 
 def test_soft_update_moves_the_target_by_the_share_tau():

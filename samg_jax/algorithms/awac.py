@@ -185,5 +185,5 @@ def make(config: Config, action_size: int) -> AWAC:
         action_size=action_size,
         actor=networks.GaussianActor(config.hidden_dims, action_size),
         critic=networks.critic_ensemble(config.hidden_dims),
-        optimizer=optax.adam(config.learning_rate),
+        optimizer=optimization.adam(config.learning_rate),
     )

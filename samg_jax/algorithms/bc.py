@@ -118,5 +118,5 @@ def make(config: Config, action_size: int) -> BC:
         config=config,
         action_size=action_size,
         actor=networks.DeterministicActor(config.hidden_dims, action_size),
-        optimizer=optax.adam(config.learning_rate),
+        optimizer=optimization.adam(config.learning_rate),
     )

@@ -403,6 +403,6 @@ def make(config: Config, action_size: int) -> CQL:
             init["actor_head"],
         ),
         critic=make_critic(config, init["critic_hidden"], init["critic_head"]),
-        actor_optimizer=optax.adam(config.actor_learning_rate),
-        critic_optimizer=optax.adam(config.critic_learning_rate),
+        actor_optimizer=optimization.adam(config.actor_learning_rate),
+        critic_optimizer=optimization.adam(config.critic_learning_rate),
     )

@@ -237,6 +237,6 @@ def make(config: Config, action_size: int) -> IQL:
         value=networks.Value(config.hidden_dims),
         schedule=schedule,
         # A function even where it is constant, so that all schedules share one state.
-        actor_optimizer=optax.adam(schedule),
-        optimizer=optax.adam(config.learning_rate),
+        actor_optimizer=optimization.adam(schedule),
+        optimizer=optimization.adam(config.learning_rate),
     )

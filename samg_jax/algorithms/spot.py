@@ -341,7 +341,7 @@ def make(config: Config, action_size: int) -> SPOT:
             config.hidden_dims, head_init=head_init(config.critic_head_bound)
         ),
         one_critic=networks.Critic(config.hidden_dims),
-        vae_optimizer=optax.adam(config.vae_learning_rate),
-        actor_optimizer=optax.adam(config.actor_learning_rate),
-        critic_optimizer=optax.adam(config.critic_learning_rate),
+        vae_optimizer=optimization.adam(config.vae_learning_rate),
+        actor_optimizer=optimization.adam(config.actor_learning_rate),
+        critic_optimizer=optimization.adam(config.critic_learning_rate),
     )

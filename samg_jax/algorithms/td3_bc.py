@@ -201,5 +201,5 @@ def make(config: Config, action_size: int) -> TD3BC:
         actor=networks.DeterministicActor(config.hidden_dims, action_size),
         critic=networks.critic_ensemble(config.hidden_dims),
         one_critic=networks.Critic(config.hidden_dims),
-        optimizer=optax.adam(config.learning_rate),
+        optimizer=optimization.adam(config.learning_rate),
     )

@@ -237,7 +237,8 @@ def with_codes(
         return state
     encode = jax.vmap(model.cvae.encode, in_axes=(0, None, None))
     columns = dataset.observations, dataset.actions
-    codes = nearest.fit(encode, state.weight.params, *columns, split.train)
+    stored = parts.guidance.references
+    codes = nearest.fit(encode, state.weight.params, *columns, split.train, stored)
     fitted = state.weight.normals.replace(nearest=codes)
     return state.replace(weight=state.weight.replace(normals=fitted))
 

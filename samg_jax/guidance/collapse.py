@@ -105,15 +105,18 @@ def message(report: Mapping[str, float], config: cvae.Config) -> str:
         config: of the C-VAE that collapsed.
     """
     flag = "--config.guidance.cvae"
-    warmup = max(config.kl_warmup_steps, config.steps // 2)
-    remedies = [f"anneal the KL term ({flag}.kl_warmup_steps={warmup})"]
+    remedies, warmup = [], config.steps // 2
+    if config.kl_warmup_steps < warmup:
+        remedies.append(f"anneal the KL term ({flag}.kl_warmup_steps={warmup})")
     if config.decoder_input != "latent":
         remedies.append(f"hide the pair from the decoder ({flag}.decoder_input=latent)")
     if config.decoder_layers > 1:
         remedies.append(f"simplify the decoder ({flag}.decoder_layers=1)")
-    remedies.append(
-        f"lower the weight of the KL term ({flag}.beta={config.beta / 5:g})"
-    )
+    if config.beta > 0:
+        lower = f"{flag}.beta={config.beta / 5:g}"
+        remedies.append(f"lower the weight of the KL term ({lower})")
+    if not remedies:
+        remedies.append(f"train it for longer ({flag}.steps={2 * config.steps})")
     return (
         "The C-VAE has collapsed: on held-out data its latent means have a standard "
         f"deviation of {float(report['mean_std']):.2e} and its KL term is "

@@ -140,7 +140,7 @@ class CVAE:
 
     @property
     def optimizer(self) -> optax.GradientTransformation:
-        return optax.adam(self.config.learning_rate)
+        return optimization.adam(self.config.learning_rate)
 
     def init(self, key: chex.PRNGKey, target_scale: jax.Array | None = None) -> State:
         """Returns a fresh state; `target_scale` as `measure_target_scale` gives it."""

@@ -132,7 +132,7 @@ class EmbeddingModel:
 
     @property
     def optimizer(self) -> optax.GradientTransformation:
-        return optax.adam(self.config.learning_rate)
+        return optimization.adam(self.config.learning_rate)
 
     def measure(self, observations, actions, next_observations) -> None:
         del observations, actions, next_observations

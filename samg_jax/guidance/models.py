@@ -124,14 +124,14 @@ class CVAEModel:
     Attributes:
         cvae: what is trained.
         normal: of the latent code, see `normals.fit`.
-        codes: whether the fit serves the kind "nearest" as well, see `normals.fit`.
-            Two models that differ in this alone are equal: they train alike, and what
-            is missing is found without training, see `forking.first_fit_step`.
+        codes: that the fit stores for the kind "nearest", see `normals.fit`. Two
+            models that differ in this alone are equal: they train alike, and what is
+            missing is found without training, see `forking.first_fit_step`.
     """
 
     cvae: cvae.CVAE
     normal: str = "per_dimension"
-    codes: bool = dataclasses.field(default=False, compare=False)
+    codes: int = dataclasses.field(default=0, compare=False)
     name: str = "cvae"
     title: str = "C-VAE"
 
@@ -157,7 +157,7 @@ class CVAEModel:
         fitted = normals.Normals(
             **vectors,
             joint_factor=jnp.zeros((size, size)),
-            nearest=nearest.empty(size),
+            nearest=nearest.empty(size, self.codes),
         )
         return CVAEWeight(jax.tree.map(jnp.zeros_like, state.model.params), fitted)
 

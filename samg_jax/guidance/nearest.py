@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-REFERENCES = 8_192  # K: stored codes; fixed, so that every state has the same shapes.
+REFERENCES = 8_192  # K by default: stored codes.
 PROBES = 2_048  # P: offline pairs whose distances say what is usual.
 ROWS_PER_REFERENCE = 8  # Offline pairs that are averaged into each, at most.
 ROWS_AT_ONCE = 256
@@ -33,10 +33,10 @@ class Codes(struct.PyTreeNode):
     distances: jax.Array
 
 
-def empty(latent_size: int) -> Codes:
-    """Returns zeros of the right shapes."""
+def empty(latent_size: int, references: int = REFERENCES) -> Codes:
+    """Returns zeros of the right shapes; `references` is K."""
     return Codes(
-        codes=jnp.zeros((REFERENCES, latent_size)),
+        codes=jnp.zeros((references, latent_size)),
         distances=jnp.zeros(PROBES),
     )
 
@@ -47,6 +47,7 @@ def fit(
     observations: jax.Array,
     actions: jax.Array,
     rows: np.ndarray | jax.Array | None = None,
+    stored: int = REFERENCES,
 ) -> Codes:
     """Returns the codes of offline data.
 
@@ -65,12 +66,13 @@ def fit(
         actions: `[M, A]`.
         rows: to choose from, None for all; those held out must not be among them, as
             nothing is as near to a pair as itself.
+        stored: K, at least `PROBES`.
     """
     rows = np.arange(len(observations)) if rows is None else np.asarray(rows)
     code = jax.jit(lambda *inputs: encode(*inputs)[0])
     references, members, probes = (
         np.asarray(code(params, observations[chosen], actions[chosen]))
-        for chosen in (rows[places] for places in spread(len(rows)))
+        for chosen in (rows[places] for places in spread(len(rows), stored))
     )
     seeds = references.shape[:-2]
     flat = (x.reshape(-1, *x.shape[-2:]) for x in (references, members, probes))
@@ -78,7 +80,9 @@ def fit(
     return jax.tree.map(lambda *x: jnp.stack(x).reshape(*seeds, *x[0].shape), *found)
 
 
-def spread(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def spread(
+    count: int, stored: int = REFERENCES
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns places `[K]`, `[L]` and `[P]` of `count` rows, each evenly spread.
 
     The first are where the centres start. The second, these and up to
@@ -88,11 +92,11 @@ def spread(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     several times.
     """
     half = max(count // 2, 1)
-    even = 2 * np.linspace(0, half - 1, REFERENCES).astype(np.int64)
-    gap = (count // REFERENCES // 2) | 1
-    odd = even[:: REFERENCES // PROBES][:PROBES] + gap
+    even = 2 * np.linspace(0, half - 1, stored).astype(np.int64)
+    gap = (count // stored // 2) | 1
+    odd = even[np.arange(PROBES) * stored // PROBES] + gap
     odd = np.minimum(odd, min(max(2 * half - 1, 0), count - 1))
-    dense = np.linspace(0, count - 1, ROWS_PER_REFERENCE * REFERENCES).astype(np.int64)
+    dense = np.linspace(0, count - 1, ROWS_PER_REFERENCE * stored).astype(np.int64)
     after = np.searchsorted(odd, dense)
     below, above = odd[np.maximum(after - 1, 0)], odd[np.minimum(after, PROBES - 1)]
     distant = np.minimum(np.abs(dense - below), np.abs(dense - above)) >= gap

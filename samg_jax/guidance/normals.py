@@ -63,7 +63,7 @@ def fit(
     fit: str = "per_dimension",
     batch_size: int = 16_384,
     rows: jax.Array | None = None,
-    codes: bool = True,
+    codes: int = nearest.REFERENCES,
 ) -> Normals:
     """Returns the normals of the latent code over the whole offline data.
 
@@ -80,8 +80,8 @@ def fit(
         fit: "per_dimension", or "pooled" for one normal shared by the dimensions.
         batch_size: rows encoded at once.
         rows: of the data that may be stored for `nearest`, None for all.
-        codes: whether those of the kind "nearest" are found too, or left 0: that is
-            most of the work, and no other kind reads them.
+        codes: how many are stored for the kind "nearest"; 0 for any other kind, as
+            to find them is most of the work.
     """
     validation.choice("config.guidance.fit", fit, FITS)
     batches = in_batches(encode, params, observations, actions, batch_size=batch_size)
@@ -97,10 +97,10 @@ def fit(
     }
     leaves = {k: jnp.asarray(v, jnp.float32) for k, v in leaves.items()}
     if codes:
-        found = nearest.fit(encode, params, observations, actions, rows)
+        found = nearest.fit(encode, params, observations, actions, rows, codes)
     else:
         *seeds, size = means.mean.shape
-        zeros = nearest.empty(size)
+        zeros = nearest.empty(size, 0)
         found = jax.tree.map(lambda x: jnp.zeros((*seeds, *x.shape)), zeros)
     return Normals(**leaves, nearest=found)
 

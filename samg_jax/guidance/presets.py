@@ -8,8 +8,8 @@ from typing import Any
 from samg_jax.guidance import validation
 
 # Dotted fields of `config.guidance` that a preset decides; a preset leaves none out.
-# The threshold is not among them: 0.5 leaves about half of the offline data active
-# with either, since 0.5 is near the median of both kinds of probability there. Nor are
+# The threshold is not among them: 0.5 leaves half of the offline data active or more
+# with either, since the median of both kinds of probability is near 0.5 there. Nor are
 # the cut and the width of the networks, which may be small where time is short.
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from samg_jax.guidance import cvae, embedding, models, normals, validation
+from samg_jax.guidance import cvae, embedding, models, nearest, normals, validation
 from samg_jax.types import Params
 
 NEVER = np.iinfo(np.int32).max  # A cut-off that no run reaches.
@@ -36,6 +36,7 @@ class GuidanceConfig:
         temperature: softness of the soft cut.
         delta: half width of the window, in standard deviations.
         use_std: averages with the probability of the latent stds.
+        references: codes that the kind "nearest" stores.
         constant: value of the weight "constant".
         strength: factor on all weights; 0 is the base algorithm.
         cutoff_steps: online steps after which there is no guidance; `None` for never.
@@ -54,6 +55,7 @@ class GuidanceConfig:
     temperature: float = 0.05
     delta: float = 1.0
     use_std: bool = False
+    references: int = nearest.REFERENCES
     constant: float = 0.5
     strength: float = 1.0
     cutoff_steps: int | None = None
@@ -84,6 +86,8 @@ class GuidanceConfig:
             validation.number(name("threshold_quantile"), quantile, 0, 1, 0.2)
         if self.cutoff_steps is not None:
             validation.integer(name("cutoff_steps"), self.cutoff_steps, 0, 100_000)
+        least = nearest.PROBES
+        validation.integer(name("references"), self.references, least, 8_192)
         normals.check_kind(self.kind, self.fit, self.use_std)
 
 
@@ -273,7 +277,8 @@ def _cvae(config, guidance, observations, actions, next_observations, key):
 
 def _cvae_model(config, observation_size, action_size):
     model = cvae.CVAE(config.cvae, observation_size, action_size)
-    return models.CVAEModel(model, config.fit, config.kind == "nearest")
+    codes = config.references if config.kind == "nearest" else 0
+    return models.CVAEModel(model, config.fit, codes)
 
 
 def _embedding(config, guidance, observations, actions, next_observations, key):

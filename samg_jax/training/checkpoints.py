@@ -16,7 +16,7 @@ from samg_jax.training import devices
 T = TypeVar("T")
 
 # Raised whenever the arrays of a checkpoint or their meaning change.
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 
 class Store:

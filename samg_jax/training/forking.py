@@ -93,11 +93,9 @@ def first_fit_step(parts: Parts, saved: dict) -> int | None:
         [part.by_quantile, *(getattr(part.guidance, name) for name in QUANTILE_FIELDS)]
         for part in (before, parts)
     ]
-    codes = [
-        isinstance(part.model, models.CVAEModel) and part.model.codes
-        for part in (before, parts)
-    ]
-    if (parts.by_quantile and fields[0] != fields[1]) or codes == [False, True]:
+    codes = [_codes(part) for part in (before, parts)]
+    missing = codes[1] and codes[0] != codes[1]
+    if (parts.by_quantile and fields[0] != fields[1]) or missing:
         return 0 if parts.model is None else parts.model.settings.steps
     return None
 
@@ -141,7 +139,18 @@ def restore(
     elif start == 0:
         fresh = offline.init(parts, state.preprocessing, measured)
         state = state.replace(model=fresh.model, weight=fresh.weight)
+    elif _codes(parts) != _codes(saved_parts):  # No kind but "nearest" reads them.
+        empty = jax.vmap(parts.model.empty)(state.model)
+        state = state.replace(
+            weight=state.weight.replace(
+                normals=state.weight.normals.replace(nearest=empty.normals.nearest)
+            )
+        )
     return state, start
+
+
+def _codes(parts: Parts) -> int:
+    return parts.model.codes if isinstance(parts.model, models.CVAEModel) else 0
 
 
 def template(parts: Parts) -> offline.State:

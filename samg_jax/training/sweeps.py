@@ -1,8 +1,8 @@
 """Several values of a setting in one process: every seed once per combination.
 
 The offline phase is shared; fine-tuning runs in places, one per seed and combination,
-of which each is the run forked from that phase with those values. A place draws what
-its seed draws alone, so that places differ by their values only.
+of which each is, up to rounding, the run forked from that phase with those values. A
+place draws what its seed draws alone, so that places differ by their values only.
 """
 
 from __future__ import annotations

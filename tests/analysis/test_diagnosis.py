@@ -22,7 +22,7 @@ from samg_jax.analysis import (
     machine,
     pairs,
 )
-from samg_jax.guidance import weights
+from samg_jax.guidance import nearest, weights
 from samg_jax.training import compilation, experiment, offline
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
@@ -243,7 +243,7 @@ def test_codes_that_a_checkpoint_has_not_are_fitted_to_its_data(checkpoint):
     assert not np.asarray(read.state.weight.normals.nearest.distances).any()
     state = candidates.with_codes(read.parts, read.state, data, split)
     # The model's own fit, where its kind needs them.
-    model = dataclasses.replace(read.parts.model, codes=True)
+    model = dataclasses.replace(read.parts.model, codes=nearest.REFERENCES)
     columns = data.observations, data.actions, data.next_observations
     expected = model.fit(read.state.model, *columns, split.train)
     jax.tree.map(np.testing.assert_array_equal, state.weight, expected)

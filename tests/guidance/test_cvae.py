@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from samg_jax import losses
+from samg_jax import losses, optimization
 from samg_jax.guidance import collapse, cvae
 from tests import reference_guidance
 
@@ -161,7 +161,7 @@ def test_update_is_a_step_of_adam_on_the_loss():
         args = (*data, state.target_scale, model.beta(1), key)
         params = state.model.params
         grads = jax.grad(lambda p: model.loss(p, *args)[0])(params)
-        adam = optax.adam(1e-3)
+        adam = optimization.adam(1e-3)
         updates, _ = adam.update(grads, state.model.opt_state, params)
         return optax.apply_updates(params, updates), model.loss(params, *args)[0]
 

@@ -46,12 +46,11 @@ def test_stored_codes_are_the_centres_of_the_rows_nearest_to_them():
 
 
 def test_probability_is_the_share_of_probes_at_least_as_far(monkeypatch):
-    monkeypatch.setattr(nearest, "REFERENCES", 40)
     monkeypatch.setattr(nearest, "PROBES", 20)
     params, data = make()
-    codes = nearest.fit(encode, params, *data)
+    codes = nearest.fit(encode, params, *data, stored=40)
     means = np.float64(encode(params, *data)[0])
-    references, members, probes = nearest.spread(ROWS)
+    references, members, probes = nearest.spread(ROWS, 40)
     centres = reference_centres(means[references], means[members])
     np.testing.assert_allclose(codes.codes, centres, atol=1e-4)
 
@@ -68,21 +67,22 @@ def test_probability_is_the_share_of_probes_at_least_as_far(monkeypatch):
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 5_000, 30_001, 100_001, 1_000_000])
-def test_no_stored_row_is_a_probe_or_nearer_to_one_than_it_must_be(count):
-    references, members, probes = nearest.spread(count)
-    assert (len(references), len(probes)) == (nearest.REFERENCES, nearest.PROBES)
+@pytest.mark.parametrize("stored", [2_048, 3_000, 8_192, 32_768])
+def test_no_stored_row_is_a_probe_or_nearer_to_one_than_it_must_be(count, stored):
+    references, members, probes = nearest.spread(count, stored)
+    assert (len(references), len(probes)) == (stored, nearest.PROBES)
     for places in (references, members, probes):
         assert places.min() >= 0
         assert places.max() < count
     assert not set(references) & set(probes)
     assert set(references) <= set(members)
-    assert len(members) <= (nearest.ROWS_PER_REFERENCE + 1) * nearest.REFERENCES
-    if count > 2 * nearest.REFERENCES:
-        assert len(set(references)) == nearest.REFERENCES
+    assert len(members) <= (nearest.ROWS_PER_REFERENCE + 1) * stored
+    if count > 2 * stored:
+        assert len(set(references)) == stored
         gaps = np.abs(probes[::64, None] - members).min(axis=1)
-        assert gaps.min() >= count // nearest.REFERENCES // 2 - 1
-    if count > 4 * nearest.REFERENCES:
-        assert len(members) > 2 * nearest.REFERENCES
+        assert gaps.min() >= count // stored // 2 - 1
+    if count > 4 * stored:
+        assert len(members) > 2 * stored
 
 
 def test_the_inside_of_a_ring_is_unfamiliar():

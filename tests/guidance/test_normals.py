@@ -53,7 +53,7 @@ def random_code(scale=1.5):
         "joint_factor": np.linalg.cholesky(covariance),
     }
     leaves = {k: jnp.float32(v) for k, v in arrays.items()}
-    fit = normals.Normals(**leaves, nearest=nearest.empty(Z))
+    fit = normals.Normals(**leaves, nearest=nearest.empty(Z, 0))
     return jnp.float32(means), jnp.float32(stds), fit, covariance
 
 
@@ -81,8 +81,8 @@ def test_streaming_fit_equals_float64_over_all_rows(data, fit, batch_size):
 def test_codes_are_fitted_on_demand_and_nothing_else_depends_on_them(data, fitted):
     stacked = jax.tree.map(lambda *x: jnp.stack(x), make_params(0), make_params(1))
     over_seeds = jax.vmap(encode, in_axes=(0, None, None))
-    without = normals.fit(over_seeds, stacked, *data, batch_size=100, codes=False)
-    empty = jax.tree.leaves(nearest.empty(Z))
+    without = normals.fit(over_seeds, stacked, *data, batch_size=100, codes=0)
+    empty = jax.tree.leaves(nearest.empty(Z, 0))
     for leaf, one in zip(jax.tree.leaves(without.nearest), empty, strict=True):
         np.testing.assert_array_equal(leaf, np.zeros((S, *one.shape)))
     assert np.asarray(fitted.nearest.distances).any()

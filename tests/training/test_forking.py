@@ -241,6 +241,29 @@ def test_only_what_changes_the_fit_is_fitted_again(
     assert needed == (expected is not None)
 
 
+def test_stored_codes_are_found_again_where_their_number_or_kind_changes(
+    dataset, tmp_path
+):
+    own = {"guidance__kind": "nearest", "guidance__references": 2_048}
+    runs.run("awac_samg", dataset, tmp_path, online__steps=0, **own)
+    source = tmp_path / "offline"
+
+    def restored(**changes):
+        parts = parts_lib.resolve(runs.config("awac_samg", dataset, **changes))
+        state, start = forking.restore(parts, source, None)
+        shape = forking.template(parts).weight.normals.nearest.codes.shape
+        return state.weight.normals.nearest.codes, shape, start
+
+    codes, shape, start = restored(**own)
+    assert (codes.shape, start) == (shape, None)
+    assert np.asarray(codes).any()
+    codes, shape, start = restored(guidance__kind="tail")
+    assert (codes.shape, start) == (shape, None)
+    assert codes.size == 0
+    codes, shape, start = restored(**own | {"guidance__references": 3_000})
+    assert (codes.shape, start) == (shape, 40)
+
+
 @pytest.mark.usefixtures("no_training")
 def test_a_threshold_by_quantile_reads_the_data_but_trains_nothing(
     samg_run, dataset, tmp_path

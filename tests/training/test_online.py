@@ -472,9 +472,8 @@ def test_a_weight_of_zero_is_the_run_without_guidance_bit_for_bit(
         runs.run("awac_samg", dataset, tmp_path / name, **changes)
     found = {name: runs.saved(tmp_path / name) for name in cases}
     bare, guided = found["none"], runs.saved(samg_run)
-    # Where a weight is 0 the blend is the online value in every bit. What is compiled
-    # around it is another program than without guidance, which might sum in another
-    # order; here it does not. (With CQL's learned multiplier it does, by the last bit.)
+    # Where a weight is 0 the blend is the online value in every bit, and the fence
+    # around it keeps the rest of the program from being summed in another order.
     weights_name = "['buffer']['weights']"
     for name, array in bare.items():
         for case in ("strength", "constant"):
