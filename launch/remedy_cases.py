@@ -36,7 +36,7 @@ PRODUCTS = [
     Remedy("each critic a product of its own", ("separate critics",)),
     Remedy("first layers of both critics one product", ("wide first layer",)),
 ]
-FLAT = Remedy("Adam over one flattened vector", ("flat Adam",))
+BY_LEAF = Remedy("Adam leaf by leaf", ("Adam by leaf",))
 DRAWN = Remedy("rows and keys drawn at every update", ("late draws",))
 COMPILED = [
     Remedy("vectors of 512 bits", flags="--xla_cpu_prefer_vector_width=512"),
@@ -51,7 +51,7 @@ SMALL = [
     SHIPPED,
     *(Remedy(f"{n} updates per call", chunk=n) for n in (1, 10, 100, 400)),
     DRAWN,
-    FLAT,
+    BY_LEAF,
     *PRODUCTS,
     Remedy("two updates unrolled in the loop", ("unrolled",)),
     *COMPILED,
@@ -66,7 +66,7 @@ LARGE = [
     Remedy("proposals and data in one call", ("one call",)),
     Remedy("a call for each kind of proposals", ("three calls",)),
     *PRODUCTS,
-    FLAT,
+    BY_LEAF,
     # Not the last: it refuses the layout of a product of CQL.
     *COMPILED[:-1],
 ]
@@ -78,7 +78,7 @@ SEVERAL = [
     Remedy("2 processes, half of the seeds each", shares=2, apart=True),
     Remedy("2 processes, one core each", shares=2, apart=True, one_core=True),
     Remedy("2 devices", flags="--xla_force_host_platform_device_count=2"),
-    FLAT,
+    BY_LEAF,
     *PRODUCTS,
     *COMPILED,
 ]

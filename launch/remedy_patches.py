@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from samg_jax import distributions, losses, networks
+from samg_jax import distributions, losses, networks, optimization
 from samg_jax.algorithms import awac, cql
 from samg_jax.benchmarking import programs
 from samg_jax.training import offline
@@ -164,10 +164,9 @@ def merged_calls() -> Any:
     return mock.patch.object(awac.AWAC, "advantages", patched)
 
 
-def flat_adam() -> Any:
-    """Returns the patch that has one optimiser step over a flattened tree."""
-    adam = optax.adam
-    return mock.patch.object(optax, "adam", lambda rate: optax.flatten(adam(rate)))
+def adam_by_leaf() -> Any:
+    """Returns the patch that steps leaf by leaf, not on one flattened vector."""
+    return mock.patch.object(optimization, "adam", optax.adam)
 
 
 def late_draws() -> Any:
@@ -230,7 +229,7 @@ def mapped_seeds() -> Any:
 PATCHES: dict[str, Callable[[], Any]] = {
     "separate critics": functools.partial(critics, separate),
     "wide first layer": functools.partial(critics, wide),
-    "flat Adam": flat_adam,
+    "Adam by leaf": adam_by_leaf,
     "late draws": late_draws,
     "unrolled": unrolled,
     "merged calls": merged_calls,

@@ -16,7 +16,7 @@ sys.path.append(str(ROOT / "launch"))
 import remedy_cases  # noqa: E402
 import remedy_patches  # noqa: E402
 
-OF_AWAC = ("flat Adam", "late draws", "mapped seeds", "merged calls", "unrolled")
+OF_AWAC = ("Adam by leaf", "late draws", "mapped seeds", "merged calls", "unrolled")
 OF_CQL = ("axis", "one call", "states once", "three calls")
 OF_CRITICS = ("separate critics", "wide first layer")
 # Of each kind one; the script compares all itself, whenever it is run.
