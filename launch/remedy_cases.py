@@ -64,7 +64,7 @@ LARGE = [
     Remedy("proposals as an axis, not as rows", ("axis",)),
     Remedy("states' part of the first layer once", ("states once",)),
     Remedy("proposals and data in one call", ("one call",)),
-    Remedy("a call for each kind of proposals", ("three calls",)),
+    Remedy("all proposals in one call", ("all rows",)),
     *PRODUCTS,
     BY_LEAF,
     # Not the last: it refuses the layout of a product of CQL.

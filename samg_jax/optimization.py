@@ -20,7 +20,7 @@ def create(params: Params, optimizer: optax.GradientTransformation) -> ModelStat
 def adam(learning_rate: float | optax.Schedule) -> optax.GradientTransformation:
     """Returns Adam over all parameters as one vector, which is cheaper than by leaf.
 
-    Every number is that of `optax.adam`, bit for bit; moments are `[P]`. On two cores
+    Every number is that of `optax.adam`, but for rounding; moments are `[P]`. On two cores
     an update of TD3+BC or IQL takes 5 % less, one of AWAC 1 %
     (`launch/results/remedies.md`).
 

@@ -17,7 +17,7 @@ import remedy_cases  # noqa: E402
 import remedy_patches  # noqa: E402
 
 OF_AWAC = ("Adam by leaf", "late draws", "mapped seeds", "merged calls", "unrolled")
-OF_CQL = ("axis", "one call", "states once", "three calls")
+OF_CQL = ("axis", "one call", "states once", "all rows")
 OF_CRITICS = ("separate critics", "wide first layer")
 # Of each kind one; the script compares all itself, whenever it is run.
 QUICK = ("late draws", "mapped seeds", "states once")

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from samg_jax.algorithms import cql
 from samg_jax.benchmarking.cases import Case
 from samg_jax.data import replay, transitions
 from samg_jax.envs import tasks
@@ -110,13 +111,14 @@ class Program:
         """Returns how many products its networks take at once, and their shape.
 
         The number of left matrices, their rows, and their width: both critics of all
-        seeds in a hidden layer. CQL's see all proposed actions of the batch.
+        seeds in a hidden layer. CQL's see the proposed actions that they score in a
+        call.
         """
         case, rows = self.prepared.case, self.prepared.batch_size
         settings = self.prepared.parts.algorithm.config
         ensemble = 1 if case.algorithm == "bc" else 2
         if case.algorithm in ("cql", "cal_ql"):
-            rows *= KINDS * settings.num_samples
+            rows *= KINDS * settings.num_samples // cql.proposal_calls()
             return ensemble * case.seeds, rows, settings.critic_hidden_dims[0]
         return ensemble * case.seeds, rows, settings.hidden_dims[0]
 

@@ -17,6 +17,7 @@ from flax import struct
 
 REFERENCES = 8_192  # K by default: stored codes.
 PROBES = 2_048  # P: offline pairs whose distances say what is usual.
+LEAST = 2 * PROBES  # References: else every one lies beside a probe.
 ROWS_PER_REFERENCE = 8  # Offline pairs that are averaged into each, at most.
 ROWS_AT_ONCE = 256
 
@@ -34,9 +35,12 @@ class Codes(struct.PyTreeNode):
 
 
 def empty(latent_size: int, references: int = REFERENCES) -> Codes:
-    """Returns zeros of the right shapes; `references` is K."""
+    """Returns zeros of the right shapes; `references` is K, or 0 for no codes.
+
+    These are one row then, as Orbax saves no array without elements.
+    """
     return Codes(
-        codes=jnp.zeros((references, latent_size)),
+        codes=jnp.zeros((max(references, 1), latent_size)),
         distances=jnp.zeros(PROBES),
     )
 
@@ -66,7 +70,7 @@ def fit(
         actions: `[M, A]`.
         rows: to choose from, None for all; those held out must not be among them, as
             nothing is as near to a pair as itself.
-        stored: K, at least `PROBES`.
+        stored: K, at least `LEAST`.
     """
     rows = np.arange(len(observations)) if rows is None else np.asarray(rows)
     code = jax.jit(lambda *inputs: encode(*inputs)[0])

@@ -86,7 +86,7 @@ class GuidanceConfig:
             validation.number(name("threshold_quantile"), quantile, 0, 1, 0.2)
         if self.cutoff_steps is not None:
             validation.integer(name("cutoff_steps"), self.cutoff_steps, 0, 100_000)
-        least = nearest.PROBES
+        least = nearest.LEAST
         validation.integer(name("references"), self.references, least, 8_192)
         normals.check_kind(self.kind, self.fit, self.use_std)
 

@@ -237,6 +237,20 @@ def test_fine_tuning_takes_its_own_weight_and_is_not_calibrated():
     )
 
 
+def test_gaps_are_those_of_all_proposals_in_one_call(monkeypatch):
+    algorithm = small()
+    rng = np.random.default_rng(0)
+    state, batch = random_state(algorithm, rng), toy.random_batch(rng, B, O, A)
+    actions = jnp.float32(rng.uniform(-1, 1, size=(3 * N, B, A)))
+    log_densities = jnp.float32(rng.normal(size=(3 * N, B)))
+    inputs = state.critic.params, batch, cql.Proposals(actions, log_densities)
+    found = []
+    for calls in (1, 3):
+        monkeypatch.setattr(cql, "proposal_calls", lambda calls=calls: calls)
+        found.append(algorithm.gaps(*inputs))
+    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
+
+
 def test_calibration_may_be_kept_while_fine_tuning():
     kept = small(calibrated=True, calibrated_online=True, cql_weight_online=2.0)
     assert kept.online().config.calibrated
