@@ -6,6 +6,7 @@ import pathlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
@@ -140,12 +141,10 @@ def restore(
         fresh = offline.init(parts, state.preprocessing, measured)
         state = state.replace(model=fresh.model, weight=fresh.weight)
     elif _codes(parts) != _codes(saved_parts):  # No kind but "nearest" reads them.
-        empty = jax.vmap(parts.model.empty)(state.model)
-        state = state.replace(
-            weight=state.weight.replace(
-                normals=state.weight.normals.replace(nearest=empty.normals.nearest)
-            )
-        )
+        shapes = template(parts).weight.normals.nearest
+        empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes)
+        normals = state.weight.normals.replace(nearest=empty)
+        state = state.replace(weight=state.weight.replace(normals=normals))
     return state, start
 
 
