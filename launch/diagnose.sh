@@ -54,6 +54,17 @@ remedies() {
   keep "runs/remedies/$run" "diagnosis_${name}_remedies"
 }
 
+# The best preset, with four times as many stored codes.
+references() {
+  local run="$1" name="$2"
+  shift 2
+  "$python" -m samg_jax.diagnose --checkpoint="$runs/$run" \
+    --out="runs/references/$run" --kinds=nearest --nocosts --presets=best \
+    --settings=references:kind=nearest,references=32768,cvae.latent_size=24,cvae.beta=0.05,cvae.reconstruct=next_state_action,cvae.scale_targets=True,cvae.action_weight=9.0 \
+    "$@"
+  keep "runs/references/$run" "diagnosis_${name}_references"
+}
+
 keep() {
   cp "$1/diagnosis.md" "launch/results/$2.md"
   cp "$1/diagnosis.json" "launch/results/$2.json"
@@ -89,6 +100,7 @@ fi
 fit --workdir="$runs/hopper-demo-weight"
 diagnose hopper-demo-weight hopper-demo "$@"
 remedies hopper-demo-weight hopper-demo "$@"
+references hopper-demo-weight hopper-demo "$@"
 
 collect
 fit --workdir="$runs/halfcheetah-local" "${own[@]}"
