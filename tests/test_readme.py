@@ -28,9 +28,10 @@ COLLECT_SMALL = [
 ]
 
 
-def test_readme_names_two_scripts_and_programs_only():
+def test_readme_names_three_scripts_and_programs_only():
     scripts = [command for command in COMMANDS if command.startswith("bash ")]
-    assert scripts == ["bash launch/quickstart.sh", "bash launch/test.sh"]
+    names = [command.removeprefix("bash launch/") for command in scripts]
+    assert names == ["quickstart.sh", "test.sh", "smoke.sh"]
     programs = [command for command in COMMANDS if not command.startswith("bash ")]
     assert len(programs) >= 8
     assert all(command.startswith("python -m samg_jax.") for command in programs)

@@ -94,7 +94,7 @@ def table(frame: pd.DataFrame) -> Table:
             "seeds",
             "steps",
             "time of the job, s",
-            "updates/s, with compilation and evaluations",
+            "updates/s, online steps/s, of the whole job",
             "peak memory, MB",
             "guidance, % of time",
         ),
@@ -103,8 +103,8 @@ def table(frame: pd.DataFrame) -> Table:
             "Of a seed's job; seeds that trained as one job share its time and memory. "
             "Updates/s: updates of a seed per second of the whole job, which includes "
             "start, compilation, evaluations and, offline, the fit of the weight; "
-            "online environment steps, each with its updates. The shorter a job, the "
-            "further below the speed of training; that is what samg_jax.benchmark "
+            "online environment steps per second, whatever updates each of them had. "
+            "The shorter a job, the further below the speed of training; that is what samg_jax.benchmark "
             "measures. On a machine that did other work they say little. Guidance: "
             "share of the time of a guided job's step that no_data, the same without "
             "guidance, does not need; below 0 it was noise."

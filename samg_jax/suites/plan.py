@@ -34,16 +34,24 @@ class Need(NamedTuple):
         device: bytes for data and states.
         host: bytes.
         seconds: of its updates or steps, None where nothing like it was measured.
+        bound: whether it takes less than that, as its networks are smaller than those
+            that were measured.
     """
 
     device: float
     host: float
     seconds: float | None
+    bound: bool = False
 
 
 class Case(NamedTuple):
-    """What a speed was measured of, but for the number of seeds."""
+    """What a speed was measured of, but for the number of seeds.
 
+    Attributes:
+        kind: of report, key of `RATES`: of updates alone, or of whole steps online.
+    """
+
+    kind: str
     algorithm: str
     family: str
     phase: str
@@ -74,16 +82,16 @@ class Estimator:
     def _add(self, report: dict[str, Any]) -> None:
         rate = RATES.get(report["kind"])
         for row in report["rows"] if rate else ():
-            if (row["phase"] == OFFLINE) != (report["kind"] == "updates"):
-                continue
             if row["updates_per_step"] == 1:
-                case = Case(*(row[name] for name in Case._fields))
+                fields = (row[name] for name in Case._fields[1:])
+                case = Case(report["kind"], *fields)
                 by_seeds = self.rates.setdefault(case, {})
                 by_seeds.setdefault(row["seeds"], row[rate]["median"])
 
     def need(self, job: Job) -> Need:
         """Returns what a job needs, whether or not its source is there."""
-        return Need(*self.memory(job), self.seconds(job))
+        bound = self._sizes(job) == "smaller"
+        return Need(*self.memory(job), self.seconds(job), bound)
 
     def memory(self, job: Job) -> tuple[float, float]:
         """Returns the bytes on the device and on the host."""
@@ -110,42 +118,58 @@ class Estimator:
         """Returns the time of the updates or steps, None where it is unknown.
 
         Between numbers of seeds that were measured the time of an update is taken to
-        grow in proportion, and so beyond the largest.
+        grow in proportion, and so beyond the largest. Where no steps online were
+        measured it is that of their updates. Of networks smaller than the measured ones
+        it is what those would take.
         """
         config = job.experiment()
-        if not self._has_measured_sizes(job) or config.get("sweep"):
+        if self._sizes(job) == "larger":
             return None
         offline = job.variant == OFFLINE
-        if not offline and config.online.updates_per_step != 1:
-            return None
         phase = config.offline if offline else config.online
+        updates = 1 if offline else phase.updates_per_step
+        sweep = () if offline else parts_lib.resolve(config).sweep
+        seeds = config.num_seeds * math.prod(len(axis.values) for axis in sweep)
         family = config.dataset.family
         if family == "demo":
             family = "locomotion"
-        kinds = [OFFLINE if offline else VANILLA]
-        if not offline and job.variant != VANILLA:
-            guided = config.guidance.weight != "none"
-            kinds = ["samg"] if guided else ["no_data", "samg"]
-        for kind in kinds:
-            case = Case(job.algorithm, family, kind, phase.batch_size)
+        if offline:
+            tried = [("updates", OFFLINE)]
+        elif config.guidance.weight != "none":
+            tried = [("online", "samg"), ("updates", "samg")]
+        elif job.variant == VANILLA:
+            tried = [("online", VANILLA), ("updates", "no_data")]
+        else:
+            tried = [("online", "no_data"), ("online", "samg"), ("updates", "no_data")]
+        for kind, name in tried:
+            if kind == "online" and updates != 1:
+                continue
+            case = Case(kind, job.algorithm, family, name, phase.batch_size)
             rates = self.rates.get(case, {})
-            if rates and config.num_seeds >= min(rates):
-                count = config.offline.updates if offline else config.online.steps
-                return count * _seconds_each(rates, config.num_seeds)
+            if rates and seeds >= min(rates):
+                count = phase.updates if offline else phase.steps * updates
+                return count * _seconds_each(rates, seeds)
         return None
 
-    def _has_measured_sizes(self, job: Job) -> bool:
-        """Returns whether the networks are those that the benchmark measures."""
+    def _sizes(self, job: Job) -> str:
+        """Returns how the networks are to those that the benchmark measures."""
         family = job.config["dataset"]["family"]
         dataset = cases.DATASETS.get(family, cases.DATASETS["locomotion"])
         file = self._configs / f"{job.algorithm}.py"
         usual = command_line.load(str(file), dataset).agent.to_dict()
         agent = job.config["agent"]
-        return all(
-            json.dumps(agent.get(name)) == json.dumps(value)
+        pairs = [
+            (np.atleast_1d(agent[name]), np.atleast_1d(value))
             for name, value in usual.items()
-            if name.endswith(SIZES)
+            if name.endswith(SIZES) and value and agent.get(name)
+        ]
+        if all(np.array_equal(own, other) for own, other in pairs):
+            return "equal"
+        smaller = all(
+            len(own) <= len(other) and np.all(own <= other[: len(own)])
+            for own, other in pairs
         )
+        return "smaller" if smaller else "larger"
 
 
 def _seconds_each(rates: dict[int, float], seeds: int) -> float:
@@ -164,7 +188,7 @@ def _seconds_each(rates: dict[int, float], seeds: int) -> float:
 def describe(out: pathlib.Path, jobs: Sequence[Job], estimator: Estimator) -> str:
     """Returns the jobs of a suite, how they stand, and what they need, as a table."""
     lines = [("job", "state", "updates", "steps", "time", "device", "host")]
-    left: list[float | None] = []
+    left: list[Need] = []
     for job in tqdm(jobs, "estimating", unit="job", dynamic_ncols=True):
         need = estimator.need(job)
         folder = folders.of(out, job.name)
@@ -172,7 +196,7 @@ def describe(out: pathlib.Path, jobs: Sequence[Job], estimator: Estimator) -> st
         if folders.done(folder):
             state = "done"
         if state != "done":
-            left.append(need.seconds)
+            left.append(need)
         online = job.config["online"]["steps"]
         updates = 0 if job.source else job.config["offline"]["updates"]
         lines.append(
@@ -181,7 +205,7 @@ def describe(out: pathlib.Path, jobs: Sequence[Job], estimator: Estimator) -> st
                 state,
                 f"{updates:,}" if updates else "",
                 f"{online:,}" if online else "",
-                UNKNOWN if need.seconds is None else duration(need.seconds),
+                _time(need),
                 f"{need.device / GIGABYTE:.2f} GB",
                 f"{need.host / GIGABYTE:.2f} GB",
             )
@@ -199,7 +223,8 @@ def describe(out: pathlib.Path, jobs: Sequence[Job], estimator: Estimator) -> st
         f"{text}\n\n{len(jobs)} jobs, {seeds} seeds pre-trained. To be done: "
         f"{in_all(left)}.\nTime: updates or steps at the speed of "
         f"{MEASURED}/benchmark_*.json, on the machine that is named there, without "
-        "evaluations offline and without the fit of the weight. Memory: data and "
+        "evaluations offline and without the fit of the weight; with < at that of "
+        "larger networks. Memory: data and "
         "states, without activations."
     )
 
@@ -211,17 +236,20 @@ def duration(seconds: float) -> str:
     return f"{seconds / HOUR:.1f} h"
 
 
-def in_all(seconds: Sequence[float | None]) -> str:
-    """Returns the time of jobs one after another, in words.
-
-    Args:
-        seconds: of each job, None where it is unknown.
-    """
-    known = [one for one in seconds if one is not None]
-    total = f"{duration(sum(known))} one after another"
-    if len(known) == len(seconds):
-        return total
+def in_all(needs: Sequence[Need]) -> str:
+    """Returns the time of jobs one after another, in words."""
+    known = [need for need in needs if need.seconds is not None]
+    total = f"{duration(sum(need.seconds for need in known))} one after another"
+    bound = any(need.bound for need in known)
+    if len(known) == len(needs):
+        return f"less than {total}" if bound else total
     if not known:
         return f"{UNKNOWN}, as the time of every job is"
-    unknown = len(seconds) - len(known)
-    return f"at least {total}, and {unknown} jobs whose time is {UNKNOWN}"
+    unknown = f"and {len(needs) - len(known)} jobs whose time is {UNKNOWN}"
+    return f"{'about' if bound else 'at least'} {total}, {unknown}"
+
+
+def _time(need: Need) -> str:
+    if need.seconds is None:
+        return UNKNOWN
+    return f"{'< ' if need.bound else ''}{duration(need.seconds)}"

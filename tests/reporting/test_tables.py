@@ -129,7 +129,7 @@ def test_compute_by_hand():
     found = dict(zip(table.header, table.rows[0], strict=True))
     # A thousand steps apart: 5,000 in the 10 s of the whole job.
     assert found["time of the job, s"] == "10"
-    assert found["updates/s, with compilation and evaluations"] == "500"
+    assert found["updates/s, online steps/s, of the whole job"] == "500"
     costs = computing.costs(frame).set_index(["phase", "variant"])
     assert costs.loc[("online", "samg"), "guidance"] == pytest.approx((0.2 + 0.25) / 2)
     assert costs.loc[("online", "no_data"), "per_second"] == (100 + 2000 / 30) / 2

@@ -188,8 +188,10 @@ def test_estimates_follow_what_was_measured(tmp_path):
     assert seconds["samg"] == pytest.approx(2_000 * 5 / 50)
     assert seconds["no_data"] == pytest.approx(seconds["samg"])
     assert seconds["vanilla"] is None
-    small_networks = expand("smoke", "algorithms=awac")[0]
-    assert estimator.seconds(small_networks) is None
+    small_networks = expand("smoke", "algorithms=awac", "num_seeds=5")[0]
+    assert estimator.need(small_networks)[2:] == (pytest.approx(5_000 * 0.03), True)
+    larger = "config.agent.hidden_dims=(512, 256, 256)"
+    assert estimator.seconds(expand("smoke", "algorithms=awac", larger)[0]) is None
     text = plan.describe(tmp_path, planned, estimator)
     # 150 s offline and 200 s each of samg and no_data, in minutes begun.
     total = "at least 10 min one after another, and 1 jobs whose time is unknown."
@@ -201,12 +203,28 @@ def test_estimates_follow_what_was_measured(tmp_path):
     [
         ([], "0 min one after another"),
         ([1800, 3600], "1.5 h one after another"),
+        ([1800, -3600], "less than 1.5 h one after another"),
         ([1800, None], "at least 30 min one after another, and 1 jobs whose time is "),
+        ([-1800, None], "about 30 min one after another, and 1 jobs whose time is "),
         ([None, None], "unknown, as the time of every job is"),
     ],
 )
 def test_a_total_says_what_it_leaves_out(seconds, text):
-    assert plan.in_all(seconds).removesuffix("unknown") == text
+    needs = [
+        plan.Need(0, 0, None if one is None else abs(one), one is not None and one < 0)
+        for one in seconds
+    ]
+    assert plan.in_all(needs).removesuffix("unknown") == text
+
+
+@pytest.mark.parametrize(
+    "suite", ["smoke", "table1", "ablation", "threshold_sensitivity"]
+)
+def test_the_time_of_every_base_is_estimated_by_what_is_committed(suite):
+    estimator = plan.Estimator(tiny.CONFIGS, tiny.CONFIGS.parent / plan.MEASURED)
+    for job in expand(suite):
+        if job.algorithm in ("awac", "cql", "cal_ql", "iql"):
+            assert estimator.seconds(job) > 0, job.name
 
 
 def test_jobs_whose_states_are_alike_share_the_estimate_of_them(monkeypatch):
