@@ -106,8 +106,8 @@ def table(frame: pd.DataFrame) -> Table:
             "online environment steps per second, whatever updates each of them had. "
             "The shorter a job, the further below the speed of training; that is what "
             "samg_jax.benchmark measures. On a machine that did other work they say "
-            "little. Guidance: share of the time of a guided job's step that no_data, the same without "
-            "guidance, does not need; below 0 it was noise."
+            "little. Guidance: share of the time of a guided job's step that no_data, "
+            "the same without guidance, does not need; below 0 it was noise."
         ),
         caution=results.caution(frame),
     )
