@@ -45,7 +45,7 @@ measure utd online --algorithms=awac --families=locomotion --phases=samg --seeds
 measure overlap online --algorithms=awac --families=locomotion --phases=samg --seeds=1 \
   --overlap=off,on --repeats=3 "${limit[@]}"
 measure compile compile --repeats=3 "${limit[@]}"
-measure memory memory --algorithms=awac,cql --seeds="$every" "${limit[@]}"
+measure memory memory --algorithms=awac,iql,cql --seeds="$every" "${limit[@]}"
 for algorithm in td3_bc awac iql cql; do
   profile "$algorithm" --algorithms="$algorithm" --seeds=1
 done
