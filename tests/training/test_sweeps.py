@@ -277,11 +277,12 @@ def test_swept_hyperparameters_are_those_of_the_fork(dataset):
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"),
+    ("name", "tolerance", "settings"),
     [
-        ("iql_samg", {"agent__hidden_dims": (16,)}),
+        ("iql_samg", 0.0, {"agent__hidden_dims": (16,)}),
         (
             "cql_samg",
+            1e-6,  # Its products of twice as many places are rounded otherwise.
             {
                 "agent__actor_hidden_dims": (16,),
                 "agent__critic_hidden_dims": (16,),
@@ -290,11 +291,13 @@ def test_swept_hyperparameters_are_those_of_the_fork(dataset):
         ),
     ],
 )
-def test_a_place_of_another_base_is_the_fork_with_its_value(name, settings, dataset):
+def test_a_place_of_another_base_is_the_fork_with_its_value(
+    name, tolerance, settings, dataset
+):
     settings = {"name": name, "guidance__weight": "constant", **settings}
     together = learnt(dataset, ("guidance.strength=0.25,1",), **settings)
     alone = learnt(dataset, (), guidance__strength=1.0, **settings)
-    assert_place(together, slice(2, 4), alone)
+    assert_place(together, slice(2, 4), alone, tolerance)
     critic = jax.tree.leaves(together.critic.params)[1]
     assert not np.allclose(critic[:2], critic[2:], rtol=1e-4, atol=1e-7)
 
