@@ -27,6 +27,8 @@ from flax import struct
 from samg_jax import distributions, losses, networks, optimization
 from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, unguided
 
+KINDS = 3  # Of proposed actions: uniform, and the policy's in s and in s'.
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -101,11 +103,11 @@ class State(struct.PyTreeNode):
 def proposal_calls() -> int:
     """Returns in how many calls the critics score the proposed actions.
 
-    On a CPU each of the three kinds has its own, since activations of fewer rows stay
+    On a CPU each of the kinds has its own, since activations of fewer rows stay
     in its caches: 6 % more updates (`launch/results/remedies.md`). Elsewhere it is one,
     as larger products keep a GPU busier (not measured).
     """
-    return 3 if jax.default_backend() == "cpu" else 1
+    return KINDS if jax.default_backend() == "cpu" else 1
 
 
 class Proposals(NamedTuple):
@@ -251,7 +253,8 @@ class CQL:
         # Rows, not an axis of their own beside the ensemble's: XLA would transpose
         # every layer's activations back and forth.
         samples, size, _ = proposals.actions.shape
-        samples //= proposal_calls()
+        calls = proposal_calls()
+        samples //= calls
         observations = jnp.tile(batch.observations, (samples, 1))
 
         def score(actions):
@@ -259,8 +262,9 @@ class CQL:
             q = self.critic.apply(params, observations, rows)
             return jnp.swapaxes(q.reshape(-1, samples, size), 0, 1)
 
-        calls = jnp.split(proposals.actions, proposal_calls())
-        q = jnp.concatenate([score(actions) for actions in calls])
+        q = jnp.concatenate(
+            [score(some) for some in jnp.split(proposals.actions, calls)]
+        )
         if self.config.calibrated:
             uniform, policy = jnp.split(q, [self.config.num_samples])
             policy = losses.calibrated(policy, batch.mc_returns)

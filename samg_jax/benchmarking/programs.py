@@ -21,7 +21,6 @@ from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts, Preprocessing
 from samg_jax.types import Algorithm, Batch
 
-KINDS = 3  # Of actions that CQL proposes: uniform, and the policy's twice.
 FITTED = 1_000  # Rows that the weight is fitted to.
 CUT = 0.5  # Share of the stored weights that are 0.
 
@@ -118,7 +117,7 @@ class Program:
         settings = self.prepared.parts.algorithm.config
         ensemble = 1 if case.algorithm == "bc" else 2
         if case.algorithm in ("cql", "cal_ql"):
-            rows *= KINDS * settings.num_samples // cql.proposal_calls()
+            rows *= cql.KINDS * settings.num_samples // cql.proposal_calls()
             return ensemble * case.seeds, rows, settings.critic_hidden_dims[0]
         return ensemble * case.seeds, rows, settings.hidden_dims[0]
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from samg_jax.benchmarking import cases
 from samg_jax.suites import folders
 from samg_jax.suites.jobs import OFFLINE, VANILLA, Job
-from samg_jax.training import command_line, estimate, sampling
+from samg_jax.training import command_line, estimate, sampling, sweeps
 from samg_jax.training import parts as parts_lib
 
 MEASURED = pathlib.Path("launch/results")  # Where the benchmark's reports are.
@@ -78,6 +78,7 @@ class Estimator:
         self._configs = configs
         self._rows: dict[str, int] = {}
         self._states: dict[str, int] = {}
+        self._usual: dict[tuple[str, str], dict[str, Any]] = {}
 
     def _add(self, report: dict[str, Any]) -> None:
         rate = RATES.get(report["kind"])
@@ -128,8 +129,9 @@ class Estimator:
         offline = job.variant == OFFLINE
         phase = config.offline if offline else config.online
         updates = 1 if offline else phase.updates_per_step
-        sweep = () if offline else parts_lib.resolve(config).sweep
-        seeds = config.num_seeds * math.prod(len(axis.values) for axis in sweep)
+        seeds = config.num_seeds
+        if not offline:
+            seeds = len(sweeps.spread(parts_lib.resolve(config)).seeds)
         family = config.dataset.family
         if family == "demo":
             family = "locomotion"
@@ -155,9 +157,11 @@ class Estimator:
         """Returns how the networks are to those that the benchmark measures."""
         family = job.config["dataset"]["family"]
         dataset = cases.DATASETS.get(family, cases.DATASETS["locomotion"])
-        file = self._configs / f"{job.algorithm}.py"
-        usual = command_line.load(str(file), dataset).agent.to_dict()
-        agent = job.config["agent"]
+        key = job.algorithm, dataset
+        if key not in self._usual:
+            file = self._configs / f"{job.algorithm}.py"
+            self._usual[key] = command_line.load(str(file), dataset).agent.to_dict()
+        usual, agent = self._usual[key], job.config["agent"]
         pairs = [
             (np.atleast_1d(agent[name]), np.atleast_1d(value))
             for name, value in usual.items()
