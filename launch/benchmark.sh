@@ -1,20 +1,25 @@
 #!/usr/bin/env bash
-# Measures everything that README's "Throughput" tells of, into launch/results/.
+# Measures everything that README's "Throughput" tells of, into FOLDER: launch/results/,
+# where JAX uses a GPU launch/results/gpu/.
 #   bash launch/benchmark.sh [FOLDER]
 # Needs the package with the extra `torch`, and a machine that does nothing else. On two
 # cores, which THREADS may change, about two hours; on a GPU seeds 1, 4, 16 and 64.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-out="${1:-launch/results}"
 python="${PYTHON:-python}"
-threads="${THREADS:-2}"
-every=1,8
-limit=(--threads="$threads")
-if [ -e /proc/driver/nvidia/version ] || command -v nvidia-smi >/dev/null 2>&1; then
+backend="$("$python" -c 'import jax; print(jax.default_backend())')"
+if [ "$backend" = cpu ]; then
+  out="${1:-launch/results}"
+  every=1,8
+  limit=(--threads="${THREADS:-2}")
+else
+  out="${1:-launch/results/$backend}"
   every=1,4,16,64
   limit=()
 fi
+
+mkdir -p "$out"
 
 measure() {  # NAME KIND FLAG...
   local name="$1" kind="$2"
@@ -50,6 +55,6 @@ for algorithm in td3_bc awac iql cql; do
   profile "$algorithm" --algorithms="$algorithm" --seeds=1
 done
 profile seeds --algorithms=awac,iql --seeds=8
-if [ "$every" = 1,8 ]; then  # What was tried on a CPU.
+if [ "$backend" = cpu ]; then  # What was tried there.
   "$python" launch/remedies.py --out="$out/remedies.json" "${limit[@]}"
 fi

@@ -7,7 +7,7 @@ Every row is the trainer's offline update on half-cheetah's shapes, altered as t
 says, in processes of its own. All rows of a case, and what they are compared with, take
 turns, so that whatever else the machine does hits all. Before, each takes ten updates
 from the same start: `difference` is how far its parameters then are from those of the
-shipped update, in units of how far these moved. Only rounding may remain.
+shipped update, in units of how far these moved; above 0.01 it is not called the same.
 
 `--out` has the cases of earlier calls, too, but for those measured again; a table is
 written beside it. Needs the extra `torch`; measure on a machine that does nothing else.
@@ -54,6 +54,7 @@ DATA = 50_000  # Rows; every process has them.
 CHECKED = 10  # Updates, of which the parameters are compared.
 ALLOWED = 0.01  # Difference that is called rounding.
 NETWORKS = ("actor", "critic", "target_critic", "target_actor", "value")
+SAME = {True: "yes", False: "no", None: tables.NONE}
 
 COLUMNS: tuple[tables.Column, ...] = (
     ("remedy", lambda row: row["remedy"]),
@@ -62,6 +63,7 @@ COLUMNS: tuple[tables.Column, ...] = (
     ("x reference", tables.number("over_reference", 3)),
     ("updates per call", tables.number("updates_per_call", 0)),
     ("difference", tables.number("difference", 6)),
+    ("same update", lambda row: SAME[row.get("same_update")]),
 )
 
 CHOSEN = flags.DEFINE_list("cases", list(remedy_cases.CASES), "To measure.")
