@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special  # `scipy.stats` takes a second to import.
 
 from samg_jax.analysis.curves import Row
 
@@ -23,9 +23,8 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
     if len(values) < 2:
         return float(values.mean()), float("nan")
     error = values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean()), float(
-        error * stats.t.ppf(0.5 + level / 2, len(values) - 1)
-    )
+    quantile = special.stdtrit(len(values) - 1, 0.5 + level / 2)
+    return float(values.mean()), float(error * quantile)
 
 
 def interval_text(values: Sequence[float], digits: int = 1, sign: str = "") -> str:
