@@ -10,6 +10,9 @@ from samg_jax.training import experiment
 from tests import runs
 
 WEIGHTS = {"no_data": "none", "samg_even": "even", "samg_random": "random"}
+# Whole runs by CQL take long to compile; what an update of theirs must not change is
+# tested of all by `algorithms.test_contract`.
+LONG = [pytest.param(base, marks=pytest.mark.long) for base in ("cql", "cal_ql")]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +67,7 @@ def test_a_base_fine_tunes_by_a_protocol(base, protocol, source, forked, dataset
 
 
 @pytest.mark.exact
-@pytest.mark.parametrize("base", ["iql", "cql", "cal_ql"])
+@pytest.mark.parametrize("base", ["iql", *LONG])
 def test_even_is_the_constant_one_half_bit_for_bit(base, forked):
     even = forked(base, guidance__weight="even")
     half = forked(base, guidance__weight="constant", guidance__constant=0.5)
@@ -73,7 +76,7 @@ def test_even_is_the_constant_one_half_bit_for_bit(base, forked):
 
 
 @pytest.mark.exact
-@pytest.mark.parametrize("base", ["iql", "cql", "cal_ql"])
+@pytest.mark.parametrize("base", ["iql", *LONG])
 def test_a_strength_of_zero_is_no_guidance_bit_for_bit(base, forked):
     none, random = ({"guidance__weight": weight} for weight in ("none", "random"))
     changes = none, {**random, "guidance__strength": 0.0}, random
