@@ -70,13 +70,23 @@ LARGE = [
     # Not the last: it refuses the layout of a product of CQL.
     *COMPILED[:-1],
 ]
-SEVERAL = [
+# Of the seeds, not of the products: all that CQL's eight seeds were measured with.
+SHARED = [
     SHIPPED,
     Remedy("seeds one after another in the program", ("mapped seeds",)),
     Remedy("a program per seed, in turns", shares=SEEDS),
-    Remedy("2 threads, half of the seeds each", shares=2, at_once=True),
-    Remedy("2 processes, half of the seeds each", shares=2, apart=True),
     Remedy("2 processes, one core each", shares=2, apart=True, one_core=True),
+]
+SEVERAL = [
+    *SHARED,
+    Remedy("2 threads, half of the seeds each", shares=2, at_once=True),
+    Remedy(
+        "2 threads, products without YNNPACK",
+        shares=2,
+        at_once=True,
+        flags=f"{FUSIONS}=",
+    ),
+    Remedy("2 processes, half of the seeds each", shares=2, apart=True),
     Remedy("2 devices", flags="--xla_force_host_platform_device_count=2"),
     BY_LEAF,
     *PRODUCTS,
@@ -90,4 +100,5 @@ CASES = {
     "cql": ("cql", 1, LARGE),
     "awac_seeds": ("awac", SEEDS, SEVERAL),
     "iql_seeds": ("iql", SEEDS, SEVERAL),
+    "cql_seeds": ("cql", SEEDS, SHARED),
 }
