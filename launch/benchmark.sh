@@ -11,7 +11,7 @@ python="${PYTHON:-python}"
 backend="$("$python" -c 'import jax; print(jax.default_backend())')"
 if [ "$backend" = cpu ]; then
   out="${1:-launch/results}"
-  every=1,8
+  every=1,2,4,8
   limit=(--threads="${THREADS:-2}")
 else
   out="${1:-launch/results/$backend}"
@@ -57,4 +57,9 @@ done
 profile seeds --algorithms=awac,iql --seeds=8
 if [ "$backend" = cpu ]; then  # What was tried there.
   "$python" launch/remedies.py --out="$out/remedies.json" "${limit[@]}"
+else
+  for precision in tensorfloat32 bfloat16; do
+    measure "$precision" updates --algorithms=awac,iql,cql --families=locomotion \
+      --phases=offline --seeds="$every" --matmul_precision="$precision"
+  done
 fi

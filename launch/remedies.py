@@ -243,7 +243,8 @@ def measure(name: str, folder: pathlib.Path, gflops: float) -> list[dict[str, An
     data = synthetic.file(folder, task, case.rows)
     config = cases_lib.load(case, CONFIGS, data)
     prepared = programs.prepare(case, config, programs.load(config))
-    chunk = programs.chunk_of(prepared, 1e9 * gflops, SECONDS.value)
+    flops = programs.flops(prepared)
+    chunk = programs.chunk_of(flops, 1e9 * gflops, SECONDS.value)
     del prepared
     wanted = [(remedy, case, remedy.chunk or chunk) for remedy in remedies]
     if seeds > 1:

@@ -76,7 +76,11 @@ class Baseline:
         self.version = self._read()["torch"]
 
     def rate(self, seconds: float) -> float:
-        """Returns updates per second, over at least so many seconds."""
+        """Returns updates per second, over at least so many seconds.
+
+        Raises:
+            RuntimeError: where its process has ended.
+        """
         self._process.stdin.write(f"{seconds}\n")
         self._process.stdin.flush()
         answer = self._read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
 import jax
@@ -39,8 +40,9 @@ def machine_peak(repeats: int = 3) -> float:
     return _rate((LARGE, LARGE), (LARGE, LARGE), repeats)
 
 
-@jax.jit
-def _chain(left: jax.Array, right: jax.Array, length: jax.Array) -> jax.Array:
+@functools.partial(jax.jit, static_argnames="length")
+def _chain(left: jax.Array, right: jax.Array, *, length: int) -> jax.Array:
+    # Of a length that the compiler knows: without, a GPU asks the host at every turn.
     # Two products a turn: the second writes where the first has read. After a single
     # one the result would be copied there, which takes as long as a large product.
     return jax.lax.fori_loop(0, length, lambda _, x: x @ right @ right, left)
@@ -56,11 +58,12 @@ def _rate(
     operations = 2 * 2 * left.size * right_shape[-1]
     _seconds(left, right, 1)  # Compiles.
     length = int(min(max(SECONDS / _seconds(left, right, 1), 1), LONGEST))
+    _seconds(left, right, length)
     passed = [_seconds(left, right, length) for _ in range(repeats)]
     return length * operations / min(passed) / 1e9
 
 
 def _seconds(left: jax.Array, right: jax.Array, length: int) -> float:
     began = time.perf_counter()
-    jax.block_until_ready(_chain(left, right, length))
+    jax.block_until_ready(_chain(left, right, length=length))
     return time.perf_counter() - began

@@ -248,7 +248,8 @@ def _profile(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
         data = synthetic.file(folder, task, case.rows)
         config = cases.load(case, request.configs, data)
         prepared = programs.prepare(case, config, programs.load(config))
-        chunk = programs.chunk_of(prepared, rate, request.seconds)
+        flops = programs.flops(prepared)
+        chunk = programs.chunk_of(flops, rate, request.seconds)
         program = programs.Program(prepared, min(chunk, TRACED))
         program.call()
         path = request.out / f"{case.algorithm}_{case.phase}_{case.family}_{case.seeds}"

@@ -20,7 +20,7 @@ from samg_jax.benchmarking import repeats, synthetic
 from samg_jax.benchmarking.cases import Case
 from samg_jax.training import parts as parts_lib
 
-CALLS = 3  # Of one update each, before memory is looked at.
+CALLS = 3  # Before memory is looked at.
 STAGES = ("imports", "data", "state", "compilation", "first_update")
 
 
@@ -69,7 +69,7 @@ def run(
     cache: str | None = None,
     calls: int = 1,
 ) -> dict[str, Any]:
-    """Returns the answer of `worker.py` after some calls of one update.
+    """Returns the answer of `worker.py` after some calls.
 
     Raises:
         RuntimeError: with the end of its messages, where it fails.

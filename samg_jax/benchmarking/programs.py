@@ -19,7 +19,7 @@ from samg_jax.training import offline, online, sampling, schedule
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts, Preprocessing
-from samg_jax.types import Algorithm, Batch
+from samg_jax.types import Batch
 
 FITTED = 1_000  # Rows that the weight is fitted to.
 CUT = 0.5  # Share of the stored weights that are 0.
@@ -97,30 +97,6 @@ class Program:
             raise RuntimeError(f"A seed of {self.prepared.case} became non-finite.")
         return calls * self.chunk / passed
 
-    def flops(self) -> float:
-        """Returns the FLOPs of one update of all seeds, by the compiler's count."""
-        parts, case = self.prepared.parts, self.prepared.case
-        return _flops(self.compiled) * _branch_share(
-            parts.algorithm if case.phase == "offline" else parts.online,
-            seeds_lib.select(self.state.agent, 0),
-            _batch_shapes(parts.task, self.prepared.batch_size),
-        )
-
-    def matrices(self) -> tuple[int, int, int]:
-        """Returns how many products its networks take at once, and their shape.
-
-        The number of left matrices, their rows, and their width: both critics of all
-        seeds in a hidden layer. CQL's see the proposed actions that they score in a
-        call.
-        """
-        case, rows = self.prepared.case, self.prepared.batch_size
-        settings = self.prepared.parts.algorithm.config
-        ensemble = 1 if case.algorithm == "bc" else 2
-        if case.algorithm in ("cql", "cal_ql"):
-            rows *= cql.KINDS * settings.num_samples // cql.proposal_calls()
-            return ensemble * case.seeds, rows, settings.critic_hidden_dims[0]
-        return ensemble * case.seeds, rows, settings.hidden_dims[0]
-
 
 def load(config: ml_collections.ConfigDict) -> Data:
     """Returns the data of a config as the trainer loads them."""
@@ -153,17 +129,68 @@ def prepare(case: Case, config: ml_collections.ConfigDict, data: Data) -> Prepar
     return Prepared(case, parts, *kind(config, parts, pretrained, data))
 
 
-def chunk_of(prepared: Prepared, rate: float, seconds: float) -> int:
+def flops(prepared: Prepared) -> float:
+    """Returns the FLOPs of one update of all seeds, by the compiler's count.
+
+    Of the algorithm's update alone, without draws and rows, compiled for the host: of
+    what a library computes on a GPU the compiler knows no number. It counts the longer
+    branch of a condition, but a delayed policy takes it in one of `policy_delay`
+    updates; compiled for a constant step, each is counted as it is.
+
+    Args:
+        prepared: of any phase.
+    """
+    case, parts = prepared.case, prepared.parts
+    algorithm = parts.algorithm if case.phase == "offline" else parts.online
+    agent = seeds_lib.select(prepared.state.agent, 0)
+    start = int(agent.step)
+    shapes = jax.eval_shape(lambda: agent)
+    batch = _batch_shapes(parts.task, prepared.batch_size)
+
+    def count(offset: int) -> float:
+        def update(agent, batch, key):
+            agent = agent.replace(step=np.int32(start + offset))
+            return algorithm.update(agent, batch, key)
+
+        lowered = jax.jit(update).lower(shapes, batch, jax.random.key(0))
+        return float(lowered.compile().cost_analysis()["flops"])
+
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        delay = getattr(algorithm.config, "policy_delay", 1)
+        return case.seeds * float(np.mean([count(offset) for offset in range(delay)]))
+
+
+def matrices(prepared: Prepared) -> tuple[int, int, int]:
+    """Returns how many products its networks take at once, and their shape.
+
+    The number of left matrices, their rows, and their width: both critics of all
+    seeds in a hidden layer. CQL's see the proposed actions that they score in a call.
+
+    Args:
+        prepared: of any phase.
+    """
+    case, rows = prepared.case, prepared.batch_size
+    settings = prepared.parts.algorithm.config
+    ensemble = 1 if case.algorithm == "bc" else 2
+    if case.algorithm in ("cql", "cal_ql"):
+        rows *= cql.KINDS * settings.num_samples // cql.proposal_calls()
+        return ensemble * case.seeds, rows, settings.critic_hidden_dims[0]
+    return ensemble * case.seeds, rows, settings.hidden_dims[0]
+
+
+def chunk_of(operations: float, rate: float, seconds: float) -> int:
     """Returns how many updates a call needs to last `seconds` at `rate` FLOP/s.
 
-    At most as many as the trainer takes in a call.
+    Whole blocks, as the trainer's calls are, between which it looks for failed seeds;
+    at most as many as the trainer takes in a call.
+
+    Args:
+        operations: FLOPs of an update of all seeds.
+        rate: FLOP/s.
+        seconds: wanted.
     """
-    estimate = _flops(prepared.lower(prepared.state, 1))
-    if not estimate:  # Not every backend counts.
-        return schedule.LONGEST_CHUNK
-    chunk = int(np.clip(seconds * rate / estimate, 1, schedule.LONGEST_CHUNK))
-    # The trainer's calls are whole tens, so that it rarely looks for failed seeds.
-    return chunk - chunk % offline.LOOK_EVERY if chunk > offline.LOOK_EVERY else chunk
+    blocks = int(seconds * rate / operations) // offline.LOOK_EVERY
+    return min(max(blocks, 1) * offline.LOOK_EVERY, schedule.LONGEST_CHUNK)
 
 
 def _offline(config, parts, pretrained, data) -> tuple[Any, ...]:
@@ -214,39 +241,6 @@ def _fill(state: online.State, dataset: Any, rows: int) -> online.State:
         state.buffer,
     )
     return state.replace(buffer=buffer, count=jnp.asarray(rows, jnp.int32))
-
-
-def _flops(program: Any) -> float:
-    """Returns the FLOPs of a program, loops counted once: of one update."""
-    analysis = program.cost_analysis() or {}
-    return float(analysis.get("flops", 0.0))
-
-
-def _branch_share(algorithm: Algorithm, agent: Any, batch: Batch) -> float:
-    """Returns which share of the FLOPs that the compiler counts is computed.
-
-    It always counts the longer branch of a condition, but a delayed policy takes it in
-    one of `policy_delay` updates. Compiled for a constant step, each is counted as it
-    is.
-
-    Args:
-        algorithm: in its phase.
-        agent: its state, of one seed.
-        batch: of shapes.
-    """
-    delay = getattr(algorithm.config, "policy_delay", 1)
-    start = int(agent.step)
-
-    def count(offset: int) -> float:
-        def update(agent, batch, key):
-            agent = agent.replace(step=np.int32(start + offset))
-            return algorithm.update(agent, batch, key)
-
-        lowered = jax.jit(update).lower(agent, batch, jax.random.key(0))
-        return _flops(lowered.compile())
-
-    counts = [count(offset) for offset in range(delay)] if delay > 1 else [1.0]
-    return float(np.mean(counts) / np.max(counts))
 
 
 def _batch_shapes(task: tasks.Task, rows: int) -> Batch:

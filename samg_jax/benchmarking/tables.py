@@ -132,10 +132,11 @@ NOTES = {
     "as often as the config has them. `update`: the host waits for the device; "
     "`rest`: logs, checkpoints and Python. With overlap `environment` is what the loop "
     "waits for environments that are done later than the device; stepping that the "
-    "device's work hides is in no part. x one seed: summed steps/s over those of one "
+    "device's work hides is in no part. The replay buffer has a row per step of these "
+    "short runs. x one seed: summed steps/s over those of one "
     "seed.",
-    "compile": "From the start of the process to the end of the first update; cold: "
-    "without compiled programs of earlier runs.",
+    "compile": "From the start of the process to the end of the first call, of ten "
+    "updates; cold: without compiled programs of earlier runs.",
     "memory": "Program: what one compiled call holds at once, by the compiler. Device "
     "peak: where the device counts it. Host: of the process.",
     "profile": "Summed over threads; a fused operation is named after its last ones.",

@@ -39,6 +39,9 @@ def measure(
         seconds: of one repeat, at least.
         baseline_threads: of the baseline; None for no baseline.
         log: receives a line per finished case.
+
+    Raises:
+        RuntimeError: where a seed becomes non-finite, or the baseline's process ends.
     """
     for _, group in itertools.groupby(cases, _group):
         with _measured(
@@ -61,6 +64,7 @@ class _Turns:
 
     Attributes:
         programs: one per case.
+        flops: of an update of all seeds, one per case.
         rates: updates per second and seed, one list per program.
         other: the baseline, None without one.
         other_rates: its.
@@ -68,11 +72,13 @@ class _Turns:
         square: the most GFLOP/s of a large square product in any turn.
     """
 
-    def __init__(self, group: list[programs.Program], other: Any):
-        self.programs, self.other = group, other
+    def __init__(self, group: list[programs.Program], flops: list[float], other: Any):
+        self.programs, self.flops, self.other = group, flops, other
         self.rates: list[list[float]] = [[] for _ in group]
         self.other_rates: list[float] = []
-        self.peaks = dict.fromkeys((program.matrices() for program in group), 0.0)
+        self.peaks = dict.fromkeys(
+            (programs.matrices(program.prepared) for program in group), 0.0
+        )
         self.square = 0.0
 
     def take_turn(self, seconds: float) -> None:
@@ -99,7 +105,7 @@ class _Turns:
             "chunk": program.chunk,
             "per_seed": repeats.summarize(rates),
             "summed": repeats.summarize(summed),
-            **self._operations(program, rates),
+            **self._operations(place),
         }
         single = self._rates_of(phase=case.phase, seeds=1)
         if single is not None and case.seeds > 1:
@@ -114,10 +120,11 @@ class _Turns:
             row["baseline_version"] = self.other.version
         return row
 
-    def _operations(self, program: programs.Program, rates: list[float]) -> Row:
-        flops = program.flops()
+    def _operations(self, place: int) -> Row:
+        program, rates = self.programs[place], self.rates[place]
+        flops = self.flops[place]
         achieved = repeats.summarize([rate * flops / 1e9 for rate in rates])
-        peak = self.peaks[program.matrices()]
+        peak = self.peaks[programs.matrices(program.prepared)]
         return {
             "mflop_per_update": flops / program.prepared.case.seeds / 1e6,
             "gflops": achieved,
@@ -149,11 +156,12 @@ def _measured(
     path = synthetic.file(folder, task, first.rows)
     data = programs.load(cases_lib.load(first, configs, path))
     rate = 1e9 * matmul.machine_peak(repeats=1)
-    built = []
+    built, flops = [], []
     for case in group:
         config = cases_lib.load(case, configs, path)
         prepared = programs.prepare(case, config, data)
-        chunk = programs.chunk_of(prepared, rate, seconds)
+        flops.append(programs.flops(prepared))
+        chunk = programs.chunk_of(flops[-1], rate, seconds)
         built.append(programs.Program(prepared, chunk))
         built[-1].call()
     other = None
@@ -161,7 +169,7 @@ def _measured(
         size = built[0].prepared.batch_size
         other = baseline_lib.Baseline(first, task, size, baseline_threads)
     try:
-        yield _Turns(built, other)
+        yield _Turns(built, flops, other)
     finally:
         if other is not None:
             other.close()

@@ -17,7 +17,7 @@ import jax
 from samg_jax.analysis import costs
 from samg_jax.benchmarking import cases as cases_lib
 from samg_jax.benchmarking import programs
-from samg_jax.training import compilation, experiment
+from samg_jax.training import compilation, experiment, offline
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:
@@ -25,8 +25,8 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `case`, fields of a `Case`; `configs`, `data` and `workdir`, paths;
-            `started`, the `time.time()` at which the process began; `calls`, how many
-            updates are taken, each by a call.
+            `started`, the `time.time()` at which the process began; `calls`, of as few
+            updates as the trainer takes at least, `offline.LOOK_EVERY`.
     """
     stages: dict[str, float] = {}
 
@@ -50,7 +50,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         reached("data")
         prepared = programs.prepare(case, config, data)
         reached("state")
-        program = programs.Program(prepared, 1)
+        program = programs.Program(prepared, offline.LOOK_EVERY)
         reached("compilation")
         program.call()
         reached("first_update")

@@ -230,11 +230,14 @@ def test_spot_takes_the_steps_of_corl():
     assert (int(state.step), int(state.online_step)) == (10, 4)
 
 
+@pytest.mark.parametrize("calls", [1, cql.KINDS], ids=["one call", "a call per kind"])
 @pytest.mark.parametrize(
     ("mode", "config"),
     [("locomotion", LOCOMOTION), ("antmaze", ANTMAZE), ("cal_ql", CAL_QL)],
 )
-def test_cql_takes_the_steps_of_corl(mode, config):
+def test_cql_takes_the_steps_of_corl(mode, config, calls, monkeypatch):
+    # The first is an accelerator's, the second a processor's.
+    monkeypatch.setattr(cql, "proposal_calls", lambda: calls)
     algorithm = cql.make(config, toy.A)
     sampled = (N, toy.B, toy.A)
     target = (TARGET, sampled if config.max_target_backup else (1, *sampled[1:]))

@@ -1,12 +1,14 @@
 """What the benchmark times is the trainer's, and its programs are compiled once."""
 
 import contextlib
+import itertools
 import pathlib
 
 import jax
 import numpy as np
 import pytest
 
+from samg_jax.algorithms import cql
 from samg_jax.benchmarking import cases, profiles, programs, synthetic, worker
 from samg_jax.training import offline
 from samg_jax.training import parts as parts_lib
@@ -97,23 +99,88 @@ def test_no_chunk_of_updates_is_traced_or_compiled_again(tmp_path):
     assert not found
 
 
-def test_flops_are_those_of_the_products_in_an_update(tmp_path):
-    # Behaviour cloning: a forward pass, and a backward pass of twice the products but
-    # for the first layer, whose inputs need no gradient.
-    case = cases.Case("bc", seeds=2, batch_size=64, rows=ROWS)
+WIDTH = 256  # Of every layer; half-cheetah has 17 observations and 6 actions.
+
+
+def forward(rows, inputs, depth, outputs):
+    """Returns the operations of the products of a network's layers, one by one."""
+    sizes = [inputs, *[WIDTH] * depth, outputs]
+    return [2 * rows * a * b for a, b in itertools.pairwise(sizes)]
+
+
+def learning(layers):
+    """Returns those of a loss: forward, and backward, but not to the inputs."""
+    return 3 * sum(layers) - layers[0]
+
+
+def awac_products(rows):
+    q, policy = forward(rows, 23, 3, 1), forward(rows, 17, 3, 6)
+    # Both critics: targets, their loss, and then, with what they have learnt, the
+    # data's actions and the policy's. The policy at s serves its loss and its actions.
+    critics = 2 * (3 * sum(q) + learning(q))
+    return critics + sum(policy) + learning(policy)
+
+
+def iql_products(rows):
+    q, value = forward(rows, 23, 2, 1), forward(rows, 17, 2, 1)
+    policy = forward(rows, 17, 2, 6)
+    # V at s' for the targets; V at s serves its loss and the policy's advantages.
+    critics = 2 * (sum(q) + learning(q))
+    return critics + sum(value) + learning(value) + learning(policy)
+
+
+def bc_products(rows):
+    return learning(forward(rows, 17, 2, 6))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "products"),
+    [("awac", awac_products), ("iql", iql_products), ("bc", bc_products)],
+)
+def test_flops_are_those_of_the_products_and_none_is_taken_twice(
+    algorithm, products, tmp_path
+):
+    case = cases.Case(algorithm, seeds=2, batch_size=256, rows=ROWS)
     _, _, prepared = prepare(case, tmp_path)
-    flops = programs.Program(prepared, 4).flops()
-    layers = [(17, 256), (256, 256), (256, 6)]
-    forward = [2 * 64 * inputs * outputs for inputs, outputs in layers]
-    products = 2 * (3 * sum(forward) - forward[0])
-    assert products < flops < 1.2 * products
+    expected = 2 * products(256)
+    # Beside products: activations, Adam, targets. The cheapest pass that could be
+    # taken twice, of IQL's V, has 6 % of its operations.
+    assert expected < programs.flops(prepared) < 1.05 * expected
 
 
 def test_flops_of_a_delayed_policy_count_one_update_in_two(tmp_path):
-    _, _, prepared = prepare(tiny("td3_bc", seeds=1), tmp_path)
-    program = programs.Program(prepared, 2)
-    counted = program.compiled.cost_analysis()["flops"]
-    assert 0.5 * counted <= program.flops() < 0.95 * counted
+    case = cases.Case("td3_bc", seeds=1, batch_size=256, rows=ROWS)
+    _, _, prepared = prepare(case, tmp_path)
+    q, policy = forward(256, 23, 2, 1), forward(256, 17, 2, 6)
+    every = 2 * (sum(q) + learning(q)) + sum(policy)
+    # The policy's loss goes through the critic to the actions.
+    delayed = learning(policy) + 2 * sum(q)
+    expected = every + delayed / 2
+    assert expected < programs.flops(prepared) < 1.05 * expected
+
+
+@pytest.mark.parametrize("calls", [1, cql.KINDS])
+def test_matrices_are_those_of_a_hidden_layer(calls, tmp_path, monkeypatch):
+    monkeypatch.setattr(cql, "proposal_calls", lambda: calls)
+    found = {}
+    for algorithm in ("bc", "awac", "cql"):
+        case = cases.Case(algorithm, seeds=3, batch_size=16, rows=ROWS)
+        _, _, prepared = prepare(case, tmp_path)
+        found[algorithm] = programs.matrices(prepared)
+    assert found["bc"] == (3, 16, 256)
+    assert found["awac"] == (6, 16, 256)
+    # Ten actions of each of three kinds for every state.
+    assert found["cql"] == (6, 16 * 30 // calls, 256)
+
+
+def test_a_call_of_updates_works_in_place(tmp_path):
+    _, _, prepared = prepare(tiny("awac"), tmp_path)
+    before = jax.tree.leaves(prepared.state.agent)
+    program = programs.Program(prepared, 10)
+    program.call()
+    assert all(leaf.is_deleted() for leaf in before)
+    own = sum(leaf.nbytes for leaf in jax.tree.leaves(program.state.agent))
+    assert program.compiled.memory_analysis().alias_size_in_bytes >= own
 
 
 def test_the_dataset_is_there_once_whatever_the_seeds(tmp_path):
@@ -132,12 +199,10 @@ def test_the_dataset_is_there_once_whatever_the_seeds(tmp_path):
     assert four["program_mb"] - one["program_mb"] < columns
 
 
-def test_chunks_last_as_long_as_asked_but_no_longer_than_the_trainers(tmp_path):
-    _, _, prepared = prepare(tiny("bc"), tmp_path)
-    chunks = [programs.chunk_of(prepared, rate, 1.0) for rate in (1.0, 1e7, 1e15)]
-    assert chunks[0] == 1 < chunks[1] < chunks[2] == 1_000
-    # As the trainer's, which looks for failed seeds at every tenth update.
-    assert {chunk % 10 for chunk in chunks[1:]} == {0}
+def test_chunks_last_as_long_as_asked_and_are_as_the_trainers():
+    # Whole tens, after which the trainer looks for failed seeds, and one at least.
+    wanted = {1e2: 10, 1.5e5: 10, 2.5e5: 20, 1e6: 100, 1e9: 1_000}
+    assert {rate: programs.chunk_of(1e4, rate, 1.0) for rate in wanted} == wanted
 
 
 def test_matrix_products_are_found_also_within_fusions():
