@@ -3,7 +3,7 @@
 # where JAX uses a GPU launch/results/gpu/.
 #   bash launch/benchmark.sh [FOLDER]
 # Needs the package with the extra `torch`, and a machine that does nothing else. On two
-# cores, which THREADS may change, about two hours; on a GPU seeds 1, 4, 16 and 64.
+# cores, which THREADS may change, about three hours; on a GPU seeds 1, 4, 16 and 64.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
