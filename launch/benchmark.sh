@@ -4,6 +4,7 @@
 #   bash launch/benchmark.sh [FOLDER]
 # Needs the package with the extra `torch`, and a machine that does nothing else. On two
 # cores, which THREADS may change, about three hours; on a GPU seeds 1, 4, 16 and 64.
+# JAX_PLATFORMS, where it is set, must have cpu, too: cuda,cpu.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -46,7 +46,7 @@ from samg_jax.benchmarking import (
 )
 from samg_jax.benchmarking import cases as cases_lib
 from samg_jax.suites import files
-from samg_jax.training import compilation, logs
+from samg_jax.training import compilation, logs, schedule
 from samg_jax.training import parts as parts_lib
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
@@ -249,7 +249,8 @@ def measure(name: str, folder: pathlib.Path, gflops: float) -> list[dict[str, An
     wanted = [(remedy, case, remedy.chunk or chunk) for remedy in remedies]
     if seeds > 1:
         alone = dataclasses.replace(case, seeds=1)
-        wanted.append((remedy_cases.Remedy("one seed"), alone, chunk * seeds))
+        longest = min(chunk * seeds, schedule.LONGEST_CHUNK)
+        wanted.append((remedy_cases.Remedy("one seed"), alone, longest))
     with contextlib.ExitStack() as stack, futures.ThreadPoolExecutor(2) as threads:
         # Two at a time: a compiler keeps one core busy.
         workers = list(threads.map(lambda one: Worker(*one, data), wanted))

@@ -58,6 +58,7 @@ def _rate(
     operations = 2 * 2 * left.size * right_shape[-1]
     _seconds(left, right, 1)  # Compiles.
     length = int(min(max(SECONDS / _seconds(left, right, 1), 1), LONGEST))
+    length = 1 << (length.bit_length() - 1)  # One of few, so rarely compiled anew.
     _seconds(left, right, length)
     passed = [_seconds(left, right, length) for _ in range(repeats)]
     return length * operations / min(passed) / 1e9

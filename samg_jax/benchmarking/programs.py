@@ -139,6 +139,9 @@ def flops(prepared: Prepared) -> float:
 
     Args:
         prepared: of any phase.
+
+    Raises:
+        RuntimeError: of JAX, where `JAX_PLATFORMS` leaves out the host's `cpu`.
     """
     case, parts = prepared.case, prepared.parts
     algorithm = parts.algorithm if case.phase == "offline" else parts.online

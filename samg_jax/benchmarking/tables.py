@@ -136,7 +136,7 @@ NOTES = {
     "short runs. x one seed: summed steps/s over those of one "
     "seed.",
     "compile": "From the start of the process to the end of the first call, of ten "
-    "updates; cold: without compiled programs of earlier runs.",
+    "updates offline; cold: without compiled programs of earlier runs.",
     "memory": "Program: what one compiled call holds at once, by the compiler. Device "
     "peak: where the device counts it. Host: of the process.",
     "profile": "Summed over threads; a fused operation is named after its last ones.",

@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 import jax
+import ml_collections
 
 from samg_jax.analysis import costs
 from samg_jax.benchmarking import cases as cases_lib
@@ -25,8 +26,8 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `case`, fields of a `Case`; `configs`, `data` and `workdir`, paths;
-            `started`, the `time.time()` at which the process began; `calls`, of as few
-            updates as the trainer takes at least, `offline.LOOK_EVERY`.
+            `started`, the `time.time()` at which the process began; `calls`, how many,
+            each of as few updates as the trainer takes at least.
     """
     stages: dict[str, float] = {}
 
@@ -50,7 +51,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         reached("data")
         prepared = programs.prepare(case, config, data)
         reached("state")
-        program = programs.Program(prepared, offline.LOOK_EVERY)
+        program = programs.Program(prepared, fewest(case, config))
         reached("compilation")
         program.call()
         reached("first_update")
@@ -61,6 +62,13 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         "stages": stages,
         "memory": memory(program, data, before),
     }
+
+
+def fewest(case: cases_lib.Case, config: ml_collections.ConfigDict) -> int:
+    """Returns how few updates the trainer takes in a call of the case's phase."""
+    if case.phase == "offline":
+        return offline.LOOK_EVERY
+    return config.online.updates_per_step
 
 
 def memory(

@@ -8,7 +8,7 @@ import ml_collections
 
 # Updates per compiled call: short enough for a bar, and long enough to hide dispatch.
 # On a CPU calls of 100, 400 and more are equally fast, of 1 up to 27 % slower (see
-# launch/results/remedies.md); a GPU, whose updates are shorter, needs longer ones.
+# launch/results/remedies*.md); a GPU, whose updates are shorter, needs longer ones.
 LONGEST_CHUNK = 1_000
 
 
