@@ -15,6 +15,7 @@ from samg_jax.algorithms import cql
 from samg_jax.benchmarking.cases import Case
 from samg_jax.data import replay, transitions
 from samg_jax.envs import tasks
+from samg_jax.guidance import guide as guide_lib
 from samg_jax.training import offline, online, sampling, schedule
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
@@ -132,8 +133,9 @@ def prepare(case: Case, config: ml_collections.ConfigDict, data: Data) -> Prepar
 def flops(prepared: Prepared) -> float:
     """Returns the FLOPs of one update of all seeds, by the compiler's count.
 
-    Of the algorithm's update alone, without draws and rows, compiled for the host: of
-    what a library computes on a GPU the compiler knows no number. It counts the longer
+    Of the algorithm's update alone, with its guidance but without draws and rows,
+    compiled for the host: of what a library computes on a GPU the compiler knows no
+    number. It counts the longer
     branch of a condition, but a delayed policy takes it in one of `policy_delay`
     updates; compiled for a constant step, each is counted as it is.
 
@@ -145,17 +147,22 @@ def flops(prepared: Prepared) -> float:
     """
     case, parts = prepared.case, prepared.parts
     algorithm = parts.algorithm if case.phase == "offline" else parts.online
-    agent = seeds_lib.select(prepared.state.agent, 0)
-    start = int(agent.step)
-    shapes = jax.eval_shape(lambda: agent)
+    guidance = getattr(prepared.state, "guidance", ())
+    frozen = guidance.offline if guidance else ()
+    one = seeds_lib.select((prepared.state.agent, frozen), 0)
+    start = int(one[0].step)
+    shapes = jax.eval_shape(lambda: one)
     batch = _batch_shapes(parts.task, prepared.batch_size)
 
     def count(offset: int) -> float:
-        def update(agent, batch, key):
+        def update(agent, frozen, batch, key):
             agent = agent.replace(step=np.int32(start + offset))
-            return algorithm.update(agent, batch, key)
+            guide = guide_lib.no_guide
+            if guidance:
+                guide = guide_lib.make_guide(frozen, batch.weights)
+            return algorithm.update(agent, batch, key, guide)
 
-        lowered = jax.jit(update).lower(shapes, batch, jax.random.key(0))
+        lowered = jax.jit(update).lower(*shapes, batch, jax.random.key(0))
         return float(lowered.compile().cost_analysis()["flops"])
 
     with jax.default_device(jax.local_devices(backend="cpu")[0]):

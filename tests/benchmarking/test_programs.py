@@ -159,6 +159,17 @@ def test_flops_of_a_delayed_policy_count_one_update_in_two(tmp_path):
     assert expected < programs.flops(prepared) < 1.05 * expected
 
 
+def test_flops_of_a_guided_update_have_the_frozen_critics(tmp_path):
+    found = {}
+    for phase in ("no_data", "samg"):
+        case = cases.Case("awac", phase, seeds=2, batch_size=256, rows=ROWS)
+        _, _, prepared = prepare(case, tmp_path)
+        found[phase] = programs.flops(prepared)
+    frozen = 2 * 2 * sum(forward(256, 23, 3, 1))  # Both critics, of both seeds.
+    added = found["samg"] - found["no_data"]
+    assert frozen < added < 1.05 * frozen
+
+
 @pytest.mark.parametrize("calls", [1, cql.KINDS])
 def test_matrices_are_those_of_a_hidden_layer(calls, tmp_path, monkeypatch):
     monkeypatch.setattr(cql, "proposal_calls", lambda: calls)
