@@ -136,7 +136,8 @@ def flops(prepared: Prepared) -> float:
     Of the algorithm's update alone, with its guidance but without draws and rows,
     compiled for the host: of what a library computes on a GPU the compiler knows no
     number. It counts the longer branch of a condition, but a delayed policy takes it in
-    one of `policy_delay` updates; compiled for a constant step, each is counted as it is.
+    one of `policy_delay` updates; compiled for a constant step, each is counted as it
+    is.
 
     Args:
         prepared: of any phase.
