@@ -7,12 +7,13 @@ from there on a misspelt name is an error. Every field can be given as a flag, s
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
 from ml_collections import config_dict
+
+from samg_jax import checks
 
 # Datasets by family; hyperparameters differ by family, then by dataset.
 FAMILIES = {
@@ -73,12 +74,11 @@ def task_of(dataset: str) -> str:
     known = [name for tasks in FAMILIES.values() for name in tasks]
     if task in known:
         return task
-    close = difflib.get_close_matches(task, known, n=1)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
-    raise ValueError(
+    hint = checks.hint(task, known)
+    raise checks.UserError(
         f"Unknown dataset {dataset!r}. {hint}Known datasets: {', '.join(known)}. For "
-        "a file of your own leave the name out and give --config.dataset.path=FILE "
-        "--config.env_id=ENVIRONMENT; for a Minari dataset write minari:ID."
+        "a file of your own leave the name out and give config.dataset.path=FILE "
+        "config.env_id=ENVIRONMENT; for a Minari dataset write minari:ID."
     )
 
 

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
+from samg_jax import checks
 from samg_jax.benchmarking import cases, measures, reports, tables
 from samg_jax.suites import executors
 from samg_jax.suites import program as suites
@@ -123,13 +124,12 @@ def main(argv: list[str]) -> None:
     """Measures what the flags describe, or runs a suite."""
     logs.quiet_libraries()
     if argv[1:] == ["suite"]:
-        sys.exit(run_suite())
-    try:
+        with checks.program("Interrupted. The same command goes on where it stopped."):
+            sys.exit(run_suite())
+    with checks.program():
         request = parse(argv[1:])
         measures.check(request)
         measures.limit(request.threads)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
     compilation.use_cache(compilation.DEFAULT_CACHE)
     command = shlex.join(["python", "-m", "samg_jax.benchmark", *sys.argv[1:]])
     try:
@@ -140,15 +140,10 @@ def main(argv: list[str]) -> None:
     print(tables.describe(report))
 
 
-def run_suite() -> int | str:
-    """Returns the exit status of a suite, or the message of a mistake."""
-    try:
-        refuse(OF_MEASURES, "suite", "--set=FIELD=VALUE, as in --set=num_seeds=2")
-        return suites.run(request_suite())
-    except ValueError as error:
-        return f"error: {error}"
-    except KeyboardInterrupt:
-        return "Interrupted. The same command goes on where it stopped."
+def run_suite() -> int:
+    """Runs the suite of the flags; the result is the exit status."""
+    refuse(OF_MEASURES, "suite", "--set=FIELD=VALUE, as in --set=num_seeds=2")
+    return suites.run(request_suite())
 
 
 def request_suite() -> suites.Request:
@@ -169,7 +164,7 @@ def refuse(given: Sequence[flags.FlagHolder], kind: str, remedy: str) -> None:
     """Raises ValueError where a flag was given that this kind does not read."""
     for flag in given:
         if flag.present:
-            raise ValueError(
+            raise checks.UserError(
                 f"--{flag.name} was given with {kind}, which does not read it. Leave "
                 f"it out; {remedy}."
             )
@@ -179,7 +174,7 @@ def parse(arguments: list[str]) -> measures.Request:
     """Returns the request of the flags; raises ValueError for what is not one."""
     known = [*measures.KINDS, "suite"]
     if len(arguments) != 1 or arguments[0] not in measures.KINDS:
-        raise ValueError(
+        raise checks.UserError(
             f"The arguments are {' '.join(arguments) or 'empty'}. Allowed is one of "
             f"{', '.join(known)}. Write, for example, python -m samg_jax.benchmark "
             "updates."

@@ -24,6 +24,7 @@ import numpy as np
 from absl import app, flags
 
 import samg_jax
+from samg_jax import checks
 from samg_jax.data import recording
 from samg_jax.envs import physics as physics_lib
 from samg_jax.envs import tasks
@@ -32,7 +33,6 @@ from samg_jax.training import (
     compilation,
     logs,
     maze_collection,
-    validation,
 )
 
 ENV = flags.DEFINE_string("env", None, "Gymnasium id, such as Hopper-v4.")
@@ -86,18 +86,17 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
     logs.quiet_libraries()
-    try:
-        with compilation.matmul_precision(compilation.DEFAULT_PRECISION):
-            collect(shlex.join(["python", "-m", "samg_jax.collect", *sys.argv[1:]]))
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    command = shlex.join(["python", "-m", "samg_jax.collect", *sys.argv[1:]])
+    precision = compilation.matmul_precision(compilation.DEFAULT_PRECISION)
+    with checks.program(), precision:
+        collect(command)
 
 
 def collect(command: str) -> None:
     """Collects, writes the file, and prints what is in it."""
     compilation.use_cache(compilation.DEFAULT_CACHE)
     path = pathlib.Path(OUT.value).expanduser()
-    validation.check_file(path, "--out", OVERWRITE.value)
+    checks.file(path, "--out", OVERWRITE.value)
     task = tasks.for_env_id(ENV.value)
     is_maze = tasks.is_antmaze(task.env_id)
     level = resolve_level(task.env_id, is_maze)
@@ -129,7 +128,7 @@ def resolve_level(env_id: str, is_maze: bool) -> str:
     default = maze_collection.default_level(env_id) if is_maze else "medium"
     level = LEVEL.value or default
     if level not in allowed:
-        raise ValueError(
+        raise checks.UserError(
             f"{env_id} has no level {level!r}. Allowed: {', '.join(allowed)}. Leave "
             f"--level out for {default}."
         )
@@ -137,7 +136,7 @@ def resolve_level(env_id: str, is_maze: bool) -> str:
     given = [name for name in foreign if not flags.FLAGS[name].using_default_value]
     if given:
         policy = "a script" if is_maze else "SAC"
-        raise ValueError(
+        raise checks.UserError(
             f"--{given[0]} was given, but the data of {env_id} are collected by "
             f"{policy}, which has no such setting. Leave it out."
         )
@@ -163,7 +162,7 @@ def train_sac(
     if target is None:
         target = collection.medium_return(task, MEDIUM_SCORE.value / 100.0)
     if target is None and level not in ("random", "expert"):
-        raise ValueError(
+        raise checks.UserError(
             f"{task.env_id} has no reference scores, so it is not known which return "
             f"is {level}. Say so with --medium_return=RETURN."
         )

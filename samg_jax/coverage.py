@@ -13,15 +13,14 @@ these levels is held against their coverage, in a second table, `improvement.csv
 """
 
 import pathlib
-import sys
 
 import numpy as np
 from absl import app, flags
 from tqdm import tqdm
 
+from samg_jax import checks
 from samg_jax.analysis import clustering, coverage, coverage_figures, improvements
-from samg_jax.data import download
-from samg_jax.training import logs, validation
+from samg_jax.training import logs
 
 _DEFAULTS = coverage.Settings()
 DATASETS = flags.DEFINE_list("datasets", None, "D4RL names, HDF5 files and minari:ID.")
@@ -55,12 +54,12 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
     logs.quiet_libraries()
-    try:
+    with checks.program():
         settings = coverage.Settings(
             **{name: flags.FLAGS[name].value for name in SETTINGS}
         )
         out = pathlib.Path(OUT.value).expanduser()
-        validation.check_folder(out, "--out=FOLDER")
+        checks.folder(out, "--out=FOLDER")
         levels = coverage.load(DATASETS.value)
         pooled = sum(len(level.actions) for level in levels.values())
         rows = coverage.sample_size(pooled, settings)
@@ -68,8 +67,6 @@ def main(argv: list[str]) -> None:
         gains = []
         if RESULTS.value:
             gains = improvements.read(RESULTS.value, list(levels))
-    except (ValueError, download.DownloadError) as error:
-        sys.exit(f"error: {error}")
     wanted = int(settings.share * pooled)
     if rows < wanted:
         print(

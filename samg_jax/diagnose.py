@@ -14,8 +14,8 @@ import sys
 
 from absl import app, flags
 
+from samg_jax import checks
 from samg_jax.analysis import diagnosis, diagnosis_tables
-from samg_jax.data import download
 from samg_jax.training import compilation, logs
 
 CHECKPOINT = flags.DEFINE_string(
@@ -68,10 +68,8 @@ def main(argv: list[str]) -> None:
         seed=SEED.value,
         command=shlex.join(["python", "-m", "samg_jax.diagnose", *sys.argv[1:]]),
     )
-    try:
+    with checks.program():
         report = diagnosis.run(request)
-    except (ValueError, download.DownloadError) as error:
-        sys.exit(f"error: {error}")
     print(diagnosis_tables.text(report))
     print("\npictures: " + ", ".join(report["pictures"]))
 

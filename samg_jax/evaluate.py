@@ -18,9 +18,10 @@ import mujoco
 from absl import app, flags
 
 import samg_jax
+from samg_jax import checks
 from samg_jax.analysis import scores as scores_lib
 from samg_jax.envs import physics, rendering
-from samg_jax.training import compilation, logs, policies, runs, scoring, validation
+from samg_jax.training import compilation, logs, policies, scoring
 
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Workdir of a run, or its folder offline/ or online/."
@@ -48,19 +49,16 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
     logs.quiet_libraries()
-    try:
-        with runs.refusals():
-            saved = policies.find(CHECKPOINT.value)
-            names = scoring.choose_physics(saved.parts, PHYSICS.value)
-            out, video = check_files(saved, names)
-            print(scoring.describe(saved, names, EPISODES.value, SEED.value))
-            compilation.use_cache(saved.config.compilation_cache)
-            restored = policies.restore(saved)
+    with checks.program():
+        saved = policies.find(CHECKPOINT.value)
+        names = scoring.choose_physics(saved.parts, PHYSICS.value)
+        out, video = check_files(saved, names)
+        print(scoring.describe(saved, names, EPISODES.value, SEED.value))
+        compilation.use_cache(saved.config.compilation_cache)
+        restored = policies.restore(saved)
         precision = compilation.precision_of(saved.config)
         with compilation.matmul_precision(precision):
             evaluate(saved, restored, names, out, video)
-    except runs.RefusedError as error:
-        sys.exit(f"error: {error}")
 
 
 def check_files(
@@ -70,17 +68,17 @@ def check_files(
     out = OUT.value and pathlib.Path(OUT.value).expanduser()
     if out:
         if out.suffix != ".json":
-            raise ValueError(
+            raise checks.UserError(
                 f"The scores {str(out)!r} end in {out.suffix!r}; only .json is "
                 f"written. Give --out={out.with_suffix('.json')}."
             )
-        validation.check_file(out, "--out", OVERWRITE.value)
+        checks.file(out, "--out", OVERWRITE.value)
     video = VIDEO.value and pathlib.Path(VIDEO.value).expanduser()
     if VIDEO_SEED.value is not None:
         scoring.place_of(saved.parts, VIDEO_SEED.value)
     if video:
         rendering.check(saved.parts.task.env_id, names[0], video)
-        validation.check_file(video, "--video", OVERWRITE.value)
+        checks.file(video, "--video", OVERWRITE.value)
     return out, video
 
 

@@ -13,10 +13,10 @@ become a Markdown table, with what was measured and with which versions.
 import importlib
 import importlib.util
 import pathlib
-import sys
 
 from absl import app, flags
 
+from samg_jax import checks
 from samg_jax.analysis import comparison, machine, pairing
 from samg_jax.reporting import sources
 from samg_jax.training import logs
@@ -61,14 +61,12 @@ def main(argv: list[str]) -> None:
     """Reports the suite whose folder, or the runs whose workdirs, are the arguments."""
     logs.quiet_libraries()
     folders = [pathlib.Path(name).expanduser() for name in argv[1:]]
-    try:
+    with checks.program():
         if WATCH.value or is_suite(folders):
             report_suite(folders)
             return
         outcomes = read(folders)
         text = describe(outcomes)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
     print(text, end="")
     if OUT.value:
         pathlib.Path(OUT.value).expanduser().write_text(text)
@@ -85,14 +83,14 @@ def is_suite(folders: list[pathlib.Path]) -> bool:
 def report_suite(folders: list[pathlib.Path]) -> None:
     """Writes the page of a suite, once or while it is watched."""
     if len(folders) != 1:
-        raise ValueError(
+        raise checks.UserError(
             f"{len(folders)} folders were named with --watch; it follows the results of"
             " one suite. Give its folder, as in python -m samg_jax.report runs/suite "
             "--watch."
         )
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise ValueError(
+        raise checks.UserError(
             f"The report of a suite needs {', '.join(missing)}, not installed here. "
             'Run: pip install -e ".[report]"'
         )
@@ -108,7 +106,7 @@ def report_suite(folders: list[pathlib.Path]) -> None:
 def read(workdirs: list[pathlib.Path]) -> list[comparison.Outcome]:
     """Returns the outcomes of finished runs."""
     if not workdirs:
-        raise ValueError(
+        raise checks.UserError(
             "No runs were named; at least one is needed. Give their workdirs, as in "
             "python -m samg_jax.report runs/*, or the --out folder of a suite."
         )

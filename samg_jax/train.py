@@ -8,20 +8,18 @@ The same command resumes a run that was stopped. `--dry_run` says what would be 
 """
 
 import pathlib
-import sys
 
 from absl import app, flags
 from ml_collections import config_flags
 
+from samg_jax import checks
 from samg_jax.analysis import summary
-from samg_jax.data import download
 from samg_jax.training import (
     command_line,
     compilation,
     estimate,
     experiment,
     logs,
-    runs,
 )
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -52,17 +50,13 @@ def main(argv: list[str]) -> None:
         with config.unlocked():
             config.sweep = tuple(SWEEP.value)
     workdir = pathlib.Path(WORKDIR.value or experiment.default_workdir(config))
-    try:
+    resumable = "Interrupted. The same command goes on from the last checkpoint."
+    with checks.program(resumable):
         if DRY_RUN.value:
-            with runs.refusals():
-                print(estimate.describe(config, workdir))
+            print(estimate.describe(config, workdir))
             return
         compilation.use_cache(config.compilation_cache)
         summary.report(experiment.run(config, workdir.expanduser()))
-    except (runs.RefusedError, download.DownloadError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("Interrupted. The same command goes on from the last checkpoint.")
 
 
 if __name__ == "__main__":

@@ -440,7 +440,7 @@ def test_value_of_another_type_is_refused(experiment):
 def test_unknown_dataset_is_refused_and_the_nearest_proposed(experiment):
     with pytest.raises(ValueError, match="Did you mean 'hopper-medium'") as info:
         small.CONFIGS[experiment]("hoper-medium")
-    for text in ("'hoper-medium'", "walker2d-medium-expert", "--config.dataset.path="):
+    for text in ("'hoper-medium'", "walker2d-medium-expert", "config.dataset.path="):
         assert text in str(info.value)
 
 

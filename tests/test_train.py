@@ -456,7 +456,7 @@ def test_environment_of_other_dimensions_is_refused(refused, dataset, tmp_path):
     message = refused(env_id="Walker2d-v4")
     for text in (str(dataset), "size 11", "size 3", "Walker2d-v4 has 17 and 6"):
         assert text in message
-    assert "--config.env_id=" in message
+    assert "config.env_id=" in message
     config = small.config("awac", dataset, {"env_id": "Walker2d-v4"})
     with pytest.raises(SystemExit, match="Walker2d-v4 has 17 and 6"):
         main(config, dry_run=True)
@@ -480,7 +480,7 @@ def test_environment_of_other_dimensions_is_refused(refused, dataset, tmp_path):
         ("awac_samg", {"guidance.kind": "tial"}, ["Did you mean 'tail'"]),
         ("awac_samg", {"guidance.cvae.steps": 12}, ["trains for 12 steps", "15"]),
         ("awac_samg", {"online.data": "append"}, ["online data only", "=buffer"]),
-        ("awac", {"num_seeds": 0}, ["num_seeds is 0", "at least 1", "--config."]),
+        ("awac", {"num_seeds": 0}, ["num_seeds is 0", "at least 1", "config."]),
         ("awac", {"seed": -1}, ["seed is -1", "at least 0"]),
         ("awac", {"seed": 2**32 - 1}, ["seed is 4294967295", "below 2**32"]),
         ("awac", {"offline.batch_size": 0}, ["offline.batch_size is 0"]),
@@ -492,7 +492,7 @@ def test_environment_of_other_dimensions_is_refused(refused, dataset, tmp_path):
         ("awac", {"algorithm": "awc"}, ["Did you mean 'awac'"]),
         ("awac", {"env_id": "Hoper-v4"}, ["Unknown environment", "'Hopper-v"]),
         ("awac", {"env_id": "CartPole-v1"}, ["only Box spaces"]),
-        ("awac", {"env_id": None}, ["env_id is empty", "--config.env_id=Hopper-v4"]),
+        ("awac", {"env_id": None}, ["env_id is empty", "config.env_id=Hopper-v4"]),
         ("awac", {"physics": "d4lr"}, ["'d4lr'", "d4rl, stock"]),
     ],
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types as builtin_types
 
+from samg_jax import checks
 from samg_jax.algorithms import awac, bc, cql, iql, spot, td3_bc
 from samg_jax.types import Algorithm
 
@@ -25,9 +25,8 @@ def module(name: str) -> builtin_types.ModuleType:
     """Returns the module of an algorithm; raises ValueError for an unknown name."""
     if name in MODULES:
         return MODULES[name]
-    close = difflib.get_close_matches(name, MODULES, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ValueError(
+    hint = checks.hint(name, MODULES)
+    raise checks.UserError(
         f"Unknown algorithm {name!r}.{hint} Known algorithms: "
         f"{', '.join(sorted(MODULES))}. Set config.algorithm to one of them."
     )
@@ -49,7 +48,7 @@ def make(name: str, settings: dict, action_size: int) -> Algorithm:
     known = hyperparameters(name)
     unknown = sorted(set(settings) - set(known))
     if unknown:
-        raise ValueError(
+        raise checks.UserError(
             f"{name!r} has no hyperparameters {', '.join(unknown)}. It has "
             f"{', '.join(known)}. Use the config file of the algorithm: "
             f"--config=configs/{name}.py."

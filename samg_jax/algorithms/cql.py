@@ -24,7 +24,7 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from samg_jax import distributions, losses, networks, optimization
+from samg_jax import checks, distributions, losses, networks, optimization
 from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, unguided
 
 KINDS = 3  # Of proposed actions: uniform, and the policy's in s and in s'.
@@ -393,9 +393,9 @@ def initializations(name: str) -> dict[str, networks.Init]:
         return dict.fromkeys(
             ["actor_hidden", "actor_head", "critic_hidden", "critic_head"], orthogonal
         )
-    raise ValueError(
+    raise checks.UserError(
         f"Unknown initialization {name!r} of CQL. Known are 'offline' and 'finetune'. "
-        "Set --config.agent.initialization to one of them."
+        "Set config.agent.initialization to one of them."
     )
 
 

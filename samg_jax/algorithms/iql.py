@@ -18,7 +18,7 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from samg_jax import distributions, losses, networks, optimization
+from samg_jax import checks, distributions, losses, networks, optimization
 from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, unguided
 
 # Clips the noise with which a deterministic policy explores.
@@ -217,9 +217,9 @@ def make_schedule(config: Config) -> optax.Schedule:
         return optimization.periodic_cosine(config.learning_rate, config.schedule_steps)
     if config.actor_schedule == "constant":
         return optax.constant_schedule(config.learning_rate)
-    raise ValueError(
+    raise checks.UserError(
         f"Unknown actor_schedule {config.actor_schedule!r} of IQL. Known are 'cosine' "
-        "and 'constant'. Set --config.agent.actor_schedule to one of them."
+        "and 'constant'. Set config.agent.actor_schedule to one of them."
     )
 
 

@@ -14,6 +14,7 @@ import ml_collections
 import numpy as np
 from tqdm import tqdm
 
+from samg_jax import checks
 from samg_jax.analysis.pairs import Pairs
 from samg_jax.data import transitions
 from samg_jax.guidance import (
@@ -85,7 +86,7 @@ def read(workdir: str) -> Checkpoint:
     try:
         meta = store.meta()
         if not meta["complete"]:
-            raise ValueError(
+            raise checks.UserError(
                 f"The offline phase in {str(folder)!r} stopped before its end. Only a "
                 "complete one has a fitted weight. Resume that run first, by the "
                 "command that began it."
@@ -166,7 +167,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     name, colon, rest = text.partition(":")
     pairs = [pair.partition("=") for pair in rest.split(",") if pair]
     if not (name and colon and pairs and all(equals for _, equals, _ in pairs)):
-        raise ValueError(
+        raise checks.UserError(
             f"--settings is {text!r}. It must be a name and fields of config.guidance, "
             f"as in {FLAG}. For example --settings=narrow:kind=joint,cvae.beta=0.1."
         )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import ml_collections
 import numpy as np
 
+from samg_jax import checks
 from samg_jax.analysis import curves, guidance_curves, statistics
 from samg_jax.analysis.statistics import Course
 from samg_jax.training import checkpoints, experiment
@@ -61,7 +62,7 @@ def read(workdir: pathlib.Path) -> list[Outcome]:
     """
     path = workdir / "config.json"
     if not path.is_file():
-        raise ValueError(
+        raise checks.UserError(
             f"There is no run in {str(workdir)!r}: it has no config.json. Name the "
             "--workdir of a run of samg_jax.train."
         )
@@ -76,7 +77,7 @@ def read(workdir: pathlib.Path) -> list[Outcome]:
         meta["step"] == config.online.steps if config.online.steps else meta["complete"]
     )
     if not done:
-        raise ValueError(
+        raise checks.UserError(
             f"The run in {str(workdir)!r} is not complete; only complete runs are "
             "compared. The command that began it goes on where it stopped."
         )
@@ -188,7 +189,7 @@ def below(outcomes: Sequence[Outcome], baseline: str) -> str:
     """
     matching = [outcome for outcome in outcomes if outcome.algorithm == baseline]
     if not matching:
-        raise ValueError(
+        raise checks.UserError(
             f"None of the runs is of the algorithm {baseline!r}. The baseline is one "
             "of the runs that are compared. Name one of: "
             f"{', '.join(sorted({outcome.algorithm for outcome in outcomes}))}."
@@ -211,7 +212,7 @@ def _check_comparable(outcomes: Sequence[Outcome]) -> None:
     for name in ("data_source", "physics", "normalized"):
         values = sorted({str(getattr(outcome, name)) for outcome in outcomes})
         if len(values) > 1:
-            raise ValueError(
+            raise checks.UserError(
                 f"These runs differ in {name}: {', '.join(values)}. Scores stand side "
                 "by side only if data and simulator are the same. Report them apart."
             )

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from sklearn import manifold
 
+from samg_jax import checks
 from samg_jax.analysis import clustering
 from samg_jax.data import sources
 from samg_jax.envs import tasks
-from samg_jax.guidance import validation
 
 SPACES = ("states", "actions")
 PAPER_SHARE = 0.1  # Of the pooled rows, in the sample that the bound of 50 is for.
@@ -65,15 +65,15 @@ class Settings:
 
     def __post_init__(self):
         if not 0.0 < self.share <= 1.0:
-            raise ValueError(
+            raise checks.UserError(
                 f"share is {self.share!r}. It must be above 0 and at most 1. Set "
                 "--share to such a number, for example 0.1."
             )
-        validation.choice("linkage", self.linkage, clustering.LINKAGES)
-        validation.number("perplexity", self.perplexity, 0, np.inf, 30, strict=True)
+        checks.choice("linkage", self.linkage, clustering.LINKAGES)
+        checks.number("perplexity", self.perplexity, 0, np.inf, 30, strict=True)
         for field in ("clusters", "repeats", "min_samples"):
-            validation.integer(field, getattr(self, field), 1, 20)
-        validation.integer("max_rows", self.max_rows, 2, 10_000)
+            checks.integer(field, getattr(self, field), 1, 20)
+        checks.integer("max_rows", self.max_rows, 2, 10_000)
         check_rows(self.max_rows, self, "--max_rows allows a repeat")
 
 
@@ -120,7 +120,7 @@ def load(datasets: list[str]) -> dict[str, Level]:
         DownloadError: a D4RL file is missing and cannot be had.
     """
     if not datasets or not all(given.strip() for given in datasets):
-        raise ValueError(
+        raise checks.UserError(
             f"--datasets is {','.join(datasets)!r}, which has an empty name or none at "
             "all. It must list datasets or HDF5 files, separated by commas. Give "
             "--datasets=hopper-medium,hopper-medium-replay, for example."
@@ -131,7 +131,7 @@ def load(datasets: list[str]) -> dict[str, Level]:
         if sources.split(given)[1] is None and not sources.minari_id(given):
             robot = tasks.for_dataset(name).env_id.split("-")[0]
         if name in levels:
-            raise ValueError(
+            raise checks.UserError(
                 f"Two of --datasets are called {name!r}. Each level needs a name of "
                 "its own. Give it once, or rename a file."
             )
@@ -143,7 +143,7 @@ def load(datasets: list[str]) -> dict[str, Level]:
             robots[name] = robot
     for found, what in [(robots, "environments"), (sizes, "sizes of rows")]:
         if len(set(found.values())) > 1:
-            raise ValueError(
+            raise checks.UserError(
                 f"The datasets are of different {what}: {found}. Coverage compares the "
                 "levels of one environment. Give such datasets alone."
             )
@@ -207,7 +207,7 @@ def check_rows(rows: int, settings: Settings, words: str) -> None:
         ("clusters", settings.clusters),
     ]:
         if value >= rows:
-            raise ValueError(
+            raise checks.UserError(
                 f"{flag} is {value:g}, but {words} {rows:,} rows. It must be less than "
                 f"the rows of a repeat. Set --{flag} to less, or give more data or a "
                 "larger --share or --max_rows."
@@ -225,7 +225,7 @@ def bound(rows: int, pooled: int, settings: Settings) -> float:
     """
     least = settings.min_samples * min(rows / (PAPER_SHARE * pooled), 1.0)
     if least < 1.0:
-        raise ValueError(
+        raise checks.UserError(
             f"A repeat draws {rows:,} of {pooled:,} rows, so a centre would be covered "
             f"by more than {least:.3g} samples of a level, that is by any. It must be "
             f"1 or more. {remedy(1.0, pooled, settings)}"

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from samg_jax import checks
 from samg_jax.analysis import (
     candidates,
     costs,
@@ -26,7 +27,6 @@ from samg_jax.analysis.candidates import Candidate, Checkpoint
 from samg_jax.analysis.pairs import Pairs
 from samg_jax.data import transitions
 from samg_jax.guidance import collapse, normals
-from samg_jax.guidance import validation as checks
 from samg_jax.training import compilation, logs, offline, validation
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
@@ -82,7 +82,7 @@ def run(request: Request) -> dict[str, Any]:
     folder = checkpoint.folder.parent / "diagnosis"
     if request.out is not None:
         folder = pathlib.Path(request.out).expanduser()
-    validation.check_folder(folder, "--out=FOLDER")
+    checks.folder(folder, "--out=FOLDER")
     with compilation.matmul_precision(compilation.precision_of(checkpoint.config)):
         report = plain(examine(checkpoint, trained, request))
     (folder / "diagnosis.json").write_text(json.dumps(report) + "\n")
@@ -142,12 +142,12 @@ def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Parts]]:
     asked += [candidates.parse(text) for text in request.settings]
     names = [OWN, *(name for name, _ in asked)]
     if len(set(names)) < len(names):
-        raise ValueError(
+        raise checks.UserError(
             f"The weights to judge are called {', '.join(names)}. Each needs a name of "
             f"its own, and {OWN!r} is the checkpoint's. Rename those of --settings."
         )
     if checkpoint.parts.guidance.weight == "none" and not asked:
-        raise ValueError(
+        raise checks.UserError(
             f"The checkpoint in {str(checkpoint.folder)!r} has no C-VAE and no other "
             "weight: its run had config.guidance.weight 'none'. Give a checkpoint of "
             "SAMG, as of configs/awac_samg.py, or train weights on its data here with "

@@ -17,6 +17,7 @@ import ml_collections
 import numpy as np
 from matplotlib import lines, patches
 
+from samg_jax import checks
 from samg_jax.analysis import comparison, coverage, figures, statistics
 from samg_jax.training import experiment
 
@@ -65,7 +66,7 @@ def read(folders: Sequence[str], levels: Sequence[str]) -> list[Improvement]:
         *place, variant = kind
         pair = found[tuple(place)]
         if variant in pair:
-            raise ValueError(
+            raise checks.UserError(
                 f"--results has two runs of {place[1]} {variant} on {place[0]}: "
                 f"{str(pair[variant])!r} and {str(workdir)!r}. One of each is compared "
                 "with its counterpart. Name folders that have no other."
@@ -77,7 +78,7 @@ def read(folders: Sequence[str], levels: Sequence[str]) -> list[Improvement]:
         if len(pair) == len(COMPARED)
     ]
     if not result:
-        raise ValueError(
+        raise checks.UserError(
             f"No level of {', '.join(levels)} has a vanilla run and a samg run of one "
             f"base below --results={','.join(folders)}. Both are needed, as "
             "launch/ablation.sh makes them. Name the folder of such runs."
@@ -91,7 +92,7 @@ def workdirs(folders: Sequence[str]) -> set[pathlib.Path]:
     for name in folders:
         folder = pathlib.Path(name).expanduser()
         if not name.strip() or not folder.is_dir():
-            raise ValueError(
+            raise checks.UserError(
                 f"--results names {name!r}, which is no folder. It must hold workdirs "
                 "of samg_jax.train, at any depth. Correct it, or leave it out."
             )
@@ -125,17 +126,17 @@ def difference(
     for field in ("data_source", "physics", "normalized", "steps", "updates"):
         values = getattr(vanilla, field), getattr(samg, field)
         if values[0] != values[1]:
-            raise ValueError(
+            raise checks.UserError(
                 f"On {level} the vanilla run of {algorithm} and the samg run differ in "
                 f"{field}: {values[0]} and {values[1]}. Only that which is alike but "
                 "for the guidance is compared. Name other runs by --results."
             )
     pairs = comparison.paired(vanilla, samg)
     if not pairs:
-        raise ValueError(
+        raise checks.UserError(
             f"On {level} the vanilla run of {algorithm} and the samg run have no seed "
             "in common that stayed finite. Scores are paired by seed. Run both with "
-            "the same --config.seed and --config.num_seeds."
+            "the same config.seed and config.num_seeds."
         )
     seeds = tuple(before.seed for before, _ in pairs)
     gains = np.array([after.end - before.end for before, after in pairs])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from samg_jax import checks
 from samg_jax.analysis import comparison, statistics
 from samg_jax.analysis.comparison import Outcome
 
@@ -26,7 +27,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
     """
     if len(outcomes) < 2 or not all(outcome.steps for outcome in outcomes):
         names = ", ".join(outcome.variant for outcome in outcomes) or "none"
-        raise ValueError(
+        raise checks.UserError(
             f"The runs to compare seed by seed are {names}. Two or more are needed, "
             "all fine-tuned. Name the workdirs of such runs, or leave --paired out."
         )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from samg_jax import checks
 from samg_jax.data import sources, transitions
 from samg_jax.envs import vector
 from samg_jax.training.parts import Parts
@@ -104,7 +105,7 @@ def of_dataset(
     found = raw.observations.shape[1], raw.actions.shape[1]
     wanted = parts.task.observation_size, parts.task.action_size
     if found != wanted:
-        raise ValueError(
+        raise checks.UserError(
             f"--other is {source}, with observations of size {found[0]} and actions of "
             f"size {found[1]}. The checkpoint's environment, {parts.task.env_id}, has "
             f"{wanted[0]} and {wanted[1]}. Give --other data of that environment."

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from samg_jax import checks
 from samg_jax.analysis import markov
-from samg_jax.guidance import validation, weights
+from samg_jax.guidance import weights
 
 # How often TD(0) is looked at.
 RECORDS = 200
@@ -49,13 +50,13 @@ class Settings:
 
     def __post_init__(self):
         for field in ("processes", "states", "actions", "branching"):
-            validation.integer(field, getattr(self, field), 1, 5)
-        validation.integer("iterations", self.iterations, RECORDS, 20_000)
-        validation.number("discount", self.discount, 0, 1, 0.9, strict=True)
-        validation.number("threshold", self.threshold, 0, 1, 0.5)
-        validation.number("offline_error", self.offline_error, 0, np.inf, 1.0)
+            checks.integer(field, getattr(self, field), 1, 5)
+        checks.integer("iterations", self.iterations, RECORDS, 20_000)
+        checks.number("discount", self.discount, 0, 1, 0.9, strict=True)
+        checks.number("threshold", self.threshold, 0, 1, 0.5)
+        checks.number("offline_error", self.offline_error, 0, np.inf, 1.0)
         if self.branching > self.states:
-            raise ValueError(
+            raise checks.UserError(
                 f"branching is {self.branching}, but there are {self.states} states. "
                 "A pair leads to as many different states as there are, at most. Set "
                 "--branching to fewer or --states to more."
@@ -118,7 +119,7 @@ def random_problem(key: chex.PRNGKey, settings: Settings) -> Problem:
     p_int = jax.random.uniform(weight_key, process.rewards.shape)
     p = np.float64(weights.cut(p_int, settings.threshold))
     if not p.any():
-        raise ValueError(
+        raise checks.UserError(
             f"None of {len(p)} pairs has a weight of {settings.threshold:g} or more, "
             "so nothing is guided. The weights are uniform in [0, 1]. Set --threshold "
             "to less or --states to more."

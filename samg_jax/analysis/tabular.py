@@ -17,9 +17,10 @@ import jax
 import numpy as np
 from absl import app, flags
 
+from samg_jax import checks
 from samg_jax.analysis import figures, markov, theory
 from samg_jax.analysis import problems as problems_lib
-from samg_jax.training import logs, validation
+from samg_jax.training import logs
 
 _DEFAULTS = problems_lib.Settings()
 PROCESSES = flags.DEFINE_integer("processes", _DEFAULTS.processes, "How many.", 1)
@@ -53,20 +54,18 @@ def main(argv: list[str]) -> None:
     path = pathlib.Path(OUT.value).expanduser()
     names = ("processes", "states", "actions", "branching", "discount", "threshold")
     names += ("offline_error", "iterations")
-    try:
+    with checks.program():
         settings = problems_lib.Settings(
             **{name: flags.FLAGS[name].value for name in names}
         )
         check_picture(path)
         problem_key, td_key, check_key = jax.random.split(jax.random.key(SEED.value), 3)
         problems = problems_lib.random_problems(problem_key, settings)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
     estimates = problems_lib.learn(problems, td_key, settings)
-    checks = theory.check_all(problems, estimates, check_key, settings)
-    print(theory.table(checks))
+    kept = theory.check_all(problems, estimates, check_key, settings)
+    print(theory.table(kept))
     print(f"picture: {draw(problems, estimates, settings, path)}")
-    broken = [check.name for check in checks if not check.holds]
+    broken = [check.name for check in kept if not check.holds]
     if broken:
         sys.exit(
             f"error: not kept: {'; '.join(broken)}. All must hold. A discount nearer "
@@ -77,11 +76,11 @@ def main(argv: list[str]) -> None:
 def check_picture(path: pathlib.Path) -> None:
     """Raises ValueError where the picture could not be written."""
     if path.suffix != ".png":
-        raise ValueError(
+        raise checks.UserError(
             f"--out is {str(path)!r}. The picture is a PNG, in a file that ends in "
             f".png. Give --out={path.with_suffix('.png')}, for example."
         )
-    validation.check_file(path, "--out", overwrite=True)
+    checks.file(path, "--out", overwrite=True)
 
 
 def draw(

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 
 import samg_jax
+from samg_jax import checks
 from samg_jax.benchmarking.cases import Case
 from samg_jax.envs import tasks
 
@@ -23,17 +24,17 @@ SCRIPT = pathlib.Path(samg_jax.__file__).parents[1] / "launch" / "torch_baseline
 def check(name: str) -> None:
     """Raises ValueError where the baseline cannot be run."""
     if name not in NAMES:
-        raise ValueError(
+        raise checks.UserError(
             f"--baseline is {name!r}. Allowed is {NAMES[0]!r}. Correct it, or "
             "leave the flag out."
         )
     if importlib.util.find_spec("torch") is None:
-        raise ValueError(
+        raise checks.UserError(
             "--baseline=torch needs PyTorch, which is not installed. It belongs to the "
             'extra `torch`. Install it: pip install -e ".[torch]".'
         )
     if not SCRIPT.is_file():
-        raise ValueError(
+        raise checks.UserError(
             f"--baseline=torch runs {SCRIPT.name} of the folder launch/, which an "
             "installed package does not have. Run from a checkout of the repository."
         )

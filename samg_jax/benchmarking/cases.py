@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 import ml_collections
 
+from samg_jax import checks
 from samg_jax.training import command_line, validation
 from samg_jax.training import parts as parts_lib
 
@@ -83,14 +83,13 @@ def product(
 def check_names(flag: str, names: Sequence[str], known: Sequence[str]) -> None:
     """Raises ValueError for names unknown or repeated, and for none at all."""
     if not names:
-        raise ValueError(
+        raise checks.UserError(
             f"--{flag} is empty. Allowed are {', '.join(known)}. Name at least one."
         )
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise ValueError(
+            hint = checks.hint(name, known)
+            raise checks.UserError(
                 f"--{flag} has {name!r}, which is not known.{hint} Known are "
                 f"{', '.join(known)}. Correct the name."
             )
@@ -100,7 +99,7 @@ def check_names(flag: str, names: Sequence[str], known: Sequence[str]) -> None:
 def positive_integers(flag: str, values: Sequence[str]) -> list[int]:
     """Returns the values as integers; raises ValueError for 0, repeated, or none."""
     if not values or not all(v.isascii() and v.isdigit() and int(v) for v in values):
-        raise ValueError(
+        raise checks.UserError(
             f"--{flag} is {','.join(values)!r}. Allowed are positive integers, "
             f"separated by commas. Write, for example, --{flag}=1,4."
         )
@@ -112,7 +111,7 @@ def positive_integers(flag: str, values: Sequence[str]) -> list[int]:
 def _check_repeated(flag: str, values: Sequence[Any]) -> None:
     for value in values:
         if values.count(value) > 1:
-            raise ValueError(
+            raise checks.UserError(
                 f"--{flag} is {','.join(map(str, values))!r}, which has {value} "
                 f"{values.count(value)} times. Each is allowed once. Leave the others "
                 "out."
@@ -158,7 +157,7 @@ def check(cases: Sequence[Case], configs: pathlib.Path) -> None:
     """Raises ValueError where a case cannot be built; computes nothing."""
     for case in cases:
         if case.rows < LEAST_ROWS:
-            raise ValueError(
+            raise checks.UserError(
                 f"--rows is {case.rows}. At least {LEAST_ROWS} are allowed, so that "
                 "there is a whole episode to scale rewards by. Give more."
             )

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from samg_jax import checks
 from samg_jax.analysis import machine
 from samg_jax.benchmarking import baseline as baseline_lib
 from samg_jax.benchmarking import (
@@ -94,25 +95,25 @@ class Request:
 def check(request: Request) -> None:
     """Raises ValueError for what cannot be measured; computes nothing."""
     if not request.cases:
-        raise ValueError(
+        raise checks.UserError(
             "No algorithm of --algorithms is trained in a phase of --phases. "
             + "; ".join(f"{k}: {', '.join(v)}" for k, v in cases.TRAINED_IN.items())
             + ". Name others."
         )
     if request.baseline is not None:
         if request.kind != "updates":
-            raise ValueError(
+            raise checks.UserError(
                 f"--baseline={request.baseline} was given with {request.kind}. Only "
                 "updates are compared. Leave it out, or measure updates."
             )
         baseline_lib.check(request.baseline)
     if request.kind == "profile" and request.out is None:
-        raise ValueError(
+        raise checks.UserError(
             "profile needs --out, which is empty. It may be any folder. Write "
             "--out=traces."
         )
     if request.threads is not None and request.threads > cores():
-        raise ValueError(
+        raise checks.UserError(
             f"--threads is {request.threads}, but there are {cores()} cores to use. "
             "Allowed are as many, or fewer. Lower it, or leave it out."
         )
@@ -139,7 +140,7 @@ def limit(threads: int | None) -> None:
     if threads is None or threads == cores():
         return
     if not hasattr(os, "sched_setaffinity"):
-        raise ValueError(
+        raise checks.UserError(
             f"--threads is {threads}, but only Linux can keep a process on some of its "
             f"{cores()} cores. Leave it out."
         )

@@ -6,9 +6,9 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from samg_jax import checks
 from samg_jax.benchmarking import tables
 from samg_jax.suites import files
-from samg_jax.training import validation
 
 OF_PROFILES = "profile.json"  # In the folder of the traces.
 
@@ -32,14 +32,14 @@ def check(kind: str, out: pathlib.Path) -> None:
     """Raises ValueError where a report cannot be written; see `file`."""
     path = file(kind, out)
     if kind == "profile":
-        validation.check_folder(out, "--out=FOLDER")
+        checks.folder(out, "--out=FOLDER")
     if path.suffix != ".json":
-        raise ValueError(
+        raise checks.UserError(
             f"--out is {str(path)!r}, which ends in {path.suffix!r}. Only .json is "
             f"allowed; a .md is written beside it. Give --out={path.with_suffix('')}"
             ".json."
         )
-    validation.check_file(path, "--out", overwrite=True)
+    checks.file(path, "--out", overwrite=True)
 
 
 def keep(out: pathlib.Path | None, report: Mapping[str, Any]) -> None:

@@ -7,7 +7,6 @@ demo that comes with this package, and any file of one's own with the same keys.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib.resources
 import os
 import pathlib
@@ -18,6 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from samg_jax import checks
 from samg_jax.data import download as downloads
 
 BASE_URL = "http://rail.eecs.berkeley.edu/datasets/offline_rl/"
@@ -123,19 +123,18 @@ def canonical_name(name: str) -> str:
     if level and f"{level[1]}-medium{VERSION}" in FILES:
         file = f"{level[1]}-{level[2]}".replace("-", "_")
         url = _locomotion(file, 0, "").url
-        raise ValueError(
+        raise checks.UserError(
             f"{name!r} is a level of D4RL, but none of the datasets that have a name "
             f"here. Get its file, curl --location --fail --remote-name {url}, or make "
             "one with samg_jax.collect, and give its path, FILE.hdf5, instead of the "
-            "name; in training, --config.dataset.path=FILE."
+            "name; in training, config.dataset.path=FILE."
         )
     known = [DEMO, *(key.removesuffix(VERSION) for key in FILES)]
-    close = difflib.get_close_matches(name, [*known, *FILES], n=1)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
-    raise ValueError(
+    hint = checks.hint(name, [*known, *FILES])
+    raise checks.UserError(
         f"Unknown dataset {name!r}. {hint}Known, each but the demo also with "
         f"{VERSION!r}: {', '.join(known)}. A file of your own is given by its "
-        "path, FILE.hdf5; in training, as --config.dataset.path=FILE."
+        "path, FILE.hdf5; in training, as config.dataset.path=FILE."
     )
 
 
@@ -192,7 +191,7 @@ def has_original_size(name: str, path: pathlib.Path) -> bool:
 def _existing(path: Any) -> pathlib.Path:
     path = pathlib.Path(str(path)).expanduser()
     if not path.is_file():
-        raise ValueError(
+        raise checks.UserError(
             f"No dataset file at {str(path)!r}. It must be an HDF5 file with D4RL's "
             "keys. Check the path, or leave it empty to use a D4RL name."
         )
@@ -224,18 +223,18 @@ def load(path: str | os.PathLike[str]) -> Raw:
                 attributes=_read_attributes(file),
             )
     except OSError as error:
-        raise ValueError(
+        raise checks.UserError(
             f"{path} cannot be read as HDF5 ({error}). Most likely it is truncated or "
             "no HDF5 file. Delete it and fetch or collect it again."
         ) from error
     lengths = {k: len(x) for k, x in vars(raw).items() if isinstance(x, np.ndarray)}
     if len(set(lengths.values())) > 1:
-        raise ValueError(
+        raise checks.UserError(
             f"The arrays of {path} have different numbers of rows: {lengths}. Each "
             "row is one step, so all must agree. Write the file again."
         )
     if len(raw.rewards) < 2:
-        raise ValueError(
+        raise checks.UserError(
             f"{path} has {len(raw.rewards)} rows; a transition needs two that follow "
             "each other. Collect more steps."
         )
@@ -247,12 +246,12 @@ def _read(file: h5py.File, key: str, rank: int) -> np.ndarray:
     """Returns a finite float32 array; a column `[T, 1]` counts as rank 1."""
     array = file.get(key)
     if not isinstance(array, h5py.Dataset):
-        raise ValueError(
+        raise checks.UserError(
             f"{file.filename} has no array {key!r}, only {sorted(file)}. Required are "
             "observations, actions, rewards and terminals. Write the file with them."
         )
     if array.dtype.kind not in "biuf":
-        raise ValueError(
+        raise checks.UserError(
             f"{key!r} in {file.filename} has the type {array.dtype}; numbers are "
             "needed. Write it as float32."
         )
@@ -260,7 +259,7 @@ def _read(file: h5py.File, key: str, rank: int) -> np.ndarray:
     if rank == 1 and array.ndim == 2 and shape[1] == 1:
         shape = shape[:1]
     if len(shape) != rank or 0 in shape[1:]:
-        raise ValueError(
+        raise checks.UserError(
             f"{key!r} in {file.filename} has the shape {array.shape}; allowed is "
             f"{'[T, size]' if rank == 2 else '[T] or [T, 1]'}, one row per step. "
             "Write it in that shape."
@@ -270,7 +269,7 @@ def _read(file: h5py.File, key: str, rank: int) -> np.ndarray:
     bad = ~np.isfinite(values).all(axis=tuple(range(1, rank)))
     if bad.any():
         row = int(bad.argmax())
-        raise ValueError(
+        raise checks.UserError(
             f"{key!r} in {file.filename} has {int(bad.sum())} rows with NaN or "
             f"infinity (in float32), first row {row}: {values[row]}. All must be "
             "finite. Remove those episodes or collect again."
@@ -283,7 +282,7 @@ def _read_flags(file: h5py.File, key: str) -> np.ndarray:
     bad = (values != 0) & (values != 1)
     if bad.any():
         row = int(bad.argmax())
-        raise ValueError(
+        raise checks.UserError(
             f"{key!r} in {file.filename} is {values[row]} in row {row}; it is a flag, "
             "0 or 1. Write it as booleans."
         )
@@ -313,7 +312,7 @@ def _check_actions(actions: np.ndarray, path: pathlib.Path) -> None:
     if bad.any():
         row = int(bad.argmax())
         worst = actions[row, sizes[row].argmax()]
-        raise ValueError(
+        raise checks.UserError(
             f"'actions' in {path} leave [-1, 1] in {int(bad.sum())} rows, first row "
             f"{row} with the value {worst}. Policies here act in [-1, 1]. Rescale "
             "with the limits of the environment, 2 * (action - low) / (high - low) - "

@@ -22,11 +22,13 @@ from typing import BinaryIO
 
 import tqdm
 
+from samg_jax import checks
+
 CHUNK = 2**20
 TIMEOUT = 60.0  # Seconds without a byte before a connection counts as dead.
 
 
-class DownloadError(RuntimeError):
+class DownloadError(checks.UserError):
     """A file could not be had; the message says what to do by hand."""
 
 
@@ -83,7 +85,7 @@ def advice(url: str, destination: pathlib.Path, size: int, sha256: str) -> str:
         "Or make local data and train on them instead, here for Hopper:\n"
         "  python -m samg_jax.collect --env=Hopper-v4 --level=medium --out=FILE\n"
         "and give the training command\n"
-        "  --config.dataset.path=FILE --config.env_id=Hopper-v4\n"
+        "  config.dataset.path=FILE config.env_id=Hopper-v4\n"
         "For AntMaze --env=antmaze-umaze, without a level, and the same as env_id."
     )
 

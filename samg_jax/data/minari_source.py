@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from samg_jax import checks
 from samg_jax.data import d4rl
 
 # What stands before the id in a dataset's name.
@@ -36,14 +37,14 @@ def load(dataset_id: str) -> d4rl.Raw:
     dataset = _open(dataset_id)
     _check_actions(dataset.action_space, dataset_id)
     if dataset.total_steps < 2:
-        raise ValueError(
+        raise checks.UserError(
             f"The Minari dataset {dataset_id!r} has {dataset.total_steps} steps; a "
             "transition needs two that follow each other. Collect more."
         )
     try:
         episodes = [_rows(dataset, episode) for episode in dataset]
     except OSError as error:
-        raise ValueError(
+        raise checks.UserError(
             f"The Minari dataset {dataset_id!r} cannot be read: {error}. Most likely "
             "its file is truncated. Delete it and download or collect it again."
         ) from error
@@ -80,16 +81,16 @@ def env_id(dataset_id: str) -> str:
     spec = _open(dataset_id).env_spec
     remedy = (
         "Register the environment with gymnasium under an id of its own, and give "
-        "--config.env_id=ID."
+        "config.env_id=ID."
     )
     if spec is None:
-        raise ValueError(
+        raise checks.UserError(
             f"The Minari dataset {dataset_id!r} does not say on which environment it "
             f"was recorded; policies need one to act in. {remedy}"
         )
     changes = _changes(spec)
     if changes:
-        raise ValueError(
+        raise checks.UserError(
             f"The Minari dataset {dataset_id!r} was recorded on {spec.id!r} with "
             f"{'; '.join(changes)}. An id stands for the environment as it is "
             f"registered. {remedy}"
@@ -113,7 +114,7 @@ def flatten(space: gymnasium.Space, values: Any) -> np.ndarray:
         with np.errstate(over="ignore"):  # What overflows is refused by `load`.
             values = np.asarray(values).astype(np.float32)
         return values.reshape(len(values), -1)
-    raise ValueError(
+    raise checks.UserError(
         f"The Minari dataset has observations of the space {space}; allowed are Box, "
         "and Dict of them. Choose another dataset."
     )
@@ -137,7 +138,7 @@ def _library() -> ModuleType:
     try:
         import minari  # Optional, and slow to import.
     except ImportError as error:
-        raise ValueError(
+        raise checks.UserError(
             f"Datasets named {PREFIX}ID need the library Minari, which cannot be "
             f"imported: {error}. It is an extra of this package. Install it: "
             'pip install -e ".[minari]".'
@@ -152,14 +153,14 @@ def _open(dataset_id: str) -> Any:
         return minari.load_dataset(dataset_id)
     except FileNotFoundError as error:
         known = ", ".join(minari.list_local_datasets()) or "none"
-        raise ValueError(
+        raise checks.UserError(
             f"There is no Minari dataset {dataset_id!r} on this machine; there are: "
             f"{known}. Get it by: minari download {dataset_id}. Minari looks in "
             "$MINARI_DATASETS_PATH, by default ~/.minari/datasets. To resume what no "
-            "longer opens the data, give --config.env_id=ENVIRONMENT instead."
+            "longer opens the data, give config.env_id=ENVIRONMENT instead."
         ) from error
     except (ImportError, ValueError) as error:
-        raise ValueError(
+        raise checks.UserError(
             f"The Minari dataset {dataset_id!r} cannot be read: {error} The id must be "
             "that of a dataset which `minari list local` shows, in a format of which "
             "the library is installed. Correct it, or install what is missing."
@@ -191,7 +192,7 @@ def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
 def _check_actions(space: gymnasium.Space, name: str) -> None:
     box = isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1
     if not box or not space.is_bounded() or not (space.low < space.high).all():
-        raise ValueError(
+        raise checks.UserError(
             f"The Minari dataset {name!r} has the action space {space}; allowed are "
             "Box spaces of rank 1 with finite bounds. Choose another dataset."
         )
@@ -203,14 +204,14 @@ def _check(raw: d4rl.Raw, name: str) -> None:
         values = getattr(raw, key)
         bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
         if bad.any():
-            raise ValueError(
+            raise checks.UserError(
                 f"{key!r} of the Minari dataset {name!r} have {int(bad.sum())} rows "
                 f"with NaN or infinity (in float32), first row {bad.argmax()}. All "
                 "must be finite. Remove those episodes or collect again."
             )
     bad = (np.abs(raw.actions) > 1.0 + d4rl.ACTION_TOLERANCE).any(axis=1)
     if bad.any():
-        raise ValueError(
+        raise checks.UserError(
             f"'actions' of the Minari dataset {name!r} leave the bounds of its action "
             f"space in {int(bad.sum())} rows, first row {bad.argmax()}. What the "
             "environment made of them is not known. Record clipped actions."

@@ -13,6 +13,7 @@ import pathlib
 
 import numpy as np
 
+from samg_jax import checks
 from samg_jax.data import d4rl, recording, transitions
 
 # Reported to a decimal; the last, unfinished trajectory may or may not count in them.
@@ -177,7 +178,7 @@ def _antmaze_differences(raw: d4rl.Raw, dataset: transitions.Dataset) -> list[st
 def check_successes(source: str | pathlib.Path, raw: d4rl.Raw) -> None:
     """Refuses the rows of a task that rewards its goal alone, if none reaches it."""
     if not raw.rewards.any():
-        raise ValueError(
+        raise checks.UserError(
             f"All {len(raw.rewards):,} rewards in {source} are 0. The task rewards its "
             "goal alone, so at least one row must have another reward; without it "
             "nothing can be learned. Take D4RL's '..._sparse_fixed.hdf5' of the "

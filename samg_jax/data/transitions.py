@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from flax import struct
 
+from samg_jax import checks
 from samg_jax.data import d4rl
 
 # A step from one transition to the next that is longer than this is a new episode.
@@ -62,7 +63,7 @@ def q_learning_view(raw: d4rl.Raw, max_episode_steps: int | None = None) -> Data
         timeouts = infer_timeouts(raw.terminals, max_episode_steps)
     kept = np.flatnonzero(~timeouts[:-1])
     if kept.size == 0:
-        raise ValueError(
+        raise checks.UserError(
             f"None of the {len(raw.rewards)} rows gives a transition: all but the last "
             "are flagged as timeouts. Flag the last step of an episode only."
         )
@@ -87,7 +88,7 @@ def infer_timeouts(terminals: np.ndarray, max_episode_steps: int | None) -> np.n
         max_episode_steps: time limit of the task.
     """
     if max_episode_steps is None or max_episode_steps < 1:
-        raise ValueError(
+        raise checks.UserError(
             f"The file has no 'timeouts' and max_episode_steps is {max_episode_steps}. "
             "One of the two must say where episodes are cut off. Name a task with a "
             "time limit, or write 'timeouts' into the file."
@@ -207,7 +208,7 @@ class RewardTransform(struct.PyTreeNode):
         """
         low, high = return_range(dataset)
         if not high > low:
-            raise ValueError(
+            raise checks.UserError(
                 f"Returns range from {low} to {high}, so rewards cannot be scaled by "
                 "their range. Allowed are data with two different returns. Use the "
                 "identity or an affine reward transform."
@@ -224,11 +225,11 @@ def segment_ends(dataset: Dataset) -> np.ndarray:
     """
     ends = np.flatnonzero(_cut(dataset.masks == 0, RANGE_WINDOW))
     if ends.size == 0:
-        raise ValueError(
+        raise checks.UserError(
             f"{len(dataset.rewards)} transitions without a terminal contain no whole "
             f"segment; at least {RANGE_WINDOW} or a terminal are needed. Give more "
             "data, the identity or an affine reward transform, and "
-            "--config.dataset.drop_unfinished=False."
+            "config.dataset.drop_unfinished=False."
         )
     return ends
 

@@ -18,6 +18,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
+from samg_jax import checks
 from samg_jax.envs import tasks
 
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
@@ -107,7 +108,7 @@ class Simulators:
                 }
             )
         except Exception as error:  # Pickling runs code of the environment.
-            raise ValueError(
+            raise checks.UserError(
                 f"The state of {self._env_id!r} cannot be saved: {error}. Every "
                 "attribute of the environment must be picklable. Remove the one named, "
                 "or define it on the class."

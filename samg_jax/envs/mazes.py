@@ -9,6 +9,8 @@ import functools
 
 import numpy as np
 
+from samg_jax import checks
+
 CELL = 4.0  # Width of a cell in metres.
 WALL, FREE, START, GOAL = "1", "0", "R", "G"
 
@@ -121,7 +123,7 @@ TASKS = {
 def for_name(name: str) -> Maze:
     """Returns the maze called `umaze`, `medium` or `large`; refuses other names."""
     if name not in MAZES:
-        raise ValueError(
+        raise checks.UserError(
             f"Unknown maze {name!r}. Allowed: {', '.join(MAZES)}. To add a maze, list "
             "it in MAZES in samg_jax/envs/mazes.py."
         )

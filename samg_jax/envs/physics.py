@@ -11,6 +11,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
+from samg_jax import checks
 from samg_jax.envs import tasks
 
 PHYSICS = ("d4rl", "stock")
@@ -45,7 +46,7 @@ def make(env_id: str, physics: str = "d4rl", **kwargs: object) -> gymnasium.Env:
 def resolve(env_id: str, physics: str) -> str:
     """Returns the id that `make` builds; refuses what cannot be built."""
     if physics not in PHYSICS:
-        raise ValueError(
+        raise checks.UserError(
             f"Unknown physics {physics!r}. Allowed: {', '.join(PHYSICS)}. Use 'd4rl' "
             "to compare with the D4RL data, 'stock' otherwise."
         )
@@ -53,7 +54,7 @@ def resolve(env_id: str, physics: str) -> str:
     if physics == "stock" or tasks.is_antmaze(canonical):
         return canonical
     if not tasks.is_locomotion(env_id):
-        raise ValueError(
+        raise checks.UserError(
             f"physics='d4rl' is not defined for {env_id!r}, only for HalfCheetah, "
             "Hopper, Walker2d (-v2 to -v5) and D4RL's AntMaze. Use physics='stock'."
         )
@@ -98,7 +99,7 @@ def _check_geoms(model: mujoco.MjModel, geoms: np.ndarray) -> None:
     for geom in geoms:
         if model.geom_type[geom] not in (_SPHERE, _CAPSULE):
             kind = mujoco.mjtGeom(int(model.geom_type[geom])).name
-            raise ValueError(
+            raise checks.UserError(
                 f"Geom {model.geom(geom).name!r} is a {kind}; D4RL's physics is known "
                 "for bodies of spheres and capsules only. Use the stock model."
             )
@@ -109,7 +110,7 @@ def _check_geoms(model: mujoco.MjModel, geoms: np.ndarray) -> None:
     if not np.allclose(
         model.body_inertia[body] * mass, inertia * model.body_mass[body]
     ):
-        raise ValueError(
+        raise checks.UserError(
             f"The inertia of body {model.body(body).name!r} is not what MuJoCo derives "
             "from its geom; only unpatched models with inertia from geoms are allowed. "
             "Compile the model again and patch it once."

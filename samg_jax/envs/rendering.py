@@ -16,6 +16,7 @@ import gymnasium
 import mujoco
 import numpy as np
 
+from samg_jax import checks
 from samg_jax.envs import physics as physics_lib
 from samg_jax.envs import tasks
 
@@ -56,7 +57,7 @@ def choose_backend() -> str:
             os.environ["MUJOCO_GL"] = backend
             return backend
     tried = f"MUJOCO_GL={chosen}" if chosen else ", ".join(BACKENDS)
-    raise ValueError(
+    raise checks.UserError(
         f"Nothing can be rendered: no OpenGL backend works here ({tried}). MuJoCo "
         "needs one of them. With a GPU, or Debian's packages libegl1 and "
         "libgl1-mesa-dri, MUJOCO_GL=egl works; with libosmesa6, MUJOCO_GL=osmesa. "
@@ -87,7 +88,7 @@ def check(env_id: str, physics: str, path: pathlib.Path) -> None:
         path: of the video; its folder is not looked at.
     """
     if path.suffix.lower() != SUFFIX:
-        raise ValueError(
+        raise checks.UserError(
             f"The video {str(path)!r} ends in {path.suffix!r}; only {SUFFIX} is "
             f"written. Give --video={path.with_suffix(SUFFIX)}."
         )
@@ -97,7 +98,7 @@ def check(env_id: str, physics: str, path: pathlib.Path) -> None:
         if importlib.util.find_spec(name) is None
     ]
     if missing:
-        raise ValueError(
+        raise checks.UserError(
             f"Videos need {' and '.join(missing)}, which is not installed. It is in "
             'the extra `video` of this package. Install it: pip install -e ".[video]".'
         )
@@ -105,7 +106,7 @@ def check(env_id: str, physics: str, path: pathlib.Path) -> None:
     modes, simulated = env.metadata["render_modes"], is_mujoco(env)
     env.close()
     if "rgb_array" not in modes:
-        raise ValueError(
+        raise checks.UserError(
             f"{env_id!r} cannot be filmed: it renders as {modes or 'nothing'}, and "
             "'rgb_array' is needed. Leave out --video."
         )

@@ -5,14 +5,13 @@ the references are the undiscounted returns of a random and of an expert policy.
 """
 
 import dataclasses
-import difflib
 import re
 import warnings
-from collections.abc import Sequence
 
 import gymnasium
 import numpy as np
 
+from samg_jax import checks
 from samg_jax.envs import mazes
 
 # Per agent: observation size, action size, reference minimum and maximum.
@@ -55,8 +54,9 @@ def for_dataset(name: str) -> Task:
         return _antmaze(f"{base}-v2")
     if base not in _DATASETS:
         known = [*_DATASETS, *(name.removesuffix("-v2") for name in mazes.TASKS)]
-        raise ValueError(
-            f"Unknown dataset {name!r}. {_nearest(base, known)}Known datasets, with or "
+        nearest = checks.hint(base, known, cutoff=0.5)
+        raise checks.UserError(
+            f"Unknown dataset {name!r}. {nearest}Known datasets, with or "
             f"without '-v2': {', '.join(sorted(known))}. For any other environment use "
             "for_env_id."
         )
@@ -168,14 +168,14 @@ def make_gymnasium(env_id: str, **kwargs: object) -> gymnasium.Env:
     except gymnasium.error.Error as error:
         if env_id in gymnasium.registry:
             raise
-        nearest = _nearest(env_id, list(gymnasium.registry))
-        raise ValueError(
+        nearest = checks.hint(env_id, list(gymnasium.registry), cutoff=0.5)
+        raise checks.UserError(
             f"Unknown environment {env_id!r}. {nearest}Allowed are ids registered with "
             "gymnasium, which D4RL's AntMaze names and the locomotion ids are. To use "
             "your own environment, gymnasium.register it first."
         ) from error
     except ImportError as error:
-        raise ValueError(
+        raise checks.UserError(
             f"The environment {env_id!r} cannot be imported: {error}. What stands "
             "before a colon is the module that registers it; others name one where "
             "they are registered. Install the package that has it, or correct the id."
@@ -195,16 +195,18 @@ def action_bounds(space: gymnasium.Space, env_id: str) -> tuple[np.ndarray, np.n
     given = f"{env_id!r} has the action space {space}"
     remedy = "Wrap the environment, or choose one with continuous control."
     if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
-        raise ValueError(f"{given}; only Box spaces of rank 1 are supported. {remedy}")
+        raise checks.UserError(
+            f"{given}; only Box spaces of rank 1 are supported. {remedy}"
+        )
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
-        raise ValueError(f"{given}; every action needs finite bounds. {remedy}")
+        raise checks.UserError(f"{given}; every action needs finite bounds. {remedy}")
     return low, high
 
 
 def _check_observations(space: gymnasium.Space, env_id: str) -> None:
     if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
-        raise ValueError(
+        raise checks.UserError(
             f"{env_id!r} has the observation space {space}; only Box spaces of rank 1 "
             "are supported. Register it with gymnasium.wrappers.FlattenObservation."
         )
@@ -218,11 +220,6 @@ def _locomotion(env_id: str) -> Task:
 def _antmaze(env_id: str) -> Task:
     limit = mazes.for_name(mazes.TASKS[env_id]).max_episode_steps
     return Task(env_id, 29, 8, limit, 0.0, 1.0, sparse=True)
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"Did you mean {close[0]!r}? " if close else ""
 
 
 # `hopper-demo` is our own small dataset for the quickstart.

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from samg_jax import checks
 from samg_jax.envs import antmaze, generic, locomotion, tasks
 from samg_jax.envs import physics as physics_lib
 
@@ -89,7 +90,7 @@ def make(
             not depend on it.
     """
     if num_envs < 1 or (threads is not None and threads < 1):
-        raise ValueError(
+        raise checks.UserError(
             f"Got num_envs={num_envs} and threads={threads}; both must be at least 1. "
             "Leave threads out to use all processors."
         )
@@ -229,7 +230,7 @@ class VectorEnv:
         names = {*_STATE_NAMES, *self._simulators.state_names}
         expected = (self.num_envs, self.observation_size)
         if set(state) != names or shapes["observations"] != expected:
-            raise ValueError(
+            raise checks.UserError(
                 f"Cannot restore a state with the arrays {shapes}; this batch has "
                 f"{', '.join(sorted(names))}, with observations {expected}. Make the "
                 "batch with the arguments it was saved with."
@@ -247,7 +248,7 @@ class VectorEnv:
     def _check_seeds(self, seeds: Sequence[int]) -> list[int | None]:
         seeds = [int(seed) for seed in seeds]
         if len(seeds) != self.num_envs or min(seeds) < 0:
-            raise ValueError(
+            raise checks.UserError(
                 f"Got the seeds {seeds} for {self.num_envs} environments; each needs "
                 "one non-negative integer. Pass a list of that length."
             )
@@ -255,7 +256,7 @@ class VectorEnv:
 
     def _require_reset(self, name: str) -> None:
         if self.observations is None:
-            raise ValueError(
+            raise checks.UserError(
                 f"{name} was called on environments that were never reset; episodes "
                 "begin with reset or set_state. Call one of them first."
             )
@@ -266,7 +267,7 @@ class VectorEnv:
         actions = np.asarray(actions, np.float32)
         expected = (self.num_envs, self.action_size)
         if actions.shape != expected:
-            raise ValueError(
+            raise checks.UserError(
                 f"Got actions of shape {actions.shape}; {expected} is allowed: one row "
                 "per environment. Stack the actions of all environments."
             )

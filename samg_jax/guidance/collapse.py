@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from samg_jax.guidance import cvae, validation
+from samg_jax import checks
+from samg_jax.guidance import cvae
 from samg_jax.types import Metrics
 
 COLLAPSED_MEAN_STD = 1e-2
@@ -43,7 +44,7 @@ def episode_split(ends: np.ndarray, share: float) -> Split:
         ends: `[M]` bool, the last row of each episode, of the last one too.
         share: of the rows to hold out, in (0, 1).
     """
-    validation.number("config.guidance.cvae.holdout", share, 0, 1, 0.05, strict=True)
+    checks.number("config.guidance.cvae.holdout", share, 0, 1, 0.05, strict=True)
     last = np.flatnonzero(ends)
     lengths = np.diff(last, prepend=-1)
     order = np.asarray(
@@ -70,8 +71,8 @@ def holdout_split(num_rows: int, share: float) -> tuple[jax.Array, jax.Array]:
     Returns:
         Indices `[num_rows - H]` and `[H]`.
     """
-    validation.integer("number of rows", num_rows, 2, 2)
-    validation.number("config.guidance.cvae.holdout", share, 0, 1, 0.05, strict=True)
+    checks.integer("number of rows", num_rows, 2, 2)
+    checks.number("config.guidance.cvae.holdout", share, 0, 1, 0.05, strict=True)
     held_out = min(max(round(share * num_rows), 1), num_rows - 1)
     rows = jax.random.permutation(jax.random.key(HOLDOUT_SEED), num_rows)
     return jnp.sort(rows[held_out:]), jnp.sort(rows[:held_out])
@@ -104,7 +105,7 @@ def message(report: Mapping[str, float], config: cvae.Config) -> str:
         report: what `health` returned, for one seed.
         config: of the C-VAE that collapsed.
     """
-    flag = "--config.guidance.cvae"
+    flag = "config.guidance.cvae"
     remedies, warmup = [], config.steps // 2
     if config.kl_warmup_steps < warmup:
         remedies.append(f"anneal the KL term ({flag}.kl_warmup_steps={warmup})")

@@ -12,8 +12,7 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from samg_jax import distributions, losses, networks, optimization
-from samg_jax.guidance import validation
+from samg_jax import checks, distributions, losses, networks, optimization
 from samg_jax.types import Metrics, ModelState, Params
 
 CONSTANT_STD = 1e-3  # A target that varies less than this is not scaled up.
@@ -60,23 +59,23 @@ class Config:
     def __post_init__(self):
         name = "config.guidance.cvae.{}".format
         for field in ("hidden_dim", "encoder_layers", "decoder_layers", "batch_size"):
-            validation.integer(name(field), getattr(self, field), 1, 2)
+            checks.integer(name(field), getattr(self, field), 1, 2)
         for field in ("steps", "kl_warmup_start", "kl_warmup_steps"):
-            validation.integer(name(field), getattr(self, field), 0, 1000)
+            checks.integer(name(field), getattr(self, field), 0, 1000)
         if self.latent_size is not None:
-            validation.integer(name("latent_size"), self.latent_size, 1, 12)
-        validation.number(name("beta"), self.beta, 0, np.inf, 0.5)
-        validation.number(
+            checks.integer(name("latent_size"), self.latent_size, 1, 12)
+        checks.number(name("beta"), self.beta, 0, np.inf, 0.5)
+        checks.number(
             name("learning_rate"), self.learning_rate, 0, np.inf, 1e-3, strict=True
         )
-        validation.number(
+        checks.number(
             name("action_weight"), self.action_weight, 0, np.inf, 4, strict=True
         )
-        validation.number(name("holdout"), self.holdout, 0, 1, 0.05, strict=True)
+        checks.number(name("holdout"), self.holdout, 0, 1, 0.05, strict=True)
         inputs = ("latent", "latent_and_pair")
-        validation.choice(name("decoder_input"), self.decoder_input, inputs)
+        checks.choice(name("decoder_input"), self.decoder_input, inputs)
         targets = ("next_state", "next_state_action")
-        validation.choice(name("reconstruct"), self.reconstruct, targets)
+        checks.choice(name("reconstruct"), self.reconstruct, targets)
 
 
 class Decoder(nn.Module):
@@ -146,7 +145,7 @@ class CVAE:
         """Returns a fresh state; `target_scale` as `measure_target_scale` gives it."""
         if target_scale is None:
             if self.config.scale_targets:
-                raise ValueError(
+                raise checks.UserError(
                     "config.guidance.cvae.scale_targets is True, but no target_scale "
                     f"was given. It needs an array [{self.target_size}]. Pass what "
                     "measure_target_scale returns for the offline data."

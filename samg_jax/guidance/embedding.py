@@ -14,8 +14,8 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from samg_jax import networks, optimization
-from samg_jax.guidance import normals, validation
+from samg_jax import checks, networks, optimization
+from samg_jax.guidance import normals
 from samg_jax.types import Metrics, ModelState, Params
 
 POOR_SHARE = 0.05  # Of the variance of actions; a network that explains less is bad.
@@ -47,12 +47,12 @@ class Config:
     def __post_init__(self):
         name = "config.guidance.embedding.{}".format
         for field in ("hidden_dim", "layers", "embedding_size", "batch_size"):
-            validation.integer(name(field), getattr(self, field), 1, 32)
-        validation.integer(name("steps"), self.steps, 0, 1000)
-        validation.number(
+            checks.integer(name(field), getattr(self, field), 1, 32)
+        checks.integer(name("steps"), self.steps, 0, 1000)
+        checks.number(
             name("learning_rate"), self.learning_rate, 0, np.inf, 1e-3, strict=True
         )
-        validation.number(name("holdout"), self.holdout, 0, 1, 0.05, strict=True)
+        checks.number(name("holdout"), self.holdout, 0, 1, 0.05, strict=True)
 
 
 class Network(nn.Module):
@@ -220,8 +220,8 @@ class EmbeddingModel:
             f"explains {findings['share_explained']:.3f} of their variance, so "
             "p(s, a, s') tells transitions apart by the size of their action only. It "
             f"should explain {POOR_SHARE} or more. Train it for longer "
-            "(--config.guidance.embedding.steps), or lower "
-            "--config.guidance.embedding.learning_rate."
+            "(config.guidance.embedding.steps), or lower "
+            "config.guidance.embedding.learning_rate."
         )
 
 

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from samg_jax.guidance import nearest, validation
+from samg_jax import checks
+from samg_jax.guidance import nearest
 from samg_jax.types import Params
 
 KINDS = ("tail", "window", "joint", "nearest")
@@ -83,7 +84,7 @@ def fit(
         codes: how many are stored for the kind "nearest"; 0 for any other kind, as
             to find them is most of the work.
     """
-    validation.choice("config.guidance.fit", fit, FITS)
+    checks.choice("config.guidance.fit", fit, FITS)
     batches = in_batches(encode, params, observations, actions, batch_size=batch_size)
     moments = ((_moments(means), _moments(stds)) for means, stds in batches)
     means, stds = functools.reduce(
@@ -130,8 +131,8 @@ def in_batches(
     """
     chex.assert_rank(columns, 2)
     chex.assert_equal_shape_prefix(columns, 1)
-    validation.integer("batch_size", batch_size, 1, 16_384)
-    validation.integer("number of rows", len(columns[0]), 1, 1000)
+    checks.integer("batch_size", batch_size, 1, 16_384)
+    checks.integer("number of rows", len(columns[0]), 1, 1000)
     fn = jax.jit(fn)
     for start in range(0, len(columns[0]), batch_size):
         rows = slice(start, start + batch_size)
@@ -162,7 +163,7 @@ def probabilities(
     Returns:
         `[B]` in [0, 1].
     """
-    validation.choice("config.guidance.kind", kind, KINDS)
+    checks.choice("config.guidance.kind", kind, KINDS)
     check_kind(kind, use_std=use_std)
     chex.assert_rank([means, stds], 2)
     chex.assert_equal_shape([means, stds])
@@ -184,16 +185,16 @@ def check_kind(kind: str, fit: str = "per_dimension", use_std: bool = False) -> 
     if kind not in MEANS_ONLY:
         return
     if fit == "pooled":
-        raise ValueError(
+        raise checks.UserError(
             f"config.guidance.fit is 'pooled' with config.guidance.kind {kind!r}. That "
             "kind has no normals per dimension that could be pooled. Set "
-            "--config.guidance.fit=per_dimension, or kind to 'tail' or 'window'."
+            "config.guidance.fit=per_dimension, or kind to 'tail' or 'window'."
         )
     if use_std:
-        raise ValueError(
+        raise checks.UserError(
             f"config.guidance.use_std is True with config.guidance.kind {kind!r}. That "
             "kind is one of the latent means only. Set "
-            "--config.guidance.use_std=False, or kind to 'tail' or 'window'."
+            "config.guidance.use_std=False, or kind to 'tail' or 'window'."
         )
 
 

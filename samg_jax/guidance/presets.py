@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from samg_jax.guidance import validation
+from samg_jax import checks
 
 # Dotted fields of `config.guidance` that a preset decides; a preset leaves none out.
 # The threshold is not among them: 0.5 leaves half of the offline data active or more
@@ -41,7 +41,7 @@ NAME = "config.guidance.weight_preset"
 
 def fields(name: str) -> dict[str, Any]:
     """Returns the dotted fields of a preset; raises ValueError for an unknown name."""
-    validation.choice(NAME, name, PRESETS)
+    checks.choice(NAME, name, PRESETS)
     return dict(PRESETS[name])
 
 

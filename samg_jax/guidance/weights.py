@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from samg_jax.guidance import cvae, embedding, models, nearest, normals, validation
+from samg_jax import checks
+from samg_jax.guidance import cvae, embedding, models, nearest, normals
 from samg_jax.types import Params
 
 NEVER = np.iinfo(np.int32).max  # A cut-off that no run reaches.
@@ -67,27 +68,27 @@ class GuidanceConfig:
     def __post_init__(self):
         name = "config.guidance.{}".format
         advice = (
-            "Set --config.guidance.weight to one of these, or register your own and "
-            "name its module by --config.guidance.module."
+            "Set config.guidance.weight to one of these, or register your own and "
+            "name its module by config.guidance.module."
         )
-        validation.choice(name("weight"), self.weight, REGISTRY, advice)
-        validation.choice(name("kind"), self.kind, normals.KINDS)
-        validation.choice(name("fit"), self.fit, normals.FITS)
-        validation.choice(name("cut"), self.cut, CUTS)
-        validation.choice(name("penalty"), self.penalty, ("mixed", "online"))
-        validation.choice(name("freeze"), self.freeze, ("target_critic", "critic"))
+        checks.choice(name("weight"), self.weight, REGISTRY, advice)
+        checks.choice(name("kind"), self.kind, normals.KINDS)
+        checks.choice(name("fit"), self.fit, normals.FITS)
+        checks.choice(name("cut"), self.cut, CUTS)
+        checks.choice(name("penalty"), self.penalty, ("mixed", "online"))
+        checks.choice(name("freeze"), self.freeze, ("target_critic", "critic"))
         for field in ("threshold", "constant", "strength"):
-            validation.number(name(field), getattr(self, field), 0, 1, 0.5)
+            checks.number(name(field), getattr(self, field), 0, 1, 0.5)
         for field in ("temperature", "delta"):
             value = getattr(self, field)
-            validation.number(name(field), value, 0, np.inf, 0.05, strict=True)
+            checks.number(name(field), value, 0, np.inf, 0.05, strict=True)
         if self.threshold_quantile is not None:
             quantile = self.threshold_quantile
-            validation.number(name("threshold_quantile"), quantile, 0, 1, 0.2)
+            checks.number(name("threshold_quantile"), quantile, 0, 1, 0.2)
         if self.cutoff_steps is not None:
-            validation.integer(name("cutoff_steps"), self.cutoff_steps, 0, 100_000)
+            checks.integer(name("cutoff_steps"), self.cutoff_steps, 0, 100_000)
         least = nearest.LEAST
-        validation.integer(name("references"), self.references, least, 8_192)
+        checks.integer(name("references"), self.references, least, 8_192)
         normals.check_kind(self.kind, self.fit, self.use_std)
 
 
@@ -165,7 +166,7 @@ def make_guidance(
     """
     if threshold is None:
         if config.threshold_quantile is not None and REGISTRY[config.weight].cut:
-            raise ValueError(
+            raise checks.UserError(
                 "config.guidance.threshold_quantile is "
                 f"{config.threshold_quantile:g}, but no threshold was given. It needs "
                 "the probabilities of the offline data. Pass what "
@@ -232,7 +233,7 @@ def cut(
         `[B]`.
     """
     chex.assert_rank(p_int, 1)
-    validation.choice("config.guidance.cut", mode, CUTS)
+    checks.choice("config.guidance.cut", mode, CUTS)
     if mode == "soft":
         return p_int * jax.nn.sigmoid((p_int - threshold) / temperature)
     return jnp.where(p_int < threshold, 0.0, p_int)
@@ -261,7 +262,7 @@ def register(
 ) -> None:
     """Makes a weight available as `--config.guidance.weight=name`; see `Weight`."""
     if name in REGISTRY:
-        raise ValueError(
+        raise checks.UserError(
             f"A weight named {name!r} is already registered. Taken: "
             f"{', '.join(sorted(REGISTRY))}. Choose another name."
         )

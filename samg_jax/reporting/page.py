@@ -9,8 +9,8 @@ import re
 
 import jinja2
 
+from samg_jax import checks
 from samg_jax.reporting import contents, results, sources, tables
-from samg_jax.training import validation
 
 PAGE = "index.html"
 REFRESH = '<meta http-equiv="refresh" content="{}">'  # The page reloads by itself.
@@ -35,7 +35,7 @@ def write(
         ValueError: there is nothing to report, or it cannot be written.
     """
     frame = results.read(folder)
-    validation.check_folder(out / "tables", "--out=FOLDER")
+    checks.folder(out / "tables", "--out=FOLDER")
     sections = contents.sections(frame, out / "figures", reps)
     texts = []
     for section in sections:

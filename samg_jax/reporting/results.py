@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from samg_jax import checks
 from samg_jax.reporting import sources
 
 VARIANT = ["algorithm", "variant", "dataset"]
@@ -52,7 +53,7 @@ def read(folder: pathlib.Path) -> pd.DataFrame:
     """
     path = sources.find(folder)
     if path is None:
-        raise ValueError(
+        raise checks.UserError(
             f"There are no results in {str(folder)!r}: it has neither "
             f"{' nor '.join(sources.FILES)}. Name the --out folder of a suite."
         )
@@ -69,12 +70,12 @@ def check(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """
     missing = sorted({*NUMBERS, *WORDS} - set(frame.columns))
     if missing:
-        raise ValueError(
+        raise checks.UserError(
             f"{name} has no column {', '.join(missing)}. A suite's table has "
             f"{', '.join([*WORDS, *NUMBERS])}. Write it anew with the suite."
         )
     if frame.empty:
-        raise ValueError(
+        raise checks.UserError(
             f"{name} has no rows, so there is nothing to report. Wait until the suite "
             "has finished an evaluation."
         )
@@ -88,7 +89,7 @@ def check(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         frame[column] = frame[column].fillna("").astype(str)
     unknown = sorted(set(frame["phase"]) - set(PHASES))
     if unknown:
-        raise ValueError(
+        raise checks.UserError(
             f"{name} has the phase {unknown[0]!r}; allowed are {' and '.join(PHASES)}. "
             "Correct the column."
         )
@@ -96,7 +97,7 @@ def check(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     repeated = frame.duplicated([*RUN, "phase", "step"])
     if repeated.any():
         where = frame.loc[repeated, [*RUN, "phase", "step"]].iloc[0].to_dict()
-        raise ValueError(
+        raise checks.UserError(
             f"{name} has {where} more than once; every evaluation of a seed is one row."
             " Remove the repetition."
         )
@@ -116,7 +117,7 @@ def _check_alike(frame: pd.DataFrame, name: str) -> None:
         values = frame.groupby("dataset")[column].unique()
         for dataset, own in values.items():
             if len(own) > 1:
-                raise ValueError(
+                raise checks.UserError(
                     f"In {name} the dataset {dataset!r} has the {column} "
                     f"{' and '.join(map(repr, sorted(own)))}. Scores stand side by "
                     "side only if data and simulator are the same. Report them apart."

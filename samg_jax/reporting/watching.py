@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 import time
 
+from samg_jax import checks
 from samg_jax.reporting import page, sources
 
 
@@ -46,7 +47,7 @@ def watch(
 def _try(folder, out, reps, every_s) -> bool:
     try:
         path = page.write(folder, out, reps, reload_s=max(round(every_s), 1))
-    except ValueError as error:
+    except checks.UserError as error:
         print(f"waiting: {error}", flush=True)
         return False
     print(f"report: {path}", flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import pathlib
 import runpy
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 
 import ml_collections
 
+from samg_jax import checks
 from samg_jax.training import validation
 
 FOLDER = "suites"  # Below that of the config files.
@@ -49,9 +49,8 @@ def find(name: str, configs: pathlib.Path) -> pathlib.Path:
             return path
     files = (path.stem for path in folder.glob("*.py"))
     known = sorted(stem for stem in files if stem not in ("__init__", "base"))
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
-    raise ValueError(
+    hint = checks.hint(name, known)
+    raise checks.UserError(
         f"There is no suite {name!r}. {hint}Known in {str(folder)!r} are "
         f"{', '.join(known) or 'none'}; a path of another file is allowed too. Write, "
         "for example, --suite=smoke."
@@ -66,9 +65,8 @@ def change(suite: ml_collections.ConfigDict, text: str) -> None:
         return
     fields = validation.flatten(suite.to_dict())
     if not sign or name not in fields:
-        close = difflib.get_close_matches(name, fields, n=1)
-        hint = f"Did you mean {close[0]}? " if close else ""
-        raise ValueError(
+        hint = checks.hint(name, fields)
+        raise checks.UserError(
             f"--set={text} names no field of a suite. {hint}Allowed are FIELD=VALUE "
             f"with {', '.join(fields)}, and config.FIELD=VALUE for all experiments. "
             "Write, for example, --set=num_seeds=2."
@@ -80,7 +78,7 @@ def change(suite: ml_collections.ConfigDict, text: str) -> None:
     try:
         suite.update_from_flattened_dict({name: value})
     except TypeError as error:
-        raise ValueError(
+        raise checks.UserError(
             f"--set={text} has a value of the wrong kind: {error}. It was "
             f"{fields[name]!r} before; give one of that kind."
         ) from error
@@ -99,20 +97,20 @@ def check(suite: ml_collections.ConfigDict, path: pathlib.Path) -> None:
     for name in ("datasets", "algorithms", "variants"):
         values = suite[name] or ()
         if not values or len(set(values)) < len(values):
-            raise ValueError(
+            raise checks.UserError(
                 f"{name} of the suite {str(path)!r} is {tuple(values)}. It must name "
                 f"at least one, each once. Change the file, or give --set={name}=A,B."
             )
     least = {"seed": 0, "num_seeds": 1, "seeds_per_job": 1}
     for name, low in least.items():
         if suite[name] is not None and suite[name] < low:
-            raise ValueError(
+            raise checks.UserError(
                 f"{name} of the suite {str(path)!r} is {suite[name]}; it must be at "
                 f"least {low}. Change the file, or give --set={name}={max(low, 1)}."
             )
     pattern = suite.dataset_path
     if pattern is not None and "{dataset}" not in pattern and len(suite.datasets) > 1:
-        raise ValueError(
+        raise checks.UserError(
             f"dataset_path of the suite {str(path)!r} is {pattern!r}, one file for "
             f"{len(suite.datasets)} datasets. It must contain {{dataset}}, for which "
             "each one's name is put. Change it."

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from samg_jax import checks
 from samg_jax.suites import definition
 from samg_jax.suites.jobs import Job
 from samg_jax.suites.runner import Status
@@ -74,13 +74,13 @@ def make(name: str, texts: Sequence[str]) -> Executor:
         ValueError: where the name or an option is not known, or an extra is missing.
     """
     if name not in KINDS:
-        raise ValueError(
+        raise checks.UserError(
             f"--executor is {name!r}. Allowed are {', '.join(KINDS)}. Write, for "
             "example, --executor=local."
         )
     kind = KINDS[name]
     if kind.needs and importlib.util.find_spec(kind.needs) is None:
-        raise ValueError(
+        raise checks.UserError(
             f"--executor={name} needs the package {kind.needs}, which is not "
             f'installed. Install the extra: pip install -e ".[{name}]".'
         )
@@ -104,10 +104,9 @@ def options(
         key, sign, value = text.partition("=")
         prefixes = tuple(k[:-1] for k in allowed if k.endswith("*"))
         if not sign or not (key in allowed or (prefixes and key.startswith(prefixes))):
-            close = difflib.get_close_matches(key, allowed, n=1)
-            hint = f"Did you mean {close[0]}? " if close else ""
+            hint = checks.hint(key, allowed)
             listed = "; ".join(f"{key}: {about}" for key, about in allowed.items())
-            raise ValueError(
+            raise checks.UserError(
                 f"--option={text} is not known to --executor={name}. {hint}Allowed are "
                 f"{listed}. Write, for example, --option={next(iter(allowed))}=1."
             )
@@ -118,7 +117,7 @@ def options(
 def positive(name: str, value: Any, least: float = 1) -> Any:
     """Returns the value of an option; raises ValueError where it is too small."""
     if not isinstance(value, (int, float)) or value < least:
-        raise ValueError(
+        raise checks.UserError(
             f"--option={name}={value} must be a number of at least {least}. Change it."
         )
     return value

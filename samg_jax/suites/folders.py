@@ -24,6 +24,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from samg_jax import checks
 from samg_jax.suites import files
 from samg_jax.suites.jobs import Job
 from samg_jax.training import experiment, validation
@@ -69,7 +70,7 @@ def check(out: pathlib.Path, jobs: Sequence[Job]) -> None:
             if before.get(name) != after.get(name) and name not in FREE_FIELDS
         ]
         if different:
-            raise ValueError(
+            raise checks.UserError(
                 f"{str(out)!r} holds the job {job.name} with another config:\n"
                 + "\n".join(different)
                 + "\nA suite goes on in its folder with the same values. Give another "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import pathlib
 import re
@@ -12,6 +11,7 @@ from typing import Any
 
 import ml_collections
 
+from samg_jax import checks
 from samg_jax.data import d4rl
 from samg_jax.envs import tasks
 from samg_jax.suites import definition
@@ -91,9 +91,8 @@ def check_names(suite: ml_collections.ConfigDict, configs: pathlib.Path) -> None
     used += [("by_algorithm", name, files) for name in suite.by_algorithm]
     for field, name, allowed in used:
         if name not in allowed:
-            close = difflib.get_close_matches(name, allowed, n=1)
-            hint = f"Did you mean {close[0]!r}? " if close else ""
-            raise ValueError(
+            hint = checks.hint(name, allowed)
+            raise checks.UserError(
                 f"{field} of the suite has {name!r}, which is not known. {hint}Known "
                 f"are {', '.join(allowed)}. Correct it; a variant of SAMG of your own "
                 "needs a row in by_variant."
@@ -218,7 +217,7 @@ def override(
         try:
             config.update_from_flattened_dict({name: definition.read_value(given)})
         except TypeError as error:
-            raise ValueError(
+            raise checks.UserError(
                 f"The suite sets {text!r} for {recipe.algorithm}, of the wrong kind: "
                 f"{error}. Give a value like the one before: {_value(config, name)!r}."
             ) from error
@@ -255,8 +254,8 @@ def _job(
         parts_lib.resolve(config)
         if config.dataset.path:
             d4rl.resolve(config.dataset.name, config.dataset.path, download=False)
-    except ValueError as error:
-        raise ValueError(f"The job {name} of the suite: {error}") from error
+    except checks.UserError as error:
+        raise checks.UserError(f"The job {name} of the suite: {error}") from error
     config.offline.restore = None
     # As it will be read back: lists, no tuples.
     plain = json.loads(json.dumps(config.to_dict()))

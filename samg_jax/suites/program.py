@@ -9,10 +9,10 @@ import os
 import pathlib
 from collections.abc import Callable, Sequence
 
+from samg_jax import checks
 from samg_jax.suites import definition, executors, files, folders, jobs, plan, runner
 from samg_jax.suites.jobs import Job
 from samg_jax.suites.runner import Status
-from samg_jax.training import validation
 
 NEEDED = ("pandas", "pyarrow")
 
@@ -55,12 +55,12 @@ def run(request: Request) -> int:
         return 0
     for name in NEEDED:
         if importlib.util.find_spec(name) is None:
-            raise ValueError(
+            raise checks.UserError(
                 f"The results of a suite need the package {name}, which is not "
                 'installed. Install the extra: pip install -e ".[suite]".'
             )
     executor = executors.make(request.executor, request.options)
-    validation.check_folder(out, "--out=FOLDER")
+    checks.folder(out, "--out=FOLDER")
     folders.prepare(out, planned)
     left = [job for job in planned if runner.status(out, job) is not Status.DONE]
     print(f"{len(planned)} jobs, {len(planned) - len(left)} complete before.")
@@ -99,14 +99,14 @@ def prepare(request: Request) -> tuple[pathlib.Path, list[Job]]:
     """Returns the folder of the suite and its jobs, checked."""
     for flag, value in (("suite", request.suite), ("out", request.out)):
         if not value:
-            raise ValueError(
+            raise checks.UserError(
                 f"--{flag} is empty. It must be given. Write, for example, python -m "
                 "samg_jax.benchmark suite --suite=smoke --out=runs/smoke."
             )
     suite = definition.load(request.suite, request.configs, request.settings)
     planned = jobs.expand(suite, request.configs)
     out = pathlib.Path(request.out).expanduser()
-    validation.check_can_write(out, "--out=FOLDER")
+    checks.can_write(out, "--out=FOLDER")
     folders.check(out, planned)
     return out, planned
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import submitit
 
+from samg_jax import checks
 from samg_jax.suites import folders, runner
 from samg_jax.suites.executors import Work
 from samg_jax.suites.jobs import Job
@@ -46,7 +47,7 @@ class Executor:
 
     def __init__(self, cluster: str = "slurm", **parameters: Any):
         if cluster not in ("slurm", "local"):
-            raise ValueError(
+            raise checks.UserError(
                 f"--option=cluster={cluster} is not known. Allowed are slurm and "
                 "local. Leave it out for slurm."
             )

@@ -17,12 +17,12 @@ from typing import Any
 
 import jax
 
+from samg_jax import checks
 from samg_jax.analysis import machine, summary
-from samg_jax.data import download
 from samg_jax.suites import claims, files, folders
 from samg_jax.suites.jobs import Job
 from samg_jax.training import compilation, experiment, logs
-from samg_jax.training.runs import RefusedError, Run
+from samg_jax.training.runs import Run
 
 BUSY = 75  # Exit status where another process has the job.
 FAILED = 70  # Where the job failed, which is written down.
@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> None:
         print(details, file=sys.stderr)
         if not claim.current:
             os._exit(claims.LOST)
-        known = isinstance(error, (RefusedError, download.DownloadError))
+        known = isinstance(error, checks.UserError)
         text = str(error) if known else f"{type(error).__name__}: {error}"
         folders.record_failure(folder, text, details)
         sys.exit(FAILED)

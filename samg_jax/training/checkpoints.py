@@ -11,6 +11,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 import samg_jax
+from samg_jax import checks
 from samg_jax.training import devices
 
 T = TypeVar("T")
@@ -94,7 +95,7 @@ class Store:
         try:
             return self._manager.restore(step, args=args)
         except Exception as error:
-            raise ValueError(
+            raise checks.UserError(
                 f"The checkpoint {self.directory / str(step)} cannot be read: {error} "
                 "It must be as it was saved. Restore its files, or move the folder "
                 "away to begin its phase anew."
@@ -109,7 +110,7 @@ def check_version(meta: dict[str, Any], directory: pathlib.Path) -> None:
     """Refuses a checkpoint that another format version wrote."""
     found = meta.get("format_version")
     if found != FORMAT_VERSION:
-        raise ValueError(
+        raise checks.UserError(
             f"The checkpoint in {directory} has format version {found}, written by "
             f"samg_jax {meta.get('samg_jax', 'unknown')}; this is samg_jax "
             f"{samg_jax.__version__}, which reads version {FORMAT_VERSION}. Install "
@@ -117,9 +118,7 @@ def check_version(meta: dict[str, Any], directory: pathlib.Path) -> None:
         )
 
 
-def find_offline(
-    directory: str, flag: str = "--config.offline.restore"
-) -> pathlib.Path:
+def find_offline(directory: str, flag: str = "config.offline.restore") -> pathlib.Path:
     """Returns the folder with a run's offline checkpoint.
 
     Args:
@@ -130,7 +129,7 @@ def find_offline(
     for candidate in (path / "offline", path):
         if _has_checkpoint(candidate):
             return candidate
-    raise ValueError(
+    raise checks.UserError(
         f"There is no offline checkpoint in {str(path)!r}. It must be the workdir of a "
         "run whose offline phase is complete, or its folder offline/. "
         f"Check {flag}."
@@ -147,7 +146,7 @@ def find_latest(directory: str) -> pathlib.Path:
     for candidate in (path / "online", path / "offline", path):
         if _has_checkpoint(candidate):
             return candidate
-    raise ValueError(
+    raise checks.UserError(
         f"There is no checkpoint in {str(path)!r}. It must be the workdir of a run "
         "that has saved one, or its folder offline/ or online/. Check --checkpoint."
     )

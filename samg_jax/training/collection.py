@@ -16,6 +16,7 @@ import ml_collections
 import numpy as np
 from tqdm import tqdm
 
+from samg_jax import checks
 from samg_jax.data import recording, transitions
 from samg_jax.envs import tasks, vector
 from samg_jax.training import evaluation, offline, online
@@ -164,7 +165,7 @@ def train(
 def check_medium(medium: Trained | None, best: Trained, settings: Settings) -> None:
     """Raises ValueError if no policy reached the medium level."""
     if medium is None:
-        raise ValueError(
+        raise checks.UserError(
             f"No policy reached the medium return of {settings.medium_return:.0f} "
             f"within {settings.train_steps} steps; the best evaluation was "
             f"{best.score:.0f}. Raise --train_steps, or lower --medium_return."

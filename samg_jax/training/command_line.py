@@ -5,7 +5,6 @@ Left alone, a misspelt dataset or field ends in a traceback through the flags li
 
 from __future__ import annotations
 
-import difflib
 import pathlib
 import re
 import runpy
@@ -16,6 +15,7 @@ from typing import Any
 import ml_collections
 from absl import app
 
+from samg_jax import checks
 from samg_jax.training import validation
 
 
@@ -24,10 +24,8 @@ def parse(argv: Sequence[str]) -> list[str]:
 
     Exits with a message where the config's file, dataset or fields are not known.
     """
-    try:
+    with checks.program():
         check(argv)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
     return app.parse_flags_with_usage(argv)
 
 
@@ -48,9 +46,8 @@ def load(file: str, *dataset: str) -> ml_collections.ConfigDict:
     path = pathlib.Path(file)
     if not path.is_file():
         known = [str(other) for other in sorted(path.parent.glob("*.py"))]
-        close = difflib.get_close_matches(file, known, n=1)
-        hint = f"Did you mean {close[0]!r}? " if close else ""
-        raise ValueError(
+        hint = checks.hint(file, known)
+        raise checks.UserError(
             f"There is no config file {file!r}. {hint}It must be a Python file with a "
             "function get_config, such as configs/cql_samg.py of this package. Give "
             "its path, from the current folder or absolute: --config=FILE:DATASET."
@@ -67,12 +64,11 @@ def check_field(name: str, config: Mapping[str, Any]) -> None:
         if isinstance(level, Mapping) and part in level:
             level, path = level[part], f"{path}.{part}"
             continue
-        close = difflib.get_close_matches(name, validation.flatten(config), n=1)
-        hint = f"Did you mean --config.{close[0]}? " if close else ""
+        hint = checks.hint(name, validation.flatten(config), "config.")
         has = "is a single value"
         if isinstance(level, Mapping):
             has = f"has the fields {', '.join(sorted(level))}"
-        raise ValueError(
-            f"Unknown field --config.{name}. {hint}{path} {has}. Correct the name; "
+        raise checks.UserError(
+            f"Unknown field config.{name}. {hint}{path} {has}. Correct the name; "
             "--dry_run prints all fields."
         )

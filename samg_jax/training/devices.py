@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from samg_jax import checks
 from samg_jax.training import seeds as seeds_lib
 
 T = TypeVar("T")
@@ -36,16 +37,16 @@ def choose(count: int, wanted: int) -> Mesh | None:
     """
     devices = jax.local_devices()
     if wanted > len(devices):
-        raise ValueError(
+        raise checks.UserError(
             f"config.devices is {wanted}, but this machine has {len(devices)}: "
             f"{', '.join(device.device_kind for device in devices)}. Give "
-            f"--config.devices={len(devices)} or fewer, or 0 for what there is."
+            f"config.devices={len(devices)} or fewer, or 0 for what there is."
         )
     if wanted and count % wanted:
-        raise ValueError(
+        raise checks.UserError(
             f"config.devices is {wanted} with {count} seeds, but all devices take "
-            f"equally many. Give --config.devices={largest_share(count, wanted)}, or "
-            f"make --config.num_seeds a multiple of {wanted}."
+            f"equally many. Set config.devices={largest_share(count, wanted)}, or "
+            f"make config.num_seeds a multiple of {wanted}."
         )
     used = wanted or largest_share(count, len(devices))
     return None if used == 1 else Mesh(np.array(devices[:used]), (AXIS,))

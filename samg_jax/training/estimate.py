@@ -9,6 +9,7 @@ import pathlib
 import jax
 import ml_collections
 
+from samg_jax import checks
 from samg_jax.data import d4rl, published
 from samg_jax.training import (
     checkpoints,
@@ -53,7 +54,7 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
     """
     parts_lib.complete(config)
     validation.check(config)
-    validation.check_can_write(workdir, "--workdir=FOLDER")
+    checks.can_write(workdir, "--workdir=FOLDER")
     experiment.check_same_config(config, workdir)
     parts = parts_lib.resolve(config)
     learned, fitted, needs_data = planned_updates(config, parts)

@@ -9,6 +9,7 @@ import pathlib
 
 import ml_collections
 
+from samg_jax import checks
 from samg_jax.training import (
     checkpoints,
     compilation,
@@ -46,17 +47,15 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     """Runs an experiment, or what is left of it, in its workdir; returns the run.
 
     Raises:
-        RefusedError: before any compute is spent, where config, data, environment or
+        checks.UserError: before any compute is spent, if config, data, environment or
             checkpoint cannot be used.
         data.download.DownloadError: where a D4RL file is missing and cannot be had.
     """
-    with runs.refusals():
-        parts = prepare(config, workdir)
+    parts = prepare(config, workdir)
     with contextlib.ExitStack() as stack:
         stack.enter_context(compilation.matmul_precision(config.matmul_precision))
         stack.enter_context(logs.to_file(workdir / "log.txt"))
-        with runs.refusals():
-            this, plan = start(config, parts, workdir, stack)
+        this, plan = start(config, parts, workdir, stack)
         if plan.online_meta is None:
             pretrained = pretraining.run_offline(this, plan)
         else:
@@ -132,7 +131,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Parts:
     own_weights.check_shape(parts)
     mesh = devices.choose(len(parts.seeds), config.devices)
     parts = dataclasses.replace(parts, mesh=mesh)
-    validation.check_folder(workdir, "--workdir=FOLDER")
+    checks.folder(workdir, "--workdir=FOLDER")
     check_same_config(config, workdir)
     return parts
 
@@ -149,7 +148,7 @@ def check_same_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) 
             if before.get(name) != after.get(name) and name not in FREE_FIELDS
         ]
         if different:
-            raise ValueError(
+            raise checks.UserError(
                 f"The workdir {str(workdir)!r} holds a run of another config:\n"
                 + "\n".join(different)
                 + "\nA workdir is resumed by the same command. Give another one with "

@@ -19,7 +19,6 @@ from samg_jax.training import (
     offline,
     online,
     own_weights,
-    runs,
     sampling,
     schedule,
     stepping,
@@ -49,8 +48,7 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
         pretrained = devices.put(parts.mesh, pretrained)
         init = functools.partial(online.init, parts, config.online)
         state = devices.build(parts.mesh, init, pretrained, first)
-        with runs.refusals():
-            own_weights.check_at_switch(parts, state.guidance, state.alive, first)
+        own_weights.check_at_switch(parts, state.guidance, state.alive, first)
         offline_step = config.offline.updates if plan.source is None else 0
         if plan.source is not None:
             offline_step = forking.meta(plan.source)["offline_step"]

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from samg_jax import checks
 from samg_jax.data import transitions
 from samg_jax.guidance import models
 from samg_jax.training import checkpoints, offline, validation
@@ -44,7 +45,7 @@ def check(config: ml_collections.ConfigDict, parts: Parts, saved: dict) -> None:
     """Raises ValueError where the checkpoint cannot be fine-tuned with this config."""
     source = config.offline.restore
     if not saved["complete"]:
-        raise ValueError(
+        raise checks.UserError(
             f"The offline phase in {source!r} stopped at update "
             f"{saved['offline_step']} and is not complete. Only complete ones can be "
             "forked from. Resume that run first, by the command that began it."
@@ -64,17 +65,17 @@ def check(config: ml_collections.ConfigDict, parts: Parts, saved: dict) -> None:
         if _plain(before.get(name)) != _plain(after.get(name))
     ]
     if different:
-        raise ValueError(
+        raise checks.UserError(
             f"The offline checkpoint in {source!r} does not fit this config:\n"
             + "\n".join(different)
             + "\nThese must agree. Change the config, or restore another checkpoint."
         )
     missing = sorted({int(seed) for seed in parts.seeds} - set(saved["seeds"]))
     if missing:
-        raise ValueError(
+        raise checks.UserError(
             f"The offline checkpoint in {source!r} holds the seeds {saved['seeds']}, "
             f"not {missing}. Fine-tuned seeds are a part of the pre-trained ones. "
-            "Change --config.seed and --config.num_seeds."
+            "Change config.seed and config.num_seeds."
         )
 
 

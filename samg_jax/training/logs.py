@@ -11,7 +11,16 @@ from collections.abc import Iterator
 from absl import logging as absl_logging
 from tqdm import tqdm
 
+from samg_jax import checks
+
 LOGGER = logging.getLogger("samg_jax")
+
+
+class _Formatter(logging.Formatter):
+    """Spells fields of the config as flags, as the programs' error line does."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return checks.with_flags(super().format(record))
 
 
 class _AboveTheBar(logging.Handler):
@@ -30,8 +39,8 @@ def quiet_libraries() -> None:
 def to_file(path: pathlib.Path) -> Iterator[None]:
     """Sends the log to the terminal and to the end of `path`, inside the block."""
     terminal, file = _AboveTheBar(), logging.FileHandler(path)
-    terminal.setFormatter(logging.Formatter("%(message)s"))
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    terminal.setFormatter(_Formatter("%(message)s"))
+    file.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
     before = LOGGER.level, LOGGER.propagate
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False

@@ -19,6 +19,7 @@ import gymnasium
 import numpy as np
 from tqdm import tqdm
 
+from samg_jax import checks
 from samg_jax.envs import ant_controller, antmaze, mazes
 from samg_jax.envs import physics as physics_lib
 from samg_jax.training import seeds as seeds_lib
@@ -137,7 +138,7 @@ def label(
     }
     reached = antmaze.reaches(rows["infos/qpos"][:, :2], goal)
     if not reached.any():
-        raise ValueError(
+        raise checks.UserError(
             f"None of the {len(reached)} rows reaches the goal at {goal.round(2)}, so "
             "there would be no reward to learn from. Collect more with --steps=N, or "
             "others with --seed=N."

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import tensorboardX
 
+from samg_jax import checks
 from samg_jax.training import wandb_events
 
 EVALUATION_COLUMNS = (
@@ -49,7 +50,7 @@ class Table:
         self._columns = columns
         self._file = path.open("a+", newline="")
         if length > path.stat().st_size:
-            raise ValueError(
+            raise checks.UserError(
                 f"{path} has {path.stat().st_size} bytes, but the checkpoint was saved "
                 f"when it had {length}. It was shortened or replaced since. Restore "
                 "the file, or begin anew in another --workdir."
@@ -63,7 +64,7 @@ class Table:
     def write(self, row: Mapping[str, Any]) -> None:
         """Appends a row; its names must be the columns."""
         if set(row) != set(self._columns):
-            raise ValueError(
+            raise checks.UserError(
                 f"A row has {sorted(row)}; the table has {sorted(self._columns)}. "
                 "Every row needs exactly the columns of its table."
             )

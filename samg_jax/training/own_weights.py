@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from samg_jax import checks
 from samg_jax.data import transitions
 from samg_jax.guidance import weights
 from samg_jax.training import forking, offline
@@ -16,7 +17,7 @@ from samg_jax.training.parts import Parts
 ROWS = 64  # On which a weight is tried.
 ADVICE = (
     "Change the function that is registered for it, in the module of "
-    "--config.guidance.module."
+    "config.guidance.module."
 )
 
 
@@ -51,7 +52,7 @@ def check_shape(parts: Parts) -> None:
         if found.shape == (ROWS,) and real:
             return
         found = f"{found.dtype} of the shape {found.shape}"
-    raise ValueError(
+    raise checks.UserError(
         f"The weight {name!r} returns {found} for {ROWS} transitions. It must be one "
         f"real number for each of them, of the shape ({ROWS},). {ADVICE}"
     )
@@ -120,7 +121,7 @@ def check_range(parts: Parts, p: np.ndarray, rows: str) -> None:
     p = p.astype(np.float64)
     outside = ~((p >= 0) & (p <= 1))  # What is no number is outside too.
     if outside.any():
-        raise ValueError(
+        raise checks.UserError(
             f"The weight {parts.guidance.weight!r} returns {p[outside][0]:g}, for "
             f"example, and {outside.mean():.0%} of its values are outside [0, 1], on "
             f"{p.shape[1]} {rows}. p(s, a) is the share of the offline value in the "

@@ -13,7 +13,7 @@ import ml_collections
 import numpy as np
 from flax import struct
 
-from samg_jax import algorithms
+from samg_jax import algorithms, checks
 from samg_jax.data import d4rl, minari_source, published, sources, transitions
 from samg_jax.envs import physics, tasks
 from samg_jax.guidance import (
@@ -175,10 +175,10 @@ def resolve_task(config: ml_collections.ConfigDict) -> tasks.Task:
     if config.env_id:
         return tasks.for_env_id(config.env_id)
     if config.dataset.path:
-        raise ValueError(
+        raise checks.UserError(
             f"config.dataset.path is {config.dataset.path!r} but config.env_id is "
             "empty. A file of your own does not say where its policies are evaluated. "
-            "Give the environment too, as in --config.env_id=Hopper-v4."
+            "Give the environment too, as in config.env_id=Hopper-v4."
         )
     return tasks.for_dataset(config.dataset.name)
 
@@ -224,10 +224,10 @@ def import_weights(module: str | None) -> None:
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
             raise  # Something that the user's own module imports.
-        raise ValueError(
+        raise checks.UserError(
             f"config.guidance.module is {module!r}, which Python cannot find. It must "
             "be the name of a module, without .py, in the current folder or installed. "
-            "Start the program where the file is, or correct --config.guidance.module."
+            "Start the program where the file is, or correct config.guidance.module."
         ) from error
 
 
@@ -308,10 +308,10 @@ def check_sizes(source: str, raw: d4rl.Raw, task: tasks.Task) -> None:
     found = raw.observations.shape[1], raw.actions.shape[1]
     wanted = task.observation_size, task.action_size
     if found != wanted:
-        raise ValueError(
+        raise checks.UserError(
             f"The dataset {source} has observations of size {found[0]} and actions of "
             f"size {found[1]}, but {task.env_id} has {wanted[0]} and {wanted[1]}. "
-            "Give the environment that the data were collected on: --config.env_id=..."
+            "Give the environment that the data were collected on: config.env_id=..."
         )
 
 

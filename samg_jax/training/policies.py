@@ -12,6 +12,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from samg_jax import checks
 from samg_jax.training import checkpoints, forking, online
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
@@ -81,7 +82,7 @@ def find(directory: str) -> Saved:
     config = ml_collections.ConfigDict(saved)
     parts = parts_lib.resolve(config)
     if phase == "online" and parts.sweep:
-        raise ValueError(
+        raise checks.UserError(
             f"The checkpoint in {str(folder)!r} is a sweep's, with several policies of "
             "every seed. One policy per seed can be read back. Its scores are in "
             "metrics.csv beside it; give the folder offline/, or the workdir of a run "
@@ -95,7 +96,7 @@ def _config_beside(folder: pathlib.Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(
+        raise checks.UserError(
             f"The checkpoint in {str(folder)!r} needs the config of its run, which "
             f"cannot be read: {error}. It must be {path}. Give --checkpoint=WORKDIR, "
             "with its files as the run left them."

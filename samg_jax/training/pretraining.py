@@ -15,7 +15,6 @@ from samg_jax.training import (
     logs,
     offline,
     own_weights,
-    runs,
     schedule,
 )
 from samg_jax.training.parts import Parts
@@ -98,8 +97,7 @@ def fit_guidance(this: Run, plan: Plan, state, dataset, start: int) -> offline.S
         inputs = dataset, devices.put_shared(this.parts.mesh, split.train)
         state = train_model(this, state, inputs, (start, trained))
     state, findings = offline.fit_weight(this.parts, state, dataset, split)
-    with runs.refusals():
-        own_weights.check_on_data(this.parts, state, plan.dataset)
+    own_weights.check_on_data(this.parts, state, plan.dataset)
     report_fit(this, findings, trained + steps)
     if not plan.source:
         save_offline(this, state, trained, steps, True, findings)

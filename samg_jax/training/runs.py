@@ -13,6 +13,7 @@ import ml_collections
 import numpy as np
 from tqdm import tqdm
 
+from samg_jax import checks
 from samg_jax.data import transitions
 from samg_jax.training import (
     checkpoints,
@@ -24,19 +25,6 @@ from samg_jax.training import (
 )
 from samg_jax.training import clock as clock_lib
 from samg_jax.training.parts import Parts
-
-
-class RefusedError(ValueError):
-    """The user's mistake, found as soon as it can be; the message says all."""
-
-
-@contextlib.contextmanager
-def refusals() -> Iterator[None]:
-    """Marks every ValueError of the block as the user's to mend."""
-    try:
-        yield
-    except ValueError as error:
-        raise RefusedError(str(error)) from error
 
 
 @dataclasses.dataclass
@@ -177,7 +165,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ValueError(
+            raise checks.UserError(
                 f"Another process is running in the workdir {str(workdir)!r}; one at a "
                 "time is allowed. Wait for it, stop it, or give --workdir=FOLDER."
             ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
+from samg_jax import checks
 from samg_jax.envs import physics, rendering
 from samg_jax.training import evaluation, policies
 from samg_jax.training.parts import Parts
@@ -77,7 +78,7 @@ def place_of(parts: Parts, seed: int | None) -> int:
         return 0
     values = [int(value) for value in parts.seeds]
     if seed not in values:
-        raise ValueError(
+        raise checks.UserError(
             f"The checkpoint has no seed {seed}; it has {values}. Give "
             f"--video_seed={values[0]}, for example."
         )

@@ -8,7 +8,6 @@ place draws what its seed draws alone, so that places differ by their values onl
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import ml_collections
 import numpy as np
 
-from samg_jax import algorithms
+from samg_jax import algorithms, checks
 from samg_jax.guidance import weights
 from samg_jax.training import validation
 
@@ -69,22 +68,22 @@ def parse(
     names = [axis.name for axis in axes]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(
+            raise checks.UserError(
                 f"--sweep names {name} more than once. Each setting has one list of "
                 f"values. Give --sweep={name}=... once, with all of them."
             )
     for axis in axes:
         reason = unread(axis.name, config, guidance, names)
         if reason:
-            raise ValueError(
+            raise checks.UserError(
                 f"--sweep varies {axis.name}, but {reason}, so all of its values would "
                 "give the same run. Sweep a setting that is read, or change that."
             )
         check_values(axis, config, guidance)
     if axes and not config.online.steps:
-        raise ValueError(
+        raise checks.UserError(
             "--sweep is given with config.online.steps 0. A sweep varies fine-tuning; "
-            "the offline phase is shared. Give --config.online.steps=20000, for "
+            "the offline phase is shared. Set config.online.steps=20000, for "
             "example, or no --sweep."
         )
     return axes
@@ -96,9 +95,8 @@ def parse_axis(text: str, config: ml_collections.ConfigDict) -> Axis:
     name = name.strip().removeprefix("config.")
     allowed = sweepable(config.algorithm)
     if name not in allowed:
-        close = difflib.get_close_matches(name, allowed, n=1)
-        hint = f"Did you mean {close[0]}? " if close else ""
-        raise ValueError(
+        hint = checks.hint(name, allowed)
+        raise checks.UserError(
             f"--sweep={text} varies {name!r}, which cannot be swept. {hint}Sweepable "
             f"with {config.algorithm!r} are {', '.join(allowed)}. Give one of these, "
             "as in --sweep guidance.threshold=0,0.3,0.5,0.75."
@@ -108,14 +106,14 @@ def parse_axis(text: str, config: ml_collections.ConfigDict) -> Axis:
     try:
         values = tuple(kind(part) for part in texts)
     except ValueError as error:
-        raise ValueError(
+        raise checks.UserError(
             f"--sweep={text} has values that are no {kind.__name__}: {listed!r}. Give "
             f"numbers separated by commas, as in --sweep {name}=1,2."
         ) from error
     if len(set(values)) < len(values):
-        raise ValueError(
+        raise checks.UserError(
             f"--sweep={text} names a value twice. Each is run once per seed. Give "
-            "every value once; for more runs raise --config.num_seeds."
+            "every value once; for more runs raise config.num_seeds."
         )
     return Axis(name, texts, values)
 
@@ -166,10 +164,10 @@ def check_values(
     """Raises ValueError for a value that the setting may not have."""
     group, field = axis.name.split(".")
     if axis.name == "guidance.delta" and guidance.threshold_quantile is not None:
-        raise ValueError(
+        raise checks.UserError(
             "--sweep varies guidance.delta with config.guidance.threshold_quantile "
             f"{guidance.threshold_quantile}. The offline quantiles are those of one "
-            "width. Give --config.guidance.threshold instead, or fork a run per width."
+            "width. Set config.guidance.threshold instead, or fork a run per width."
         )
     for value in axis.values:
         if group == "guidance":

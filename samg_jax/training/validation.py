@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
-import pathlib
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
 
+from samg_jax import checks
 from samg_jax.training import compilation, wandb_events
 
 POSITIVE = (0.0, math.inf)
@@ -79,29 +77,29 @@ def check(config: ml_collections.ConfigDict) -> None:
     fields = flatten(config.to_dict())
     for name, least in COUNTS.items():
         if name in fields and fields[name] < least:
-            raise ValueError(
+            raise checks.UserError(
                 f"config.{name} is {fields[name]}; it must be at least {least}. Give "
-                f"--config.{name}={max(least, 1)} or more."
+                f"config.{name}={max(least, 1)} or more."
             )
     for name, allowed in CHOICES.items():
         if fields[name] not in allowed:
-            raise ValueError(
+            raise checks.UserError(
                 f"config.{name} is {fields[name]!r}; allowed are {', '.join(allowed)}. "
-                f"Give --config.{name}={allowed[0]}, for example."
+                f"Set config.{name}={allowed[0]}, for example."
             )
     wandb_events.check(fields["logging.wandb"])
     if fields["seed"] + fields["num_seeds"] > 2**32:
-        raise ValueError(
+        raise checks.UserError(
             f"config.seed is {fields['seed']} with {fields['num_seeds']} seeds; seeds "
-            "must be below 2**32. Lower --config.seed."
+            "must be below 2**32. Lower config.seed."
         )
     for name, value in config.agent.items():
         check_hyperparameter(name, value)
     if not 0.0 < fields["online.offline_share"] < 1.0:
-        raise ValueError(
+        raise checks.UserError(
             f"config.online.offline_share is {fields['online.offline_share']}; it must "
             "lie between 0 and 1, both excluded. For online data only give "
-            "--config.online.data=buffer."
+            "config.online.data=buffer."
         )
     check_guided(config)
     check_behaviour_model(config)
@@ -115,21 +113,21 @@ def check_hyperparameter(name: str, value: Any) -> None:
     if value is None:
         return
     if name.endswith("hidden_dims") and not is_widths(value):
-        raise ValueError(
+        raise checks.UserError(
             f"config.agent.{name} is {value}; it must name at least one layer, each of "
-            f"width 1 or more. Give --config.agent.{name}='(256, 256)', for example."
+            f"width 1 or more. Set config.agent.{name}='(256, 256)', for example."
         )
     low, high = OPEN_INTERVALS.get(name, (-math.inf, math.inf))
     if name in OPEN_INTERVALS and not low < value < high:
-        raise ValueError(
+        raise checks.UserError(
             f"config.agent.{name} is {value}; it must lie between {low:g} and {high:g},"
-            f" both excluded. Change --config.agent.{name}."
+            f" both excluded. Change config.agent.{name}."
         )
     low, high = CLOSED_INTERVALS.get(name, (-math.inf, math.inf))
     if name in CLOSED_INTERVALS and not (low <= value <= high and value < math.inf):
-        raise ValueError(
+        raise checks.UserError(
             f"config.agent.{name} is {value}; it must be finite, between {low:g} and "
-            f"{high:g}. Change --config.agent.{name}."
+            f"{high:g}. Change config.agent.{name}."
         )
 
 
@@ -141,14 +139,14 @@ def is_widths(value: Any) -> bool:
 def check_guided(config: ml_collections.ConfigDict) -> None:
     """Raises ValueError where there is no value to guide, or nothing to guide it by."""
     if config.algorithm == "bc" and config.guidance.weight != "none":
-        raise ValueError(
+        raise checks.UserError(
             f"config.guidance.weight is {config.guidance.weight!r} with 'bc', which "
-            "learns no value that could be guided. Give --config.guidance.weight=none, "
+            "learns no value that could be guided. Set config.guidance.weight=none, "
             "or the config of another algorithm."
         )
     weight = config.guidance.weight
     if weight in ("cvae", "embedding") and weight not in config.guidance:
-        raise ValueError(
+        raise checks.UserError(
             f"config.guidance.weight is {weight!r}, but this config has no settings of "
             "its model. Only the configs of SAMG do. Take the file of the same name "
             f"with _samg, as in --config=configs/{config.algorithm}_samg.py."
@@ -159,20 +157,20 @@ def check_behaviour_model(config: ml_collections.ConfigDict) -> None:
     """Raises ValueError where SPOT's behaviour model would not be finished."""
     steps, updates = config.agent.get("vae_steps", 0), config.offline.updates
     if steps > updates and not config.offline.restore:
-        raise ValueError(
+        raise checks.UserError(
             f"SPOT trains its behaviour model in the first {steps} of the offline "
             f"updates, of which config.offline.updates gives {updates}. Raise it above "
-            "that, or lower --config.agent.vae_steps."
+            "that, or lower config.agent.vae_steps."
         )
 
 
 def check_calibration(config: ml_collections.ConfigDict) -> None:
     """Raises ValueError where fine-tuning would calibrate what was not before."""
     if config.agent.get("calibrated_online") and not config.agent.calibrated:
-        raise ValueError(
+        raise checks.UserError(
             "config.agent.calibrated_online is True but config.agent.calibrated is "
             "False. Calibration can be kept while fine-tuning, not begun. Give "
-            "--config.agent.calibrated=True too, or use --config=configs/cal_ql.py."
+            "config.agent.calibrated=True too, or use --config=configs/cal_ql.py."
         )
 
 
@@ -180,22 +178,22 @@ def check_online(config: ml_collections.ConfigDict) -> None:
     """Raises ValueError where the online phase could not start."""
     online = config.online
     if config.guidance.weight != "none" and online.data != "buffer":
-        raise ValueError(
+        raise checks.UserError(
             f"config.guidance.weight is {config.guidance.weight!r} with "
             f"config.online.data {online.data!r}. SAMG fine-tunes on online data only. "
-            "Give --config.online.data=buffer, or --config.guidance.weight=none."
+            "Set config.online.data=buffer, or config.guidance.weight=none."
         )
     if config.offline.restore and not online.steps:
-        raise ValueError(
+        raise checks.UserError(
             f"config.offline.restore is {config.offline.restore!r} with "
             "config.online.steps 0, so there is nothing to do. A fork fine-tunes. Give "
-            "--config.online.steps=500000, for example."
+            "config.online.steps=500000, for example."
         )
     if online.steps and online.warmup_steps >= online.steps:
-        raise ValueError(
+        raise checks.UserError(
             f"config.online.warmup_steps is {online.warmup_steps} of "
             f"config.online.steps {online.steps}, so no update would be made. Raise "
-            "--config.online.steps or lower --config.online.warmup_steps."
+            "config.online.steps or lower config.online.warmup_steps."
         )
 
 
@@ -208,56 +206,11 @@ def check_annealing(config: ml_collections.ConfigDict) -> None:
         return
     end = (cvae.kl_warmup_start or 0) + cvae.kl_warmup_steps
     if end > cvae.steps:
-        raise ValueError(
+        raise checks.UserError(
             f"The C-VAE trains for {cvae.steps} steps, but its KL term reaches its "
-            f"weight after {end}. Lower --config.guidance.cvae.kl_warmup_start and "
-            "--config.guidance.cvae.kl_warmup_steps, or raise "
-            "--config.guidance.cvae.steps."
-        )
-
-
-def check_folder(folder: pathlib.Path, flag: str) -> None:
-    """Creates the folder; raises ValueError if files cannot be written into it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"Cannot write into {str(folder)!r}: {error.strerror}. It must be a "
-            f"folder that can be created and written to. Give another one: {flag}."
-        ) from error
-
-
-def check_file(path: pathlib.Path, flag: str, overwrite: bool) -> None:
-    """Raises ValueError for a file that cannot be written, or should not be.
-
-    Args:
-        path: of the file.
-        flag: that names it, such as `--out`.
-        overwrite: whether a file that exists may be replaced.
-    """
-    check_folder(path.absolute().parent, f"{flag}=FOLDER/FILE")
-    if path.is_dir():
-        raise ValueError(
-            f"{path} is a folder; a file is needed. Give {flag}={path}/FILE."
-        )
-    if path.exists() and not overwrite:
-        raise ValueError(
-            f"{path} exists already. Nothing is overwritten unasked. Give another "
-            f"{flag}=FILE, or --overwrite."
-        )
-
-
-def check_can_write(folder: pathlib.Path, flag: str) -> None:
-    """Raises ValueError where `check_folder` would, without creating anything."""
-    existing = folder.absolute()
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    if not (existing.is_dir() and os.access(existing, os.W_OK)):
-        raise ValueError(
-            f"Cannot write into {str(folder)!r}: {str(existing)!r} is not a folder "
-            f"that can be written to. Give another one: {flag}."
+            f"weight after {end}. Lower config.guidance.cvae.kl_warmup_start and "
+            "config.guidance.cvae.kl_warmup_steps, or raise "
+            "config.guidance.cvae.steps."
         )
 
 

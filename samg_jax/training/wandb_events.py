@@ -13,6 +13,8 @@ import pathlib
 import uuid
 from typing import Any
 
+from samg_jax import checks
+
 MODES = ("off", "offline", "online")
 PROJECT = "samg_jax"
 STEP = "step"  # Offline updates plus environment steps, as in TensorBoard.
@@ -23,9 +25,9 @@ ID_FILE = "wandb_id.txt"
 def check(mode: str) -> None:
     """Raises ValueError where the library is needed and not installed."""
     if mode != "off" and importlib.util.find_spec("wandb") is None:
-        raise ValueError(
+        raise checks.UserError(
             f"config.logging.wandb is {mode!r}, but Weights & Biases is not installed "
-            'here. Run: pip install -e ".[wandb]", or give --config.logging.wandb=off.'
+            'here. Run: pip install -e ".[wandb]", or give config.logging.wandb=off.'
         )
 
 
@@ -64,10 +66,10 @@ class Events:
                 **resume,
             )
         except wandb.errors.Error as error:
-            raise ValueError(
+            raise checks.UserError(
                 f"config.logging.wandb is {mode!r}, but Weights & Biases could not "
                 f"begin: {error}. Run wandb login first, or give "
-                "--config.logging.wandb=offline."
+                "config.logging.wandb=offline."
             ) from error
         self._run.define_metric("*", step_metric=STEP)
 

@@ -125,7 +125,7 @@ def test_error_says_how_to_get_the_file_or_do_without(server, target):
     needed = [str(target), server.url, "curl", str(len(PAYLOAD)), SHA256]
     needed += ["Kept 10 of 200003 bytes", "the same command continues"]
     needed += ["python -m samg_jax.collect --env=Hopper-v4 --level=medium --out=FILE"]
-    needed += ["--config.dataset.path=FILE --config.env_id=Hopper-v4"]
+    needed += ["config.dataset.path=FILE config.env_id=Hopper-v4"]
     for text in needed:
         assert text in message
 

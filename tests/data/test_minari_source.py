@@ -10,10 +10,11 @@ import gymnasium
 import numpy as np
 import pytest
 
+from samg_jax import checks
 from samg_jax.analysis import coverage, pairs
 from samg_jax.data import d4rl, minari_source, transitions
 from samg_jax.envs import tasks, vector
-from samg_jax.training import experiment, runs
+from samg_jax.training import experiment
 from samg_jax.training import parts as parts_lib
 from tests import programs, small
 from tests import runs as small_runs
@@ -255,7 +256,7 @@ def test_hyperparameters_are_those_of_the_robot_named_in_the_id(
 def test_missing_library_is_refused_with_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "minari", None)
     config = settings("hopper-medium", "line/random-v0")
-    with pytest.raises(runs.RefusedError, match=r'pip install -e ".\[minari\]"'):
+    with pytest.raises(checks.UserError, match=r'pip install -e ".\[minari\]"'):
         experiment.run(config, tmp_path / "run")
 
 
@@ -325,7 +326,7 @@ def test_spaces_that_are_no_vectors_are_refused():
 def test_data_of_another_environment_are_refused(tmp_path):
     record("line/random-v0", gymnasium.make(ENV_ID))
     config = settings("hopper-medium", "line/random-v0", env_id="Hopper-v4")
-    with pytest.raises(runs.RefusedError, match="The dataset minari:line/random-v0"):
+    with pytest.raises(checks.UserError, match="The dataset minari:line/random-v0"):
         experiment.run(config, tmp_path / "run")
 
 

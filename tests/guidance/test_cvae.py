@@ -233,7 +233,7 @@ def test_a_collapsed_encoder_is_reported(trained):
     assert report["mean_std"] == 0.0
     message = collapse.message(report, model.config)
     for flag in ("kl_warmup_steps=", "decoder_layers=1", "beta=0.02"):
-        assert f"--config.guidance.cvae.{flag}" in message
+        assert f"config.guidance.cvae.{flag}" in message
     assert "decoder_input" not in message
 
 
@@ -256,7 +256,7 @@ def test_collapse_is_a_small_spread_or_a_small_kl_or_not_finite(scale, kl, expec
 def test_the_message_proposes_to_hide_the_pair_from_the_decoder():
     config = dataclasses.replace(SMALL, decoder_input="latent_and_pair")
     message = collapse.message({"mean_std": 1e-4, "kl": 1e-5}, config)
-    assert "--config.guidance.cvae.decoder_input=latent" in message
+    assert "config.guidance.cvae.decoder_input=latent" in message
 
 
 def test_holdout_split_is_a_partition_and_always_the_same():

@@ -105,7 +105,7 @@ def test_a_network_that_learnt_nothing_is_reported(data):
     findings = MODEL.examine(state, *data)
     finding = {name: float(value[1]) for name, value in findings.items()}
     assert "hardly predicts actions" in MODEL.warning(finding)
-    assert "--config.guidance.embedding.steps" in MODEL.warning(finding)
+    assert "config.guidance.embedding.steps" in MODEL.warning(finding)
     assert MODEL.warning({**finding, "share_explained": float("nan")})
 
 

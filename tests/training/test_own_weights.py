@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from flax import struct
 
+from samg_jax import checks
 from samg_jax.guidance import weights
 from samg_jax.training import experiment, offline, online, own_weights
-from samg_jax.training import runs as training_runs
 from tests import runs
 
 FIRST = np.float32([[0.5] * 11, [-0.5] * 11])  # Observations of two seeds.
@@ -54,7 +54,7 @@ def test_a_weight_in_the_range_is_accepted_wherever_it_is_tried(config, tmp_path
 def test_another_shape_is_refused_before_anything_is_computed(
     fn, found, config, tmp_path
 ):
-    with pytest.raises(training_runs.RefusedError, match=found) as error:
+    with pytest.raises(checks.UserError, match=found) as error:
         experiment.run(config(fn), tmp_path / "run")
     assert "It must be one real number for each" in str(error.value)
     assert not (tmp_path / "run").exists()
@@ -69,7 +69,7 @@ def test_another_range_is_refused_before_pre_training(
 
     monkeypatch.setattr(offline, "make_updates", None)
     settings = config(distance, cut=cut)
-    with pytest.raises(training_runs.RefusedError, match="100% of its values") as error:
+    with pytest.raises(checks.UserError, match="100% of its values") as error:
         experiment.run(settings, tmp_path)
     assert "on 64 offline transitions" in str(error.value)
     assert not (tmp_path / "config.json").exists()  # It may be corrected there.
@@ -82,7 +82,7 @@ def test_another_range_is_refused_at_the_switch_of_a_fork(
     monkeypatch.setattr(online, "make_step", None)
     changes = {"offline__restore": str(samg_run)}
     settings = config(lambda c, g, s, a, s2, key: jnp.log(a[:, 0]), **changes)
-    with pytest.raises(training_runs.RefusedError, match="first state and a random"):
+    with pytest.raises(checks.UserError, match="first state and a random"):
         experiment.run(settings, tmp_path)
 
 

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from samg_jax import checks
 from samg_jax.analysis import comparison, curves
 from samg_jax.training import estimate, freezing, offline, online, policies, sweeps
 from samg_jax.training import parts as parts_lib
@@ -103,7 +104,7 @@ def test_one_setting_has_one_list_of_values(dataset):
 
 def test_refusals_come_before_anything_is_written(dataset, tmp_path):
     config = swept(dataset, "guidance.threshold=0,2")
-    with pytest.raises(runs.experiment.runs.RefusedError):
+    with pytest.raises(checks.UserError):
         runs.experiment.run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     with pytest.raises(ValueError, match="threshold is 2"):

@@ -7,8 +7,8 @@ import pathlib
 
 import pytest
 
+from samg_jax import checks
 from samg_jax.training import experiment, wandb_events
-from samg_jax.training.runs import RefusedError
 from tests import runs
 
 BLOCK, HEADER = 32_768, 7
@@ -80,11 +80,11 @@ def test_nothing_of_it_is_there_unless_asked_for(tmp_path, dataset):
 
 def test_a_missing_library_and_a_wrong_mode_are_refused(tmp_path, dataset, monkeypatch):
     config = runs.config("awac", dataset, logging__wandb="disabled")
-    with pytest.raises(RefusedError, match="allowed are off, offline, online"):
+    with pytest.raises(checks.UserError, match="allowed are off, offline, online"):
         experiment.run(config, tmp_path / "run")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     config = runs.config("awac", dataset, logging__wandb="offline")
-    with pytest.raises(RefusedError, match=r"not installed here.*\[wandb\]"):
+    with pytest.raises(checks.UserError, match=r"not installed here.*\[wandb\]"):
         experiment.run(config, tmp_path / "run")
     assert not (tmp_path / "run" / "config.json").exists()
 
@@ -95,6 +95,6 @@ def test_a_run_without_login_is_refused(tmp_path, dataset, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))  # Where a key would be kept.
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     config = runs.config("awac", dataset, logging__wandb="online")
-    with pytest.raises(RefusedError, match="Run wandb login first"):
+    with pytest.raises(checks.UserError, match="Run wandb login first"):
         experiment.run(config, tmp_path / "run")
     assert not (tmp_path / "run" / "config.json").exists()

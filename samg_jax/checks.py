@@ -1,0 +1,157 @@
+"""The one channel for users' mistakes, and the checks that several modules share.
+
+A `UserError` says what was given, what is allowed, and what to do. It is raised on
+purpose, where the value is known. Messages name a setting as the field
+`config.GROUP.NAME`; `program` spells it as the flag. Any other exception is a bug, in
+this package or in a module of the user's, and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import math
+import os
+import pathlib
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+# A field of the config in a message, unless it is spelled as a flag already.
+_FIELD = re.compile(
+    r"(?<![\w./-])config\.(?=[a-z_]+\b(?!\.(?:py|json)))(?!json\b|py\b)"
+)
+
+
+class UserError(ValueError):
+    """A mistake of the user's: what was given, what is allowed, what to do."""
+
+
+@contextlib.contextmanager
+def program(interrupted: str = "Interrupted.") -> Iterator[None]:
+    """Ends the program with one line if the block raises a `UserError`.
+
+    Args:
+        interrupted: what to say after Ctrl-C.
+    """
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"error: {with_flags(str(error))}")
+    except KeyboardInterrupt:
+        sys.exit(interrupted)
+
+
+def with_flags(message: str) -> str:
+    """A message with the fields of the config spelled as flags."""
+    return _FIELD.sub("--config.", message)
+
+
+def hint(
+    given: Any, known: Iterable[str], prefix: str = "", cutoff: float = 0.6
+) -> str:
+    """`Did you mean ...? ` with the nearest known name, or nothing.
+
+    Args:
+        given: the unknown name.
+        known: the names there are.
+        prefix: what the name is shown with, such as `config.`; without one it is
+            quoted.
+        cutoff: the least similarity, from 0 to 1.
+    """
+    close = difflib.get_close_matches(str(given), list(known), n=1, cutoff=cutoff)
+    if not close:
+        return ""
+    return f"Did you mean {prefix + close[0] if prefix else repr(close[0])}? "
+
+
+def choice(name: str, value: str, allowed: Iterable[str], advice: str = "") -> None:
+    """Refuses a value that is not one of `allowed`, and proposes the nearest."""
+    allowed = sorted(allowed)
+    if value in allowed:
+        return
+    raise UserError(
+        f"{name} is {value!r}, which is unknown. Allowed: {', '.join(allowed)}. "
+        f"{hint(value, allowed)}{advice or f'Set {name} to one of these.'}"
+    )
+
+
+def number(
+    name: str,
+    value: float,
+    low: float,
+    high: float,
+    example: float,
+    strict: bool = False,
+) -> None:
+    """Refuses a value not finite or outside [low, high]; (low, high) if `strict`."""
+    inside = low < value < high if strict else low <= value <= high
+    if inside and math.isfinite(value):
+        return
+    interval = f"({low:g}, {high:g})" if strict else f"[{low:g}, {high:g}]"
+    raise UserError(
+        f"{name} is {value!r}. It must be a finite number in {interval}. "
+        f"Set {name} to such a number, for example {example:g}."
+    )
+
+
+def integer(name: str, value: int, low: int, example: int) -> None:
+    """Refuses what is not an integer of at least `low`."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= low:
+        return
+    raise UserError(
+        f"{name} is {value!r}. It must be an integer of at least {low}. "
+        f"Set {name} to such a number, for example {example}."
+    )
+
+
+def folder(path: pathlib.Path, flag: str) -> None:
+    """Creates a folder; refuses one that files cannot be written into.
+
+    Args:
+        path: the folder.
+        flag: how the user sets it, such as `--out=FOLDER`.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"Cannot write into {str(path)!r}: {error.strerror}. It must be a "
+            f"folder that can be created and written to. Set another one: {flag}."
+        ) from error
+
+
+def file(path: pathlib.Path, flag: str, overwrite: bool) -> None:
+    """Refuses a file that cannot be written, or exists and may not be replaced.
+
+    Args:
+        path: the file.
+        flag: the flag that names it, such as `--out`.
+        overwrite: whether an existing file may be replaced.
+    """
+    folder(path.absolute().parent, f"{flag}=FOLDER/FILE")
+    if path.is_dir():
+        raise UserError(
+            f"{path} is a folder; a file is needed. Set {flag}={path}/FILE."
+        )
+    if path.exists() and not overwrite:
+        raise UserError(
+            f"{path} exists already. Nothing is overwritten unasked. Set another "
+            f"{flag}=FILE, or --overwrite."
+        )
+
+
+def can_write(path: pathlib.Path, flag: str) -> None:
+    """Refuses a folder as `folder` does, without creating anything."""
+    existing = path.absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not (existing.is_dir() and os.access(existing, os.W_OK)):
+        raise UserError(
+            f"Cannot write into {str(path)!r}: {str(existing)!r} is not a folder "
+            f"that can be written to. Set another one: {flag}."
+        )
