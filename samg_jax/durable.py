@@ -1,0 +1,69 @@
+"""Files that survive a power cut: written aside, flushed, then renamed.
+
+A file that a resume needs appears under its name whole or not at all. `os.replace`
+alone does not promise that: after a power cut the name may stand before the content.
+So the content is flushed to the disk first, and the folder that holds the name last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from typing import Any
+
+
+def write_bytes(path: pathlib.Path, data: bytes) -> None:
+    """Replaces a file by `data`, whole or not at all, also across a power cut.
+
+    The temporary file beside it is removed if it cannot be written, on a full disk for
+    example; the file that was there before then stays.
+    """
+    # Of its own name per process, because two may write the same file.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Replaces a file by UTF-8 text; see `write_bytes`."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Replaces a file by indented JSON; see `write_bytes`."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def sync(path: pathlib.Path) -> None:
+    """Flushes a file, or the names in a folder, to the disk."""
+    # Windows cannot open folders; its renames need no flush.
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: pathlib.Path) -> None:
+    """Flushes the names in a folder: what was created, renamed or deleted there."""
+    sync(folder)
+
+
+def sync_tree(folder: pathlib.Path) -> None:
+    """Flushes every file and folder below `folder`, itself and its name included."""
+    for parent, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync(pathlib.Path(parent, name))
+        sync(pathlib.Path(parent))
+    sync(folder.parent)

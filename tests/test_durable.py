@@ -1,0 +1,61 @@
+import os
+
+import pytest
+
+from samg_jax import durable
+
+
+def test_a_file_is_replaced_whole_and_nothing_else_stays(tmp_path):
+    path = tmp_path / "config.json"
+    durable.write_json(path, {"a": 1})
+    durable.write_json(path, {"a": 2})
+    assert path.read_text() == '{\n  "a": 2\n}\n'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "table.csv"
+    durable.write_text(path, "before")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        durable.write_text(path, "after")
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_content_is_flushed_before_the_name_and_the_folder_last(tmp_path, monkeypatch):
+    order = []
+    fsync, replace = os.fsync, os.replace
+
+    def flush(descriptor):
+        order.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    monkeypatch.setattr(
+        "pathlib.Path.replace",
+        lambda self, target: (order.append("rename"), replace(self, target)),
+    )
+    durable.write_bytes(tmp_path / "x", b"data")
+    assert order[0].startswith(str(tmp_path / "x."))
+    assert order[1:] == ["rename", str(tmp_path)]
+
+
+def test_a_tree_is_flushed_with_all_its_files(tmp_path, monkeypatch):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "file").write_text("x")
+    flushed = []
+    fsync = os.fsync
+
+    def flush(descriptor):
+        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    durable.sync_tree(tmp_path / "a")
+    expected = [tmp_path / "a/b/file", tmp_path / "a/b", tmp_path / "a", tmp_path]
+    assert flushed == [str(path) for path in expected]
