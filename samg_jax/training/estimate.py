@@ -12,12 +12,12 @@ import ml_collections
 from samg_jax import checks
 from samg_jax.data import d4rl, published
 from samg_jax.training import (
-    checkpoints,
     devices,
-    experiment,
     forking,
-    online,
+    locations,
+    provenance,
     sampling,
+    space,
     sweeps,
     validation,
 )
@@ -55,7 +55,8 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
     parts_lib.complete(config)
     validation.check(config)
     checks.can_write(workdir, "--workdir=FOLDER")
-    experiment.check_same_config(config, workdir)
+    locations.check_layout(workdir)
+    provenance.check_same_config(config, workdir)
     parts = parts_lib.resolve(config)
     learned, fitted, needs_data = planned_updates(config, parts)
     steps, warmup = config.online.steps, config.online.warmup_steps
@@ -98,7 +99,7 @@ def planned_updates(
     fitted = 0 if parts.model is None else parts.model.settings.steps
     if not config.offline.restore:
         return config.offline.updates, fitted, True
-    source = checkpoints.find_offline(config.offline.restore)
+    source = locations.find_offline(config.offline.restore)
     saved = forking.meta(source)
     forking.check(config, parts, saved)
     start = forking.first_fit_step(parts, saved)
@@ -151,21 +152,7 @@ def state_bytes(config: ml_collections.ConfigDict, parts: Parts) -> int:
 
     The sums of metrics online, a few numbers per seed, are not counted.
     """
-    places = sweeps.spread(parts)
-    pretrained = forking.template(parts)
-    states = size(pretrained)
-    if config.online.steps:
-        shape = len(places.seeds), parts.task.observation_size
-        states += size(
-            jax.eval_shape(
-                lambda state, first: online.before_metrics(
-                    places, config.online, state, first
-                ),
-                forking.template(places) if parts.sweep else pretrained,
-                jax.ShapeDtypeStruct(shape, "float32"),
-            )
-        )
-    return states
+    return sum(size(state) for state in space.states(config, parts))
 
 
 def states_key(config: ml_collections.ConfigDict, parts: Parts) -> str:
