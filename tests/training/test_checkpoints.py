@@ -277,14 +277,14 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_is_not_begun(folder):
 
 
 def test_a_save_that_fails_leaves_nothing_behind(folder):
-    class Bug(Exception):
+    class BugError(Exception):
         pass
 
     class Files(dict):
         def items(self):
-            raise Bug
+            raise BugError
 
-    with pytest.raises(Bug):
+    with pytest.raises(BugError):
         checkpoints.Store(folder).save(40, state(40), {}, META, Files(name=b"text"))
     assert sorted(path.name for path in folder.iterdir()) == ["20", "30"]
 
