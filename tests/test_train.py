@@ -507,7 +507,7 @@ def test_workdir_that_cannot_be_written_is_refused(refused, tmp_path):
     file = tmp_path / "file"
     file.touch()
     message = refused(workdir=file / "run")
-    for text in (f"Cannot write into '{file / 'run'}'", "Give another", "--workdir="):
+    for text in (f"Cannot write into '{file / 'run'}'", "Set another", "--workdir="):
         assert text in message
     assert "Cannot write into" in refused(workdir=file)
 

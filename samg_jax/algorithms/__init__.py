@@ -27,7 +27,7 @@ def module(name: str) -> builtin_types.ModuleType:
         return MODULES[name]
     hint = checks.hint(name, MODULES)
     raise checks.UserError(
-        f"Unknown algorithm {name!r}.{hint} Known algorithms: "
+        f"Unknown algorithm {name!r}. {hint}Known algorithms: "
         f"{', '.join(sorted(MODULES))}. Set config.algorithm to one of them."
     )
 

@@ -90,7 +90,7 @@ def check_names(flag: str, names: Sequence[str], known: Sequence[str]) -> None:
         if name not in known:
             hint = checks.hint(name, known)
             raise checks.UserError(
-                f"--{flag} has {name!r}, which is not known.{hint} Known are "
+                f"--{flag} has {name!r}, which is not known. {hint}Known are "
                 f"{', '.join(known)}. Correct the name."
             )
     _check_repeated(flag, names)

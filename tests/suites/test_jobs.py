@@ -114,7 +114,7 @@ def test_local_files_are_found_by_the_datasets_name(tmp_path, dataset):
     ("name", "settings", "message"),
     [
         ("smok", [], "Did you mean 'smoke'"),
-        ("smoke", ["num_seed=3"], "Did you mean num_seeds"),
+        ("smoke", ["num_seed=3"], "Did you mean 'num_seeds'"),
         ("smoke", ["num_seeds"], "FIELD=VALUE"),
         ("smoke", ["num_seeds=0"], "num_seeds .* is 0; it must be at least 1"),
         ("smoke", ["num_seeds=many"], "wrong kind"),
@@ -122,7 +122,7 @@ def test_local_files_are_found_by_the_datasets_name(tmp_path, dataset):
         ("smoke", ["datasets=hopper-demo,hopper-demo"], "each once"),
         ("smoke", ["algorithms=awc"], "Did you mean .*awac.py"),
         ("smoke", ["variants=sagm"], "Did you mean 'samg'"),
-        ("smoke", ["config.online.step=3"], "Did you mean --config.online.steps"),
+        ("smoke", ["config.online.step=3"], "Did you mean config.online.steps"),
         ("smoke", ["config.guidance.treshold=3"], "config.guidance.threshold"),
         ("smoke", ["config.agent.tau=3"], "The job awac/.*tau is 3"),
         ("smoke", ["config.online.eval_every=x"], "of the wrong kind"),
@@ -139,13 +139,13 @@ def test_mistakes_in_a_suite_are_told(name, settings, message):
     ("name", "options", "message"),
     [
         ("cloud", [], "Allowed are local, ray, slurm"),
-        ("local", ["paralel=2"], "Did you mean parallel"),
+        ("local", ["paralel=2"], "Did you mean 'parallel'"),
         ("local", ["parallel"], "parallel: jobs at once"),
         ("local", ["parallel=0"], "at least 1"),
         ("slurm", ["cluster=cloud"], "Allowed are slurm and local"),
         ("slurm", ["partition=x"], "Allowed are .*slurm_"),
         ("ray", ["cpus=-1"], "at least 0"),
-        ("ray", ["gpu=1"], "Did you mean gpus"),
+        ("ray", ["gpu=1"], "Did you mean 'gpus'"),
     ],
 )
 def test_mistakes_in_an_executor_are_told(name, options, message):

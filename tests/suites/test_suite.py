@@ -187,9 +187,11 @@ def test_the_kind_of_data_is_what_the_trainer_says_of_them():
 def test_the_command_tells_mistakes_and_flags_that_are_not_its_own(tmp_path):
     flags = {"suite": "smok", "out": str(tmp_path), "configs": str(tiny.CONFIGS)}
     with programs.running("benchmark", **flags) as program:
-        assert program.run_suite().startswith("error: There is no suite 'smok'.")
+        with pytest.raises(ValueError, match=r"^There is no suite 'smok'\."):
+            program.run_suite()
         program.flags.FLAGS["algorithms"].present = 1
-        assert "--algorithms was given with suite" in program.run_suite()
+        with pytest.raises(ValueError, match="--algorithms was given with suite"):
+            program.run_suite()
     with programs.running("benchmark") as program:
         program.flags.FLAGS["dry_run"].present = 1
         with pytest.raises(ValueError, match="--dry_run was given with updates"):

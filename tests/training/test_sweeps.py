@@ -62,7 +62,7 @@ def test_without_a_sweep_nothing_is_spread(dataset):
 @pytest.mark.parametrize(
     ("text", "overrides", "match"),
     [
-        ("guidance.treshold=0,1", {}, r"Did you mean guidance\.threshold\?"),
+        ("guidance.treshold=0,1", {}, r"Did you mean 'guidance\.threshold'\?"),
         ("guidance.kind=1,2", {}, "cannot be swept"),
         ("agent.learning_rate=1e-3,1e-4", {}, "cannot be swept"),
         ("agent.expectile=0.5,0.7", {}, "cannot be swept"),  # IQL's, not AWAC's.
