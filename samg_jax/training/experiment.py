@@ -71,9 +71,9 @@ def start(
     stack.callback(online_store.close)
     this = Run(config, parts, workdir, offline_store, online_store)
     plan = plan_phases(this)
-    space.check_start(config, parts, workdir)
     if parts.model is None and plan.dataset is not None:
         own_weights.check_on_data(parts, None, plan.dataset)
+    space.check_start(config, parts, workdir)
     wandb = None
     if config.logging.wandb != "off":
         mode = config.logging.wandb

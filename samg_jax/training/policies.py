@@ -80,11 +80,12 @@ def find(directory: str) -> Saved:
     store = checkpoints.Store(folder)
     meta = store.meta()
     phase = "offline" if provenance.is_offline(meta, folder.name) else "online"
-    if "config" in meta:
+    if phase == "offline":
         config = provenance.config_of(meta)
-    else:  # An earlier version saved it.
-        saved = provenance.read_config(folder.absolute().parent)
-        config = ml_collections.ConfigDict(saved)
+    else:  # Earlier versions left it to the file beside.
+        beside = provenance.read_config(folder.absolute().parent)
+        config = ml_collections.ConfigDict(beside)
+        provenance.check_same_run(config, meta, folder)
     parts = parts_lib.resolve(config)
     if phase == "online" and parts.sweep:
         raise checks.UserError(

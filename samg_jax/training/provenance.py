@@ -173,7 +173,7 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
     """
     path = workdir / CONFIG
     try:
-        text = path.read_text()
+        text = path.read_bytes().decode(errors="replace")
         config = json.loads(text)
     except FileNotFoundError:
         wrong = "is missing"

@@ -40,7 +40,6 @@ def no_compute(monkeypatch):
     def fail(*_, **__):
         raise AssertionError("compute is spent")
 
-    monkeypatch.setattr(offline, "init", fail)
     monkeypatch.setattr(offline, "make_updates", fail)
     monkeypatch.setattr(evaluation, "make_evaluator", fail)
 
@@ -79,7 +78,7 @@ def refused(no_compute, dataset):
         ("null", "is not the config of a run"),
         ("[1]", "is not the config of a run"),
         ('{"algorithm": "awac"', "is not JSON"),
-        ('{"seed": 0}', "'algorithm' is missing"),
+        ('{"seed": 0}', "is not the config of a run: 'algorithm' is missing"),
         ("\udcff", "is not JSON"),
     ],
 )
@@ -285,7 +284,7 @@ def damage(workdir, phase, step):
 
 
 def test_every_reader_falls_back_to_the_checkpoint_before(
-    workdir, dataset, caplog, monkeypatch
+    workdir, dataset, caplog, capsys, monkeypatch
 ):
     monkeypatch.setattr(logs.LOGGER, "propagate", True)
     damage(workdir, "online", 60)
@@ -303,7 +302,9 @@ def test_every_reader_falls_back_to_the_checkpoint_before(
             num_seeds=1,
             offline__restore=str(workdir),
         )
-    assert caplog.text.count(f"{workdir / 'offline' / str(last)} cannot be read") == 2
+    said = f"{workdir / 'offline' / str(last)} cannot be read"
+    assert said in caplog.text
+    assert said in capsys.readouterr().out  # A run has its own log.
 
 
 @pytest.mark.parametrize("phase", ["offline", "online"])
