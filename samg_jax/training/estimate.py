@@ -67,6 +67,7 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
     mesh = devices.choose(len(parts.seeds), config.devices)
     parts = dataclasses.replace(parts, mesh=mesh)
     device, host = memory(config, parts, rows)
+    disk = space.check_start(config, parts, workdir)
     lines = [
         json.dumps(config.to_dict(), indent=2),
         "",
@@ -83,6 +84,7 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
         f"dataset: about {rows:,} transitions ({origin})",
         f"device memory: about {device / MEGABYTE:,.0f} MB per device",
         f"host memory: about {host / MEGABYTE:,.0f} MB",
+        f"disk: at most {disk / MEGABYTE:,.0f} MB of checkpoints",
     ]
     return "\n".join(lines)
 

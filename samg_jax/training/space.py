@@ -37,11 +37,14 @@ def states(config: ml_collections.ConfigDict, parts: Parts) -> list[Any]:
 
 def check_start(
     config: ml_collections.ConfigDict, parts: Parts, workdir: pathlib.Path
-) -> None:
+) -> int:
     """Refuses to start a run whose checkpoints do not fit on the disk.
 
     Counts those that are kept of each phase. Those that are there already count as
     room, because new ones replace them.
+
+    Returns:
+        The bytes that the checkpoints take at most.
 
     Raises:
         checks.UserError: naming the folder and the bytes.
@@ -58,6 +61,7 @@ def check_start(
             "Make room, give --workdir=FOLDER on a larger disk, or lower "
             "config.online.buffer_size or config.num_seeds."
         )
+    return kept
 
 
 def _held(workdir: pathlib.Path) -> int:

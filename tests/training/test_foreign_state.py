@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 
 import h5py
@@ -12,6 +13,7 @@ from samg_jax import checks
 from samg_jax.analysis import candidates
 from samg_jax.data import d4rl, fingerprints
 from samg_jax.training import (
+    estimate,
     evaluation,
     experiment,
     locations,
@@ -344,7 +346,7 @@ def test_nothing_readable_is_named_on_resume_fork_evaluation_and_diagnosis(
 
 
 def test_a_run_whose_checkpoints_do_not_fit_is_refused_at_the_start(
-    tmp_path, refused, monkeypatch
+    tmp_path, refused, dataset, monkeypatch
 ):
     needed = 2 * 10_000_000 * 4 * (2 * 11 + 3 + 4)
     usage = shutil.disk_usage(tmp_path)._replace(free=needed)
@@ -354,3 +356,11 @@ def test_a_run_whose_checkpoints_do_not_fit_is_refused_at_the_start(
     assert f"bytes in {str(tmp_path / 'run')!r}" in message
     assert f"has room for {needed:,}" in message
     assert not (tmp_path / "run" / "metrics.csv").exists()
+    config = runs.config("awac", dataset, num_seeds=1, **large)
+    with pytest.raises(checks.UserError, match=f"has room for {needed:,}"):
+        estimate.describe(config, tmp_path / "new")
+    config.online.buffer_size //= 4
+    plan = estimate.describe(config, tmp_path / "new")
+    (size,) = re.findall(r"^disk: at most ([\d,]+) MB", plan, re.MULTILINE)
+    size = int(size.replace(",", ""))
+    assert needed // 4 < size * 1e6 < needed // 3
