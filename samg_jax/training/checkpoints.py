@@ -11,7 +11,6 @@ and the run deletes that step later.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
@@ -143,7 +142,7 @@ class Store:
         """Deletes all but the newest checkpoints, except those that are being read."""
         for step in locations.steps(self.directory)[:-KEPT]:
             path = self.directory / str(step)
-            pin = _pin(path, fcntl.LOCK_EX)
+            pin = locations.pin(path, writing=True)
             if pin is None:
                 continue
             try:
@@ -203,7 +202,7 @@ class Store:
             refused: list[tuple[pathlib.Path, str]] = []
             for step in reversed(locations.steps(self.directory)):
                 path = self.directory / str(step)
-                pin = _pin(path, fcntl.LOCK_SH)
+                pin = locations.pin(path)
                 if pin is None:  # Deleted since: by now there are newer ones.
                     break
                 meta, reason = examine(path)
@@ -297,30 +296,6 @@ def _none_readable(
         f"be as they were saved. Restore them from a copy, or rename {directory} and "
         f"give the run's command again, to begin {begin} anew."
     )
-
-
-def _pin(path: pathlib.Path, mode: int) -> int | None:
-    """Locks a checkpoint's folder; its descriptor, None if it is gone or taken."""
-    try:
-        pin = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    except PermissionError as error:
-        raise checks.UserError(
-            f"The folder {str(path)!r} may not be read. Give yourself the right to."
-        ) from error
-    try:
-        fcntl.flock(pin, mode | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(pin)
-        return None
-    except OSError:
-        pass  # Some network file systems have no locks; then readers have to retry.
-    with contextlib.suppress(FileNotFoundError):
-        if os.path.samestat(os.stat(path), os.fstat(pin)):
-            return pin
-    os.close(pin)
-    return None
 
 
 def _delete(path: pathlib.Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 import pathlib
 
 from samg_jax import checks
@@ -34,6 +36,39 @@ def steps(directory: pathlib.Path) -> list[int]:
             "yourself the right to read it."
         ) from error
     return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+
+
+def pin(path: pathlib.Path, writing: bool = False) -> int | None:
+    """Locks a checkpoint's folder against deletion; its descriptor, to be closed.
+
+    Args:
+        path: the folder.
+        writing: whether it is to be deleted, which no reader may hinder.
+
+    Returns:
+        None if the folder is gone, or locked by others.
+    """
+    mode = fcntl.LOCK_EX if writing else fcntl.LOCK_SH
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        raise checks.UserError(
+            f"The folder {str(path)!r} may not be read. Give yourself the right to."
+        ) from error
+    try:
+        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:
+        pass  # Some network file systems have no locks; then readers have to retry.
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(os.stat(path), os.fstat(descriptor)):
+            return descriptor
+    os.close(descriptor)
+    return None
 
 
 def find_offline(directory: str, flag: str = "config.offline.restore") -> pathlib.Path:
