@@ -22,12 +22,14 @@ from typing import Any
 
 from samg_jax import checks
 
-# What the system reports if a folder takes no more: full, over quota, read-only, and
-# a device or a network that is gone.
+# What the system reports if a folder takes no more: full, over quota, read-only, no
+# longer this user's, and a device or a network that is gone.
 DISK_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
     errno.EFBIG,
     errno.EIO,
     errno.ESTALE,

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 
 from samg_jax import checks
 from samg_jax.training import provenance
@@ -35,7 +36,7 @@ def steps(directory: pathlib.Path) -> list[int]:
             f"The folder {str(directory)!r} cannot be read: {error.strerror}. Give "
             "yourself the right to read it."
         ) from error
-    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+    return sorted(int(name) for name in names if re.fullmatch(r"0|[1-9][0-9]*", name))
 
 
 def pin(path: pathlib.Path, writing: bool = False) -> int | None:

@@ -58,7 +58,7 @@ class Table:
                 f"when it had {length}. It was shortened or replaced since. Restore "
                 "the file, or begin anew in another --workdir."
             )
-        _check_header(path, columns)
+        _check_header(path, columns, length)
         with durable.writing(self._folder):
             self._file.truncate(length)
             self._file.seek(length)  # `tell` would go on to return the old length.
@@ -95,16 +95,20 @@ class Table:
             self._file.close()
 
 
-def _check_header(path: pathlib.Path, columns: tuple[str, ...]) -> None:
-    """Refuses a file that is no table of these columns, before any of it is cut."""
+def _check_header(path: pathlib.Path, columns: tuple[str, ...], length: int) -> None:
+    """Refuses a file that is no table of these columns, before any of it is cut.
+
+    If some of it is kept, its line ends must be those of the table, too.
+    """
     with path.open("rb") as file:
         found = file.readline(4_096)
     line = found.decode("utf-8-sig", "replace").strip("\0\r\n")
     header = ",".join(columns)
-    if line == header or (not found.endswith(b"\n") and header.startswith(line)):
+    begun = not found.endswith(b"\n") and header.startswith(line)
+    if found == f"{header}\n".encode() or (length == 0 and (begun or line == header)):
         return
     raise checks.UserError(
-        f"{path} begins with {line[:60]!r}, which is not the header of this run's "
+        f"{path} begins with {found[:60]!r}, which is not the header of this run's "
         f"table: {header}. It was edited, or another program wrote it. Restore the "
         "header, rename the file, or give another --workdir=FOLDER."
     )

@@ -116,6 +116,17 @@ def test_a_file_that_is_no_table_of_the_run_is_left_alone(content, tmp_path):
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    "content", [CONTENT.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + CONTENT]
+)
+def test_other_line_ends_are_refused_if_the_checkpoint_has_no_copy(content, tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(content)
+    with pytest.raises(checks.UserError, match="not the header"):
+        metrics.Table(path, COLUMNS, len(CONTENT))
+    assert path.read_bytes() == content
+
+
 @pytest.mark.parametrize("content", [b"", b"a,", CONTENT, CONTENT[:-3], b"a,b\r\n1"])
 def test_a_run_without_a_checkpoint_begins_its_table_anew(content, tmp_path):
     path = tmp_path / "metrics.csv"
