@@ -157,6 +157,16 @@ def test_a_phase_of_another_run_is_refused_also_if_its_config_says_nothing(
         runs.run("awac", dataset, other, num_seeds=1, seed=3)
 
 
+def test_evaluation_refuses_the_config_of_another_run_beside_a_checkpoint(workdir):
+    path = workdir / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"seed": 3}))
+    with pytest.raises(checks.UserError, match="seed: 0 before, 3 now"):
+        policies.find(str(workdir))
+    path.write_text("{}")
+    with pytest.raises(checks.UserError, match="'algorithm' is missing"):
+        policies.find(str(workdir / "online"))
+
+
 # The dataset.
 
 
