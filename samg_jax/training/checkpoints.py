@@ -16,6 +16,7 @@ import os
 import pathlib
 import re
 import shutil
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -49,7 +50,7 @@ class Store:
         self.directory = directory.absolute()
         self._step: int | None = None  # That is being read.
         self._meta: dict[str, Any] = {}
-        self._pin: int | None = None  # Descriptor of its folder, locked.
+        self._unpin: weakref.finalize | None = None  # Unlocks its folder.
 
     def latest(self) -> int | None:
         """The step of the newest checkpoint, readable or not; None if there is none."""
@@ -188,13 +189,9 @@ class Store:
 
     def close(self) -> None:
         """Ends reading: the checkpoint may be deleted from now on."""
-        if self._pin is not None:
-            os.close(self._pin)
-        self._step, self._pin = None, None
-
-    def __del__(self):
-        with contextlib.suppress(OSError, AttributeError):
-            self.close()
+        if self._unpin is not None:
+            self._unpin()
+        self._step, self._unpin = None, None
 
     def _choose(self) -> None:
         """Finds, checks and pins the newest checkpoint that can be read."""
@@ -210,7 +207,8 @@ class Store:
                     os.close(pin)
                     break
                 if reason is None:
-                    self._step, self._meta, self._pin = step, meta, pin
+                    self._step, self._meta = step, meta
+                    self._unpin = weakref.finalize(self, os.close, pin)
                     for damaged, why in refused:
                         logs.LOGGER.warning(
                             "%s cannot be read: %s. The checkpoint before it is used, "
