@@ -34,6 +34,10 @@ from samg_jax.training.parts import Parts
 from samg_jax.training.runs import Plan, Run
 
 
+FREE_FIELDS = provenance.FREE_FIELDS
+check_same_config = provenance.check_same_config
+
+
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     """Runs an experiment, or what is left of it, in its workdir; returns the run.
 
@@ -126,7 +130,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Parts:
     parts = dataclasses.replace(parts, mesh=mesh)
     checks.folder(workdir, "--workdir=FOLDER")
     locations.check_layout(workdir)
-    provenance.check_same_config(config, workdir)
+    check_same_config(config, workdir)
     return parts
 
 

@@ -165,8 +165,12 @@ def config_of(meta: dict[str, Any]) -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(completed(meta["config"]))
 
 
-def read_config(workdir: pathlib.Path) -> dict[str, Any]:
+def read_config(workdir: pathlib.Path, whole: bool = True) -> dict[str, Any]:
     """The content of a run's config.json.
+
+    Args:
+        workdir: of the run.
+        whole: whether a config that lacks fields is refused.
 
     Raises:
         checks.UserError: it cannot be read or is not the config of a run.
@@ -183,7 +187,7 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
         wrong = "is empty" if not text.strip("\0 \n") else "is not JSON"
     else:
         wrong = config_fault(config)
-        if wrong is None:
+        if wrong is None or (isinstance(config, dict) and not whole):
             return completed(config)
         wrong = f"is not the config of a run: {wrong}"
     raise checks.UserError(f"{path} {wrong}. {_remedy(workdir)}")
@@ -212,9 +216,10 @@ def _remedy(workdir: pathlib.Path) -> str:
 
 def check_same_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Refuses a workdir that holds a run of another config, or has lost its config."""
-    if not (workdir / CONFIG).exists() and not any(workdir.glob("o*line/[0-9]*")):
+    begun = any(workdir.glob("o*line/[0-9]*"))
+    if not (workdir / CONFIG).exists() and not begun:
         return  # Nothing is there yet.
-    different = differences(read_config(workdir), config)
+    different = differences(read_config(workdir, whole=begun), config)
     if different:
         raise checks.UserError(
             f"The workdir {str(workdir)!r} holds a run of another config:\n"
