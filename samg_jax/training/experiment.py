@@ -33,7 +33,6 @@ from samg_jax.training import parts as parts_lib
 from samg_jax.training.parts import Parts
 from samg_jax.training.runs import Plan, Run
 
-
 FREE_FIELDS = provenance.FREE_FIELDS
 check_same_config = provenance.check_same_config
 
