@@ -29,7 +29,14 @@ from samg_jax.guidance import (
     quantiles,
     weights,
 )
-from samg_jax.training import checkpoints, forking, offline, schedule
+from samg_jax.training import (
+    checkpoints,
+    forking,
+    locations,
+    offline,
+    provenance,
+    schedule,
+)
 from samg_jax.training import parts as parts_lib
 from samg_jax.training.parts import Parts, Preprocessing
 
@@ -80,7 +87,7 @@ def read(workdir: str) -> Checkpoint:
     Raises:
         ValueError: where there is none, or one that is not complete.
     """
-    folder = checkpoints.find_offline(workdir, "--checkpoint")
+    folder = locations.find_offline(workdir, "--checkpoint")
     store = checkpoints.Store(folder)
     try:
         meta = store.meta()
@@ -90,7 +97,7 @@ def read(workdir: str) -> Checkpoint:
                 "complete one has a fitted weight. Resume that run first, by the "
                 "command that began it."
             )
-        config = ml_collections.ConfigDict(meta["config"])
+        config = provenance.config_of(meta)
         config.sweep = ()  # Of fine-tuning, which is of no concern here.
         parts = parts_lib.resolve(config)
         state, _ = store.restore(forking.template(parts))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ import numpy as np
 from samg_jax import checks
 from samg_jax.analysis import curves, guidance_curves, statistics
 from samg_jax.analysis.statistics import Course
-from samg_jax.training import checkpoints, experiment
+from samg_jax.training import checkpoints, experiment, provenance
 from samg_jax.training import parts as parts_lib
 
 # What `training.csv` has of the guidance and a comparison tells.
@@ -66,13 +66,10 @@ def read(workdir: pathlib.Path) -> list[Outcome]:
             f"There is no run in {str(workdir)!r}: it has no config.json. Name the "
             "--workdir of a run of samg_jax.train."
         )
-    config = ml_collections.ConfigDict(json.loads(path.read_text()))
+    config = ml_collections.ConfigDict(provenance.read_config(workdir))
     phase = "online" if config.online.steps else "offline"
-    store = checkpoints.Store(workdir / phase)
-    try:
+    with contextlib.closing(checkpoints.Store(workdir / phase)) as store:
         meta = store.meta() if store.latest() is not None else None
-    finally:
-        store.close()
     done = meta is not None and (
         meta["step"] == config.online.steps if config.online.steps else meta["complete"]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -27,7 +28,7 @@ from samg_jax.analysis.candidates import Candidate, Checkpoint
 from samg_jax.analysis.pairs import Pairs
 from samg_jax.data import transitions
 from samg_jax.guidance import collapse, normals
-from samg_jax.training import compilation, logs, offline, validation
+from samg_jax.training import compilation, forking, logs, offline, validation
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts
@@ -167,7 +168,8 @@ def load(checkpoint: Checkpoint, request: Request) -> tuple[transitions.Dataset,
     if request.data is not None:
         config.dataset.path = request.data
     dataset, _, source = parts_lib.load_dataset(
-        config, checkpoint.parts.task, logs.LOGGER.info, logs.LOGGER.warning
+        *(config, checkpoint.parts.task, logs.LOGGER.info, logs.LOGGER.warning),
+        functools.partial(forking.check_data, config, checkpoint.meta),
     )
     return dataset, source
 

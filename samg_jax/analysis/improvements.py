@@ -6,7 +6,6 @@ SAMG (2024), Appendix C.7, holds it against the coverage of the level's data.
 from __future__ import annotations
 
 import csv
-import json
 import pathlib
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from matplotlib import lines, patches
 
 from samg_jax import checks
 from samg_jax.analysis import comparison, coverage, figures, statistics
-from samg_jax.training import experiment
+from samg_jax.training import experiment, provenance
 
 COMPARED = ("vanilla", "samg")
 
@@ -102,9 +101,7 @@ def workdirs(folders: Sequence[str]) -> set[pathlib.Path]:
 
 def kind_of(workdir: pathlib.Path) -> tuple[str, str, str] | None:
     """Returns level, algorithm and variant of a run; None if it is not compared."""
-    config = ml_collections.ConfigDict(
-        json.loads((workdir / "config.json").read_text())
-    )
+    config = ml_collections.ConfigDict(provenance.read_config(workdir))
     if not config.online.steps or config.get("sweep"):
         return None
     variant = experiment.variant(config)

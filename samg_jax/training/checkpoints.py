@@ -1,44 +1,96 @@
-"""Saving and restoring a run through Orbax, and checks of what is restored."""
+"""Saving and restoring a run through Orbax, safe against power cuts and races.
+
+A checkpoint is written aside, flushed to the disk with all its files, and renamed last:
+what has a step for its name is complete, also after a power cut. The newest two are
+kept. If the newest cannot be read, the one before is used, with a warning.
+
+Others may read while a run saves: a reader locks the folder of the step that it reads,
+and the run deletes that step later.
+"""
 
 from __future__ import annotations
 
-import io
+import contextlib
+import json
+import os
 import pathlib
+import re
+import shutil
+import weakref
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 import samg_jax
-from samg_jax import checks
-from samg_jax.training import devices
+from samg_jax import checks, durable
+from samg_jax.training import arrays, devices, locations, logs, manifests, provenance
 
 T = TypeVar("T")
 
 # Raised whenever the arrays of a checkpoint or their meaning change.
 FORMAT_VERSION = 5
+KEPT = 2
+# What a save that was stopped, or a deletion, leaves behind.
+LEFTOVER = re.compile(r"\d+(\.new|\.deleted|(\.new)?\.orbax-checkpoint-tmp.*)")
+# Orbax's own files, beside the arrays.
+OVERHEAD = 1 << 20
+ATTEMPTS = 100  # To read the newest checkpoint of a run that saves meanwhile.
 
 
 class Store:
-    """The checkpoints of one phase in one folder; only the newest is kept.
+    """The checkpoints of one phase in one folder.
 
-    A checkpoint appears under its final name only when it is complete, and the one
-    before is deleted after that: a killed process loses nothing that was saved.
+    Reading begins with `meta` and stays with the checkpoint found there, until `close`
+    or the next `save`.
     """
 
     def __init__(self, directory: pathlib.Path):
         self.directory = directory.absolute()
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=1, enable_async_checkpointing=False
-        )
-        self._manager = ocp.CheckpointManager(self.directory, options=options)
+        self._step: int | None = None  # That is being read.
+        self._meta: dict[str, Any] = {}
+        self._unpin: weakref.finalize | None = None  # Unlocks its folder.
 
     def latest(self) -> int | None:
-        """Returns the step of the newest checkpoint, None if there is none."""
-        return self._manager.latest_step()
+        """The step of the newest checkpoint, readable or not; None if there is none."""
+        return max(locations.steps(self.directory), default=None)
 
-    def save(self, step: int, state: Any, host: dict, meta: dict) -> None:
+    def recover(self) -> dict[str, Any] | None:
+        """Prepares to go on from the newest checkpoint that can be read.
+
+        Only for the process that writes here. Checkpoints that cannot be read are
+        renamed, so that their step can be saved again.
+
+        Returns:
+            The description of the checkpoint, None if there is none.
+
+        Raises:
+            checks.UserError: none of the checkpoints can be read.
+        """
+        if self.directory.is_dir():
+            for path in self.directory.iterdir():
+                if LEFTOVER.fullmatch(path.name):
+                    _delete(path)
+        if self.latest() is None:
+            return None
+        meta = self.meta()
+        for step in locations.steps(self.directory):
+            if step > self._step:
+                damaged = self.directory / f"{step}.damaged"
+                _delete(damaged)
+                (self.directory / str(step)).rename(damaged)
+                logs.LOGGER.warning("%s is kept as %s.", step, damaged)
+        return meta
+
+    def save(
+        self,
+        step: int,
+        state: Any,
+        host: dict,
+        meta: dict,
+        files: Mapping[str, bytes] | None = None,
+    ) -> None:
         """Saves a state, arrays of the host, and what is needed to read them.
 
         Args:
@@ -46,125 +98,204 @@ class Store:
             state: arrays only.
             host: name -> NumPy array of any type, kept bit for bit.
             meta: JSON; the format version is added.
+            files: name -> content of further files to keep with the checkpoint.
+
+        Raises:
+            checks.UserError: the disk has no room for it, or takes nothing.
         """
+        self.close()
+        files = files or {}
         versions = {
             "format_version": FORMAT_VERSION,
             "samg_jax": samg_jax.__version__,
             "jax": jax.__version__,
         }
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state),
-                host=ocp.args.StandardSave({"npz": _pack(host)}),
-                meta=ocp.args.JsonSave({**meta, **versions}),
-            ),
-        )
-        self._manager.wait_until_finished()
+        packed = arrays.pack(host)
+        needed = needed_bytes(state) + packed.nbytes + sum(map(len, files.values()))
+        durable.check_room(self.directory, needed)
+        with durable.writing(self.directory, needed):
+            if not self.directory.exists():
+                self.directory.mkdir(parents=True)
+                durable.sync_folder(self.directory.parent)
+            with self._complete(step) as folder:
+                arrays.write(folder, state, packed, {**meta, **versions})
+                for name, content in files.items():
+                    (folder / name).write_bytes(content)
+        self._prune()
+
+    @contextlib.contextmanager
+    def _complete(self, step: int) -> Iterator[pathlib.Path]:
+        """A folder to fill, which gets its name when all of it is on the disk."""
+        new = self.directory / f"{step}.new"
+        _delete(new)
+        try:
+            yield new
+            manifests.write(new)
+            durable.sync_tree(new)
+            new.rename(self.directory / str(step))
+        except BaseException:
+            for path in self.directory.glob(f"{step}.new*"):
+                _delete(path)
+            raise
+        durable.sync_folder(self.directory)
+
+    def _prune(self) -> None:
+        """Deletes all but the newest checkpoints, except those that are being read."""
+        for step in locations.steps(self.directory)[:-KEPT]:
+            path = self.directory / str(step)
+            pin = locations.pin(path, writing=True)
+            if pin is None:
+                continue
+            try:
+                gone = path.with_name(f"{step}.deleted")
+                _delete(gone)
+                path.rename(gone)
+            finally:
+                os.close(pin)
+            _delete(gone)
 
     def meta(self) -> dict[str, Any]:
-        """Returns the description of the newest checkpoint, its version checked."""
-        args = ocp.args.Composite(meta=ocp.args.JsonRestore())
-        meta = self._read(args).meta
-        check_version(meta, self.directory)
-        return meta
+        """The description of the newest checkpoint that can be read.
+
+        Raises:
+            checks.UserError: there is none, or another format version wrote it.
+        """
+        if self._step is None:
+            self._choose()
+        return self._meta
+
+    def file(self, name: str) -> bytes | None:
+        """Content of a further file of the checkpoint, None if it has none."""
+        self.meta()
+        path = self.directory / str(self._step) / name
+        return path.read_bytes() if path.is_file() else None
 
     def restore(
         self, like: T, mesh: jax.sharding.Mesh | None = None
     ) -> tuple[T, dict[str, np.ndarray]]:
-        """Returns the newest state and host arrays.
+        """The state and host arrays of the checkpoint that `meta` describes.
 
         Args:
             like: arrays or `jax.ShapeDtypeStruct` of the same structure as saved.
             mesh: devices for the seeds, whatever those were that it was saved from.
         """
+        self.meta()
+        path = self.directory / str(self._step)
         # As NumPy arrays, because those that Orbax places are committed to a device:
         # for them JAX would compile everything anew, and perhaps not the same.
         like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), like)
-        restored = self._read(
-            ocp.args.Composite(
-                state=ocp.args.StandardRestore(like),
-                host=ocp.args.StandardRestore(),
-            )
-        )
-        state = devices.put(mesh, restored.state)
-        return state, _unpack(np.asarray(restored.host["npz"]))
-
-    def _read(self, args: ocp.args.Composite) -> Any:
-        step = self.latest()
-        try:
-            return self._manager.restore(step, args=args)
-        except Exception as error:
-            raise checks.UserError(
-                f"The checkpoint {self.directory / str(step)} cannot be read: {error} "
-                "It must be as it was saved. Restore its files, or move the folder "
-                "away to begin its phase anew."
-            ) from error
+        state, host = arrays.read(path, like)
+        return devices.put(mesh, state), host
 
     def close(self) -> None:
-        """Releases Orbax's threads."""
-        self._manager.close()
+        """Ends reading: the checkpoint may be deleted from now on."""
+        if self._unpin is not None:
+            self._unpin()
+        self._step, self._unpin = None, None
+
+    def _choose(self) -> None:
+        """Finds, checks and pins the newest checkpoint that can be read."""
+        for _ in range(ATTEMPTS):
+            refused: list[tuple[pathlib.Path, str]] = []
+            for step in reversed(locations.steps(self.directory)):
+                path = self.directory / str(step)
+                pin = locations.pin(path)
+                if pin is None:  # Deleted since: by now there are newer ones.
+                    break
+                meta, reason = examine(path)
+                if not path.exists():  # Where there are no locks.
+                    os.close(pin)
+                    break
+                if reason is None:
+                    self._step, self._meta = step, meta
+                    self._unpin = weakref.finalize(self, os.close, pin)
+                    for damaged, why in refused:
+                        logs.LOGGER.warning(
+                            "%s cannot be read: %s. The checkpoint before it is used, "
+                            "of step %d.",
+                            *(damaged, why, step),
+                        )
+                    return
+                os.close(pin)
+                refused.append((path, reason))
+            else:
+                raise checks.UserError(_none_readable(self.directory, refused))
+        raise checks.UserError(
+            f"The checkpoints in {str(self.directory)!r} are replaced faster than they "
+            "can be read. Give the same command again when the run saves less often."
+        )
 
 
-def check_version(meta: dict[str, Any], directory: pathlib.Path) -> None:
+def needed_bytes(state: Any) -> int:
+    """Bytes that a checkpoint of these arrays takes on the disk at most.
+
+    Args:
+        state: arrays or `jax.ShapeDtypeStruct`.
+    """
+    leaves = jax.tree.leaves(state)
+    total = sum(leaf.size * np.dtype(leaf.dtype).itemsize for leaf in leaves)
+    return total + total // 20 + OVERHEAD
+
+
+def examine(path: pathlib.Path) -> tuple[dict[str, Any], str | None]:
+    """The description of a checkpoint, and what is damaged in it, if anything.
+
+    Raises:
+        checks.UserError: another format version wrote it, or it may not be read.
+    """
+    meta: dict[str, Any] = {}
+    try:
+        listed = manifests.exists(path)
+        reason = manifests.damage(path) if listed else None
+        if reason is None:
+            meta = json.loads((path / provenance.META).read_text())
+            reason = provenance.fault(meta, path.parent.name)
+        if reason is None:
+            check_version(meta, path)
+            reason = None if listed else arrays.unreadable(path)
+    except PermissionError as error:
+        raise checks.UserError(
+            f"The checkpoint {str(path)!r} may not be read: {error}. Give yourself the "
+            "right to read its files."
+        ) from error
+    except (FileNotFoundError, NotADirectoryError):
+        reason = f"{provenance.META} is missing"
+    except IsADirectoryError:
+        reason = f"{provenance.META} is a folder"
+    except ValueError as error:
+        if isinstance(error, checks.UserError):
+            raise
+        reason = f"{provenance.META} is not JSON"
+    return meta, reason
+
+
+def check_version(meta: dict[str, Any], path: pathlib.Path) -> None:
     """Refuses a checkpoint that another format version wrote."""
-    found = meta.get("format_version")
+    found = meta["format_version"]
     if found != FORMAT_VERSION:
         raise checks.UserError(
-            f"The checkpoint in {directory} has format version {found}, written by "
+            f"The checkpoint {path} has format version {found}, written by "
             f"samg_jax {meta.get('samg_jax', 'unknown')}; this is samg_jax "
             f"{samg_jax.__version__}, which reads version {FORMAT_VERSION}. Install "
             "the version that wrote it, or train anew."
         )
 
 
-def find_offline(directory: str, flag: str = "config.offline.restore") -> pathlib.Path:
-    """Returns the folder with a run's offline checkpoint.
-
-    Args:
-        directory: a run's workdir, or its `offline/`.
-        flag: that the user gave it with.
-    """
-    path = pathlib.Path(directory).expanduser()
-    for candidate in (path / "offline", path):
-        if _has_checkpoint(candidate):
-            return candidate
-    raise checks.UserError(
-        f"There is no offline checkpoint in {str(path)!r}. It must be the workdir of a "
-        "run whose offline phase is complete, or its folder offline/. "
-        f"Check {flag}."
+def _none_readable(
+    directory: pathlib.Path, refused: list[tuple[pathlib.Path, str]]
+) -> str:
+    if not refused:
+        return f"There is no checkpoint in {str(directory)!r}."
+    phase = directory.name
+    begin = "fine-tuning" if phase == "online" else "its phase"
+    found = "; ".join(f"{path}: {reason}" for path, reason in refused)
+    return (
+        f"No checkpoint in {str(directory)!r} can be read: {found}. Their files must "
+        f"be as they were saved. Restore them from a copy, or rename {directory} and "
+        f"give the run's command again, to begin {begin} anew."
     )
 
 
-def find_latest(directory: str) -> pathlib.Path:
-    """Returns the folder with a run's last checkpoint: online if there is one.
-
-    Args:
-        directory: a run's workdir, or its `offline/` or `online/`.
-    """
-    path = pathlib.Path(directory).expanduser()
-    for candidate in (path / "online", path / "offline", path):
-        if _has_checkpoint(candidate):
-            return candidate
-    raise checks.UserError(
-        f"There is no checkpoint in {str(path)!r}. It must be the workdir of a run "
-        "that has saved one, or its folder offline/ or online/. Check --checkpoint."
-    )
-
-
-def _has_checkpoint(folder: pathlib.Path) -> bool:
-    return folder.is_dir() and any(
-        child.is_dir() and child.name.isdigit() for child in folder.iterdir()
-    )
-
-
-def _pack(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    # As bytes, because arrays of 64-bit types would pass through JAX otherwise.
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    return np.frombuffer(buffer.getvalue(), np.uint8).copy()
-
-
-def _unpack(data: np.ndarray) -> dict[str, np.ndarray]:
-    with np.load(io.BytesIO(data.tobytes()), allow_pickle=False) as archive:
-        return dict(archive)
+def _delete(path: pathlib.Path) -> None:
+    """Deletes a folder if it is there; what cannot be deleted stays."""
+    shutil.rmtree(path, ignore_errors=True)

@@ -12,12 +12,12 @@ import ml_collections
 from samg_jax import checks
 from samg_jax.data import d4rl, download, published
 from samg_jax.training import (
-    checkpoints,
     devices,
-    experiment,
     forking,
-    online,
+    locations,
+    provenance,
     sampling,
+    space,
     sweeps,
     validation,
 )
@@ -55,7 +55,8 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
     parts_lib.complete(config)
     validation.check(config)
     checks.can_write(workdir, "--workdir=FOLDER")
-    experiment.check_same_config(config, workdir)
+    locations.check_layout(workdir)
+    provenance.check_same_config(config, workdir)
     parts = parts_lib.resolve(config)
     learned, fitted, needs_data = planned_updates(config, parts)
     steps, warmup = config.online.steps, config.online.warmup_steps
@@ -66,6 +67,7 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
     mesh = devices.choose(len(parts.seeds), config.devices)
     parts = dataclasses.replace(parts, mesh=mesh)
     device, host = memory(config, parts, rows)
+    disk = space.check_start(config, parts, workdir)
     lines = [
         json.dumps(config.to_dict(), indent=2),
         "",
@@ -82,6 +84,7 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
         f"dataset: about {rows:,} transitions ({origin})",
         f"device memory: about {device / MEGABYTE:,.0f} MB per device",
         f"host memory: about {host / MEGABYTE:,.0f} MB",
+        f"disk: at most {disk / MEGABYTE:,.0f} MB of checkpoints",
     ]
     return "\n".join(lines)
 
@@ -98,7 +101,7 @@ def planned_updates(
     fitted = 0 if parts.model is None else parts.model.settings.steps
     if not config.offline.restore:
         return config.offline.updates, fitted, True
-    source = checkpoints.find_offline(config.offline.restore)
+    source = locations.find_offline(config.offline.restore)
     saved = forking.meta(source)
     forking.check(config, parts, saved)
     start = forking.first_fit_step(parts, saved)
@@ -151,21 +154,7 @@ def state_bytes(config: ml_collections.ConfigDict, parts: Parts) -> int:
 
     The sums of metrics online, a few numbers per seed, are not counted.
     """
-    places = sweeps.spread(parts)
-    pretrained = forking.template(parts)
-    states = size(pretrained)
-    if config.online.steps:
-        shape = len(places.seeds), parts.task.observation_size
-        states += size(
-            jax.eval_shape(
-                lambda state, first: online.before_metrics(
-                    places, config.online, state, first
-                ),
-                forking.template(places) if parts.sweep else pretrained,
-                jax.ShapeDtypeStruct(shape, "float32"),
-            )
-        )
-    return states
+    return sum(size(state) for state in space.states(config, parts))
 
 
 def states_key(config: ml_collections.ConfigDict, parts: Parts) -> str:

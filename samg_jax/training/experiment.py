@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 
 import ml_collections
 
-from samg_jax import checks
+from samg_jax import checks, durable
 from samg_jax.training import (
     checkpoints,
     compilation,
@@ -17,12 +16,16 @@ from samg_jax.training import (
     evaluation,
     finetuning,
     forking,
+    locations,
     logs,
     metrics,
     own_weights,
     pretraining,
+    provenance,
     runs,
     sampling,
+    space,
+    tables,
     validation,
     wandb_events,
 )
@@ -30,17 +33,8 @@ from samg_jax.training import parts as parts_lib
 from samg_jax.training.parts import Parts
 from samg_jax.training.runs import Plan, Run
 
-# Fields that may change between the runs of one workdir: they change no result; the
-# number of devices changes its rounding, as the number of seeds does.
-FREE_FIELDS = (
-    "logging.progress",
-    "logging.tensorboard",
-    "logging.wandb",
-    "compilation_cache",
-    "devices",
-    "evaluation.threads",
-    "dataset.family",
-)
+FREE_FIELDS = provenance.FREE_FIELDS
+check_same_config = provenance.check_same_config
 
 
 def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
@@ -54,6 +48,8 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     parts = prepare(config, workdir)
     with contextlib.ExitStack() as stack:
         stack.enter_context(compilation.matmul_precision(config.matmul_precision))
+        # Before the log: a second command leaves it alone.
+        stack.enter_context(runs.locked(workdir))
         stack.enter_context(logs.to_file(workdir / "log.txt"))
         this, plan = start(config, parts, workdir, stack)
         if plan.online_meta is None:
@@ -72,7 +68,6 @@ def start(
     stack: contextlib.ExitStack,
 ) -> tuple[Run, Plan]:
     """Returns the run and its plan, with everything open that it writes to."""
-    stack.enter_context(runs.locked(workdir))
     offline_store = checkpoints.Store(workdir / "offline")
     stack.callback(offline_store.close)
     online_store = checkpoints.Store(workdir / "online")
@@ -81,6 +76,7 @@ def start(
     plan = plan_phases(this)
     if parts.model is None and plan.dataset is not None:
         own_weights.check_on_data(parts, None, plan.dataset)
+    space.check_start(config, parts, workdir)
     wandb = None
     if config.logging.wandb != "off":
         mode = config.logging.wandb
@@ -132,67 +128,77 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Parts:
     mesh = devices.choose(len(parts.seeds), config.devices)
     parts = dataclasses.replace(parts, mesh=mesh)
     checks.folder(workdir, "--workdir=FOLDER")
+    locations.check_layout(workdir)
     check_same_config(config, workdir)
     return parts
 
 
-def check_same_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Refuses a workdir that holds a run of another config."""
-    path = workdir / "config.json"
-    if path.exists():
-        before = validation.flatten(json.loads(path.read_text()))
-        after = validation.flatten(json.loads(json.dumps(config.to_dict())))
-        different = [
-            f"  {name}: {before.get(name)!r} before, {after.get(name)!r} now"
-            for name in sorted(before | after)
-            if before.get(name) != after.get(name) and name not in FREE_FIELDS
-        ]
-        if different:
-            raise checks.UserError(
-                f"The workdir {str(workdir)!r} holds a run of another config:\n"
-                + "\n".join(different)
-                + "\nA workdir is resumed by the same command. Give another one with "
-                "--workdir=FOLDER, or the same values."
-            )
-
-
 def write_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Writes `config.json`, whole or not at all."""
-    path = workdir / "config.json"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
-    temporary.replace(path)
+    with durable.writing(workdir):
+        durable.write_json(workdir / provenance.CONFIG, config.to_dict())
 
 
 def plan_phases(this: Run) -> Plan:
-    """Returns the plan; raises ValueError where something is missing."""
+    """Finds where the run stands and what it needs.
+
+    Raises:
+        checks.UserError: something is missing, damaged or of another run.
+    """
     config, plan = this.config, Plan()
-    if this.online_store.latest() is not None:
-        plan.online_meta = this.online_store.meta()
-    elif this.offline_store.latest() is not None:
-        plan.offline_meta = this.offline_store.meta()
+    store, meta = this.online_store, this.online_store.recover()
+    plan.online_meta = meta
+    if meta is None:
+        store, meta = this.offline_store, this.offline_store.recover()
+        plan.offline_meta = meta
+    if meta is not None:
+        provenance.check_same_run(config, meta, store.directory)
     needs_data = sampling.needs_dataset(config.online)
     if plan.online_meta is None:
         if config.offline.restore:
-            plan.source = checkpoints.find_offline(config.offline.restore)
+            plan.source = locations.find_offline(config.offline.restore)
             needs_data |= forking.needs_dataset(config, this.parts, plan.source)
         elif plan.offline_meta is not None:
             needs_data |= not plan.offline_meta["complete"]
         else:
             needs_data = True
-    if needs_data:
-        plan.dataset, plan.preprocessing, this.data_source = parts_lib.load_dataset(
-            config, this.parts.task, logs.LOGGER.info, logs.LOGGER.warning
-        )
-    meta = plan.online_meta or plan.offline_meta
-    if not needs_data:
-        this.data_source = (meta or forking.meta(plan.source))["data_source"]
-    logs.LOGGER.info("offline data: %s", this.data_source)
+    origin = meta
+    if origin is None and plan.source is not None:
+        origin = forking.meta(plan.source)
+    find_data(this, plan, origin, needs_data)
     count, mesh = len(this.parts.seeds), this.parts.mesh
     logs.LOGGER.info("devices: %s", devices.describe(count, mesh))
     if meta is not None:
         plan.table_lengths = tuple(meta["table_lengths"])
         steps = meta["offline_step"] + meta.get("model_step", 0)
         plan.first_event = steps + (meta["step"] if plan.online_meta else 0) + 1
+        tables.repair(this.workdir, meta, store)
         logs.LOGGER.info("resuming %s at step %s", this.workdir, meta["step"])
     return plan
+
+
+def find_data(this: Run, plan: Plan, origin: dict | None, needed: bool) -> None:
+    """Loads the dataset if it is needed; refuses one that has changed.
+
+    Args:
+        this: the run, which is told what its data are.
+        plan: receives the dataset.
+        origin: description of the checkpoint that the run goes on from, its own or
+            another run's; None if it begins.
+        needed: whether the dataset is opened.
+    """
+    before = origin and origin.get("data_fingerprint")
+    if not needed:
+        this.data_source, this.data_fingerprint = origin["data_source"], before
+        logs.LOGGER.info("offline data: %s", this.data_source)
+        return
+
+    def identify(found: str) -> None:
+        forking.check_data(this.config, origin, found)
+        this.data_fingerprint = found
+
+    plan.dataset, plan.preprocessing, this.data_source = parts_lib.load_dataset(
+        *(this.config, this.parts.task, logs.LOGGER.info, logs.LOGGER.warning),
+        identify,
+    )
+    logs.LOGGER.info("offline data: %s", this.data_source)

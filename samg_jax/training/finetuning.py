@@ -19,6 +19,7 @@ from samg_jax.training import (
     offline,
     online,
     own_weights,
+    runs,
     sampling,
     schedule,
     stepping,
@@ -60,6 +61,7 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
             forking.template(parts),
         )
         state, host = this.online_store.restore(like, parts.mesh)
+        runs.check_seeds(this, state, this.online_store)
         report_failures(this, state, "step")
         episodes = episodes_lib.Episodes.restore(host, parts.task.sparse)
         env.set_state(host)
@@ -133,10 +135,6 @@ def take_means(state: online.State) -> tuple[online.State, dict[str, np.ndarray]
 def save_online(this: Run, state, env, episodes, offline_step: int) -> None:
     """Saves all that a resume needs, simulators included."""
     host = {**env.get_state(), **episodes.arrays()}
-    meta = {
-        "step": int(state.count),
-        "offline_step": offline_step,
-        "data_source": this.data_source,
-        "table_lengths": this.writer.lengths(),
-    }
-    this.online_store.save(int(state.count), state, host, meta)
+    about = {"step": int(state.count), "offline_step": offline_step}
+    meta, files = runs.describe(this, about)
+    this.online_store.save(int(state.count), state, host, meta, files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from samg_jax import checks
 from samg_jax.data import transitions
 from samg_jax.guidance import models
-from samg_jax.training import checkpoints, offline, validation
+from samg_jax.training import checkpoints, offline, provenance, validation
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts
@@ -33,12 +34,32 @@ QUANTILE_FIELDS = ("weight", "kind", "use_std", "delta", "constant")
 
 
 def meta(source: pathlib.Path) -> dict[str, Any]:
-    """Returns the description of an offline checkpoint, its version checked."""
-    store = checkpoints.Store(source)
-    try:
+    """The description of the newest checkpoint in a folder, checked."""
+    with contextlib.closing(checkpoints.Store(source)) as store:
         return store.meta()
-    finally:
-        store.close()
+
+
+def check_data(
+    config: ml_collections.ConfigDict, origin: dict[str, Any] | None, found: str
+) -> None:
+    """Refuses data that are not those of the checkpoint that a run goes on from.
+
+    Args:
+        config: of the run.
+        origin: description of the checkpoint; None if the run begins, and without a
+            fingerprint if an earlier version wrote it.
+        found: fingerprint of the data.
+    """
+    before = origin and origin.get("data_fingerprint")
+    if not before or before == found:
+        return
+    name = config.dataset.path or config.dataset.name
+    raise checks.UserError(
+        f"The dataset {name!r} has changed: its rows are not those that the "
+        f"checkpoint was trained on ({origin['data_source']}). A run goes on with the "
+        "data that it began with. Restore that dataset, or train on this one in "
+        "another --workdir=FOLDER, without config.offline.restore."
+    )
 
 
 def check(config: ml_collections.ConfigDict, parts: Parts, saved: dict) -> None:
@@ -50,7 +71,7 @@ def check(config: ml_collections.ConfigDict, parts: Parts, saved: dict) -> None:
             f"{saved['offline_step']} and is not complete. Only complete ones can be "
             "forked from. Resume that run first, by the command that began it."
         )
-    before = validation.flatten(saved["config"])
+    before = validation.flatten(provenance.completed(saved["config"]))
     after = validation.flatten(config.to_dict())
     sizes = {"observation_size", "action_size"}
     before |= {name: saved[name] for name in sizes}
@@ -88,7 +109,7 @@ def first_fit_step(parts: Parts, saved: dict) -> int | None:
     """
     if not parts.fitted:
         return None
-    before = parts_lib.resolve(ml_collections.ConfigDict(saved["config"]))
+    before = parts_lib.resolve(provenance.config_of(saved))
     if before.model != parts.model:
         return 0
     fields = [
@@ -124,13 +145,10 @@ def restore(
     Returns:
         The state, and what `first_fit_step` says.
     """
-    store = checkpoints.Store(source)
-    try:
+    with contextlib.closing(checkpoints.Store(source)) as store:
         saved = store.meta()
-        saved_parts = parts_lib.resolve(ml_collections.ConfigDict(saved["config"]))
+        saved_parts = parts_lib.resolve(provenance.config_of(saved))
         state, _ = store.restore(template(saved_parts))
-    finally:
-        store.close()
     places = np.array([saved["seeds"].index(int(seed)) for seed in parts.seeds])
     state = seeds_lib.select(state.replace(preprocessing=None), places).replace(
         preprocessing=state.preprocessing

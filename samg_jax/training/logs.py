@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import pathlib
+import sys
 import traceback
 from collections.abc import Iterator
 
 from absl import logging as absl_logging
 from tqdm import tqdm
 
-from samg_jax import checks
+from samg_jax import checks, durable
 
 LOGGER = logging.getLogger("samg_jax")
 
@@ -30,6 +31,22 @@ class _AboveTheBar(logging.Handler):
         tqdm.write(self.format(record))
 
 
+class _File(logging.FileHandler):
+    """The log's file; a full disk is reported by the run, which writes there too."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        error = sys.exc_info()[1]
+        if error is None or durable.disk_error(error) is None:
+            super().handleError(record)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError as error:
+            if durable.disk_error(error) is None:
+                raise
+
+
 def quiet_libraries() -> None:
     """Keeps JAX's and Orbax's reports of every step out of the terminal."""
     absl_logging.set_verbosity(absl_logging.WARNING)
@@ -38,7 +55,7 @@ def quiet_libraries() -> None:
 @contextlib.contextmanager
 def to_file(path: pathlib.Path) -> Iterator[None]:
     """Sends the log to the terminal and to the end of `path`, inside the block."""
-    terminal, file = _AboveTheBar(), logging.FileHandler(path)
+    terminal, file = _AboveTheBar(), _File(path)
     terminal.setFormatter(_Formatter("%(message)s"))
     file.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
     before = LOGGER.level, LOGGER.propagate

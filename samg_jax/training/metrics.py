@@ -9,6 +9,7 @@ stopped; times are in `log.txt` and TensorBoard.
 from __future__ import annotations
 
 import csv
+import os
 import pathlib
 import re
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import tensorboardX
 
-from samg_jax import checks
+from samg_jax import checks, durable
 from samg_jax.training import wandb_events
 
 EVALUATION_COLUMNS = (
@@ -48,18 +49,23 @@ class Table:
             length: bytes to keep, from `tell` at the time of a checkpoint; 0 to begin.
         """
         self._columns = columns
-        self._file = path.open("a+", newline="")
+        self._folder = path.absolute().parent
+        with durable.writing(self._folder):
+            self._file = path.open("a+", newline="")
         if length > path.stat().st_size:
             raise checks.UserError(
                 f"{path} has {path.stat().st_size} bytes, but the checkpoint was saved "
                 f"when it had {length}. It was shortened or replaced since. Restore "
                 "the file, or begin anew in another --workdir."
             )
-        self._file.truncate(length)
-        self._file.seek(length)  # `tell` would go on to return the old length.
-        self._writer = csv.DictWriter(self._file, columns, lineterminator="\n")
-        if length == 0:
-            self._writer.writeheader()
+        _check_header(path, columns, length)
+        with durable.writing(self._folder):
+            self._file.truncate(length)
+            self._file.seek(length)  # `tell` would go on to return the old length.
+            self._writer = csv.DictWriter(self._file, columns, lineterminator="\n")
+            if length == 0:
+                self._writer.writeheader()
+            durable.sync_folder(self._folder)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Appends a row; its names must be the columns."""
@@ -68,15 +74,44 @@ class Table:
                 f"A row has {sorted(row)}; the table has {sorted(self._columns)}. "
                 "Every row needs exactly the columns of its table."
             )
-        self._writer.writerow(row)
+        with durable.writing(self._folder):
+            self._writer.writerow(row)
 
     def tell(self) -> int:
-        """Returns the length in bytes, everything written out."""
-        self._file.flush()
+        """The length in bytes, everything written out."""
+        with durable.writing(self._folder):
+            self._file.flush()
         return self._file.tell()
 
+    def flush_to_disk(self) -> int:
+        """The length in bytes, all of them safe from a power cut."""
+        length = self.tell()
+        with durable.writing(self._folder):
+            os.fsync(self._file.fileno())
+        return length
+
     def close(self) -> None:
-        self._file.close()
+        with durable.writing(self._folder):
+            self._file.close()
+
+
+def _check_header(path: pathlib.Path, columns: tuple[str, ...], length: int) -> None:
+    """Refuses a file that is no table of these columns, before any of it is cut.
+
+    If some of it is kept, its line ends must be those of the table, too.
+    """
+    with path.open("rb") as file:
+        found = file.readline(4_096)
+    line = found.decode("utf-8-sig", "replace").strip("\0\r\n")
+    header = ",".join(columns)
+    begun = not found.endswith(b"\n") and header.startswith(line)
+    if found == f"{header}\n".encode() or (length == 0 and (begun or line == header)):
+        return
+    raise checks.UserError(
+        f"{path} begins with {found[:60]!r}, which is not the header of this run's "
+        f"table: {header}. It was edited, or another program wrote it. Restore the "
+        "header, rename the file, or give another --workdir=FOLDER."
+    )
 
 
 class Writer:
@@ -156,8 +191,8 @@ class Writer:
         self._scalars({f"{phase}/per_second": per_second}, sum(steps))
 
     def lengths(self) -> tuple[int, int]:
-        """Returns the lengths of both tables, to be saved with a checkpoint."""
-        return self._evaluations.tell(), self._training.tell()
+        """The lengths of both tables on the disk, to be saved with a checkpoint."""
+        return self._evaluations.flush_to_disk(), self._training.flush_to_disk()
 
     def close(self) -> None:
         self._evaluations.close()

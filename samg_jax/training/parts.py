@@ -14,7 +14,14 @@ import numpy as np
 from flax import struct
 
 from samg_jax import algorithms, checks
-from samg_jax.data import d4rl, minari_source, published, sources, transitions
+from samg_jax.data import (
+    d4rl,
+    fingerprints,
+    minari_source,
+    published,
+    sources,
+    transitions,
+)
 from samg_jax.envs import physics, tasks
 from samg_jax.guidance import (
     cvae,
@@ -240,7 +247,11 @@ def weight_model(
 
 
 def load_dataset(
-    config: ml_collections.ConfigDict, task: tasks.Task, log=print, warn=print
+    config: ml_collections.ConfigDict,
+    task: tasks.Task,
+    log=print,
+    warn=print,
+    identify: Callable[[str], None] | None = None,
 ) -> tuple[transitions.Dataset, Preprocessing, str]:
     """Returns the transitions on the host, their preprocessing, and what they are.
 
@@ -249,12 +260,15 @@ def load_dataset(
         task: of the config.
         log: receives where a file comes from.
         warn: receives where a D4RL file differs from what is published about it.
+        identify: receives the fingerprint of the rows, before anything is made of them.
 
     Raises:
         ValueError: for a file that cannot be used, or not with this environment.
         DownloadError: for a D4RL file that is not there and cannot be had.
     """
     raw, source = read_rows(config, log)
+    if identify is not None:
+        identify(fingerprints.fingerprint(raw))
     check_sizes(source, raw, task)
     if task.sparse:
         published.check_successes(source, raw)

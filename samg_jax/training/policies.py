@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ import ml_collections
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.training import checkpoints, forking, online
+from samg_jax.training import checkpoints, forking, locations, online, provenance
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts, Preprocessing
@@ -29,6 +29,7 @@ class Saved:
         meta: its description.
         config: of the run, resolved.
         parts: built from the config.
+        store: that has the checkpoint; a run that saves meanwhile does not delete it.
     """
 
     folder: pathlib.Path
@@ -36,6 +37,7 @@ class Saved:
     meta: dict[str, Any]
     config: ml_collections.ConfigDict
     parts: Parts
+    store: checkpoints.Store
 
     @property
     def steps(self) -> tuple[int, int]:
@@ -74,12 +76,16 @@ def find(directory: str) -> Saved:
     Raises:
         ValueError: where there is none, or none that can be read here.
     """
-    folder = checkpoints.find_latest(directory)
-    meta = forking.meta(folder)
-    # Only the offline phase can be incomplete, and only it carries its config.
-    phase = "offline" if "complete" in meta else "online"
-    saved = meta["config"] if phase == "offline" else _config_beside(folder)
-    config = ml_collections.ConfigDict(saved)
+    folder = locations.find_latest(directory)
+    store = checkpoints.Store(folder)
+    meta = store.meta()
+    phase = "offline" if provenance.is_offline(meta, folder.name) else "online"
+    if phase == "offline":
+        config = provenance.config_of(meta)
+    else:  # Earlier versions left it to the file beside.
+        beside = provenance.read_config(folder.absolute().parent)
+        config = ml_collections.ConfigDict(beside)
+        provenance.check_same_run(config, meta, folder)
     parts = parts_lib.resolve(config)
     if phase == "online" and parts.sweep:
         raise checks.UserError(
@@ -88,19 +94,7 @@ def find(directory: str) -> Saved:
             "metrics.csv beside it; give the folder offline/, or the workdir of a run "
             "with one of the values."
         )
-    return Saved(folder, phase, meta, config, parts)
-
-
-def _config_beside(folder: pathlib.Path) -> dict[str, Any]:
-    path = folder.absolute().parent / "config.json"
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise checks.UserError(
-            f"The checkpoint in {str(folder)!r} needs the config of its run, which "
-            f"cannot be read: {error}. It must be {path}. Give --checkpoint=WORKDIR, "
-            "with its files as the run left them."
-        ) from error
+    return Saved(folder, phase, meta, config, parts, store)
 
 
 def restore(saved: Saved) -> Policies:
@@ -118,11 +112,8 @@ def restore(saved: Saved) -> Policies:
             like,
             first,
         )
-    store = checkpoints.Store(saved.folder)
-    try:
+    with contextlib.closing(saved.store) as store:
         state, _ = store.restore(like)
-    finally:
-        store.close()
     return Policies(state.agent, state.preprocessing, np.asarray(state.alive))
 
 

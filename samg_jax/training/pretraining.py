@@ -15,6 +15,7 @@ from samg_jax.training import (
     logs,
     offline,
     own_weights,
+    runs,
     schedule,
 )
 from samg_jax.training.parts import Parts
@@ -29,6 +30,7 @@ def run_offline(this: Run, plan: Plan) -> offline.State:
         state = devices.put(parts.mesh, state)
         if plan.offline_meta is not None:  # Stopped while its own model trained.
             state, _ = this.offline_store.restore(state, parts.mesh)
+            runs.check_seeds(this, state, this.offline_store)
             start = plan.offline_meta["model_step"]
         if start is None:
             return state
@@ -43,6 +45,7 @@ def run_offline(this: Run, plan: Plan) -> offline.State:
         state = devices.build(parts.mesh, init, plan.preprocessing, measured)
     if plan.offline_meta is not None:
         state, _ = this.offline_store.restore(state, parts.mesh)
+        runs.check_seeds(this, state, this.offline_store)
         start, fitted = (
             plan.offline_meta["offline_step"],
             plan.offline_meta["model_step"],
@@ -167,17 +170,14 @@ def save_offline(
     """Saves the offline phase; the last checkpoint is what runs fork from."""
     # The last checkpoint may follow one of the same step; it needs its own number.
     step = offline_step + model_step + int(complete)
-    meta = {
+    about = {
         "step": step,
         "offline_step": offline_step,
         "model_step": model_step,
         "complete": complete,
-        "seeds": [int(seed) for seed in this.parts.seeds],
-        "config": this.config.to_dict(),
         "observation_size": this.parts.task.observation_size,
         "action_size": this.parts.task.action_size,
-        "data_source": this.data_source,
-        "table_lengths": this.writer.lengths(),
         "findings": {k: v.tolist() for k, v in (findings or {}).items()},
     }
-    this.offline_store.save(step, state, {"empty": np.zeros(1)}, meta)
+    meta, files = runs.describe(this, about)
+    this.offline_store.save(step, state, {"empty": np.zeros(1)}, meta, files)

@@ -13,7 +13,7 @@ import ml_collections
 import numpy as np
 from tqdm import tqdm
 
-from samg_jax import checks
+from samg_jax import checks, durable
 from samg_jax.data import transitions
 from samg_jax.training import (
     checkpoints,
@@ -21,7 +21,9 @@ from samg_jax.training import (
     evaluation,
     logs,
     metrics,
+    provenance,
     sweeps,
+    tables,
 )
 from samg_jax.training import clock as clock_lib
 from samg_jax.training.parts import Parts
@@ -39,6 +41,7 @@ class Run:
         online_store: checkpoints of the online phase.
         evaluate: plays the evaluation episodes.
         data_source: what the offline data are, in words.
+        data_fingerprint: of their rows; None if an earlier version read them.
         writer: set once it is known where the tables continue.
         failed: places of the seeds that were reported as failed.
         clock: where the time of fine-tuning goes, one lap per log.
@@ -51,6 +54,7 @@ class Run:
     online_store: checkpoints.Store
     evaluate: Any = None
     data_source: str = ""
+    data_fingerprint: str | None = None
     writer: metrics.Writer | None = None
     failed: set[int] = dataclasses.field(default_factory=set)
     clock: clock_lib.Clock = dataclasses.field(default_factory=clock_lib.Clock)
@@ -152,6 +156,45 @@ def report_failures(this: Run, state: Any, unit: str) -> None:
         )
 
 
+def describe(this: Run, about: dict[str, Any]) -> tuple[dict, dict[str, bytes]]:
+    """The description of a checkpoint, and the files that are kept with it.
+
+    Everything that was written so far is on the disk afterwards, because the
+    checkpoint relies on it.
+
+    Args:
+        this: the run.
+        about: what only its phase knows.
+    """
+    lengths = this.writer.lengths()
+    recorded, files = tables.record(this.workdir, lengths)
+    config = this.config
+    meta = {
+        **about,
+        "seeds": list(range(config.seed, config.seed + config.num_seeds)),
+        "config": config.to_dict(),
+        "data_source": this.data_source,
+        "table_lengths": lengths,
+        "tables": recorded,
+    }
+    if this.data_fingerprint is not None:
+        meta["data_fingerprint"] = this.data_fingerprint
+    files[provenance.CONFIG_COPY] = durable.json_bytes(config.to_dict())
+    return meta, files
+
+
+def check_seeds(this: Run, state: Any, store: checkpoints.Store) -> None:
+    """Refuses arrays of other seeds than those of the run."""
+    found = [int(seed) for seed in np.asarray(state.seeds)]
+    wanted = [int(seed) for seed in this.parts.seeds]
+    if found != wanted:
+        raise checks.UserError(
+            f"The checkpoint in {store.directory} holds the seeds {found}; this run "
+            f"has {wanted}. It was copied here from another run. Move it back there, "
+            "or give config.seed and config.num_seeds of its run."
+        )
+
+
 @contextlib.contextmanager
 def locked(workdir: pathlib.Path) -> Iterator[None]:
     """Keeps a second process out of the workdir, inside the block.
@@ -161,7 +204,9 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
     Raises:
         ValueError: another process is at work there.
     """
-    with (workdir / ".lock").open("w") as file:
+    with durable.writing(workdir):
+        file = (workdir / ".lock").open("w")
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -13,7 +13,7 @@ import pathlib
 import uuid
 from typing import Any
 
-from samg_jax import checks
+from samg_jax import checks, durable
 
 MODES = ("off", "offline", "online")
 PROJECT = "samg_jax"
@@ -50,8 +50,9 @@ class Events:
         """
         wandb = importlib.import_module("wandb")
         path = workdir / ID_FILE
-        if not path.exists():
-            path.write_text(uuid.uuid4().hex + "\n")
+        if not (path.exists() and path.read_text().strip()):
+            with durable.writing(workdir):
+                durable.write_text(path, uuid.uuid4().hex + "\n")
         # Offline nobody can say whether the run exists; the id alone joins both.
         resume = {"resume": "allow"} if mode == "online" else {}
         try:

@@ -1,5 +1,6 @@
 """A run that was stopped goes on by itself, as if nothing had happened."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -23,6 +24,15 @@ ROOT = pathlib.Path(__file__).parents[2]
 def finished(samg_run, tmp_path):
     """A copy of a finished run."""
     return pathlib.Path(shutil.copytree(samg_run, tmp_path / "copy"))
+
+
+def newest(workdir, phase):
+    """Returns the folder of a phase's newest checkpoint."""
+    folder = pathlib.Path(workdir) / phase
+    return max(
+        (path for path in folder.iterdir() if path.name.isdigit()),
+        key=lambda path: int(path.name),
+    )
 
 
 def assert_same_run(workdir, reference):
@@ -148,8 +158,22 @@ def test_a_refused_run_may_be_corrected_in_its_workdir(dataset, tmp_path):
         runs.run("awac", dataset, tmp_path / "run", offline__restore=str(dataset))
 
 
+def as_earlier_versions_saved(workdir, phase="online"):
+    """Takes from the newest checkpoint whatever it has not had from the start."""
+    folder = newest(workdir, phase)
+    for name in ("files.json", "metrics.csv.gz", "training.csv.gz", "config_copy.json"):
+        (folder / name).unlink()
+    path = folder / "meta" / "metadata"
+    meta = json.loads(path.read_text())
+    del meta["tables"], meta["data_fingerprint"]
+    if phase == "online":
+        del meta["config"], meta["seeds"]
+    path.write_text(json.dumps(meta))
+
+
 @pytest.mark.parametrize("name", ["metrics.csv", "training.csv"])
-def test_a_shortened_table_is_refused(name, finished, dataset):
+def test_a_shortened_table_is_refused_where_no_copy_was_saved(name, finished, dataset):
+    as_earlier_versions_saved(finished)
     shortened = (finished / name).read_bytes()[:-50]
     (finished / name).write_bytes(shortened)
     with pytest.raises(ValueError, match="shortened") as error:
@@ -189,6 +213,7 @@ def test_a_second_process_is_kept_out_of_the_workdir(dataset, tmp_path):
         pytest.raises(ValueError, match="Another process is running in the workdir"),
     ):
         runs.run("awac", dataset, tmp_path)
-    assert not (tmp_path / "metrics.csv").exists()
+    # Not even a line in its log.
+    assert {path.name for path in tmp_path.iterdir()} == {".lock"}
     with training_runs.locked(tmp_path):  # Free again.
         pass

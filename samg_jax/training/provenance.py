@@ -1,0 +1,266 @@
+"""What config.json and a checkpoint's description say of their run, checked.
+
+Both are read back by whatever resumes, forks from or evaluates a run. Each may have
+been edited, copied from elsewhere, or damaged since it was written.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import pathlib
+from typing import Any
+
+import ml_collections
+
+from samg_jax import checks
+from samg_jax.training import validation
+
+META = "meta/metadata"  # Of a checkpoint, where Orbax writes its JSON.
+CONFIG = "config.json"
+# The same beside each checkpoint; of another name, because programs that look for
+# runs look for the first one.
+CONFIG_COPY = "config_copy.json"
+
+# Fields that may change between the runs of one workdir: they change no result; the
+# number of devices changes its rounding, as the number of seeds does.
+FREE_FIELDS = (
+    "logging.progress",
+    "logging.tensorboard",
+    "logging.wandb",
+    "compilation_cache",
+    "devices",
+    "evaluation.threads",
+    "dataset.family",
+)
+# Fields that came after format version 5, with the value that runs had before them.
+ADDED_FIELDS: dict[str, Any] = {}
+
+# What every description has, by phase; then what only newer ones have.
+REQUIRED = {
+    "format_version": int,
+    "step": int,
+    "offline_step": int,
+    "data_source": str,
+    "table_lengths": list,
+}
+OFFLINE = {
+    "model_step": int,
+    "complete": bool,
+    "seeds": list,
+    "config": dict,
+    "observation_size": int,
+    "action_size": int,
+}
+OPTIONAL = {
+    "config": dict,
+    "seeds": list,
+    "data_fingerprint": str,
+    "tables": dict,
+}
+TABLE = {"bytes": int, "rows": int, "crc32": int}
+# What every config has.
+CONFIG_FIELDS = {
+    "algorithm": str,
+    "env_id": str,
+    "physics": str,
+    "seed": int,
+    "num_seeds": int,
+    "offline.updates": int,
+    "online.steps": int,
+    "evaluation.episodes": int,
+    "guidance.weight": str,
+    "agent": dict,
+    "dataset": dict,
+    "logging": dict,
+}
+TYPES = {
+    int: "a whole number",
+    str: "a text",
+    list: "a list",
+    dict: "an object",
+    bool: "true or false",
+}
+
+
+def is_offline(meta: dict[str, Any], folder: str) -> bool:
+    """Whether a description is that of an offline phase.
+
+    Args:
+        meta: the description, which may lack fields.
+        folder: name of the folder with its checkpoint.
+    """
+    return folder == "offline" or "complete" in meta or "model_step" in meta
+
+
+def fault(meta: Any, folder: str) -> str | None:
+    """What is wrong with the description of a checkpoint, in words, if anything.
+
+    Args:
+        meta: as read from JSON.
+        folder: name of the folder with the checkpoint.
+    """
+    if not isinstance(meta, dict):
+        return f"{META} is not a JSON object"
+    wanted = REQUIRED | (OFFLINE if is_offline(meta, folder) else {})
+    wrong = _wrong_field(meta, wanted)
+    wrong = wrong or _wrong_field(meta, OPTIONAL, optional=True)
+    if wrong is None and not _whole_numbers(meta["table_lengths"], 2):
+        wrong = "'table_lengths' is not two numbers"
+    if wrong is None and not _whole_numbers(meta.get("seeds", [])):
+        wrong = "'seeds' is not a list of numbers"
+    if wrong is None and "config" in meta:
+        wrong = config_fault(meta["config"])
+    for name, entry in meta.get("tables", {}).items() if wrong is None else ():
+        if not isinstance(entry, dict) or _wrong_field(entry, TABLE):
+            wrong = f"'tables' does not describe {name!r}"
+    return wrong and f"in {META}, {wrong}"
+
+
+def config_fault(config: Any) -> str | None:
+    """What is wrong with a config as it was read from JSON, in words, if anything."""
+    if not isinstance(config, dict):
+        return "the config is not a JSON object"
+    flat = dict(config)
+    for name in CONFIG_FIELDS:
+        group, _, field = name.partition(".")
+        inner = config.get(group)
+        if field and isinstance(inner, dict) and field in inner:
+            flat[name] = inner[field]
+    return _wrong_field(flat, CONFIG_FIELDS)
+
+
+def _wrong_field(values: dict, wanted: dict[str, type], optional=False) -> str | None:
+    for name, kind in wanted.items():
+        if name not in values:
+            if optional:
+                continue
+            return f"{name!r} is missing"
+        value = values[name]
+        number = kind is int and isinstance(value, bool)
+        if not isinstance(value, kind) or number or (kind is int and value < 0):
+            return f"{name!r} is {str(value)[:40]!r} instead of {TYPES[kind]}"
+    return None
+
+
+def _whole_numbers(values: list, count: int | None = None) -> bool:
+    whole = all(type(value) is int and value >= 0 for value in values)
+    return whole and (count is None or len(values) == count)
+
+
+def completed(config: dict[str, Any]) -> dict[str, Any]:
+    """A config from JSON, with the fields that did not exist when it was written."""
+    config = copy.deepcopy(config)
+    for name, value in ADDED_FIELDS.items():
+        *groups, field = name.split(".")
+        inner = config
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner.setdefault(field, value)
+    return config
+
+
+def config_of(meta: dict[str, Any]) -> ml_collections.ConfigDict:
+    """The config in the description of a checkpoint."""
+    return ml_collections.ConfigDict(completed(meta["config"]))
+
+
+def read_config(workdir: pathlib.Path, whole: bool = True) -> dict[str, Any]:
+    """The content of a run's config.json.
+
+    Args:
+        workdir: of the run.
+        whole: whether a config that lacks fields is refused.
+
+    Raises:
+        checks.UserError: it cannot be read or is not the config of a run.
+    """
+    path = workdir / CONFIG
+    try:
+        text = path.read_bytes().decode(errors="replace")
+        config = json.loads(text)
+    except FileNotFoundError:
+        wrong = "is missing"
+    except OSError as error:
+        wrong = f"cannot be read: {error.strerror}"
+    except ValueError:
+        wrong = "is empty" if not text.strip("\0 \n") else "is not JSON"
+    else:
+        wrong = config_fault(config)
+        if wrong is None or (isinstance(config, dict) and not whole):
+            return completed(config)
+        wrong = f"is not the config of a run: {wrong}"
+    raise checks.UserError(f"{path} {wrong}. {_remedy(workdir)}")
+
+
+def _remedy(workdir: pathlib.Path) -> str:
+    copies = sorted(
+        workdir.glob(f"o*line/*/{CONFIG_COPY}"), key=lambda path: path.stat().st_mtime
+    )
+    path = workdir / CONFIG
+    if copies:
+        return (
+            "The checkpoint keeps a copy; the run goes on after: "
+            f"cp {copies[-1]} {path}"
+        )
+    if any(workdir.glob("o*line/[0-9]*")):
+        return (
+            "The checkpoints beside it belong to the config that it held. Restore "
+            "the file from a copy, or give another --workdir=FOLDER."
+        )
+    return (
+        "No checkpoint depends on it. Rename it and give the command again, or give "
+        "another --workdir=FOLDER."
+    )
+
+
+def check_same_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Refuses a workdir that holds a run of another config, or has lost its config."""
+    begun = any(workdir.glob("o*line/[0-9]*"))
+    if not (workdir / CONFIG).exists() and not begun:
+        return  # Nothing is there yet.
+    different = differences(read_config(workdir, whole=begun), config)
+    if different:
+        raise checks.UserError(
+            f"The workdir {str(workdir)!r} holds a run of another config:\n"
+            + "\n".join(f"  {line}" for line in different)
+            + "\nA workdir is resumed by the same command. Give another one with "
+            "--workdir=FOLDER, or the same values."
+        )
+
+
+def check_same_run(
+    config: ml_collections.ConfigDict, meta: dict[str, Any], folder: pathlib.Path
+) -> None:
+    """Refuses to go on from a checkpoint that the run of another config saved.
+
+    Earlier versions wrote no config into online checkpoints; those are not checked
+    here.
+
+    Args:
+        config: of this run.
+        meta: description of the checkpoint.
+        folder: of the phase.
+    """
+    if "config" not in meta:
+        return
+    different = differences(completed(meta["config"]), config)
+    if different:
+        raise checks.UserError(
+            f"The checkpoint {folder / str(meta['step'])} was saved by a run of "
+            f"another config than that of {folder.parent / CONFIG}:\n"
+            + "\n".join(f"  {line}" for line in different)
+            + "\nIt was copied here, or config.json was changed. Move that folder back "
+            "to its own run, or give the config that it was saved with."
+        )
+
+
+def differences(before: dict[str, Any], config: ml_collections.ConfigDict) -> list[str]:
+    """The fields, with both values, in which two configs give other results."""
+    before = validation.flatten(before)
+    after = validation.flatten(json.loads(json.dumps(config.to_dict())))
+    return [
+        f"{name}: {before.get(name)!r} before, {after.get(name)!r} now"
+        for name in sorted(before | after)
+        if before.get(name) != after.get(name) and name not in FREE_FIELDS
+    ]

@@ -1,0 +1,63 @@
+"""Small real disks for tests: ext4 on a loop device, full or cut off at will."""
+
+import contextlib
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+
+def _run(*command):
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+@contextlib.contextmanager
+def mounted(image, folder):
+    """Mounts the file system in an image; skips the test where that is not allowed.
+
+    Nothing reaches the image before somebody flushes it: the journal is committed
+    every ten minutes, and a rename alone flushes nothing.
+    """
+    folder.mkdir(exist_ok=True)
+    try:
+        device = _run("losetup", "--find", "--show", str(image))
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no loop devices here: {error}")
+    try:
+        try:
+            options = "commit=600,noauto_da_alloc,nodelalloc"
+            _run("mount", "-t", "ext4", "-o", options, device, str(folder))
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"nothing can be mounted here: {error}")
+        try:
+            yield folder
+        finally:
+            _run("umount", str(folder))
+    finally:
+        _run("losetup", "--detach", device)
+
+
+def make(image: pathlib.Path, megabytes: int) -> pathlib.Path:
+    """Writes an empty ext4 file system into a file; returns the file."""
+    with image.open("wb") as file:
+        file.truncate(megabytes << 20)
+    try:
+        _run("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0", str(image))
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no ext4 here: {error}")
+    return image
+
+
+def fill(path: pathlib.Path, left: int = 0) -> None:
+    """Writes a file that leaves `left` bytes of its disk free."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(1 << 16))
+            os.fsync(file.fileno())
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.truncate(max(size - left, 0))
+        os.fsync(file.fileno())

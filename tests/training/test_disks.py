@@ -1,0 +1,133 @@
+"""Power cuts and full disks, on real file systems of this machine's own.
+
+A power cut is a copy of the blocks of a mounted disk, made without flushing anything:
+it has what a disk has when the machine loses its power at that moment.
+"""
+
+import os
+import shutil
+
+import pytest
+
+from samg_jax import checks
+from samg_jax.training import arrays, checkpoints, manifests, metrics
+from tests import disks, runs
+
+# Mounting takes a machine's administrator, whom continuous integration has not.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("CI" in os.environ, reason="needs loop devices"),
+]
+
+
+def cut_after_saves(dataset, folder, monkeypatch):
+    """Runs on a disk of its own; returns its blocks as they were after each save."""
+    image, cuts = disks.make(folder / "disk", 64), []
+    save = checkpoints.Store.save
+
+    def save_and_cut(self, *args):
+        save(self, *args)
+        cuts.append(shutil.copy(image, folder / f"cut{len(cuts)}"))
+
+    with (
+        disks.mounted(image, folder / "mounted") as disk,
+        monkeypatch.context() as patch,
+    ):
+        patch.setattr(checkpoints.Store, "save", save_and_cut)
+        runs.run("awac_samg", dataset, disk / "run")
+    return cuts
+
+
+def test_a_run_goes_on_after_a_power_cut_at_any_save(
+    samg_run, dataset, tmp_path, monkeypatch
+):
+    cuts = cut_after_saves(dataset, tmp_path, monkeypatch)
+    assert len(cuts) > 6
+    for number, cut in enumerate(cuts):
+        with disks.mounted(cut, tmp_path / f"again{number}") as disk:
+            workdir = disk / "run"
+            phase = "online" if (workdir / "online").exists() else "offline"
+            found = sorted(path.name for path in (workdir / phase).iterdir())
+            assert all(name.isdigit() for name in found), found
+            assert 1 <= len(found) <= 3
+            runs.run("awac_samg", dataset, workdir)
+            assert runs.tables(workdir) == runs.tables(samg_run)
+            runs.assert_same_arrays(runs.saved(workdir), runs.saved(samg_run))
+            log = (workdir / "log.txt").read_text()
+            assert "resuming" in log
+            assert "WARNING" not in log
+
+
+def test_the_power_cut_of_these_tests_loses_what_is_not_flushed(
+    dataset, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    last = cut_after_saves(dataset, tmp_path, monkeypatch)[-1]
+    with disks.mounted(last, tmp_path / "again") as disk:
+        newest = disk / "run" / "online" / "60"
+        assert not newest.exists() or manifests.damage(newest)
+
+
+def before_save(patch, act):
+    save = checkpoints.Store.save
+    calls = []
+
+    def filling(self, *args):
+        calls.append(1)
+        if len(calls) == 5:
+            act(self.directory.parent.parent / "filler")
+        save(self, *args)
+
+    patch.setattr(checkpoints.Store, "save", filling)
+
+
+def within_save(patch, act):
+    write = arrays.write
+    calls = []
+
+    def filling(folder, *args):
+        calls.append(1)
+        if len(calls) == 5:
+            act(folder.parents[2] / "filler")
+        write(folder, *args)
+
+    patch.setattr(arrays, "write", filling)
+
+
+def before_a_row(patch, act):
+    write = metrics.Table.write
+    calls = []
+
+    def filling(self, row):
+        calls.append(1)
+        if len(calls) == 100:
+            act(self._folder.parent / "filler")
+        write(self, row)
+
+    patch.setattr(metrics.Table, "write", filling)
+
+
+@pytest.mark.parametrize("moment", [before_save, within_save, before_a_row])
+def test_a_run_goes_on_when_a_full_disk_has_room_again(
+    moment, samg_run, dataset, tmp_path, monkeypatch
+):
+    image = disks.make(tmp_path / "disk", 64)
+    with disks.mounted(image, tmp_path / "mounted") as disk:
+        with monkeypatch.context() as patch:
+            moment(patch, disks.fill)
+            with pytest.raises(checks.UserError, match="No space left") as error:
+                runs.run("awac_samg", dataset, disk / "run")
+        message = str(error.value)
+        assert str(disk / "run") in message
+        assert "bytes are free" in message
+        assert moment is before_a_row or "bytes are needed there" in message
+        names = {path.name for path in (disk / "run").glob("o*line/*")}
+        assert names
+        assert all(name.isdigit() for name in names)
+        # Still full, it says so at once.
+        with pytest.raises(checks.UserError, match=r"has room for|No space left"):
+            runs.run("awac_samg", dataset, disk / "run")
+        (disk / "filler").unlink()
+        runs.run("awac_samg", dataset, disk / "run")
+        assert runs.tables(disk / "run") == runs.tables(samg_run)
+        runs.assert_same_arrays(runs.saved(disk / "run"), runs.saved(samg_run))
