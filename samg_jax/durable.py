@@ -7,10 +7,16 @@ So the content is flushed to the disk first, and the folder that holds the name 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import pathlib
+import shutil
+from collections.abc import Iterator
 from typing import Any
+
+from samg_jax import checks
 
 
 def write_bytes(path: pathlib.Path, data: bytes) -> None:
@@ -67,3 +73,52 @@ def sync_tree(folder: pathlib.Path) -> None:
             sync(pathlib.Path(parent, name))
         sync(pathlib.Path(parent))
     sync(folder.parent)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a disk, or the user's share of it, had no room."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def full(folder: pathlib.Path, needed: int | None = None) -> checks.UserError:
+    """The error that says a disk is full, and what to do.
+
+    Args:
+        folder: where something could not be written.
+        needed: bytes of it, where they are known.
+    """
+    try:
+        free = f"{shutil.disk_usage(existing(folder)).free:,} bytes are free"
+    except OSError:
+        free = "how much is free is unknown"
+    wanted = f"{needed:,} bytes are needed, " if needed is not None else ""
+    return checks.UserError(
+        f"The disk of {str(folder)!r} is full, or your share of it: {wanted}{free}. "
+        "What was saved before is intact. Make room, then give the same command again."
+    )
+
+
+@contextlib.contextmanager
+def explain_full_disk(
+    folder: pathlib.Path, needed: int | None = None
+) -> Iterator[None]:
+    """Says in one line where and how much, if the block finds the disk full."""
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise full(folder, needed) from error
+
+
+def same_disk(one: pathlib.Path, other: pathlib.Path) -> bool:
+    """Whether two paths, there yet or not, are on one file system."""
+    return existing(one).stat().st_dev == existing(other).stat().st_dev
+
+
+def existing(path: pathlib.Path) -> pathlib.Path:
+    """The path itself, or else the nearest folder above that is there."""
+    path = path.absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path

@@ -23,6 +23,7 @@ from samg_jax.training import (
     pretraining,
     runs,
     sampling,
+    signals,
     validation,
     wandb_events,
 )
@@ -56,6 +57,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
         stack.enter_context(compilation.matmul_precision(config.matmul_precision))
         stack.enter_context(logs.to_file(workdir / "log.txt"))
         this, plan = start(config, parts, workdir, stack)
+        stack.enter_context(signals.at_boundaries())
         if plan.online_meta is None:
             pretrained = pretraining.run_offline(this, plan)
         else:

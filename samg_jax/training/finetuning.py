@@ -21,6 +21,7 @@ from samg_jax.training import (
     own_weights,
     sampling,
     schedule,
+    signals,
     stepping,
 )
 from samg_jax.training import episodes as episodes_lib
@@ -93,6 +94,11 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
                 with clock.part("update"):
                     state = finish(state, outcome)
                 bar.update()
+                # With overlap, steps are in motion before the range's end.
+                if count + 1 < end and not phase.overlap and signals.asked():
+                    save_online(this, state, env, episodes, offline_step)
+                    raise signals.Terminated
+            stop = signals.asked()
             steps = (offline_step, end)
             first = guided and end == max(phase.warmup_steps, 1)
             if first or schedule.due(end, phase.log_every, total):
@@ -113,9 +119,11 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
                 with clock.part("evaluation"):
                     score = this.score("online", steps, state)
                 bar.set_postfix_str(f"score {score}")
-            if schedule.due(end, phase.checkpoint_every, total):
+            if stop or schedule.due(end, phase.checkpoint_every, total):
                 with clock.part("checkpoint"):
                     save_online(this, state, env, episodes, offline_step)
+            if stop and end < total:
+                raise signals.Terminated
             if schedule.due(end, phase.log_every, total):
                 clock.lap(end)
 
@@ -139,4 +147,5 @@ def save_online(this: Run, state, env, episodes, offline_step: int) -> None:
         "data_source": this.data_source,
         "table_lengths": this.writer.lengths(),
     }
-    this.online_store.save(int(state.count), state, host, meta)
+    with signals.finished_first():
+        this.online_store.save(int(state.count), state, host, meta)
