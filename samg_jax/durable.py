@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import pathlib
@@ -122,3 +123,17 @@ def existing(path: pathlib.Path) -> pathlib.Path:
     while not path.exists() and path != path.parent:
         path = path.parent
     return path
+
+
+def short_name(name: str, longest: int = 120) -> str:
+    """A name that file systems hold: a long one is cut and told apart by its hash.
+
+    Args:
+        name: of a file, without what is put before or behind it.
+        longest: bytes; file systems allow 255 of the whole.
+    """
+    data = name.encode("utf-8", "surrogateescape")
+    if len(data) <= longest:
+        return name
+    mark = "-" + hashlib.sha256(data).hexdigest()[:8]
+    return data[: longest - len(mark)].decode("utf-8", "ignore") + mark

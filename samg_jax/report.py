@@ -17,7 +17,7 @@ import pathlib
 from absl import app, flags
 
 from samg_jax import checks
-from samg_jax.analysis import comparison, machine, pairing
+from samg_jax.analysis import comparison, machine, markup, pairing
 from samg_jax.reporting import sources
 from samg_jax.training import logs
 
@@ -115,14 +115,14 @@ def read(workdirs: list[pathlib.Path]) -> list[comparison.Outcome]:
 
 def describe(outcomes: list[comparison.Outcome]) -> str:
     """Returns the report of finished runs as Markdown."""
-    parts = [f"# {TITLE.value}"] if TITLE.value else []
+    parts = [f"# {markup.markdown(TITLE.value)}"] if TITLE.value else []
     parts.append(comparison.table(outcomes))
     if BASELINE.value:
         parts.append(comparison.below(outcomes, BASELINE.value))
     if PAIRED.value:
         parts.append(pairing.table(outcomes))
     if COMMAND.value:
-        parts.append(f"Command: `{COMMAND.value}`")
+        parts.append(f"Command: {markup.markdown_code(COMMAND.value)}")
     parts.append(machine.text(machine.describe()))
     return "\n\n".join(parts) + "\n"
 

@@ -11,7 +11,7 @@ import ml_collections
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.analysis import curves, guidance_curves, statistics
+from samg_jax.analysis import curves, guidance_curves, markup, statistics
 from samg_jax.analysis.statistics import Course
 from samg_jax.training import checkpoints, experiment
 from samg_jax.training import parts as parts_lib
@@ -148,9 +148,10 @@ def table(outcomes: Sequence[Outcome]) -> str:
     lines = [_line(outcome) for outcome in outcomes]
     episodes = sorted({outcome.episodes for outcome in outcomes})
     notes = (
-        f"Data: {outcomes[0].data_source}; physics {outcomes[0].physics}. Each number "
-        f"is a {unit}: mean over the seeds ± half-width of its 95 % interval (Student's"
-        f" t), {' or '.join(map(str, episodes))} episodes per seed and evaluation. "
+        f"Data: {markup.markdown(outcomes[0].data_source)}; physics "
+        f"{outcomes[0].physics}. Each number is a {unit}: mean over the seeds ± "
+        f"half-width of its 95 % interval (Student's t), "
+        f"{' or '.join(map(str, episodes))} episodes per seed and evaluation. "
         "`change` is paired by seed; `dip` is how far below its first online score a "
         "seed fell at any later evaluation."
     )
@@ -172,12 +173,9 @@ def _line(outcome: Outcome) -> str:
     if not outcome.steps:  # There is one score only.
         cells[1:] = ["", "", ""]
     size = [f"{outcome.updates:,}", f"{outcome.steps:,}" if outcome.steps else ""]
-    return markdown_row([outcome.algorithm, outcome.variant, seeds, *size, *cells])
-
-
-def markdown_row(cells: Sequence[str]) -> str:
-    """Returns a line of a Markdown table."""
-    return f"| {' | '.join(cells)} |".replace("  ", " ")
+    return markup.markdown_row(
+        [outcome.algorithm, outcome.variant, seeds, *size, *cells]
+    )
 
 
 def below(outcomes: Sequence[Outcome], baseline: str) -> str:
@@ -198,7 +196,7 @@ def below(outcomes: Sequence[Outcome], baseline: str) -> str:
     error = ends.std(ddof=1) / np.sqrt(len(ends)) if len(ends) > 1 else 0.0
     bound = ends.mean() - 2 * error
     lower = [
-        f"{outcome.algorithm} {outcome.variant}"
+        markup.markdown(f"{outcome.algorithm} {outcome.variant}")
         for outcome in outcomes
         if np.mean([course.end for course in outcome.lasting]) < bound
     ]

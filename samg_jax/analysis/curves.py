@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import csv
 import pathlib
-import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple, get_type_hints
 
-import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")  # Pictures are files here; no display is needed.
-
 from matplotlib import pyplot as plt
+
+from samg_jax.analysis import figures
 
 
 class Row(NamedTuple):
@@ -80,10 +77,8 @@ def draw(rows: Sequence[Row], path: pathlib.Path, title: str) -> pathlib.Path:
         axes[0, len(phases) - 1].legend(
             fontsize="small", framealpha=0.8, edgecolor="none"
         )
-    figure.suptitle(textwrap.fill(title, 45 * max(len(phases), 1)))
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
-    return path
+    figure.suptitle(figures.wrapped(title, 45 * max(len(phases), 1)))
+    return figures.save(figure, path)
 
 
 def _of(rows: Sequence[Row], phase: str) -> list[Row]:
@@ -121,5 +116,5 @@ def _draw_combination(axis, rows: Sequence[Row], normalized: bool, color) -> Non
         color=color,
         linewidth=2,
         marker="o" if len(steps) == 1 else None,
-        label=(f"{sweep}, " if sweep else "") + f"mean of {len(seeds)}",
+        label=(f"{figures.plain(sweep)}, " if sweep else "") + f"mean of {len(seeds)}",
     )

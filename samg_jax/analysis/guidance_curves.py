@@ -107,6 +107,7 @@ def draw(
         ncols=min(len(handles), 11),
         frameon=False,
     )
+    title = figures.plain(title)
     figure.suptitle(f"{title}: guidance while fine-tuning; values in scaled rewards")
     return figures.save(figure, path)
 

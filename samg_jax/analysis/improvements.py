@@ -22,6 +22,7 @@ from samg_jax.analysis import comparison, coverage, figures, statistics
 from samg_jax.training import experiment
 
 COMPARED = ("vanilla", "samg")
+LEGEND = 40  # Letters of a level's name.
 
 
 class Improvement(NamedTuple):
@@ -211,9 +212,14 @@ def draw(
         axis.set_xlabel(f"share of cluster centres covered, {space}")
         axis.set_ylabel(f"SAMG minus vanilla,\nfinal {improvements[0].unit}")
     shown = [name for name in names if any(name == one.level for one in improvements)]
-    handles = [patches.Patch(color=colors[name], label=name) for name in shown]
+    handles = [
+        patches.Patch(color=colors[name], label=figures.plain(name, LEGEND))
+        for name in shown
+    ]
     handles += [
-        lines.Line2D([], [], color="black", marker=shape, linestyle="", label=base)
+        lines.Line2D(
+            [], [], color="black", marker=shape, linestyle="", label=figures.plain(base)
+        )
         for base, shape in shapes.items()
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)

@@ -10,7 +10,8 @@ import re
 import jinja2
 
 from samg_jax import checks
-from samg_jax.reporting import contents, results, sources, tables
+from samg_jax.analysis import markup
+from samg_jax.reporting import contents, pictures, results, sources, tables
 
 PAGE = "index.html"
 REFRESH = '<meta http-equiv="refresh" content="{}">'  # The page reloads by itself.
@@ -39,15 +40,17 @@ def write(
     sections = contents.sections(frame, out / "figures", reps)
     texts = []
     for section in sections:
-        texts.append(f"## {section.title}\n")
+        texts.append(f"## {markup.markdown(section.title)}\n")
         for table in section.tables:
-            name = re.sub(r"[^\w.-]", "_", table.name)
+            name = pictures.file_name(table.name)
             texts.append(tables.markdown(table))
             replace(out / "tables" / f"{name}.md", texts[-1])
             replace(out / "tables" / f"{name}.tex", tables.latex(table))
     caution = results.caution(frame)
     title = f"samg_jax: {folder.resolve().name}"
-    head = f"# {title}\n" + (f"\n> **{caution}**\n" if caution else "")
+    head = f"# {markup.markdown(title)}\n"
+    if caution:
+        head += f"\n> **{markup.markdown(caution)}**\n"
     replace(out / "report.md", "\n".join([head, *texts]))
     path = sources.find(folder)
     changed = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)

@@ -196,8 +196,8 @@ def describe(out: pathlib.Path, jobs: Sequence[Job], estimator: Estimator) -> st
     for job in tqdm(jobs, "estimating", unit="job", dynamic_ncols=True):
         need = estimator.need(job)
         folder = folders.of(out, job.name)
-        state = "failed" if (folder / "failed.json").exists() else "to do"
-        if folders.done(folder):
+        state = "failed" if (folder / folders.FAILED).exists() else "to do"
+        if folders.sound(folders.done(folder)):
             state = "done"
         if state != "done":
             left.append(need)

@@ -71,7 +71,7 @@ def test_table_is_read_as_the_writer_wrote_it(tmp_path):
 def test_a_sweep_has_a_column_a_curve_and_a_tag_per_combination(tmp_path, drawn):
     writer = metrics.Writer(tmp_path, np.array([4]), sweep=True)
     tags = []
-    writer._events.add_scalar = lambda tag, *_: tags.append(tag)
+    writer._events.add_scalars = lambda values, _: tags.extend(values)
     scores = evaluation.Scores(np.ones((1, 2)), np.array([50.0]), np.ones(1))
     writer.evaluation("offline", (100, 0), scores, np.array([True]))
     labels = ("threshold=0.3 tau=1", "threshold=1e-2 tau=1")

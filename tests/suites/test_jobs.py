@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from samg_jax.data import published
-from samg_jax.suites import definition, executors, folders, jobs, plan, program
+from samg_jax.suites import definition, executors, jobs, plan, program, repair
 from samg_jax.training import estimate
 from samg_jax.training import parts as parts_lib
 from tests.suites import tiny
@@ -156,10 +156,10 @@ def test_mistakes_in_an_executor_are_told(name, options, message):
 
 
 def test_a_job_of_another_config_is_refused(tmp_path):
-    folders.prepare(tmp_path, expand("smoke"))
-    folders.prepare(tmp_path, expand("smoke", "config.evaluation.threads=1"))
+    repair.prepare(tmp_path, expand("smoke"))
+    repair.prepare(tmp_path, expand("smoke", "config.evaluation.threads=1"))
     with pytest.raises(ValueError, match=r"online.steps: 2000 before, 900 now"):
-        folders.prepare(tmp_path, expand("smoke", "budgets.online_steps=900"))
+        repair.prepare(tmp_path, expand("smoke", "budgets.online_steps=900"))
 
 
 def test_estimates_follow_what_was_measured(tmp_path):

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from samg_jax.suites import definition, executors, jobs, program, runner
-from samg_jax.suites import folders as folders_lib
+from samg_jax.suites import definition, executors, jobs, program, repair, runner
 from tests.suites import tiny
 
 pytestmark = pytest.mark.slow
@@ -47,7 +46,7 @@ def work(suite, out):
     loaded = definition.load(str(suite), tiny.CONFIGS, tiny.LONGER)
     planned, ended = jobs.expand(loaded, tiny.CONFIGS), []
     out.mkdir()
-    folders_lib.prepare(out, planned)
+    repair.prepare(out, planned)
     report = program.Report(out, len(planned))
 
     def tell(job, status):
