@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple, get_type_hints
@@ -11,6 +10,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from samg_jax.analysis import figures
+from samg_jax.analysis import rows as rows_lib
 
 
 class Row(NamedTuple):
@@ -33,13 +33,19 @@ class Row(NamedTuple):
 
 
 def read(path: pathlib.Path) -> list[Row]:
-    """Returns the rows of `metrics.csv`."""
+    """Returns the rows of `metrics.csv`.
+
+    Raises:
+        checks.UserError: it is missing or damaged.
+    """
     kinds = get_type_hints(Row)
-    with path.open(newline="") as file:
-        return [
-            Row(**{name: kinds[name](value) for name, value in row.items()})
-            for row in csv.DictReader(file)
-        ]
+    found = []
+    for place, row in enumerate(rows_lib.read(path, Row._fields[:-1]), 2):
+        try:
+            found.append(Row(**{name: kinds[name](row[name]) for name in row}))
+        except (KeyError, ValueError) as error:
+            raise rows_lib.damaged(path, f"row {place} has {error}") from error
+    return found
 
 
 def by_combination(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -116,5 +122,6 @@ def _draw_combination(axis, rows: Sequence[Row], normalized: bool, color) -> Non
         color=color,
         linewidth=2,
         marker="o" if len(steps) == 1 else None,
-        label=(f"{figures.plain(sweep)}, " if sweep else "") + f"mean of {len(seeds)}",
+        label=(f"{figures.plain(sweep, 60)}, " if sweep else "")
+        + f"mean of {len(seeds)}",
     )

@@ -6,14 +6,12 @@ SAMG (2024), Appendix C.7, holds it against the coverage of the level's data.
 from __future__ import annotations
 
 import csv
-import json
 import pathlib
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import matplotlib
-import ml_collections
 import numpy as np
 from matplotlib import lines, patches
 
@@ -103,9 +101,10 @@ def workdirs(folders: Sequence[str]) -> set[pathlib.Path]:
 
 def kind_of(workdir: pathlib.Path) -> tuple[str, str, str] | None:
     """Returns level, algorithm and variant of a run; None if it is not compared."""
-    config = ml_collections.ConfigDict(
-        json.loads((workdir / "config.json").read_text())
-    )
+    found = comparison.load_json(workdir / "config.json")
+    if isinstance(found, dict) and found and not comparison.fits(found):
+        return None  # Of another program.
+    config = comparison.read_config(workdir)
     if not config.online.steps or config.get("sweep"):
         return None
     variant = experiment.variant(config)

@@ -9,7 +9,7 @@ import re
 
 import jinja2
 
-from samg_jax import checks
+from samg_jax import checks, durable
 from samg_jax.analysis import markup
 from samg_jax.reporting import contents, pictures, results, sources, tables
 
@@ -75,9 +75,8 @@ def stop_reloading(page: pathlib.Path) -> None:
 
 def replace(path: pathlib.Path, text: str) -> pathlib.Path:
     """Writes a file, whole or not at all; returns its path."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    return temporary.replace(path)
+    durable.write_text(path, text)
+    return path
 
 
 def _template() -> jinja2.Template:
