@@ -255,8 +255,9 @@ def below(outcomes: Sequence[Outcome], baseline: str) -> str:
         for outcome in outcomes
         if np.mean([course.end for course in outcome.lasting]) < bound
     ]
+    name = markup.markdown(baseline)
     return (
-        f"{markup.markdown(baseline)} minus two standard errors: {bound:.1f}. Below it: "
+        f"{name} minus two standard errors: {bound:.1f}. Below it: "
         f"{', '.join(lower) or 'none'}."
     )
 

@@ -108,7 +108,6 @@ def drawn(draw: Callable[..., T], *given, **named) -> T | None:
             "A picture could not be drawn (%s). Everything else is complete.", reason
         )
         logs.LOGGER.debug("It failed here:", exc_info=error)
-        return None
-    finally:
         for number in set(plt.get_fignums()) - open_before:
             plt.close(number)
+        return None

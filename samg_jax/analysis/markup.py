@@ -29,7 +29,8 @@ LATEX = {
 }
 _LATEX = re.compile("|".join(map(re.escape, LATEX)))
 # An underscore between letters emphasizes nothing, and names are full of them.
-_MARKDOWN = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")
+# So are brackets, of intervals, where no link follows.
+_MARKDOWN = re.compile(r"[\\`*|~]|\](?=[(\[:])|\[(?=\^)|(?<![^\W_])_|_(?![^\W_])")
 
 
 class Markdown(str):
@@ -58,9 +59,8 @@ def markdown(text: str) -> Markdown:
     """Text that Markdown prints as it is, in a cell of a table or in a sentence."""
     if isinstance(text, Markdown):
         return text
-    text = one_line(text)
-    for sign, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
-        text = text.replace(sign, entity)
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", one_line(text))  # Of an entity.
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)  # Of a tag.
     return Markdown(_MARKDOWN.sub(lambda match: f"\\{match[0]}", text))
 
 
