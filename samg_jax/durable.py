@@ -3,10 +3,14 @@
 A file that a resume needs appears under its name whole or not at all. `os.replace`
 alone does not promise that: after a power cut the name may stand before the content.
 So the content is flushed to the disk first, and the folder that holds the name last.
+
+A disk that takes no more is the user's to mend: `writing` and `check_room` say so in
+one line that names the folder.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import errno
 import hashlib
@@ -18,6 +22,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from samg_jax import checks
+
+# What the system reports if a folder takes no more: full, over quota, read-only, and
+# a device or a network that is gone.
+DISK_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ESTALE,
+)
+FLUSHES = 16  # Concurrent ones share a commit of the file system's journal.
 
 
 def write_bytes(path: pathlib.Path, data: bytes) -> None:
@@ -47,7 +63,12 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Replaces a file by indented JSON; see `write_bytes`."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Indented JSON as `write_json` writes it."""
+    return (json.dumps(value, indent=2) + "\n").encode()
 
 
 def sync(path: pathlib.Path) -> None:
@@ -69,55 +90,96 @@ def sync_folder(folder: pathlib.Path) -> None:
 
 def sync_tree(folder: pathlib.Path) -> None:
     """Flushes every file and folder below `folder`, itself and its name included."""
-    for parent, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            sync(pathlib.Path(parent, name))
+    walked = list(os.walk(folder, topdown=False))
+    files = [
+        pathlib.Path(parent, name) for parent, _, names in walked for name in names
+    ]
+    with concurrent.futures.ThreadPoolExecutor(FLUSHES) as pool:
+        list(pool.map(sync, files))
+    for parent, *_ in walked:
         sync(pathlib.Path(parent))
     sync(folder.parent)
 
 
-def is_full(error: OSError) -> bool:
-    """Whether a disk, or the user's share of it, had no room."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def full(folder: pathlib.Path, needed: int | None = None) -> checks.UserError:
-    """The error that says a disk is full, and what to do.
+@contextlib.contextmanager
+def writing(folder: pathlib.Path, needed: int | None = None) -> Iterator[None]:
+    """Turns a disk that takes no more, inside the block, into the user's error.
 
     Args:
-        folder: where something could not be written.
-        needed: bytes of it, where they are known.
+        folder: that is written into, for the message.
+        needed: bytes that the block writes, if known.
+
+    Raises:
+        checks.UserError: the disk is full, over quota, read-only or gone.
     """
     try:
-        free = f"{shutil.disk_usage(existing(folder)).free:,} bytes are free"
-    except OSError:
-        free = "how much is free is unknown"
-    wanted = f"{needed:,} bytes are needed, " if needed is not None else ""
-    return checks.UserError(
-        f"The disk of {str(folder)!r} is full, or your share of it: {wanted}{free}. "
-        "What was saved before is intact. Make room, then give the same command again."
-    )
-
-
-@contextlib.contextmanager
-def explain_full_disk(
-    folder: pathlib.Path, needed: int | None = None
-) -> Iterator[None]:
-    """Says in one line where and how much, if the block finds the disk full."""
-    try:
         yield
-    except OSError as error:
-        if not is_full(error):
+    except checks.UserError:
+        raise
+    except Exception as error:
+        reason = disk_error(error)
+        if reason is None:
             raise
-        raise full(folder, needed) from error
+        raise checks.UserError(_no_room(folder, needed, reason)) from error
+
+
+def disk_error(error: BaseException) -> str | None:
+    """The system's words if an error says that a disk takes no more, else None.
+
+    Libraries in C++ report these as text in errors of their own.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in DISK_ERRORS:
+            return os.strerror(seen.errno)
+        if not isinstance(seen, OSError):
+            for number in DISK_ERRORS:
+                if os.strerror(number) in str(seen):
+                    return os.strerror(number)
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def free_bytes(folder: pathlib.Path) -> int:
+    """Free bytes of the disk that holds a folder, which need not exist yet."""
+    existing = folder.absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    return shutil.disk_usage(existing).free
+
+
+def check_room(folder: pathlib.Path, needed: int) -> None:
+    """Refuses to write `needed` bytes into a folder whose disk has fewer free.
+
+    Raises:
+        checks.UserError: before anything is written.
+    """
+    if free_bytes(folder) < needed:
+        raise checks.UserError(
+            _no_room(folder, needed, os.strerror(errno.ENOSPC).capitalize())
+        )
+
+
+def _no_room(folder: pathlib.Path, needed: int | None, reason: str) -> str:
+    try:
+        free = f"{free_bytes(folder):,} bytes are free"
+    except OSError:  # The disk itself is gone.
+        free = "how much is free cannot be read"
+    if needed is not None:
+        free = f"{needed:,} bytes are needed there, {free}"
+    return (
+        f"Cannot write into {str(folder)!r}: {reason}; {free}. What was saved before "
+        "is intact. Make room, or make the disk writable; then the same command goes "
+        "on from the last checkpoint."
+    )
 
 
 def same_disk(one: pathlib.Path, other: pathlib.Path) -> bool:
     """Whether two paths, there yet or not, are on one file system."""
-    return existing(one).stat().st_dev == existing(other).stat().st_dev
+    return _existing(one).stat().st_dev == _existing(other).stat().st_dev
 
 
-def existing(path: pathlib.Path) -> pathlib.Path:
+def _existing(path: pathlib.Path) -> pathlib.Path:
     """The path itself, or else the nearest folder above that is there."""
     path = path.absolute()
     while not path.exists() and path != path.parent:

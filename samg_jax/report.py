@@ -80,7 +80,7 @@ def write(name: str | None, text: str) -> None:
     """Writes a file, if one was asked for."""
     if name:
         path = pathlib.Path(name).expanduser()
-        with durable.explain_full_disk(path.parent, len(text)):
+        with durable.writing(path.parent, len(text)):
             durable.write_text(path, text)
 
 
@@ -108,7 +108,7 @@ def report_suite(folders: list[pathlib.Path]) -> None:
     if not WATCH.value:
         restore(folders[0])
     out = pathlib.Path(OUT.value or folders[0] / "report").expanduser()
-    with durable.explain_full_disk(out):
+    with durable.writing(out):
         if WATCH.value:
             watching = importlib.import_module("samg_jax.reporting.watching")
             given = REPS.value, EVERY.value, WATCH_SECONDS.value
@@ -127,7 +127,7 @@ def restore(folder: pathlib.Path) -> None:
     results = importlib.import_module("samg_jax.reporting.results")
     if not (folder / JOBS).is_dir() or results.readable(folder):
         return
-    with durable.explain_full_disk(folder):
+    with durable.writing(folder):
         table = importlib.import_module("samg_jax.suites.results").Table(folder)
         rows = table.update()
     if rows.empty:

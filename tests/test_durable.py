@@ -66,13 +66,14 @@ def test_a_full_disk_is_told_with_its_folder_and_what_is_needed(tmp_path):
     place = tmp_path / "not/there/yet"
     with (
         pytest.raises(checks.UserError, match="12,345 bytes are needed") as told,
-        durable.explain_full_disk(place, 12_345),
+        durable.writing(place, 12_345),
         open("/dev/full", "wb", buffering=0) as file,
     ):
         file.write(b"a letter")
     assert str(place) in str(told.value)
-    with pytest.raises(IsADirectoryError), durable.explain_full_disk(tmp_path):
+    with pytest.raises(IsADirectoryError), durable.writing(tmp_path):
         tmp_path.write_text("")
+    assert durable.same_disk(place, tmp_path)
 
 
 def test_long_names_are_cut_and_stay_apart():

@@ -69,7 +69,7 @@ def run(request: Request) -> int:
             )
     executor = executors.make(request.executor, request.options)
     checks.folder(out, "--out=FOLDER")
-    with durable.explain_full_disk(out):
+    with durable.writing(out):
         return _run(request, executor, out, planned, estimator)
 
 

@@ -131,13 +131,13 @@ class Events:
     def _end(self, name: str, error: OSError) -> None:
         """Goes on without a sink, unless the tables could not be written either."""
         sink = self._sinks.pop(name, None)
-        if durable.is_full(error) and durable.same_disk(self._folder, self._workdir):
-            if sink is not None:
-                _close(name, sink, told=True)
-            raise durable.full(self._workdir) from error
-        logs.LOGGER.warning("no more %s events: %s", name, error)
         if sink is not None:
             _close(name, sink, told=True)
+        full = durable.disk_error(error) is not None
+        if full and durable.same_disk(self._folder, self._workdir):
+            with durable.writing(self._workdir):
+                raise error
+        logs.LOGGER.warning("no more %s events: %s", name, error)
 
 
 def _close(name: str, sink: Sink, told: bool = False) -> None:

@@ -9,7 +9,7 @@ import pathlib
 
 import ml_collections
 
-from samg_jax import checks
+from samg_jax import checks, durable
 from samg_jax.training import (
     checkpoints,
     compilation,
@@ -116,13 +116,13 @@ def default_workdir(config: ml_collections.ConfigDict) -> str:
     """Returns a folder under `runs/` that names algorithm, variant, data and seeds."""
     dataset = config.dataset.name.replace(":", "/")
     if config.dataset.path:
-        dataset = pathlib.Path(config.dataset.path).stem
+        dataset = durable.short_name(pathlib.Path(config.dataset.path).stem, 200)
     last = config.seed + config.num_seeds - 1
     seeds = f"seed{config.seed}" + (f"-{last}" if config.num_seeds > 1 else "")
     name = f"{config.algorithm}_{variant(config)}"
     for text in config.get("sweep", ()):
         name += "_sweep_" + text.split("=")[0].split(".")[-1].strip()
-    return str(pathlib.Path("runs", name, dataset, seeds))
+    return str(pathlib.Path("runs", durable.short_name(name, 200), dataset, seeds))
 
 
 def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Parts:

@@ -90,6 +90,46 @@ def test_kills_at_random_leave_the_table_as_it_would_have_been(undisturbed, tmp_
     pd.testing.assert_frame_equal(tiny.results(out), expected)
 
 
+def gone(pids):
+    """Returns whether none of the processes is there any more."""
+    return not any(pathlib.Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_a_suite_stops_in_order_with_its_workers_and_goes_on(undisturbed, tmp_path):
+    suite, expected = undisturbed
+    out = tmp_path / "out"
+    for number, place, status, words in [
+        (signal.SIGINT, "offline", 1, "Interrupted. The same command goes on"),
+        (signal.SIGTERM, "online", 143, "Terminated. The same command goes on"),
+    ]:
+        process = tiny.start(suite, out, *tiny.LONGER)
+        pattern = f"jobs/*/*/*/*/run-*/{place}/[0-9]*"
+        while process.poll() is None and not any(out.glob(pattern)):
+            time.sleep(0.01)
+        workers = at_work(out)
+        assert workers
+        before = {path.name for path in out.glob(pattern)}
+        process.send_signal(number)  # To the parent alone.
+        began = time.monotonic()
+        text, _ = process.communicate(timeout=60)
+        assert time.monotonic() - began < 15
+        assert process.returncode == status, text
+        assert "Traceback" not in text
+        assert text.splitlines()[-1].startswith(words)
+        assert gone(workers.values())
+        for folder in workers:
+            claim = max(folder.glob("claim-*.json"))
+            assert json.loads(claim.read_text())["released"]
+            assert not (folder / "failed.json").exists()
+        if number == signal.SIGTERM:  # Saved where none was due.
+            after = {path.name for path in out.glob(pattern)} - before
+            assert any(int(name) % 100 for name in after), (before, after)
+    process = tiny.start(suite, out, *tiny.LONGER)
+    text, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, text
+    pd.testing.assert_frame_equal(tiny.results(out), expected)
+
+
 def test_a_worker_of_a_ray_cluster_is_killed(undisturbed, tmp_path):
     ray = pytest.importorskip("ray")
     cluster_utils = pytest.importorskip("ray.cluster_utils")
