@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import pathlib
+import sys
 import traceback
 from collections.abc import Iterator
 
@@ -30,6 +31,22 @@ class _AboveTheBar(logging.Handler):
         tqdm.write(self.format(record))
 
 
+class _File(logging.FileHandler):
+    """Ends in silence where the file takes no more: a full disk is told elsewhere."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)  # A bug of ours.
+            return
+        tqdm.write(f"no more log in {self.baseFilename}: {error.strerror}")
+        self.setLevel(logging.CRITICAL + 1)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # Of what is still to be flushed.
+            super().close()
+
+
 def quiet_libraries() -> None:
     """Keeps JAX's and Orbax's reports of every step out of the terminal."""
     absl_logging.set_verbosity(absl_logging.WARNING)
@@ -38,7 +55,7 @@ def quiet_libraries() -> None:
 @contextlib.contextmanager
 def to_file(path: pathlib.Path) -> Iterator[None]:
     """Sends the log to the terminal and to the end of `path`, inside the block."""
-    terminal, file = _AboveTheBar(), logging.FileHandler(path)
+    terminal, file = _AboveTheBar(), _File(path)
     terminal.setFormatter(_Formatter("%(message)s"))
     file.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
     before = LOGGER.level, LOGGER.propagate
