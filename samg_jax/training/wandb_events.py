@@ -53,8 +53,9 @@ class Events:
         wandb = importlib.import_module("wandb")
         self._error = wandb.errors.Error
         path = workdir / ID_FILE
-        if not path.exists():
-            durable.write_text(path, uuid.uuid4().hex + "\n")
+        if not (path.exists() and path.read_text().strip()):
+            with durable.writing(workdir):
+                durable.write_text(path, uuid.uuid4().hex + "\n")
         # Offline nobody can say whether the run exists; the id alone joins both.
         resume = {"resume": "allow"} if mode == "online" else {}
         try:

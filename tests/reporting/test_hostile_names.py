@@ -114,6 +114,7 @@ def test_every_picture_of_such_a_report_is_drawn(reported):
     assert not list(reported.rglob("*.tmp*"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no LaTeX")
 def test_latex_accepts_the_tables(reported, tmp_path):
     tables = sorted((reported / "tables").glob("*.tex"))
