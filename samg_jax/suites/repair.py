@@ -23,6 +23,7 @@ def prepare(out: pathlib.Path, jobs: Sequence[Job]) -> None:
         ValueError: the folder holds a job of that name and another config.
     """
     folders.check(out, jobs)
+    out.mkdir(parents=True, exist_ok=True)
     for job in jobs:
         folder = folders.of(out, job.name)
         files.make_folder(out, folder)

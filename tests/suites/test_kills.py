@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import threading
@@ -127,6 +128,27 @@ def test_a_suite_stops_in_order_with_its_workers_and_goes_on(undisturbed, tmp_pa
     process = tiny.start(suite, out, *tiny.LONGER)
     text, _ = process.communicate(timeout=300)
     assert process.returncode == 0, text
+    pd.testing.assert_frame_equal(tiny.results(out), expected)
+
+
+def test_what_is_damaged_costs_its_job_and_no_other(undisturbed, tmp_path, capsys):
+    suite, expected = undisturbed
+    out = tmp_path / "out"
+    shutil.copytree(suite.parent / "out", out)
+    first, second = (out / f"jobs/awac/random/seed{seed}" for seed in (2, 3))
+    (first / "offline/complete/done.json").write_text("null")
+    (first / "offline/claim-0.json").write_text("[]")
+    (second / "samg/job.json").unlink()
+    (second / "samg/job.json").mkdir()
+    (second / "samg/complete/done.json").write_bytes(b"")
+    (second / "samg/usage.json").write_bytes(bytes(100))
+    (second / "offline/job.json").write_text("{}")
+    for name in ("results.parquet", "results.csv"):
+        (out / name).write_bytes(b"PAR1")
+    assert tiny.run(suite, out, *tiny.LONGER) == 0
+    printed = capsys.readouterr().out
+    assert "4 jobs, 2 complete before." in printed
+    assert printed.count("was damaged; it is kept as") == 5
     pd.testing.assert_frame_equal(tiny.results(out), expected)
 
 
