@@ -96,9 +96,7 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
                 bar.update()
                 # With overlap, steps are in motion before the range's end.
                 if count + 1 < end and not phase.overlap and signals.asked():
-                    save_online(this, state, env, episodes, offline_step)
-                    raise signals.Terminated
-            stop = signals.asked()
+                    end_early(this, state, env, episodes, offline_step)
             steps = (offline_step, end)
             first = guided and end == max(phase.warmup_steps, 1)
             if first or schedule.due(end, phase.log_every, total):
@@ -119,13 +117,19 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
                 with clock.part("evaluation"):
                     score = this.score("online", steps, state)
                 bar.set_postfix_str(f"score {score}")
-            if stop or schedule.due(end, phase.checkpoint_every, total):
+            if end < total and signals.asked():
+                end_early(this, state, env, episodes, offline_step)
+            if schedule.due(end, phase.checkpoint_every, total):
                 with clock.part("checkpoint"):
                     save_online(this, state, env, episodes, offline_step)
-            if stop and end < total:
-                raise signals.Terminated
             if schedule.due(end, phase.log_every, total):
                 clock.lap(end)
+
+
+def end_early(this: Run, state, env, episodes, offline_step: int) -> None:
+    """Saves between two steps, as the program was asked to end, and ends it."""
+    save_online(this, state, env, episodes, offline_step)
+    raise signals.Terminated
 
 
 def take_means(state: online.State) -> tuple[online.State, dict[str, np.ndarray]]:

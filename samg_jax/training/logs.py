@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import pathlib
 import sys
@@ -48,14 +49,21 @@ class _File(logging.FileHandler):
 
 
 def quiet_libraries() -> None:
-    """Keeps JAX's and Orbax's reports of every step out of the terminal."""
+    """Keeps JAX's and Orbax's reports of every step out of the terminal.
+
+    What the terminal cannot show, of a file's name or of a table, is shown escaped:
+    the program does not end of it.
+    """
     absl_logging.set_verbosity(absl_logging.WARNING)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager
 def to_file(path: pathlib.Path) -> Iterator[None]:
     """Sends the log to the terminal and to the end of `path`, inside the block."""
-    terminal, file = _AboveTheBar(), _File(path)
+    terminal, file = _AboveTheBar(), _File(path, errors="backslashreplace")
     terminal.setFormatter(_Formatter("%(message)s"))
     file.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
     before = LOGGER.level, LOGGER.propagate
