@@ -23,11 +23,9 @@ GUIDANCE = ("weight_active", "weight_mean", "guidance_term")
 # Group and field of a config, of those that a report reads.
 NEEDED = (
     ("dataset", "name"),
-    ("dataset", "path"),
     ("evaluation", "episodes"),
     ("guidance", "weight"),
     ("online", "steps"),
-    ("online", "data"),
 )
 
 

@@ -77,10 +77,11 @@ def assert_markdown(text):
 def reported(tmp_path_factory):
     """The report of a suite whose datasets, variants and algorithms have such names."""
     folder = tmp_path_factory.mktemp("hostile")
-    names = [name.encode("utf-8", "replace").decode() for name in NAMES.values()]
+    kinds = ("command", "signs", "table", "html", "lines", "math", "long", "no letters")
+    names = [NAMES[kind].encode("utf-8", "replace").decode() for kind in kinds]
     tables = [
-        made.rows(names[place % 2], variant, name, data_source=names[2 + place % 3])
-        for place, name in enumerate(names)
+        made.rows(names[0], variant, name, data_source=names[2 + place % 2])
+        for place, name in enumerate(names[:7])
         for variant in ("vanilla", "samg", names[(place + 1) % len(names)])
     ]
     pd.concat(tables).to_parquet(folder / "results.parquet")
@@ -90,7 +91,7 @@ def reported(tmp_path_factory):
 
 def test_latex_and_markdown_of_a_report_hold_such_names_as_letters(reported):
     latex = sorted((reported / "tables").glob("*.tex"))
-    assert len(latex) > len(NAMES)
+    assert len(latex) > 7
     for path in latex:
         assert_latex(path.read_text())
         assert_markdown(path.with_suffix(".md").read_text())
@@ -109,7 +110,7 @@ def test_the_page_runs_no_script_of_a_name(reported):
 
 def test_every_picture_of_such_a_report_is_drawn(reported):
     pictures = sorted((reported / "figures").rglob("*.png"))
-    assert len(pictures) > 2 * len(NAMES)
+    assert len(pictures) > 2 * 2 * 7
     assert max(len(path.name) for path in pictures) < 130
     assert not list(reported.rglob("*.tmp*"))
 

@@ -13,8 +13,8 @@ from tests import small
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 CONFIGS = ROOT / "configs"
-# Differ between two runs of the same job.
-MEASURED = ["wall_time", "peak_memory"]
+# Differ between two runs of the same job; the last when the checkout changes meanwhile.
+MEASURED = ["wall_time", "peak_memory", "git_commit"]
 # Long enough to be killed on the way, with checkpoints to go on from.
 LONGER = (
     "seeds_per_job=1",

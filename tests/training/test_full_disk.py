@@ -60,8 +60,14 @@ def start(command):
     )
 
 
-def wait_for(process, folder, pattern):
-    while process.poll() is None and not any(folder.glob(pattern)):
+def saved_at(folder):
+    """Returns the steps of the checkpoints below a folder."""
+    return {int(path.name) for path in folder.rglob("*") if path.name.isdigit()}
+
+
+def wait_for(process, out, pattern):
+    """Waits until a folder below `out` has a checkpoint."""
+    while process.poll() is None and not any(map(saved_at, out.glob(pattern))):
         time.sleep(0.005)
     assert process.poll() is None, process.communicate()[0]
 
@@ -88,11 +94,13 @@ def test_a_run_ends_in_one_line_and_goes_on_with_room(
 
     workdir = disk / "run"
     process = start(command(workdir))
-    wait_for(process, workdir, "online/[0-9]*")
+    wait_for(process, workdir, "online")
     process.send_signal(signal.SIGSTOP)  # Or it would write between our writes.
-    filler = fill(disk)
-    saved = max(int(path.name) for path in workdir.glob("online/[0-9]*"))
-    process.send_signal(signal.SIGCONT)
+    try:
+        filler = fill(disk)
+        saved = max(saved_at(workdir / "online"))
+    finally:
+        process.send_signal(signal.SIGCONT)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 1, text
     assert "Traceback" not in text
@@ -116,7 +124,7 @@ def test_a_suite_says_so_in_a_line_and_goes_on_with_room(disk, dataset, tmp_path
     assert tiny.run(suite, tmp_path / "whole", *tiny.LONGER) == 0
     out = disk / "out"
     process = tiny.start(suite, out, *tiny.LONGER)
-    wait_for(process, out, "jobs/*/*/*/*/run-*/offline/[0-9]*")
+    wait_for(process, out, "jobs/*/*/*/*/run-*/offline")
     filler = fill(disk)
     text, _ = process.communicate(timeout=200)
     assert process.returncode == 1, text
