@@ -121,9 +121,10 @@ def test_a_run_ends_in_one_line_and_goes_on_with_room(
 
 def test_a_suite_says_so_in_a_line_and_goes_on_with_room(disk, dataset, tmp_path):
     suite = tiny.write(tmp_path, dataset)
-    assert tiny.run(suite, tmp_path / "whole", *tiny.LONGER) == 0
+    settings = (*tiny.LONGER, "num_seeds=1")
+    assert tiny.run(suite, tmp_path / "whole", *settings) == 0
     out = disk / "out"
-    process = tiny.start(suite, out, *tiny.LONGER)
+    process = tiny.start(suite, out, *settings)
     wait_for(process, out, "jobs/*/*/*/*/run-*/offline")
     filler = fill(disk)
     text, _ = process.communicate(timeout=200)
@@ -132,7 +133,7 @@ def test_a_suite_says_so_in_a_line_and_goes_on_with_room(disk, dataset, tmp_path
     assert "No space left" in text
     assert str(out) in text
     filler.unlink()
-    process = tiny.start(suite, out, *tiny.LONGER)
+    process = tiny.start(suite, out, *settings)
     text, _ = process.communicate(timeout=300)
     assert process.returncode == 0, text
     pd.testing.assert_frame_equal(tiny.results(out), tiny.results(tmp_path / "whole"))
