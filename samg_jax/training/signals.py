@@ -44,7 +44,7 @@ class _Stops:
             self.asked = True
             # No print: the signal may have come amid one.
             with contextlib.suppress(OSError):
-                os.write(sys.__stderr__.fileno(), NOTICE.encode())
+                os.write(2, NOTICE.encode())
             return
         self._stop(Terminated)
 
