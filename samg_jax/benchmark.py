@@ -29,7 +29,7 @@ from samg_jax import checks
 from samg_jax.benchmarking import cases, measures, reports, tables
 from samg_jax.suites import executors
 from samg_jax.suites import program as suites
-from samg_jax.training import compilation, logs
+from samg_jax.training import compilation, logs, signals
 
 ALGORITHMS = flags.DEFINE_list("algorithms", list(cases.ALGORITHMS), "To measure.")
 PHASES = flags.DEFINE_list(
@@ -124,7 +124,11 @@ def main(argv: list[str]) -> None:
     """Measures what the flags describe, or runs a suite."""
     logs.quiet_libraries()
     if argv[1:] == ["suite"]:
-        with checks.program("Interrupted. The same command goes on where it stopped."):
+        goes_on = "The same command goes on where it stopped."
+        with (
+            checks.program(f"Interrupted. {goes_on}"),
+            signals.handled(f"Terminated. {goes_on}"),
+        ):
             sys.exit(run_suite())
     with checks.program():
         request = parse(argv[1:])

@@ -13,13 +13,21 @@ these levels is held against their coverage, in a second table, `improvement.csv
 """
 
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from absl import app, flags
 from tqdm import tqdm
 
 from samg_jax import checks
-from samg_jax.analysis import clustering, coverage, coverage_figures, improvements
+from samg_jax.analysis import (
+    clustering,
+    coverage,
+    coverage_figures,
+    figures,
+    improvements,
+)
 from samg_jax.training import logs
 
 _DEFAULTS = coverage.Settings()
@@ -82,11 +90,17 @@ def main(argv: list[str]) -> None:
     names = list(levels)
     print(coverage.table(names, measured))
     print(f"numbers: {coverage_figures.write(names, measured, out / 'coverage.csv')}")
-    print(f"picture: {coverage_figures.draw(names, measured, out / 'coverage.png')}")
+    show(coverage_figures.draw, names, measured, out / "coverage.png")
     if gains:
         print(improvements.table(names, measured, gains))
         print(f"numbers: {improvements.write(gains, out / 'improvement.csv')}")
-        picture = improvements.draw(names, measured, gains, out / "improvement.png")
+        show(improvements.draw, names, measured, gains, out / "improvement.png")
+
+
+def show(draw: Callable[..., pathlib.Path], *given: Any) -> None:
+    """Draws a picture, if that can be, and says where it is."""
+    picture = figures.drawn(draw, *given)
+    if picture:
         print(f"picture: {picture}")
 
 

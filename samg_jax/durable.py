@@ -13,6 +13,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import pathlib
@@ -173,3 +174,30 @@ def _no_room(folder: pathlib.Path, needed: int | None, reason: str) -> str:
         "is intact. Make room, or make the disk writable; then the same command goes "
         "on from the last checkpoint."
     )
+
+
+def same_disk(one: pathlib.Path, other: pathlib.Path) -> bool:
+    """Whether two paths, there yet or not, are on one file system."""
+    return _existing(one).stat().st_dev == _existing(other).stat().st_dev
+
+
+def _existing(path: pathlib.Path) -> pathlib.Path:
+    """The path itself, or else the nearest folder above that is there."""
+    path = path.absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def short_name(name: str, longest: int = 120) -> str:
+    """A name that file systems hold: a long one is cut and told apart by its hash.
+
+    Args:
+        name: of a file, without what is put before or behind it.
+        longest: bytes; file systems allow 255 of the whole.
+    """
+    data = name.encode("utf-8", "surrogateescape")
+    if len(data) <= longest:
+        return name
+    mark = "-" + hashlib.sha256(data).hexdigest()[:8]
+    return data[: longest - len(mark)].decode("utf-8", "ignore") + mark

@@ -16,8 +16,8 @@ import pathlib
 
 from absl import app, flags
 
-from samg_jax import checks
-from samg_jax.analysis import comparison, machine, pairing
+from samg_jax import checks, durable
+from samg_jax.analysis import comparison, machine, markup, pairing
 from samg_jax.reporting import sources
 from samg_jax.training import logs
 
@@ -54,6 +54,7 @@ WATCH_SECONDS = flags.DEFINE_float(
 )
 
 # What the report of a suite needs beside the package, all in the extra.
+JOBS = "jobs"  # Folder of a suite that holds what is done.
 NEEDED = ("arch", "jinja2", "pandas", "pyarrow", "rliable")
 
 
@@ -65,19 +66,29 @@ def main(argv: list[str]) -> None:
         if WATCH.value or is_suite(folders):
             report_suite(folders)
             return
+        for value, flag in ((OUT.value, "--out"), (JSON.value, "--json")):
+            if value:
+                checks.file(pathlib.Path(value).expanduser(), flag, overwrite=True)
         outcomes = read(folders)
         text = describe(outcomes)
-    print(text, end="")
-    if OUT.value:
-        pathlib.Path(OUT.value).expanduser().write_text(text)
-    if JSON.value:
-        scores = pairing.text(outcomes, COMMAND.value)
-        pathlib.Path(JSON.value).expanduser().write_text(scores)
+        print(text, end="")
+        write(OUT.value, text)
+        write(JSON.value, pairing.text(outcomes, COMMAND.value))
+
+
+def write(name: str | None, text: str) -> None:
+    """Writes a file, if one was asked for."""
+    if name:
+        path = pathlib.Path(name).expanduser()
+        with durable.writing(path.parent, len(text)):
+            durable.write_text(path, text)
 
 
 def is_suite(folders: list[pathlib.Path]) -> bool:
-    """Returns whether the one folder that is named holds a suite's results."""
-    return len(folders) == 1 and sources.find(folders[0]) is not None
+    """Returns whether the one folder that is named is a suite's."""
+    if len(folders) != 1:
+        return False
+    return sources.find(folders[0]) is not None or (folders[0] / JOBS).is_dir()
 
 
 def report_suite(folders: list[pathlib.Path]) -> None:
@@ -94,13 +105,38 @@ def report_suite(folders: list[pathlib.Path]) -> None:
             f"The report of a suite needs {', '.join(missing)}, not installed here. "
             'Run: pip install -e ".[report]"'
         )
+    if not WATCH.value:
+        restore(folders[0])
     out = pathlib.Path(OUT.value or folders[0] / "report").expanduser()
-    if WATCH.value:
-        watching = importlib.import_module("samg_jax.reporting.watching")
-        watching.watch(folders[0], out, REPS.value, EVERY.value, WATCH_SECONDS.value)
+    with durable.writing(out):
+        if WATCH.value:
+            watching = importlib.import_module("samg_jax.reporting.watching")
+            given = REPS.value, EVERY.value, WATCH_SECONDS.value
+            watching.watch(folders[0], out, *given)
+            return
+        page = importlib.import_module("samg_jax.reporting.page")
+        print(f"report: {page.write(folders[0], out, REPS.value)}")
+
+
+def restore(folder: pathlib.Path) -> None:
+    """Writes a suite's table anew from its jobs, where it is missing or damaged.
+
+    Raises:
+        checks.UserError: no job of it is complete.
+    """
+    results = importlib.import_module("samg_jax.reporting.results")
+    if not (folder / JOBS).is_dir() or results.readable(folder):
         return
-    page = importlib.import_module("samg_jax.reporting.page")
-    print(f"report: {page.write(folders[0], out, REPS.value)}")
+    with durable.writing(folder):
+        table = importlib.import_module("samg_jax.suites.results").Table(folder)
+        rows = table.update()
+    if rows.empty:
+        raise checks.UserError(
+            f"No job of the suite in {str(folder)!r} is complete yet, so there is "
+            "nothing to report. The suite's command goes on where it stopped; --watch "
+            "waits for its first results."
+        )
+    print(f"The table of {folder} was written anew from its complete jobs.")
 
 
 def read(workdirs: list[pathlib.Path]) -> list[comparison.Outcome]:
@@ -115,14 +151,14 @@ def read(workdirs: list[pathlib.Path]) -> list[comparison.Outcome]:
 
 def describe(outcomes: list[comparison.Outcome]) -> str:
     """Returns the report of finished runs as Markdown."""
-    parts = [f"# {TITLE.value}"] if TITLE.value else []
+    parts = [f"# {markup.markdown(TITLE.value)}"] if TITLE.value else []
     parts.append(comparison.table(outcomes))
     if BASELINE.value:
         parts.append(comparison.below(outcomes, BASELINE.value))
     if PAIRED.value:
         parts.append(pairing.table(outcomes))
     if COMMAND.value:
-        parts.append(f"Command: `{COMMAND.value}`")
+        parts.append(f"Command: {markup.markdown_code(COMMAND.value)}")
     parts.append(machine.text(machine.describe()))
     return "\n\n".join(parts) + "\n"
 

@@ -20,6 +20,7 @@ from samg_jax.training import (
     estimate,
     experiment,
     logs,
+    signals,
 )
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -51,7 +52,7 @@ def main(argv: list[str]) -> None:
             config.sweep = tuple(SWEEP.value)
     workdir = pathlib.Path(WORKDIR.value or experiment.default_workdir(config))
     resumable = "Interrupted. The same command goes on from the last checkpoint."
-    with checks.program(resumable):
+    with checks.program(resumable), signals.handled():
         if DRY_RUN.value:
             print(estimate.describe(config, workdir))
             return

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from samg_jax import durable
+from samg_jax import checks, durable
 
 
 def test_a_file_is_replaced_whole_and_nothing_else_stays(tmp_path):
@@ -59,3 +59,25 @@ def test_a_tree_is_flushed_with_all_its_files(tmp_path, monkeypatch):
     durable.sync_tree(tmp_path / "a")
     expected = [tmp_path / "a/b/file", tmp_path / "a/b", tmp_path / "a", tmp_path]
     assert flushed == [str(path) for path in expected]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_full_disk_is_told_with_its_folder_and_what_is_needed(tmp_path):
+    place = tmp_path / "not/there/yet"
+    with (
+        pytest.raises(checks.UserError, match="12,345 bytes are needed") as told,
+        durable.writing(place, 12_345),
+        open("/dev/full", "wb", buffering=0) as file,
+    ):
+        file.write(b"a letter")
+    assert str(place) in str(told.value)
+    with pytest.raises(IsADirectoryError), durable.writing(tmp_path):
+        tmp_path.write_text("")
+    assert durable.same_disk(place, tmp_path)
+
+
+def test_long_names_are_cut_and_stay_apart():
+    assert durable.short_name("hopper-medium") == "hopper-medium"
+    names = {durable.short_name("é" * 300 + end) for end in "ab"}
+    assert len(names) == 2
+    assert all(100 < len(name.encode()) <= 120 for name in names)

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import json
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import ml_collections
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.analysis import curves, guidance_curves, statistics
+from samg_jax.analysis import curves, guidance_curves, markup, statistics
+from samg_jax.analysis import rows as rows_lib
 from samg_jax.analysis.statistics import Course
-from samg_jax.training import checkpoints, experiment, provenance
+from samg_jax.training import checkpoints, experiment
 from samg_jax.training import parts as parts_lib
 
 # What `training.csv` has of the guidance and a comparison tells.
 GUIDANCE = ("weight_active", "weight_mean", "guidance_term")
+# Group and field of a config, of those that a report reads.
+NEEDED = (
+    ("dataset", "name"),
+    ("evaluation", "episodes"),
+    ("guidance", "weight"),
+    ("online", "steps"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,16 +69,9 @@ def read(workdir: pathlib.Path) -> list[Outcome]:
     Raises:
         ValueError: no run is there, or it is not complete.
     """
-    path = workdir / "config.json"
-    if not path.is_file():
-        raise checks.UserError(
-            f"There is no run in {str(workdir)!r}: it has no config.json. Name the "
-            "--workdir of a run of samg_jax.train."
-        )
-    config = ml_collections.ConfigDict(provenance.read_config(workdir))
+    config = read_config(workdir)
     phase = "online" if config.online.steps else "offline"
-    with contextlib.closing(checkpoints.Store(workdir / phase)) as store:
-        meta = store.meta() if store.latest() is not None else None
+    meta = _meta(workdir / phase)
     done = meta is not None and (
         meta["step"] == config.online.steps if config.online.steps else meta["complete"]
     )
@@ -80,7 +82,10 @@ def read(workdir: pathlib.Path) -> list[Outcome]:
         )
     task = parts_lib.resolve_task(config)
     normalized = task.ref_min is not None
-    rows = curves.read(workdir / "metrics.csv")
+    path = workdir / "metrics.csv"
+    rows = curves.read(path)
+    if not any(row.phase == phase for row in rows):
+        raise rows_lib.damaged(path, f"it has no row of the phase {phase}")
     name = variant(config) if config.online.steps else "offline"
     return [
         Outcome(
@@ -97,6 +102,57 @@ def read(workdir: pathlib.Path) -> list[Outcome]:
         )
         for label, own in curves.by_combination(rows).items()
     ]
+
+
+def _meta(folder: pathlib.Path) -> dict[str, Any] | None:
+    """Returns what is said of the newest checkpoint; None if there is none."""
+    if not folder.is_dir():  # It would be created.
+        return None
+    store = checkpoints.Store(folder)
+    try:
+        return store.meta() if store.latest() is not None else None
+    finally:
+        store.close()
+
+
+def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
+    """Returns the config of the run in `workdir`.
+
+    Raises:
+        checks.UserError: no run is there, or its config is damaged.
+    """
+    path = workdir / "config.json"
+    if not path.is_file():
+        below = sorted(found.parent for found in workdir.glob("*/config.json"))
+        hint = f" Runs are below it: {', '.join(map(str, below[:3]))}." if below else ""
+        raise checks.UserError(
+            f"There is no run in {str(workdir)!r}: it has no config.json.{hint} Name "
+            "the --workdir of a run of samg_jax.train, or the --out folder of a suite "
+            "that has results."
+        )
+    found = load_json(path)
+    if not isinstance(found, dict) or not fits(found):
+        raise checks.UserError(
+            f"{path} is not the config of a run: it is empty, cut or something else. "
+            "It must be as the run wrote it. Restore the file, or name other runs."
+        )
+    return ml_collections.ConfigDict(found)
+
+
+def load_json(path: pathlib.Path) -> Any:
+    """Returns what a JSON file holds; None for one that is no JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError:
+        return None
+
+
+def fits(config: dict[str, Any]) -> bool:
+    """Returns whether a config has what a report reads."""
+    return isinstance(config.get("algorithm"), str) and all(
+        isinstance(config.get(group), dict) and name in config[group]
+        for group, name in NEEDED
+    )
 
 
 def paired(first: Outcome, other: Outcome) -> list[tuple[Course, Course]]:
@@ -145,9 +201,10 @@ def table(outcomes: Sequence[Outcome]) -> str:
     lines = [_line(outcome) for outcome in outcomes]
     episodes = sorted({outcome.episodes for outcome in outcomes})
     notes = (
-        f"Data: {outcomes[0].data_source}; physics {outcomes[0].physics}. Each number "
-        f"is a {unit}: mean over the seeds ± half-width of its 95 % interval (Student's"
-        f" t), {' or '.join(map(str, episodes))} episodes per seed and evaluation. "
+        f"Data: {markup.markdown(outcomes[0].data_source)}; physics "
+        f"{outcomes[0].physics}. Each number is a {unit}: mean over the seeds ± "
+        f"half-width of its 95 % interval (Student's t), "
+        f"{' or '.join(map(str, episodes))} episodes per seed and evaluation. "
         "`change` is paired by seed; `dip` is how far below its first online score a "
         "seed fell at any later evaluation."
     )
@@ -169,12 +226,9 @@ def _line(outcome: Outcome) -> str:
     if not outcome.steps:  # There is one score only.
         cells[1:] = ["", "", ""]
     size = [f"{outcome.updates:,}", f"{outcome.steps:,}" if outcome.steps else ""]
-    return markdown_row([outcome.algorithm, outcome.variant, seeds, *size, *cells])
-
-
-def markdown_row(cells: Sequence[str]) -> str:
-    """Returns a line of a Markdown table."""
-    return f"| {' | '.join(cells)} |".replace("  ", " ")
+    return markup.markdown_row(
+        [outcome.algorithm, outcome.variant, seeds, *size, *cells]
+    )
 
 
 def below(outcomes: Sequence[Outcome], baseline: str) -> str:
@@ -195,12 +249,13 @@ def below(outcomes: Sequence[Outcome], baseline: str) -> str:
     error = ends.std(ddof=1) / np.sqrt(len(ends)) if len(ends) > 1 else 0.0
     bound = ends.mean() - 2 * error
     lower = [
-        f"{outcome.algorithm} {outcome.variant}"
+        markup.markdown(f"{outcome.algorithm} {outcome.variant}")
         for outcome in outcomes
         if np.mean([course.end for course in outcome.lasting]) < bound
     ]
+    name = markup.markdown(baseline)
     return (
-        f"{baseline} minus two standard errors: {bound:.1f}. Below it: "
+        f"{name} minus two standard errors: {bound:.1f}. Below it: "
         f"{', '.join(lower) or 'none'}."
     )
 

@@ -11,6 +11,8 @@ import numpy as np
 from samg_jax.analysis import coverage as coverage_lib
 from samg_jax.analysis import figures
 
+LEGEND = 40  # Letters of a level's name.
+
 
 def write(
     names: list[str], coverage: coverage_lib.Coverage, path: pathlib.Path
@@ -82,7 +84,7 @@ def _draw_bars(axis, names, coverage, colors):
             yerr=[shares.std() for shares in own],
             capsize=3,
             color=colors[index % len(colors)],
-            label=name,
+            label=figures.plain(name, LEGEND),
         )
     axis.set_xticks(places, coverage.shares.keys())
     axis.set_ylim(0, 1.05)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import pathlib
-import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple, get_type_hints
 
-import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")  # Pictures are files here; no display is needed.
-
 from matplotlib import pyplot as plt
+
+from samg_jax.analysis import figures
+from samg_jax.analysis import rows as rows_lib
 
 
 class Row(NamedTuple):
@@ -36,13 +33,19 @@ class Row(NamedTuple):
 
 
 def read(path: pathlib.Path) -> list[Row]:
-    """Returns the rows of `metrics.csv`."""
+    """Returns the rows of `metrics.csv`.
+
+    Raises:
+        checks.UserError: it is missing or damaged.
+    """
     kinds = get_type_hints(Row)
-    with path.open(newline="") as file:
-        return [
-            Row(**{name: kinds[name](value) for name, value in row.items()})
-            for row in csv.DictReader(file)
-        ]
+    found = []
+    for place, row in enumerate(rows_lib.read(path, Row._fields[:-1]), 2):
+        try:
+            found.append(Row(**{name: kinds[name](row[name]) for name in row}))
+        except (KeyError, ValueError) as error:
+            raise rows_lib.damaged(path, f"row {place} has {error}") from error
+    return found
 
 
 def by_combination(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -80,10 +83,8 @@ def draw(rows: Sequence[Row], path: pathlib.Path, title: str) -> pathlib.Path:
         axes[0, len(phases) - 1].legend(
             fontsize="small", framealpha=0.8, edgecolor="none"
         )
-    figure.suptitle(textwrap.fill(title, 45 * max(len(phases), 1)))
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
-    return path
+    figure.suptitle(figures.wrapped(title, 45 * max(len(phases), 1)))
+    return figures.save(figure, path)
 
 
 def _of(rows: Sequence[Row], phase: str) -> list[Row]:
@@ -121,5 +122,6 @@ def _draw_combination(axis, rows: Sequence[Row], normalized: bool, color) -> Non
         color=color,
         linewidth=2,
         marker="o" if len(steps) == 1 else None,
-        label=(f"{sweep}, " if sweep else "") + f"mean of {len(seeds)}",
+        label=(f"{figures.plain(sweep, 60)}, " if sweep else "")
+        + f"mean of {len(seeds)}",
     )

@@ -6,14 +6,10 @@ import math
 import pathlib
 from typing import Any
 
-import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")  # Pictures are files here; no display is needed.
-
 from matplotlib import pyplot as plt
 
-from samg_jax.analysis import diagnosis_tables, discrimination
+from samg_jax.analysis import diagnosis_tables, discrimination, figures
 
 Report = dict[str, Any]  # As `diagnosis.json` has it.
 Shown = dict[str, Report]  # Name of a weight -> what was found of it.
@@ -29,11 +25,12 @@ def draw(report: Report, folder: pathlib.Path) -> list[pathlib.Path]:
         folder: of the PNGs.
     """
     shown = configured(report)
-    return [
-        draw_histograms(report, shown, folder / "histograms.png"),
-        draw_noise(report, shown, folder / "noise.png"),
-        draw_shares(report, shown, folder / "zeroed.png"),
+    found = [
+        figures.drawn(draw_histograms, report, shown, folder / "histograms.png"),
+        figures.drawn(draw_noise, report, shown, folder / "noise.png"),
+        figures.drawn(draw_shares, report, shown, folder / "zeroed.png"),
     ]
+    return [path for path in found if path]
 
 
 def configured(report: Report) -> Shown:
@@ -59,8 +56,10 @@ def draw_histograms(report: Report, shown: Shown, path: pathlib.Path) -> pathlib
         for name, color in zip(sets, COLORS, strict=True):
             shares = 100 * np.array(found["histograms"][name])
             edges = np.linspace(0, 1, len(shares) + 1)
-            axis.stairs(shares, edges, color=color, label=name, linewidth=1.5)
-        axis.set_title(label, fontsize=10)
+            axis.stairs(
+                shares, edges, color=color, label=figures.plain(name, 40), linewidth=1.5
+            )
+        axis.set_title(figures.plain(label, 60), fontsize=10)
         axis.set_xlabel("p_int, before the cut")
         axis.set_ylabel("share of pairs, % per bin")
     _legend(figure, axes)
@@ -73,7 +72,7 @@ def draw_noise(report: Report, shown: Shown, path: pathlib.Path) -> pathlib.Path
     for place, (label, found) in enumerate(shown.items()):
         style = {
             "color": f"C{place}",
-            "label": label,
+            "label": figures.plain(label, 60),
             "linestyle": "--" if label == diagnosis_tables.YARDSTICK else "-",
             "marker": ".",
         }
@@ -106,8 +105,8 @@ def draw_shares(report: Report, shown: Shown, path: pathlib.Path) -> pathlib.Pat
             zeroed = found["share_zeroed"][name]
             shares = 100 * np.array(list(zeroed.values()), float).mean(axis=1)
             x = [float(threshold) for threshold in zeroed]
-            axis.plot(x, shares, color=color, marker=".", label=name)
-        axis.set_title(label, fontsize=10)
+            axis.plot(x, shares, color=color, marker=".", label=figures.plain(name, 40))
+        axis.set_title(figures.plain(label, 60), fontsize=10)
         axis.set_xlabel("threshold on p_int")
         axis.set_ylim(0, 103)  # Lines at 100 stay visible.
         axis.set_ylabel("share of pairs with p = 0, %")
@@ -145,7 +144,5 @@ def _legend(figure, axes) -> None:
 
 
 def _save(figure, report, path: pathlib.Path) -> pathlib.Path:
-    figure.suptitle(report["dataset"], fontsize=11)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
-    return path
+    figure.suptitle(figures.plain(report["dataset"]), fontsize=11)
+    return figures.save(figure, path)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from samg_jax.analysis import discrimination
+from samg_jax.analysis import discrimination, markup
 
 YARDSTICK = "nearest neighbours"
 MEMORY = (
@@ -34,13 +34,13 @@ def heading(report: dict[str, Any]) -> str:
     about += f"; load {load:.2f}" if load is not None else "; load unknown"
     unit = "whole episodes" if report["held_out"] == "episodes" else "single rows"
     data = (
-        f"- data: {report['dataset']}; {report['judged_rows']:,} of "
+        f"- data: {markup.markdown(report['dataset'])}; {report['judged_rows']:,} of "
         f"{report['held_out_rows']:,} held-out pairs, held out by {unit}"
     )
     seeds = ", ".join(str(seed) for seed in report["seeds"])
     return "\n".join(
         [
-            f"    {report['command']}",
+            f"    {markup.one_line(report['command'])}",
             "",
             data,
             f"- seeds: {seeds}; mean and standard deviation over them",
@@ -56,21 +56,23 @@ def main_table(report: dict[str, Any]) -> str:
     rows = []
     for name, found in everything(report):
         health = [spread(found.get(key)) for key in ("kl", "mean_std")]
-        collapsed = "**collapsed**" if any(found.get("collapsed", [])) else ""
+        label = markup.markdown(name)
+        if any(found.get("collapsed", [])):
+            label = markup.Markdown(f"{label} **collapsed**")
         curve = np.array(found["p_by_noise"], float).mean(axis=1)
         rows.append(
             [
-                f"{name} {collapsed}".strip(),
+                label,
                 *health,
                 *(spread(found["auroc"][column]) for column in columns),
                 f"{curve[0]:.2f} to {curve[-1]:.2f}",
-                "yes" if all(found["p_falls"]) else "**no**",
+                "yes" if all(found["p_falls"]) else markup.Markdown("**no**"),
             ]
         )
     header = ["weight", "KL", "std of means"]
     header += [f"AUROC: {column}" for column in columns]
     header += ["mean p, noise 0 to 1", "falls"]
-    return table(header, rows)
+    return markup.markdown_table(header, rows)
 
 
 def share_table(report: dict[str, Any]) -> str:
@@ -82,7 +84,9 @@ def share_table(report: dict[str, Any]) -> str:
         for name, found in everything(report)
         for which in sets
     ]
-    return table(["weight", "pairs", *(f"zeroed at {t}" for t in levels)], rows)
+    return markup.markdown_table(
+        ["weight", "pairs", *(f"zeroed at {t}" for t in levels)], rows
+    )
 
 
 def quantile_table(report: dict[str, Any]) -> str:
@@ -91,7 +95,7 @@ def quantile_table(report: dict[str, Any]) -> str:
     names = list(found[0][1]["p_int_quantiles"])
     rows = [[w, *(mean(f["p_int_quantiles"][q]) for q in names)] for w, f in found]
     header = ["p_int, held-out", *(f"{int(q[-2:])} %" for q in names)]
-    return table(header, rows)
+    return markup.markdown_table(header, rows)
 
 
 def cost_table(report: dict[str, Any]) -> str:
@@ -121,7 +125,7 @@ def cost_table(report: dict[str, Any]) -> str:
         "guided, MB",
         "frozen values, MB",
     ]
-    return table(header, rows)
+    return markup.markdown_table(header, rows)
 
 
 def model_table(report: dict[str, Any]) -> str:
@@ -147,24 +151,13 @@ def model_table(report: dict[str, Any]) -> str:
         "weighing one transition, ms",
         "weight model, MB",
     ]
-    return table(header, rows) if rows else ""
+    return markup.markdown_table(header, rows) if rows else ""
 
 
 def everything(report: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
     """Yields name and findings of every weight, then of the yardstick."""
     yield from report["weights"].items()
     yield YARDSTICK, report["yardstick"]
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a Markdown table with aligned columns."""
-    lines = [list(header), *(list(row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    )
 
 
 def spread(values: Sequence[float | None] | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import pathlib
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ import numpy as np
 from matplotlib import lines as mlines
 
 from samg_jax.analysis import figures
+from samg_jax.analysis import rows as rows_lib
 
 
 class Series(NamedTuple):
@@ -29,6 +29,7 @@ class Series(NamedTuple):
     seeds: tuple[int, ...]
 
 
+COLUMNS = ("phase", "seed", "env_step", "name", "value")
 ACTIVE = {
     "fresh_weight_active": "newest transitions",
     "weight_active": "a batch",
@@ -46,13 +47,18 @@ def read(path: pathlib.Path, sweep: str = "") -> dict[str, Series]:
     Args:
         path: of the table.
         sweep: the combination to read, in the table of a sweep.
+
+    Raises:
+        checks.UserError: the table is missing or damaged.
     """
     found = defaultdict(lambda: defaultdict(dict))
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            if row["phase"] == "online" and row.get("sweep", "") == sweep:
+    for row in rows_lib.read(path, COLUMNS):
+        if row["phase"] == "online" and row.get("sweep", "") == sweep:
+            try:
                 place = found[row["name"]][int(row["seed"])]
                 place[int(row["env_step"])] = float(row["value"])
+            except ValueError as error:
+                raise rows_lib.damaged(path, str(error)) from error
     series = {}
     for name, seeds in found.items():
         steps = sorted(set.union(*(set(values) for values in seeds.values())))
@@ -107,6 +113,7 @@ def draw(
         ncols=min(len(handles), 11),
         frameon=False,
     )
+    title = figures.plain(title)
     figure.suptitle(f"{title}: guidance while fine-tuning; values in scaled rewards")
     return figures.save(figure, path)
 

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import matplotlib
-import ml_collections
 import numpy as np
 from matplotlib import lines, patches
 
 from samg_jax import checks
 from samg_jax.analysis import comparison, coverage, figures, statistics
-from samg_jax.training import experiment, provenance
+from samg_jax.training import experiment
 
 COMPARED = ("vanilla", "samg")
+LEGEND = 40  # Letters of a level's name.
 
 
 class Improvement(NamedTuple):
@@ -101,7 +101,10 @@ def workdirs(folders: Sequence[str]) -> set[pathlib.Path]:
 
 def kind_of(workdir: pathlib.Path) -> tuple[str, str, str] | None:
     """Returns level, algorithm and variant of a run; None if it is not compared."""
-    config = ml_collections.ConfigDict(provenance.read_config(workdir))
+    found = comparison.load_json(workdir / "config.json")
+    if isinstance(found, dict) and found and not comparison.fits(found):
+        return None  # Of another program.
+    config = comparison.read_config(workdir)
     if not config.online.steps or config.get("sweep"):
         return None
     variant = experiment.variant(config)
@@ -208,9 +211,14 @@ def draw(
         axis.set_xlabel(f"share of cluster centres covered, {space}")
         axis.set_ylabel(f"SAMG minus vanilla,\nfinal {improvements[0].unit}")
     shown = [name for name in names if any(name == one.level for one in improvements)]
-    handles = [patches.Patch(color=colors[name], label=name) for name in shown]
+    handles = [
+        patches.Patch(color=colors[name], label=figures.plain(name, LEGEND))
+        for name in shown
+    ]
     handles += [
-        lines.Line2D([], [], color="black", marker=shape, linestyle="", label=base)
+        lines.Line2D(
+            [], [], color="black", marker=shape, linestyle="", label=figures.plain(base)
+        )
         for base, shape in shapes.items()
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)

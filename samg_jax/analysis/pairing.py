@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.analysis import comparison, statistics
+from samg_jax.analysis import comparison, markup, statistics
 from samg_jax.analysis.comparison import Outcome
 
 
@@ -38,8 +38,9 @@ def table(outcomes: Sequence[Outcome]) -> str:
     )
     first = outcomes[0]
     lines = [_line(first, outcome) for outcome in outcomes]
+    name = markup.markdown(f"{first.algorithm} {first.variant}")
     note = (
-        f"Paired by seed with {first.algorithm} {first.variant}: mean ± half-width of "
+        f"Paired by seed with {name}: mean ± half-width of "
         "the 95 % interval (Student's t). An interval that includes 0 establishes no "
         "difference. The online scores are those after the switch."
     )
@@ -104,4 +105,4 @@ def _line(first: Outcome, outcome: Outcome) -> str:
         for name, form in [("weight_active", ".2f"), ("guidance_term", ".3f")]
     )
     row = [outcome.algorithm, outcome.variant, *cells, active, term]
-    return comparison.markdown_row(row)
+    return markup.markdown_row(row)

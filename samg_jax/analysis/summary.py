@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 
-from samg_jax.analysis import curves, guidance_curves, statistics
+from samg_jax import durable
+from samg_jax.analysis import curves, figures, guidance_curves, statistics
 from samg_jax.training import experiment
 from samg_jax.training.runs import Run
 
@@ -24,15 +26,17 @@ def report(run: Run) -> None:
     name = f"{run.config.algorithm} {experiment.variant(run.config)}"
     title = f"{name}, {run.data_source}"
     for label in by_combination:
-        _draw_guidance(run, label, title)
-    picture = curves.draw(rows, run.workdir / "curve.png", title)
-    print(f"learning curves: {picture}")
+        picture = figures.drawn(_draw_guidance, run, label, title)
+        if picture:
+            print(f"guidance over time: {picture}")
+    picture = figures.drawn(curves.draw, rows, run.workdir / "curve.png", title)
+    if picture:
+        print(f"learning curves: {picture}")
 
 
-def _draw_guidance(run: Run, label: str, title: str) -> None:
+def _draw_guidance(run: Run, label: str, title: str) -> pathlib.Path | None:
     series = guidance_curves.read(run.workdir / "training.csv", label)
     file = "guidance" + re.sub(r"[^\w.]", "_", f" {label}" if label else "")
     title += f", {label}" if label else ""
-    picture = guidance_curves.draw(series, run.workdir / f"{file}.png", title)
-    if picture:
-        print(f"guidance over time: {picture}")
+    path = run.workdir / f"{durable.short_name(file)}.png"
+    return guidance_curves.draw(series, path, title)

@@ -64,7 +64,8 @@ def main(argv: list[str]) -> None:
     estimates = problems_lib.learn(problems, td_key, settings)
     kept = theory.check_all(problems, estimates, check_key, settings)
     print(theory.table(kept))
-    print(f"picture: {draw(problems, estimates, settings, path)}")
+    if figures.drawn(draw, problems, estimates, settings, path):
+        print(f"picture: {path}")
     broken = [check.name for check in kept if not check.holds]
     if broken:
         sys.exit(

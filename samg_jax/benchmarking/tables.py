@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from samg_jax.analysis import machine
+from samg_jax.analysis import machine, markup
 
 Row = Mapping[str, Any]
 Column = tuple[str, Callable[[Row], Any]]
@@ -162,7 +162,7 @@ def describe(report: Mapping[str, Any]) -> str:
             table(COLUMNS[kind], report["rows"]),
             f"{NOTES[kind]} Values are medians ± half of the interquartile range.",
             *note,
-            f"Command: `{report['command']}`",
+            f"Command: {markup.markdown_code(report['command'])}",
             f"{machine.text(report['machine'])}; {circumstances}",
         ]
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from samg_jax.analysis import figures
 from samg_jax.reporting import pictures, results
 from samg_jax.reporting.aggregates import Group
 
@@ -106,7 +106,8 @@ def draw_profiles(axis, thresholds: np.ndarray, found: dict[str, tuple]) -> None
     for variant in variants:
         share, low, high = found[variant]
         color = pictures.style(variant, variants)["color"]
-        axis.plot(thresholds, share, color=color, label=variant, linewidth=1.8)
+        label = figures.plain(variant, pictures.LETTERS)
+        axis.plot(thresholds, share, color=color, label=label, linewidth=1.8)
         axis.fill_between(thresholds, low, high, color=color, alpha=0.18, linewidth=0)
     axis.set_ylim(-0.03, 1.03)
     axis.set_xlabel("normalized score")
@@ -130,7 +131,7 @@ def _draw_point(axis, place, value, low, high, variant, variants):
 
 
 def _short(line):
-    return textwrap.fill(line, NAME_LETTERS, break_on_hyphens=False)
+    return figures.wrapped(line, NAME_LETTERS, lines=3)
 
 
 def _finish_rows(axis, names, label):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import ticker
 
-from samg_jax.analysis import statistics
+from samg_jax.analysis import figures, statistics
 from samg_jax.reporting import pictures, results
 
 AROUND = 0.1  # Share of the online steps that is shown on both sides of the switch.
@@ -73,7 +73,8 @@ def _draw_variants(axis, online, marked=False):
         if not marked and own["step"].nunique() > 15:
             look["marker"] = ""
         count = own["seed"].nunique()
-        label = f"{variant}, {count} seed" + ("s" if count > 1 else "")
+        label = f"{figures.plain(variant, pictures.LETTERS)}, {count} seed"
+        label += "s" if count > 1 else ""
         _draw(axis, own, {**look, "label": label})
 
 

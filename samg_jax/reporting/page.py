@@ -9,8 +9,9 @@ import re
 
 import jinja2
 
-from samg_jax import checks
-from samg_jax.reporting import contents, results, sources, tables
+from samg_jax import checks, durable
+from samg_jax.analysis import markup
+from samg_jax.reporting import contents, pictures, results, sources, tables
 
 PAGE = "index.html"
 REFRESH = '<meta http-equiv="refresh" content="{}">'  # The page reloads by itself.
@@ -39,15 +40,17 @@ def write(
     sections = contents.sections(frame, out / "figures", reps)
     texts = []
     for section in sections:
-        texts.append(f"## {section.title}\n")
+        texts.append(f"## {markup.markdown(section.title)}\n")
         for table in section.tables:
-            name = re.sub(r"[^\w.-]", "_", table.name)
+            name = pictures.file_name(table.name)
             texts.append(tables.markdown(table))
             replace(out / "tables" / f"{name}.md", texts[-1])
             replace(out / "tables" / f"{name}.tex", tables.latex(table))
     caution = results.caution(frame)
     title = f"samg_jax: {folder.resolve().name}"
-    head = f"# {title}\n" + (f"\n> **{caution}**\n" if caution else "")
+    head = f"# {markup.markdown(title)}\n"
+    if caution:
+        head += f"\n> **{markup.markdown(caution)}**\n"
     replace(out / "report.md", "\n".join([head, *texts]))
     path = sources.find(folder)
     changed = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
@@ -72,9 +75,8 @@ def stop_reloading(page: pathlib.Path) -> None:
 
 def replace(path: pathlib.Path, text: str) -> pathlib.Path:
     """Writes a file, whole or not at all; returns its path."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    return temporary.replace(path)
+    durable.write_text(path, text)
+    return path
 
 
 def _template() -> jinja2.Template:

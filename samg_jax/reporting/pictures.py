@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import pathlib
 import re
-import textwrap
 from collections.abc import Callable, Iterator
 
 import matplotlib
@@ -15,6 +14,7 @@ matplotlib.use("Agg")  # Pictures are files here; no display is needed.
 
 from matplotlib import pyplot as plt
 
+from samg_jax import durable
 from samg_jax.analysis import figures
 
 # Okabe and Ito's, told apart by the colour-blind too; grey for what is shared.
@@ -49,7 +49,7 @@ class Picture:
         name: of its files.
         title: what it shows.
         caution: see `results.caution`.
-        paths: theme -> PNG.
+        paths: theme -> PNG; empty where it could not be drawn.
     """
 
     name: str
@@ -76,24 +76,33 @@ def write(
         draw: draws onto an axis.
         height: inches, without the caution.
     """
-    name = re.sub(r"[^\w.-]", "_", name)
+    name = file_name(name)
     paths = {}
     for theme in THEMES:
         place = folder if theme == "light" else folder / theme
         place.mkdir(parents=True, exist_ok=True)
-        with _themed(theme):
-            figure = _draw(title, caution, draw, height)
-            path = place / f"{name}.png"
-            temporary = path.with_suffix(".tmp.png")
-            figures.save(figure, temporary)
-            temporary.replace(path)
+        path = place / f"{name}.png"
+        if figures.drawn(_write, theme, path, title, caution, draw, height):
             paths[theme] = path
+        else:
+            path.unlink(missing_ok=True)  # None is better than one of before.
     return Picture(name, title, caution, paths)
+
+
+def file_name(name: str) -> str:
+    """A name without signs that no file name should have, nor too many letters."""
+    return durable.short_name(re.sub(r"[^\w.-]", "_", name))
+
+
+def _write(theme, path, title, caution, draw, height) -> pathlib.Path:
+    with _themed(theme):
+        return figures.save(_draw(title, caution, draw, height), path)
 
 
 def _draw(title, caution, draw, height):
     """Returns the figure; what stands above the axis may be wider than the axis."""
-    strip, title = textwrap.fill(caution.upper(), 62), textwrap.fill(title, 60)
+    strip = figures.wrapped(caution.upper(), 62, lines=12)
+    title = figures.wrapped(title, 60)
     strip_height = 0.15 * len(strip.splitlines()) + (0.1 if strip else 0)
     top = strip_height + 0.05 + 0.17 * len(title.splitlines())
     figure, axes = figures.subplots(1, width=WIDTH, height=height + top)

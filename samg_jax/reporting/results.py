@@ -51,14 +51,34 @@ def read(folder: pathlib.Path) -> pd.DataFrame:
     Raises:
         ValueError: there is no table, or not one that can be reported.
     """
-    path = sources.find(folder)
-    if path is None:
+    damaged = []
+    for path in sources.there(folder):
+        reader = pd.read_parquet if path.suffix == ".parquet" else pd.read_csv
+        try:
+            frame = reader(path)
+        except (OSError, ValueError) as error:  # The libraries' own are of these.
+            damaged.append(f"{path} cannot be read: {str(error).splitlines()[0]}")
+            continue
+        return check(frame, str(path))
+    if damaged:
         raise checks.UserError(
-            f"There are no results in {str(folder)!r}: it has neither "
-            f"{' nor '.join(sources.FILES)}. Name the --out folder of a suite."
+            f"{'; '.join(damaged)}. A suite's table is needed. Give the suite's "
+            "command again: it writes the table anew, and trains nothing that is "
+            "complete."
         )
-    reader = pd.read_parquet if path.suffix == ".parquet" else pd.read_csv
-    return check(reader(path), str(path))
+    raise checks.UserError(
+        f"There are no results in {str(folder)!r}: it has neither "
+        f"{' nor '.join(sources.FILES)}. Name the --out folder of a suite."
+    )
+
+
+def readable(folder: pathlib.Path) -> bool:
+    """Returns whether the folder has a table that can be reported."""
+    try:
+        read(folder)
+    except checks.UserError:
+        return False
+    return True
 
 
 def check(frame: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -81,7 +101,13 @@ def check(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         )
     frame = frame.copy()
     for column in NUMBERS:
-        frame[column] = pd.to_numeric(frame[column])
+        try:
+            frame[column] = pd.to_numeric(frame[column])
+        except (ValueError, TypeError) as error:
+            raise checks.UserError(
+                f"{name} has something else than numbers in the column {column}: "
+                f"{error}. Give the suite's command again: it writes the table anew."
+            ) from error
     for column in MACHINE:
         if column not in frame:
             frame[column] = ""

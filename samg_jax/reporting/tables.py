@@ -3,27 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
-from samg_jax.analysis import diagnosis_tables
-
-# Longest first, so that nothing that was put in is replaced again.
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "→": r"$\rightarrow$",
-}
+from samg_jax.analysis import markup
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,32 +30,29 @@ class Table:
 
 def markdown(table: Table) -> str:
     """Returns the table as Markdown, with its title, caution and note."""
-    parts = [f"**{table.title}**"]
+    parts = [f"**{markup.markdown(table.title)}**"]
     if table.caution:
-        parts.append(f"> **{table.caution}**")
-
-    def plain(row):  # A bar would end the cell.
-        return [cell.replace("|", "\\|") for cell in row]
-
-    rows = [plain(row) for row in table.rows]
-    parts.append(diagnosis_tables.table(plain(table.header), rows))
+        parts.append(f"> **{markup.markdown(table.caution)}**")
+    parts.append(markup.markdown_table(table.header, table.rows))
     if table.note:
-        parts.append(table.note)
+        parts.append(markup.markdown(table.note))
     return "\n\n".join(parts) + "\n"
 
 
 def latex(table: Table) -> str:
     """Returns the table as a LaTeX float; it needs the package booktabs."""
-    caption = escape(table.title)
+    parts = [markup.latex(table.title)]
     if table.caution:
-        caption += rf". \textbf{{{escape(table.caution)}}}"
+        parts.append(rf"\textbf{{{markup.latex(table.caution)}}}")
     if table.note:
-        caption += f". {escape(table.note)}"
+        parts.append(markup.latex(table.note))
+    caption = ". ".join(part.removesuffix(".") for part in parts[:-1])
+    caption = f"{caption}. {parts[-1]}" if caption else parts[-1]
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{caption.replace('..', '.')}}}",
-        rf"\label{{tab:{table.name}}}",
+        rf"\caption{{{caption}}}",
+        rf"\label{{tab:{markup.label(table.name)}}}",
         rf"\begin{{tabular}}{{{'l' * len(table.header)}}}",
         r"\toprule",
         _row(table.header),
@@ -88,10 +66,4 @@ def latex(table: Table) -> str:
 
 
 def _row(cells: tuple[str, ...]) -> str:
-    return " & ".join(escape(cell) for cell in cells) + r" \\"
-
-
-def escape(text: str) -> str:
-    """Returns text that LaTeX prints as it is."""
-    signs = "|".join(re.escape(sign) for sign in LATEX)
-    return re.sub(signs, lambda match: LATEX[match[0]], text)
+    return " & ".join(markup.latex(cell) for cell in cells) + r" \\"

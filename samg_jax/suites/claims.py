@@ -10,6 +10,7 @@ and finds a later claim than its own, ends itself.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -19,11 +20,15 @@ import threading
 import time
 from collections.abc import Callable
 
+from samg_jax import durable
 from samg_jax.suites import files
 
 CLAIM = "claim"
 BEAT = 2.0  # Seconds between two signs of life.
 TIMEOUT = 120.0
+# Of a claim that does not say whose it is. It may be short: an owner that is alive
+# after all finds a later claim than its own, and ends itself.
+DAMAGED_TIMEOUT = 5 * BEAT
 LOST = 76  # Exit status of a process that another one has replaced.
 
 
@@ -69,6 +74,14 @@ def alive(owner: dict) -> bool:
     return True
 
 
+def read(path: pathlib.Path) -> dict | None:
+    """Returns the owner that a claim names, None where it is damaged."""
+    owner = files.read_json(path)
+    if owner is None or {"machine", "pid", "started", "released"} - set(owner):
+        return None
+    return owner if isinstance(owner["pid"], int) else None
+
+
 @dataclasses.dataclass
 class Observer:
     """Tells which jobs are free; to be kept, because death by silence takes time.
@@ -89,17 +102,20 @@ class Observer:
         if number is None:
             return 0
         path = path_of(folder, number)
-        owner = json.loads(path.read_text())
-        if owner["released"]:
+        owner = read(path)
+        timeout = self.timeout
+        if owner is None:
+            timeout = min(timeout, DAMAGED_TIMEOUT)
+        elif owner["released"]:
             return number + 1
-        if owner["machine"] == machine():
+        elif owner["machine"] == machine():
             return None if alive(owner) else number + 1
         beat, now = path.stat().st_mtime_ns, time.monotonic()
         last, since = self.seen.get(path, (None, now))
         if beat != last:
             since = now
         self.seen[path] = (beat, since)
-        return number + 1 if now - since > self.timeout else None
+        return number + 1 if now - since > timeout else None
 
 
 class Claim:
@@ -131,10 +147,15 @@ class Claim:
 
     def _beat(self, parent: int, each: Callable[[], None]) -> None:
         while not self._ended.wait(BEAT):
-            if not self.current or os.getppid() != parent:
+            if os.getppid() != parent:
                 os._exit(LOST)
-            os.utime(path_of(self.folder, self.number))
-            each()
+            try:
+                if not self.current:
+                    os._exit(LOST)
+                os.utime(path_of(self.folder, self.number))
+                each()
+            except OSError:  # A full disk, perhaps; the next beat may succeed.
+                continue
 
     def release(self) -> None:
         """Gives the job back."""
@@ -142,7 +163,8 @@ class Claim:
         if self._thread is not None:
             self._thread.join()
         path = path_of(self.folder, self.number)
-        files.write_json(path, {**self._owner, "released": True})
+        with contextlib.suppress(OSError):  # The end of the process releases it, too.
+            files.write_json(path, {**self._owner, "released": True})
 
 
 def take(folder: pathlib.Path, number: int) -> Claim | None:
@@ -156,11 +178,12 @@ def take(folder: pathlib.Path, number: int) -> Claim | None:
     }
     # A link appears with its content, where an opened file would be empty at first.
     content = path.with_name(f".{path.name}.{os.getpid()}.{time.time_ns()}")
-    content.write_text(json.dumps(owner) + "\n")
     try:
+        files.write_flushed(content, (json.dumps(owner) + "\n").encode())
         os.link(content, path)
     except FileExistsError:
         return None
     finally:
-        content.unlink()
+        content.unlink(missing_ok=True)
+    durable.sync_folder(folder)
     return Claim(folder, number, owner)

@@ -15,26 +15,33 @@ All paths in them are relative but that of a dataset file: the folder can be mov
 
 from __future__ import annotations
 
-import dataclasses
 import errno
-import json
 import pathlib
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from samg_jax import checks
+from samg_jax import checks, durable
 from samg_jax.suites import files
 from samg_jax.suites.jobs import Job
-from samg_jax.training import experiment, validation
+from samg_jax.training import validation
 
 JOBS = "jobs"
 RUN = "run"
 COMPLETE = "complete"
 DONE = "done.json"
-# What may differ between two commands of a suite; the rest of `experiment`'s.
-FREE_FIELDS = (*experiment.FREE_FIELDS, "offline.restore")
+JOB, FAILED, USAGE = "job.json", "failed.json", "usage.json"
+# What `done.json` holds of every job, and what of its machine.
+FACTS = {
+    "data_source": str,
+    "physics": str,
+    "wall_time": (int, float),
+    "peak_memory": (int, float),
+}
+MACHINE = ("processor", "devices", "commit")
+# What may differ between two commands of a suite; the rest of a run's.
+FREE_FIELDS = (*provenance.FREE_FIELDS, "offline.restore")
 
 
 def of(out: pathlib.Path, name: str) -> pathlib.Path:
@@ -42,27 +49,13 @@ def of(out: pathlib.Path, name: str) -> pathlib.Path:
     return out / JOBS / name
 
 
-def prepare(out: pathlib.Path, jobs: Sequence[Job]) -> None:
-    """Writes down what is to be done, where that is not known yet.
-
-    Raises:
-        ValueError: where the folder holds a job of that name and another config.
-    """
-    check(out, jobs)
-    for job in jobs:
-        path = of(out, job.name) / "job.json"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files.write_json(path, dataclasses.asdict(job))
-
-
 def check(out: pathlib.Path, jobs: Sequence[Job]) -> None:
     """Raises ValueError where a job of that name was begun with another config."""
     for job in jobs:
-        found = files.read_json(of(out, job.name) / "job.json")
+        found = _config(of(out, job.name))
         if found is None:
             continue
-        before = validation.flatten(found["config"])
+        before = validation.flatten(found)
         after = validation.flatten(job.config)
         different = [
             f"  {name}: {before.get(name)!r} before, {after.get(name)!r} now"
@@ -78,20 +71,75 @@ def check(out: pathlib.Path, jobs: Sequence[Job]) -> None:
             )
 
 
+def _config(folder: pathlib.Path) -> dict[str, Any] | None:
+    """Returns the config that a job was begun with; None where none is known."""
+    job = read_job(folder / JOB)
+    if job is not None:
+        return job.config
+    for run in (folder / COMPLETE, *sorted(folder.glob(f"{RUN}-*"), reverse=True)):
+        found = files.read_json(run / "config.json")
+        if found is not None:
+            return found
+    return None
+
+
+def read_job(path: pathlib.Path) -> Job | None:
+    """Returns the job of a file, None where there is none that can be read."""
+    content = files.read_json(path)
+    if content is None or not isinstance(content.get("config"), dict):
+        return None
+    try:
+        return Job(**content)
+    except TypeError:  # Names are missing, or are not ours.
+        return None
+
+
 def load(out: pathlib.Path, name: str) -> Job:
     """Returns a job that was prepared."""
-    return Job(**json.loads((of(out, name) / "job.json").read_text()))
+    path = of(out, name) / JOB
+    job = read_job(path)
+    if job is None:
+        raise checks.UserError(
+            f"{path} is missing or damaged; it says what the job is. Give the suite's "
+            "command again, which writes it anew."
+        )
+    return job
 
 
-def all_jobs(out: pathlib.Path) -> list[Job]:
-    """Returns every job that the folder holds, by name."""
-    paths = sorted((out / JOBS).glob("*/*/*/*/job.json"))
-    return [Job(**json.loads(path.read_text())) for path in paths]
+def all_jobs(
+    out: pathlib.Path, damaged: Callable[[pathlib.Path], None] = lambda path: None
+) -> list[Job]:
+    """Returns every job that the folder holds, by name.
+
+    Args:
+        out: folder of the suite.
+        damaged: is called with what says no job.
+    """
+    result = []
+    for path in sorted((out / JOBS).glob(f"*/*/*/*/{JOB}")):
+        job = read_job(path)
+        if job is None:
+            damaged(path)
+        else:
+            result.append(job)
+    return result
 
 
 def done(folder: pathlib.Path) -> dict[str, Any] | None:
     """Returns what `done.json` says, None while the job is not complete."""
     return files.read_json(folder / COMPLETE / DONE)
+
+
+def sound(facts: dict[str, Any] | None) -> bool:
+    """Returns whether these are all the facts of a complete job."""
+    if facts is None:
+        return False
+    about = facts.get("machine")
+    return (
+        all(isinstance(facts.get(name), kind) for name, kind in FACTS.items())
+        and isinstance(about, dict)
+        and all(isinstance(about.get(name), str) for name in MACHINE)
+    )
 
 
 def finished_run(folder: pathlib.Path) -> pathlib.Path:
@@ -127,7 +175,10 @@ def take_over(folder: pathlib.Path, number: int) -> pathlib.Path | None:
         if path.is_file():
             copy = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
             shutil.copyfile(path, copy)
+            durable.sync(copy)
             copy.replace(path)
+    durable.sync_folder(run)
+    durable.sync_folder(folder)
     return run
 
 
@@ -145,12 +196,20 @@ def complete(folder: pathlib.Path, run: pathlib.Path, facts: dict[str, Any]) -> 
     """
     try:
         files.write_json(run / DONE, facts)
+        durable.sync_tree(run)
         run.rename(folder / COMPLETE)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
             return False
         raise
+    durable.sync_folder(folder)
     return True
+
+
+def failure(folder: pathlib.Path) -> str:
+    """Returns why a job failed, in a line or two."""
+    found = files.read_json(folder / FAILED) or {}
+    return str(found.get("error", f"unknown; see output-*.txt in {folder}"))
 
 
 def record_failure(folder: pathlib.Path, error: str, details: str) -> None:
@@ -161,8 +220,12 @@ def record_failure(folder: pathlib.Path, error: str, details: str) -> None:
         error: in a line or two.
         details: traceback, or the end of what was printed.
     """
-    path = folder / "failed.json"
+    path = folder / FAILED
+    if path.is_dir():
+        files.set_aside(path)
     job = "/".join(folder.parts[-4:])
     files.write_json(path, {"job": job, "error": error, "details": details})
-    if done(folder):  # Looked at last: whoever completes it removes what is there then.
+    if (
+        done(folder) is not None
+    ):  # Looked at last: whoever completes it removes what is there then.
         path.unlink(missing_ok=True)

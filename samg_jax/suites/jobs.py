@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import pathlib
 import re
@@ -11,7 +12,7 @@ from typing import Any
 
 import ml_collections
 
-from samg_jax import checks
+from samg_jax import checks, durable
 from samg_jax.data import d4rl
 from samg_jax.envs import tasks
 from samg_jax.suites import definition
@@ -74,13 +75,20 @@ def expand(suite: ml_collections.ConfigDict, configs: pathlib.Path) -> list[Job]
         ValueError: where the trainer would refuse a job.
     """
     check_names(suite, configs)
-    return [
-        job
-        for dataset in suite.datasets
-        for algorithm in suite.algorithms
-        for seeds in chunks(suite)
-        for job in family(suite, Recipe(configs, algorithm, dataset, seeds))
-    ]
+    found = {}
+    for dataset, algorithm, seeds in itertools.product(
+        suite.datasets, suite.algorithms, chunks(suite)
+    ):
+        for job in family(suite, Recipe(configs, algorithm, dataset, seeds)):
+            if job.name in found:
+                raise checks.UserError(
+                    f"Two jobs of the suite are called {job.name!r}, and would share "
+                    "a folder. Jobs are called by algorithm, dataset or the name of "
+                    "its file, seeds and variant. Rename the files of the datasets, "
+                    "or the variants."
+                )
+            found[job.name] = job
+    return list(found.values())
 
 
 def check_names(suite: ml_collections.ConfigDict, configs: pathlib.Path) -> None:
@@ -130,8 +138,7 @@ class Recipe:
         """Returns where the jobs lie, below `jobs/`."""
         first, count = self.seeds
         last = f"-{first + count - 1}" if count > 1 else ""
-        label = re.sub(r"[^-.\w]", "_", label)
-        return f"{self.algorithm}/{label}/seed{first}{last}"
+        return f"{self.algorithm}/{_folder(label)}/seed{first}{last}"
 
 
 def family(suite: ml_collections.ConfigDict, recipe: Recipe) -> list[Job]:
@@ -154,7 +161,13 @@ def family(suite: ml_collections.ConfigDict, recipe: Recipe) -> list[Job]:
     return [
         first,
         *(
-            _job(f"{recipe.folder(label)}/{variant}", variant, label, source, config)
+            _job(
+                f"{recipe.folder(label)}/{_folder(variant)}",
+                variant,
+                label,
+                source,
+                config,
+            )
             for variant, config in forks.items()
         ),
     ]
@@ -228,6 +241,11 @@ def dataset_label(config: ml_collections.ConfigDict) -> str:
     if config.dataset.path:
         return pathlib.Path(config.dataset.path).stem
     return config.dataset.name
+
+
+def _folder(name: str) -> str:
+    """Returns a name as one of a folder."""
+    return durable.short_name(re.sub(r"[^-.\w]", "_", name), 200)
 
 
 def _has(config: ml_collections.ConfigDict, name: str) -> bool:

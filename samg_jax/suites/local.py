@@ -7,13 +7,18 @@ by one of them, and what another has is come back to.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
+import signal
 import time
+from collections.abc import Iterator
 
 from samg_jax.suites import claims, executors, runner
+from samg_jax.suites import processes as processes_lib
 from samg_jax.suites.executors import Work
 from samg_jax.suites.jobs import Job
 from samg_jax.suites.runner import Status
+from samg_jax.training import signals
 
 OPTIONS = {"parallel": "jobs at once"}
 
@@ -37,7 +42,11 @@ class Executor:
         left = {job.name: work.retries for job in waiting}
         failed: set[str] = set()
         running: dict[concurrent.futures.Future, Job] = {}
-        with concurrent.futures.ThreadPoolExecutor(self.parallel) as pool:
+        processes = processes_lib.Processes()
+        with (
+            concurrent.futures.ThreadPoolExecutor(self.parallel) as pool,
+            _stopping(processes),
+        ):
             while waiting or running:
                 for job in list(waiting):
                     if job.source in failed:
@@ -48,8 +57,8 @@ class Executor:
                 ready = [job for job in waiting if job.source not in open_jobs]
                 for job in ready[: self.parallel - len(running)]:
                     waiting.remove(job)
-                    call = (runner.attempt, work.out, job.name, observer, work.paths)
-                    running[pool.submit(*call)] = job
+                    given = work.out, job.name, observer, work.paths, processes
+                    running[pool.submit(runner.attempt, *given)] = job
                 concurrent.futures.wait(
                     running, runner.PAUSE, concurrent.futures.FIRST_COMPLETED
                 )
@@ -69,3 +78,15 @@ class Executor:
                         work.ended(job, found)
                 if busy or not running:
                     time.sleep(runner.PAUSE)
+
+
+@contextlib.contextmanager
+def _stopping(processes: processes_lib.Processes) -> Iterator[None]:
+    """Stops the processes of jobs where the block ends early, whatever ends it."""
+    try:
+        yield
+    except BaseException as error:
+        hurry = isinstance(error, KeyboardInterrupt)
+        hurry &= not isinstance(error, signals.Terminated)
+        processes.stop(signal.SIGINT if hurry else signal.SIGTERM)
+        raise

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from samg_jax.benchmarking import cases
-from samg_jax.suites import folders
+from samg_jax.suites import files, folders
 from samg_jax.suites.jobs import OFFLINE, VANILLA, Job
 from samg_jax.training import command_line, estimate, sampling, sweeps
 from samg_jax.training import parts as parts_lib
@@ -74,16 +74,17 @@ class Estimator:
         """
         self.rates: dict[Case, dict[int, float]] = {}
         for path in sorted(measured.glob("benchmark_*.json")):
-            self._add(json.loads(path.read_text()))
+            self._add(files.read_json(path) or {})
         self._configs = configs
         self._rows: dict[str, int] = {}
         self._states: dict[str, int] = {}
         self._usual: dict[tuple[str, str], dict[str, Any]] = {}
 
     def _add(self, report: dict[str, Any]) -> None:
-        rate = RATES.get(report["kind"])
-        for row in report["rows"] if rate else ():
-            if row["updates_per_step"] == 1:
+        rate = RATES.get(report.get("kind"))
+        for row in report.get("rows", ()) if rate else ():
+            names = {*Case._fields[1:], "seeds", rate}
+            if row.get("updates_per_step") == 1 and names <= set(row):
                 fields = (row[name] for name in Case._fields[1:])
                 case = Case(report["kind"], *fields)
                 by_seeds = self.rates.setdefault(case, {})
@@ -196,8 +197,8 @@ def describe(out: pathlib.Path, jobs: Sequence[Job], estimator: Estimator) -> st
     for job in tqdm(jobs, "estimating", unit="job", dynamic_ncols=True):
         need = estimator.need(job)
         folder = folders.of(out, job.name)
-        state = "failed" if (folder / "failed.json").exists() else "to do"
-        if folders.done(folder):
+        state = "failed" if (folder / folders.FAILED).exists() else "to do"
+        if folders.sound(folders.done(folder)):
             state = "done"
         if state != "done":
             left.append(need)

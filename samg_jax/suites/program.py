@@ -9,8 +9,16 @@ import os
 import pathlib
 from collections.abc import Callable, Sequence
 
-from samg_jax import checks
-from samg_jax.suites import definition, executors, files, folders, jobs, plan, runner
+from samg_jax import checks, durable
+from samg_jax.suites import (
+    definition,
+    executors,
+    folders,
+    jobs,
+    plan,
+    repair,
+    runner,
+)
 from samg_jax.suites.jobs import Job
 from samg_jax.suites.runner import Status
 
@@ -61,7 +69,12 @@ def run(request: Request) -> int:
             )
     executor = executors.make(request.executor, request.options)
     checks.folder(out, "--out=FOLDER")
-    folders.prepare(out, planned)
+    with durable.writing(out):
+        return _run(request, executor, out, planned, estimator)
+
+
+def _run(request, executor, out, planned, estimator) -> int:
+    repair.prepare(out, planned)
     left = [job for job in planned if runner.status(out, job) is not Status.DONE]
     print(f"{len(planned)} jobs, {len(planned) - len(left)} complete before.")
     report = Report(out, len(left))
@@ -127,11 +140,13 @@ class Report:
             runner.record_blocked(self._out, job)
         folder = folders.of(self._out, job.name)
         facts = folders.done(folder)
-        if facts:  # Be it by another process, after this one's has failed.
+        if folders.sound(
+            facts
+        ):  # Be it by another process, after this one's has failed.
             self._table.update()
             words = f"done, {facts['wall_time']:,.0f} s"
         else:
-            words = f"FAILED: {files.read_json(folder / 'failed.json')['error']}"
+            words = f"FAILED: {folders.failure(folder)}"
         print(f"[{self._count}/{self._total}] {job.name}: {words}", flush=True)
 
     def close(self, planned: Sequence[Job]) -> int:

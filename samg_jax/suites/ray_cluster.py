@@ -96,7 +96,7 @@ def _status(work: Work, job: Job, reference: ray.ObjectRef) -> Status:
         return Status(ray.get(reference))
     except ray.exceptions.RayError as error:
         folder = folders.of(work.out, job.name)
-        if folders.done(folder):  # Only the news of it was lost.
+        if folders.sound(folders.done(folder)):  # Only the news of it was lost.
             return Status.DONE
         text = f"Ray lost it: {type(error).__name__}."
         folders.record_failure(folder, text, str(error))

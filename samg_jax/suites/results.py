@@ -22,11 +22,14 @@ from __future__ import annotations
 import io
 import pathlib
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 
+from samg_jax import checks
 from samg_jax.suites import files, folders
 from samg_jax.suites.jobs import OFFLINE, Job
+from samg_jax.training import metrics
 
 COLUMNS = (
     "algorithm",
@@ -52,6 +55,7 @@ COLUMNS = (
 ORDER = ["dataset", "algorithm", "phase", "variant", "seed", "step"]
 # Of `machine.describe`, what is not a version.
 NOT_VERSIONS = ("processor", "devices", "commit")
+WORDS = ("phase", "name")  # Columns of a run's tables; a sweep's are words too.
 # Column -> name in `training.csv`.
 LOGGED = {"success": "success_rate", "regret": "regret"}
 
@@ -61,7 +65,8 @@ class Table:
 
     def __init__(self, out: pathlib.Path):
         self._out = out
-        self._rows: dict[tuple[str, float], pd.DataFrame] = {}
+        self._rows: dict[tuple[str, float], pd.DataFrame | None] = {}
+        self._told: set[str] = set()
 
     def update(self) -> pd.DataFrame:
         """Writes both files and returns the table.
@@ -83,34 +88,60 @@ class Table:
     def _complete(self) -> dict[tuple[str, float], Job]:
         """Returns the complete jobs, by name and time of their end."""
         result = {}
-        for job in folders.all_jobs(self._out):
-            run = folders.finished_run(folders.of(self._out, job.name))
-            if run.exists():
-                result[job.name, (run / folders.DONE).stat().st_mtime] = job
+        for job in folders.all_jobs(self._out, self._damaged):
+            folder = folders.of(self._out, job.name)
+            if folders.sound(folders.done(folder)):
+                path = folders.finished_run(folder) / folders.DONE
+                result[job.name, path.stat().st_mtime] = job
         return result
+
+    def _read(self, job: Job) -> pd.DataFrame | None:
+        """Returns the rows of a job; None, said once, where they cannot be read."""
+        try:
+            return read(folders.of(self._out, job.name), job)
+        except checks.UserError as error:
+            self._tell(f"WARNING: {error}")
+            return None
+
+    def _damaged(self, path: pathlib.Path) -> None:
+        self._tell(
+            f"WARNING: {path} is damaged, so its job is not among the results. The "
+            "command of its suite writes it anew."
+        )
+
+    def _tell(self, text: str) -> None:
+        """Says something once."""
+        if text not in self._told:
+            self._told.add(text)
+            print(text, flush=True)
 
     def _gather(self, jobs: dict[tuple[str, float], Job]) -> pd.DataFrame:
         """Returns the rows of complete jobs, sorted."""
         for key, job in jobs.items():
             if key not in self._rows:
-                self._rows[key] = read(folders.of(self._out, job.name), job)
-        if not jobs:
+                self._rows[key] = self._read(job)
+        tables = [self._rows[key] for key in jobs if self._rows[key] is not None]
+        if not tables:
             return pd.DataFrame(columns=list(COLUMNS))
-        table = pd.concat([self._rows[key] for key in jobs], ignore_index=True)
+        table = pd.concat(tables, ignore_index=True)
         return table.sort_values(ORDER, ignore_index=True)
 
 
 def read(folder: pathlib.Path, job: Job) -> pd.DataFrame:
-    """Returns the rows of a job that is complete."""
+    """Returns the rows of a job that is complete.
+
+    Raises:
+        ValueError: a table of its run is missing or damaged.
+    """
     facts = folders.done(folder)
     run = folders.finished_run(folder)
-    rows = pd.read_csv(run / "metrics.csv")
+    rows = _table(run / "metrics.csv", metrics.EVALUATION_COLUMNS)
     places = ["phase", "seed", "offline_step", "env_step"]
     variant = job.variant
     if "sweep" in rows:
         places.append("sweep")
         variant = variant + " " + rows["sweep"]
-    logged = pd.read_csv(run / "training.csv")
+    logged = _table(run / "training.csv", metrics.TRAINING_COLUMNS)
     for column, name in LOGGED.items():
         values = logged[logged["name"] == name].set_index(places)["value"]
         rows = rows.join(values.rename(column), on=places)
@@ -134,6 +165,24 @@ def read(folder: pathlib.Path, job: Job) -> pd.DataFrame:
     return rows[list(COLUMNS)].astype({"success": float, "regret": float})
 
 
+def _table(path: pathlib.Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Returns a table of a run, all of it numbers but for its words."""
+    try:
+        table = pd.read_csv(path)
+        missing = sorted(set(columns) - set(table))
+        if missing:
+            raise ValueError(f"it has no column {', '.join(missing)}")
+        for name in set(columns) - set(WORDS):
+            table[name] = pd.to_numeric(table[name])
+    except (OSError, ValueError) as error:  # The library's own are of the latter.
+        raise checks.UserError(
+            f"{path} cannot be read: {error}. The results are without its job. Restore "
+            f"the file, or delete the folder {path.parent} and give the suite's "
+            "command again, which trains the job anew."
+        ) from error
+    return table
+
+
 def kind_of(data_source: str) -> str:
     """Returns what kind of data these are: `D4RL`, `locally collected`, ...
 
@@ -141,5 +190,5 @@ def kind_of(data_source: str) -> str:
         data_source: as the trainer describes them, such as `hopper-demo (100,000 rows,
             locally collected, not D4RL)`.
     """
-    kind = re.search(r"\([\d,]+ rows, (.*)\)$", data_source)[1]
-    return kind.removesuffix(", not D4RL")
+    found = re.search(r"\([\d,]+ rows, (.*)\)$", data_source)
+    return found[1].removesuffix(", not D4RL") if found else data_source

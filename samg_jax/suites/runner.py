@@ -12,8 +12,11 @@ import time
 from collections.abc import Sequence
 
 import samg_jax
+from samg_jax import checks
 from samg_jax.suites import claims, folders, worker
+from samg_jax.suites import processes as processes_lib
 from samg_jax.suites.jobs import Job
+from samg_jax.training import signals
 
 PAUSE = 1.0  # Seconds between two looks at a job that another process has.
 TAIL = 3000  # Characters of the output that are kept with a failure.
@@ -31,9 +34,9 @@ class Status(enum.Enum):
 
 def status(out: pathlib.Path, job: Job) -> Status | None:
     """Returns how a job stands by its folder; None where it can be tried."""
-    if folders.done(folders.of(out, job.name)):
+    if folders.sound(folders.done(folders.of(out, job.name))):
         return Status.DONE
-    if job.source is None or folders.done(folders.of(out, job.source)):
+    if job.source is None or folders.sound(folders.done(folders.of(out, job.source))):
         return None
     return Status.WAITING
 
@@ -43,6 +46,7 @@ def attempt(
     name: str,
     observer: claims.Observer,
     paths: Sequence[str] = (),
+    processes: processes_lib.Processes | None = None,
 ) -> Status:
     """Tries a job once and returns how it stands.
 
@@ -51,12 +55,20 @@ def attempt(
         name: of the job.
         observer: the caller's, the same at every attempt.
         paths: folders where the process looks for modules, besides this package's.
+        processes: that are stopped together; by default this one alone.
+
+    Raises:
+        KeyboardInterrupt: the processes were stopped, or this one was interrupted.
     """
     out = out.absolute()
-    found = status(out, folders.load(out, name))
+    folder = folders.of(out, name)
+    try:
+        found = status(out, folders.load(out, name))
+    except checks.UserError as error:  # Its file was damaged since.
+        folders.record_failure(folder, str(error), "")
+        return Status.FAILED
     if found is not None:
         return found
-    folder = folders.of(out, name)
     number = observer.next_number(folder)
     if number is None:
         return Status.BUSY
@@ -65,23 +77,25 @@ def attempt(
     modules = os.pathsep.join(filter(None, [str(package), *paths, *known]))
     program = [sys.executable, "-m", worker.__name__]
     output = folder / f"output-{number}.txt"
+    processes = processes or processes_lib.Processes()
     with output.open("ab") as file:
-        code = subprocess.run(
+        code = processes.run(
             [*program, str(out), name, str(number), str(os.getpid())],
             env={**os.environ, "PYTHONPATH": modules},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            check=False,
-        ).returncode
-    if folders.done(folder):
+        )
+    if folders.sound(folders.done(folder)):
         return Status.DONE
     if code in (worker.BUSY, claims.LOST):
         return Status.BUSY
-    if code == -signal.SIGINT:
+    if processes.stopped or code in (worker.INTERRUPTED, -signal.SIGINT):
         raise KeyboardInterrupt
     if code == worker.FAILED:
         return Status.FAILED
+    if code == signals.TERMINATED:
+        code = -signal.SIGTERM
     by = f"signal {-code}" if code < 0 else f"exit status {code}"
     text = output.read_text(errors="replace")[-TAIL:]
     folders.record_failure(folder, f"The process ended with {by}.", text)

@@ -127,7 +127,7 @@ def _status(work: Work, job: Job, handle: submitit.Job) -> Status:
         return Status(handle.result())
     except submitit.core.utils.UncompletedJobError as error:
         folder = folders.of(work.out, job.name)
-        if folders.done(folder):  # Only the news of it was lost.
+        if folders.sound(folders.done(folder)):  # Only the news of it was lost.
             return Status.DONE
         text = f"SLURM lost it: {type(error).__name__}."
         folders.record_failure(folder, text, str(error))

@@ -19,13 +19,14 @@ import jax
 
 from samg_jax import checks
 from samg_jax.analysis import machine, summary
-from samg_jax.suites import claims, files, folders
+from samg_jax.suites import claims, files, folders, repair
 from samg_jax.suites.jobs import Job
-from samg_jax.training import compilation, experiment, logs
+from samg_jax.training import compilation, experiment, logs, signals
 from samg_jax.training.runs import Run
 
 BUSY = 75  # Exit status where another process has the job.
 FAILED = 70  # Where the job failed, which is written down.
+INTERRUPTED = 130  # As shells have it.
 KILOBYTE = 1024
 
 
@@ -33,9 +34,13 @@ class Usage:
     """Time and memory of a job, those of earlier processes included."""
 
     def __init__(self, folder: pathlib.Path):
-        self._path = folder / "usage.json"
+        self._path = folder / folders.USAGE
         self._about = machine.describe()
-        self._before = files.read_json(self._path) or {"wall_time": 0.0}
+        before = files.read_json(self._path) or {}
+        self._before = {
+            name: before[name] if isinstance(before.get(name), (int, float)) else 0
+            for name in ("wall_time", "peak_memory")
+        }
         self._began = time.monotonic()
 
     def write(self) -> None:
@@ -44,7 +49,7 @@ class Usage:
     def read(self) -> dict[str, Any]:
         """Returns seconds, and bytes at most: the device's where it counts them."""
         passed = time.monotonic() - self._began
-        peak = max(peak_memory(), self._before.get("peak_memory", 0))
+        peak = max(peak_memory(), self._before["peak_memory"])
         return {
             "wall_time": self._before["wall_time"] + passed,
             "peak_memory": peak,
@@ -70,12 +75,22 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("parent", type=int, help="pid of the process that waits")
     given = parser.parse_args(arguments)
     logs.quiet_libraries()
+    try:
+        with signals.handled("Terminated by SIGTERM."):
+            work(given)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def work(given: argparse.Namespace) -> None:
+    """Claims the job and trains, or ends the process with what hinders it."""
     os.chdir(given.out)  # Below it everything is relative: the folder can be moved.
     job = folders.load(pathlib.Path(), given.name)
     folder = folders.of(pathlib.Path(), given.name)
     claim = claims.take(folder, given.number)
-    if claim is None or folders.done(folder):
+    if claim is None or folders.sound(folders.done(folder)):
         sys.exit(BUSY)
+    repair.mend(folder)
     usage = Usage(folder)
     claim.keep(given.parent, usage.write)
     try:
@@ -119,7 +134,7 @@ def finish(claim: claims.Claim, usage: Usage, run: Run) -> bool:
     facts["physics"] = run.parts.physics
     if not folders.complete(claim.folder, run.workdir, facts):
         return False
-    (claim.folder / "failed.json").unlink(missing_ok=True)
+    (claim.folder / folders.FAILED).unlink(missing_ok=True)
     return True
 
 

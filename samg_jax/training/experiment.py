@@ -24,6 +24,7 @@ from samg_jax.training import (
     provenance,
     runs,
     sampling,
+    signals,
     space,
     tables,
     validation,
@@ -52,6 +53,7 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
         stack.enter_context(runs.locked(workdir))
         stack.enter_context(logs.to_file(workdir / "log.txt"))
         this, plan = start(config, parts, workdir, stack)
+        stack.enter_context(signals.at_boundaries())
         if plan.online_meta is None:
             pretrained = pretraining.run_offline(this, plan)
         else:
@@ -110,13 +112,13 @@ def default_workdir(config: ml_collections.ConfigDict) -> str:
     """Returns a folder under `runs/` that names algorithm, variant, data and seeds."""
     dataset = config.dataset.name.replace(":", "/")
     if config.dataset.path:
-        dataset = pathlib.Path(config.dataset.path).stem
+        dataset = durable.short_name(pathlib.Path(config.dataset.path).stem, 200)
     last = config.seed + config.num_seeds - 1
     seeds = f"seed{config.seed}" + (f"-{last}" if config.num_seeds > 1 else "")
     name = f"{config.algorithm}_{variant(config)}"
     for text in config.get("sweep", ()):
         name += "_sweep_" + text.split("=")[0].split(".")[-1].strip()
-    return str(pathlib.Path("runs", name, dataset, seeds))
+    return str(pathlib.Path("runs", durable.short_name(name, 200), dataset, seeds))
 
 
 def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Parts:

@@ -22,6 +22,7 @@ from samg_jax.training import (
     runs,
     sampling,
     schedule,
+    signals,
     stepping,
 )
 from samg_jax.training import episodes as episodes_lib
@@ -95,6 +96,9 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
                 with clock.part("update"):
                     state = finish(state, outcome)
                 bar.update()
+                # With overlap, steps are in motion before the range's end.
+                if count + 1 < end and not phase.overlap and signals.asked():
+                    end_early(this, state, env, episodes, offline_step)
             steps = (offline_step, end)
             first = guided and end == max(phase.warmup_steps, 1)
             if first or schedule.due(end, phase.log_every, total):
@@ -115,11 +119,19 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
                 with clock.part("evaluation"):
                     score = this.score("online", steps, state)
                 bar.set_postfix_str(f"score {score}")
+            if end < total and signals.asked():
+                end_early(this, state, env, episodes, offline_step)
             if schedule.due(end, phase.checkpoint_every, total):
                 with clock.part("checkpoint"):
                     save_online(this, state, env, episodes, offline_step)
             if schedule.due(end, phase.log_every, total):
                 clock.lap(end)
+
+
+def end_early(this: Run, state, env, episodes, offline_step: int) -> None:
+    """Saves between two steps, as the program was asked to end, and ends it."""
+    save_online(this, state, env, episodes, offline_step)
+    raise signals.Terminated
 
 
 def take_means(state: online.State) -> tuple[online.State, dict[str, np.ndarray]]:
@@ -137,4 +149,5 @@ def save_online(this: Run, state, env, episodes, offline_step: int) -> None:
     host = {**env.get_state(), **episodes.arrays()}
     about = {"step": int(state.count), "offline_step": offline_step}
     meta, files = runs.describe(this, about)
-    this.online_store.save(int(state.count), state, host, meta, files)
+    with signals.finished_first():
+        this.online_store.save(int(state.count), state, host, meta, files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import pathlib
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from absl import logging as absl_logging
 from tqdm import tqdm
 
-from samg_jax import checks, durable
+from samg_jax import checks
 
 LOGGER = logging.getLogger("samg_jax")
 
@@ -32,30 +33,37 @@ class _AboveTheBar(logging.Handler):
 
 
 class _File(logging.FileHandler):
-    """The log's file; a full disk is reported by the run, which writes there too."""
+    """Ends in silence where the file takes no more: a full disk is told elsewhere."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         error = sys.exc_info()[1]
-        if error is None or durable.disk_error(error) is None:
-            super().handleError(record)
+        if not isinstance(error, OSError):
+            super().handleError(record)  # A bug of ours.
+            return
+        tqdm.write(f"no more log in {self.baseFilename}: {error.strerror}")
+        self.setLevel(logging.CRITICAL + 1)
 
     def close(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # Of what is still to be flushed.
             super().close()
-        except OSError as error:
-            if durable.disk_error(error) is None:
-                raise
 
 
 def quiet_libraries() -> None:
-    """Keeps JAX's and Orbax's reports of every step out of the terminal."""
+    """Keeps JAX's and Orbax's reports of every step out of the terminal.
+
+    What the terminal cannot show, of a file's name or of a table, is shown escaped:
+    the program does not end of it.
+    """
     absl_logging.set_verbosity(absl_logging.WARNING)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager
 def to_file(path: pathlib.Path) -> Iterator[None]:
     """Sends the log to the terminal and to the end of `path`, inside the block."""
-    terminal, file = _AboveTheBar(), _File(path)
+    terminal, file = _AboveTheBar(), _File(path, errors="backslashreplace")
     terminal.setFormatter(_Formatter("%(message)s"))
     file.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
     before = LOGGER.level, LOGGER.propagate

@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import tensorboardX
 
 from samg_jax import checks, durable
+from samg_jax.training import events as events_lib
 from samg_jax.training import wandb_events
 
 EVALUATION_COLUMNS = (
@@ -134,7 +134,6 @@ class Writer:
     ):
         self.places = [(int(seed), "") for seed in seeds]
         self._sweep = sweep
-        self._wandb = wandb
 
         def table(name, columns, length):
             if sweep:
@@ -143,13 +142,7 @@ class Writer:
 
         self._evaluations = table("metrics.csv", EVALUATION_COLUMNS, lengths[0])
         self._training = table("training.csv", TRAINING_COLUMNS, lengths[1])
-        self._events = (
-            tensorboardX.SummaryWriter(
-                str(workdir / "tensorboard"), purge_step=first_event
-            )
-            if tensorboard
-            else None
-        )
+        self._events = events_lib.Events(workdir, tensorboard, first_event, wandb)
 
     def evaluation(
         self, phase: str, steps: tuple[int, int], scores: Any, alive: np.ndarray
@@ -188,19 +181,17 @@ class Writer:
 
     def rate(self, phase: str, steps: tuple[int, int], per_second: float) -> None:
         """Writes a speed, to no table: it is not reproducible."""
-        self._scalars({f"{phase}/per_second": per_second}, sum(steps))
+        rate = {f"{phase}/per_second": per_second}
+        self._events.add_scalars(rate, sum(steps))
 
     def lengths(self) -> tuple[int, int]:
         """The lengths of both tables on the disk, to be saved with a checkpoint."""
         return self._evaluations.flush_to_disk(), self._training.flush_to_disk()
 
     def close(self) -> None:
+        self._events.close()
         self._evaluations.close()
         self._training.close()
-        if self._events:
-            self._events.close()
-        if self._wandb:
-            self._wandb.close()
 
     def _where(self, phase, place, steps):
         seed, label = place
@@ -214,13 +205,4 @@ class Writer:
         # TensorBoard allows few signs in a tag.
         end = f"seed_{seed}" + re.sub(r"[^\w.]", "_", f" {label}" if label else "")
         tags = {f"{phase}/{name}/{end}": value for name, value in values.items()}
-        self._scalars(tags, sum(steps))
-
-    def _scalars(self, values, step):
-        # The others cannot be drawn.
-        finite = {tag: value for tag, value in values.items() if np.isfinite(value)}
-        if self._events:
-            for tag, value in finite.items():
-                self._events.add_scalar(tag, value, step)
-        if self._wandb and finite:
-            self._wandb.add_scalars(finite, step)
+        self._events.add_scalars(tags, sum(steps))

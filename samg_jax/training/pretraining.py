@@ -17,6 +17,7 @@ from samg_jax.training import (
     own_weights,
     runs,
     schedule,
+    signals,
 )
 from samg_jax.training.parts import Parts
 from samg_jax.training.runs import Plan, Run, report_failures
@@ -84,8 +85,11 @@ def train_offline(this: Run, state, dataset, start: int) -> offline.State:
                 report_failures(this, state, "update")
             if schedule.due(end, phase.eval_every, total):
                 bar.set_postfix_str("score " + this.score("offline", (end, 0), state))
-            if schedule.due(end, phase.checkpoint_every, total):
+            stop = signals.asked()
+            if stop or schedule.due(end, phase.checkpoint_every, total):
                 save_offline(this, state, end, 0)
+            if stop:
+                raise signals.Terminated
             bar.update(end - begin)
     return state
 
@@ -129,8 +133,12 @@ def train_model(this: Run, state, inputs, steps: tuple[int, int]) -> offline.Sta
                 means = {name: value.mean() for name, value in values.items()}
                 bar.set_postfix({name: f"{x:.3g}" for name, x in means.items()})
                 report_failures(this, state, f"{model.title} update")
-            if end < total and schedule.due(end, phase.checkpoint_every, -1):
+            stop = signals.asked()
+            due = stop or schedule.due(end, phase.checkpoint_every, -1)
+            if end < total and due:
                 save_offline(this, state, trained, end)
+                if stop:
+                    raise signals.Terminated
             bar.update(end - begin)
     return state
 
@@ -180,4 +188,7 @@ def save_offline(
         "findings": {k: v.tolist() for k, v in (findings or {}).items()},
     }
     meta, files = runs.describe(this, about)
-    this.offline_store.save(step, state, {"empty": np.zeros(1)}, meta, files)
+    with signals.finished_first():
+        this.offline_store.save(step, state, {"empty": np.zeros(1)}, meta, files)
+    if complete and this.config.online.steps:
+        signals.stop_if_asked()

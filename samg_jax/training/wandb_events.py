@@ -7,10 +7,12 @@ resumed run logs the same steps again.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import pathlib
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from samg_jax import checks, durable
@@ -49,6 +51,7 @@ class Events:
             ValueError: the service does not take it, for example without a login.
         """
         wandb = importlib.import_module("wandb")
+        self._error = wandb.errors.Error
         path = workdir / ID_FILE
         if not (path.exists() and path.read_text().strip()):
             with durable.writing(workdir):
@@ -75,8 +78,19 @@ class Events:
         self._run.define_metric("*", step_metric=STEP)
 
     def add_scalars(self, values: dict[str, float], step: int) -> None:
-        """Logs name -> value at a step."""
-        self._run.log({**values, STEP: step})
+        """Logs name -> value at a step; raises OSError where that cannot be."""
+        with self._as_os_errors():
+            self._run.log({**values, STEP: step})
 
     def close(self) -> None:
-        self._run.finish()
+        """Ends the run; raises OSError where that cannot be."""
+        with self._as_os_errors():
+            self._run.finish()
+
+    @contextlib.contextmanager
+    def _as_os_errors(self) -> Iterator[None]:
+        # The library's own process may be gone, as any writer's disk may be.
+        try:
+            yield
+        except self._error as error:
+            raise OSError(str(error)) from error

@@ -1,12 +1,16 @@
 """Reading a run's table, and its picture."""
 
+import pathlib
+import shutil
+
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib import image
 
 from samg_jax.analysis import curves
-from samg_jax.training import evaluation, metrics
+from samg_jax.training import evaluation, experiment, metrics
+from tests import runs
 
 
 def rows(phase, seeds=(0, 1), steps=3, score=50.0):
@@ -71,7 +75,7 @@ def test_table_is_read_as_the_writer_wrote_it(tmp_path):
 def test_a_sweep_has_a_column_a_curve_and_a_tag_per_combination(tmp_path, drawn):
     writer = metrics.Writer(tmp_path, np.array([4]), sweep=True)
     tags = []
-    writer._events.add_scalar = lambda tag, *_: tags.append(tag)
+    writer._events.add_scalars = lambda values, _: tags.extend(values)
     scores = evaluation.Scores(np.ones((1, 2)), np.array([50.0]), np.ones(1))
     writer.evaluation("offline", (100, 0), scores, np.array([True]))
     labels = ("threshold=0.3 tau=1", "threshold=1e-2 tau=1")
@@ -139,3 +143,19 @@ def test_single_evaluation_is_a_visible_point(drawn):
 def test_nothing_to_draw_is_still_a_picture(drawn):
     (axis,) = drawn([])
     assert not axis.lines
+
+
+def test_a_run_on_a_file_of_any_name_ends_with_its_pictures(dataset, tmp_path, capsys):
+    path = tmp_path / f"cost$ & %_<b> {'x' * 200}.hdf5"
+    shutil.copy(dataset, path)
+    workdir = tmp_path / "run"
+    shorter = {"offline__updates": 10, "online__steps": 10}
+    runs.run("awac_samg", path, workdir, **shorter, online__warmup_steps=5)
+    assert f"learning curves: {workdir / 'curve.png'}" in capsys.readouterr().out
+    assert image.imread(workdir / "curve.png").size
+    assert image.imread(workdir / "guidance.png").size
+    config = runs.config("awac_samg", path)
+    with config.unlocked():
+        config.sweep = ("guidance.threshold=0.1,0.2",) * 30
+    folders = pathlib.Path(experiment.default_workdir(config)).parts
+    assert all(len(part.encode()) <= 255 for part in folders)

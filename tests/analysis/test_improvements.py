@@ -134,3 +134,16 @@ def test_the_picture_has_a_point_per_level_and_base(tmp_path, figures):
     lines = improvements.table(names, measured, found).splitlines()
     assert lines[1].split()[:5] == ["low", "0.300", "0.100", "awac", "2"]
     assert lines[3].split()[-3:] == ["-3.0", "±", "12.7"]
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b"{", b"[]", b"{}", b"\xff"])
+def test_a_damaged_config_below_the_results_is_named(content, tmp_path):
+    (tmp_path / "a").mkdir()
+    path = tmp_path / "a" / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"config\.json is not the config of a run"):
+        improvements.read([str(tmp_path)], ["hopper-medium"])
+    # What another program left there is no run.
+    path.write_text('{"model_type": "bert"}')
+    with pytest.raises(ValueError, match="No level of hopper-medium has"):
+        improvements.read([str(tmp_path)], ["hopper-medium"])

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from samg_jax.analysis import markup
 from samg_jax.reporting import comparisons, computing, courses, published, results
 from samg_jax.reporting import tables as tables_lib
 from tests.reporting import made
@@ -36,7 +37,7 @@ def test_latex_is_escaped_and_complete():
     assert r"no\_data & 1.0 $\pm$ 0.5 \% \\" in text
     assert r"\begin{tabular}{ll}" in text
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
-    assert tables_lib.escape(r"a\b{c}") == r"a\textbackslash{}b\{c\}"
+    assert markup.latex(r"a\b{c}") == r"a\textbackslash{}b\{c\}"
 
 
 @pytest.mark.parametrize(

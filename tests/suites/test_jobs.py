@@ -6,9 +6,10 @@ import pathlib
 import pytest
 
 from samg_jax.data import published
-from samg_jax.suites import definition, executors, folders, jobs, plan, program
+from samg_jax.suites import definition, executors, folders, jobs, plan, program, repair
 from samg_jax.training import estimate
 from samg_jax.training import parts as parts_lib
+from tests import small
 from tests.suites import tiny
 
 BASES = {"cql", "awac", "iql", "cal_ql"}
@@ -156,10 +157,10 @@ def test_mistakes_in_an_executor_are_told(name, options, message):
 
 
 def test_a_job_of_another_config_is_refused(tmp_path):
-    folders.prepare(tmp_path, expand("smoke"))
-    folders.prepare(tmp_path, expand("smoke", "config.evaluation.threads=1"))
+    repair.prepare(tmp_path, expand("smoke"))
+    repair.prepare(tmp_path, expand("smoke", "config.evaluation.threads=1"))
     with pytest.raises(ValueError, match=r"online.steps: 2000 before, 900 now"):
-        folders.prepare(tmp_path, expand("smoke", "budgets.online_steps=900"))
+        repair.prepare(tmp_path, expand("smoke", "budgets.online_steps=900"))
 
 
 def test_estimates_follow_what_was_measured(tmp_path):
@@ -287,3 +288,23 @@ def test_a_request_without_suite_or_folder_is_refused(tmp_path):
     for suite, out in ((None, str(tmp_path)), ("smoke", None)):
         with pytest.raises(ValueError, match=r"is empty\. It must be given"):
             program.prepare(program.Request(suite, out, tiny.CONFIGS))
+
+
+def test_names_of_files_and_variants_are_names_of_folders(tmp_path):
+    path = small.write_dataset(tmp_path / f"$ {'x' * 220}.hdf5", rows=60)
+    given = [f"dataset_path={path}", "datasets=hopper-demo", "algorithms=awac"]
+    planned = expand("smoke", *given)
+    assert {len(job.name.split("/")) for job in planned} == {4}
+    assert all(len(part) <= 200 for job in planned for part in job.name.split("/"))
+    assert planned[0].dataset == path.stem
+    repair.prepare(tmp_path / "out", planned)
+    assert folders.all_jobs(tmp_path / "out") == sorted(planned, key=lambda j: j.name)
+
+
+def test_jobs_that_would_share_a_folder_are_refused(tmp_path):
+    for name in ("hopper-demo", "hopper-medium"):
+        (tmp_path / name).mkdir()
+        small.write_dataset(tmp_path / name / "data.hdf5", rows=60)
+    given = [f"dataset_path={tmp_path}/{{dataset}}/data.hdf5", "algorithms=awac"]
+    with pytest.raises(ValueError, match="would share a folder"):
+        expand("smoke", *given, "datasets=hopper-demo,hopper-medium")

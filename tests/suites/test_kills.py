@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import threading
@@ -12,8 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from samg_jax.suites import definition, executors, jobs, program, runner
-from samg_jax.suites import folders as folders_lib
+from samg_jax.suites import definition, executors, jobs, program, repair, runner
 from tests.suites import tiny
 
 pytestmark = pytest.mark.slow
@@ -47,7 +47,7 @@ def work(suite, out):
     loaded = definition.load(str(suite), tiny.CONFIGS, tiny.LONGER)
     planned, ended = jobs.expand(loaded, tiny.CONFIGS), []
     out.mkdir()
-    folders_lib.prepare(out, planned)
+    repair.prepare(out, planned)
     report = program.Report(out, len(planned))
 
     def tell(job, status):
@@ -88,6 +88,67 @@ def test_kills_at_random_leave_the_table_as_it_would_have_been(undisturbed, tmp_
     assert process.returncode == 0, text
     assert commands_killed >= 2
     assert len(tiny.claims(out)) > 4
+    pd.testing.assert_frame_equal(tiny.results(out), expected)
+
+
+def gone(pids):
+    """Returns whether none of the processes is there any more."""
+    return not any(pathlib.Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_a_suite_stops_in_order_with_its_workers_and_goes_on(undisturbed, tmp_path):
+    suite, expected = undisturbed
+    out = tmp_path / "out"
+    for number, place, status, words in [
+        (signal.SIGINT, "offline", 1, "Interrupted. The same command goes on"),
+        (signal.SIGTERM, "online", 143, "Terminated. The same command goes on"),
+    ]:
+        process = tiny.start(suite, out, *tiny.LONGER)
+        pattern = f"jobs/*/*/*/*/run-*/{place}/[0-9]*"
+        while process.poll() is None and not any(out.glob(pattern)):
+            time.sleep(0.01)
+        workers = at_work(out)
+        assert workers
+        before = {path.name for path in out.glob(pattern)}
+        process.send_signal(number)  # To the parent alone.
+        began = time.monotonic()
+        text, _ = process.communicate(timeout=60)
+        assert time.monotonic() - began < 15
+        assert process.returncode == status, text
+        assert "Traceback" not in text
+        assert text.splitlines()[-1].startswith(words)
+        assert gone(workers.values())
+        for folder in workers:
+            claim = max(folder.glob("claim-*.json"))
+            assert json.loads(claim.read_text())["released"]
+            assert not (folder / "failed.json").exists()
+        if number == signal.SIGTERM:  # Saved where none was due.
+            after = {path.name for path in out.glob(pattern)} - before
+            assert any(int(name) % 100 for name in after), (before, after)
+    process = tiny.start(suite, out, *tiny.LONGER)
+    text, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, text
+    pd.testing.assert_frame_equal(tiny.results(out), expected)
+
+
+def test_what_is_damaged_costs_its_job_and_no_other(undisturbed, tmp_path, capsys):
+    suite, expected = undisturbed
+    out = tmp_path / "out"
+    shutil.copytree(suite.parent / "out", out)
+    first, second = (out / f"jobs/awac/random/seed{seed}" for seed in (2, 3))
+    (first / "offline/complete/done.json").write_text("null")
+    (first / "offline/claim-0.json").write_text("[]")
+    (second / "samg/job.json").unlink()
+    (second / "samg/job.json").mkdir()
+    (second / "samg/complete/done.json").write_bytes(b"")
+    (second / "samg/usage.json").write_bytes(bytes(100))
+    (second / "offline/job.json").write_text("{}")
+    for name in ("results.parquet", "results.csv"):
+        (out / name).write_bytes(b"PAR1")
+    assert tiny.run(suite, out, *tiny.LONGER) == 0
+    printed = capsys.readouterr().out
+    assert "4 jobs, 2 complete before." in printed
+    assert printed.count("was damaged; it is kept as") == 5
     pd.testing.assert_frame_equal(tiny.results(out), expected)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -12,8 +13,8 @@ from tests import small
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 CONFIGS = ROOT / "configs"
-# Differ between two runs of the same job.
-MEASURED = ["wall_time", "peak_memory"]
+# Differ between two runs of the same job; the last when the checkout changes meanwhile.
+MEASURED = ["wall_time", "peak_memory", "git_commit"]
 # Long enough to be killed on the way, with checkpoints to go on from.
 LONGER = (
     "seeds_per_job=1",
@@ -65,6 +66,8 @@ def start(suite, out, *settings, retries=0):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # Shells start what runs in the background with Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

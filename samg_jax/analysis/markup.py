@@ -1,0 +1,89 @@
+"""Text as Markdown and LaTeX print it letter by letter; one function for each format.
+
+Names of files, configs, datasets and sweeps come from anywhere. Whatever they hold,
+they end no cell, open no tag and start no command. HTML is left to the templates, which
+escape by themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+# All are replaced at once, so that nothing that was put in is replaced again.
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "→": r"$\rightarrow$",
+}
+_LATEX = re.compile("|".join(map(re.escape, LATEX)))
+# An underscore between letters emphasizes nothing, and names are full of them.
+# So are brackets, of intervals, where no link follows.
+_MARKDOWN = re.compile(r"[\\`*|~]|\](?=[(\[:])|\[(?=\^)|(?<![^\W_])_|_(?![^\W_])")
+
+
+class Markdown(str):
+    """Text that is Markdown already: `markdown` leaves it as it is."""
+
+
+def one_line(text: str) -> str:
+    """Text without what ends a line, or is no letter at all."""
+    text = text.encode("utf-8", "replace").decode()  # Of names that are no Unicode.
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def latex(text: str) -> str:
+    """Text that LaTeX prints as it is."""
+    text = _LATEX.sub(lambda match: LATEX[match[0]], one_line(text))
+    # Behind the end of a row these would be an argument of it.
+    return "{}" + text if text.lstrip().startswith(("[", "*")) else text
+
+
+def label(text: str) -> str:
+    """Text as the name of a label of LaTeX: letters that no command begins with."""
+    return re.sub(r"[^A-Za-z0-9_.:-]", "-", text)
+
+
+def markdown(text: str) -> Markdown:
+    """Text that Markdown prints as it is, in a cell of a table or in a sentence."""
+    if isinstance(text, Markdown):
+        return text
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", one_line(text))  # Of an entity.
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)  # Of a tag.
+    return Markdown(_MARKDOWN.sub(lambda match: f"\\{match[0]}", text))
+
+
+def markdown_code(text: str) -> Markdown:
+    """Text in the letters of code, whatever backticks are in it."""
+    text = one_line(text)
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    space = " " if "`" in text else ""
+    return Markdown(f"{fence}{space}{text}{space}{fence}")
+
+
+def markdown_row(cells: Sequence[str]) -> str:
+    """A line of a Markdown table."""
+    return f"| {' | '.join(map(markdown, cells))} |".replace("  ", " ")
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table with aligned columns."""
+    lines = [[markdown(cell) for cell in line] for line in (header, *rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    )
