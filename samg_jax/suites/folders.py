@@ -25,7 +25,7 @@ from typing import Any
 from samg_jax import checks, durable
 from samg_jax.suites import files
 from samg_jax.suites.jobs import Job
-from samg_jax.training import validation
+from samg_jax.training import provenance, validation
 
 JOBS = "jobs"
 RUN = "run"
