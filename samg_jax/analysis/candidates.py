@@ -91,9 +91,8 @@ def read(workdir: str) -> Checkpoint:
                 "complete one has a fitted weight. Resume that run first, by the "
                 "command that began it."
             )
-        config = ml_collections.ConfigDict(meta["config"])
-        config.sweep = ()  # Of fine-tuning, which is of no concern here.
-        parts = parts_lib.resolve(config)
+        fields = {**meta["config"], "sweep": ()}  # Which concerns fine-tuning only.
+        config, parts = parts_lib.resolve_saved(fields, f"The checkpoint {folder}")
         state, _ = store.restore(forking.template(parts))
     finally:
         store.close()

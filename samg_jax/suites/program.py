@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 from samg_jax import checks
+from samg_jax.envs import instances
 from samg_jax.suites import definition, executors, files, folders, jobs, plan, runner
 from samg_jax.suites.jobs import Job
 from samg_jax.suites.runner import Status
@@ -64,6 +65,7 @@ def run(request: Request) -> int:
     folders.prepare(out, planned)
     left = [job for job in planned if runner.status(out, job) is not Status.DONE]
     print(f"{len(planned)} jobs, {len(planned) - len(left)} complete before.")
+    instances.close_all()  # The processes of the jobs build their own.
     report = Report(out, len(left))
     executor.run(work(request, out, left, estimator, report.ended))
     return report.close(planned)

@@ -14,6 +14,7 @@ from samg_jax.data import d4rl, published
 from samg_jax.training import (
     checkpoints,
     devices,
+    environments,
     experiment,
     forking,
     online,
@@ -57,6 +58,8 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
     checks.can_write(workdir, "--workdir=FOLDER")
     experiment.check_same_config(config, workdir)
     parts = parts_lib.resolve(config)
+    environments.check(config, parts.task)
+    parts = environments.try_out(parts, config.get("single_env"))
     learned, fitted, needs_data = planned_updates(config, parts)
     steps, warmup = config.online.steps, config.online.warmup_steps
     updates = parts_lib.online_updates(config)
@@ -73,6 +76,7 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
         f"seeds: {', '.join(str(seed) for seed in parts.seeds)} in one process",
         f"devices: {devices.describe(len(parts.seeds), mesh)}",
         f"environment: {parts.task.env_id}, physics {parts.physics}",
+        *environments.describe(parts.trial),
         f"offline: {learned:,} updates per seed"
         + (f", forked from {config.offline.restore}" if config.offline.restore else ""),
         f"{title(parts)}: {fitted:,} updates per seed",

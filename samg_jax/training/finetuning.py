@@ -14,6 +14,7 @@ from samg_jax.training import (
     calibration,
     devices,
     diagnostics,
+    environments,
     forking,
     freezing,
     offline,
@@ -38,6 +39,7 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
         seeds_lib.host_seeds(parts.seeds, "training"),
         parts.physics,
         config.evaluation.threads or None,
+        parts.trial.single,
     )
     episodes = episodes_lib.Episodes.empty(len(parts.seeds), parts.task.sparse)
     first = env.reset()
@@ -52,7 +54,7 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
         offline_step = config.offline.updates if plan.source is None else 0
         if plan.source is not None:
             offline_step = forking.meta(plan.source)["offline_step"]
-        this.score("online", (offline_step, 0), state)
+        _, state = score(this, (offline_step, 0), state, env, episodes)
     else:
         offline_step, start = plan.online_meta["offline_step"], plan.online_meta["step"]
         like = jax.eval_shape(
@@ -62,7 +64,10 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
         state, host = this.online_store.restore(like, parts.mesh)
         report_failures(this, state, "step")
         episodes = episodes_lib.Episodes.restore(host, parts.task.sparse)
-        env.set_state(host)
+        if host and parts.trial.exact:
+            env.set_state(host)
+        else:
+            state = begin_episodes(this, state, env, episodes)
     if start < config.online.steps:
         dataset = None
         if sampling.needs_dataset(config.online):
@@ -77,6 +82,12 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
     clock = this.clock
     stepper = stepping.make(this.parts, phase, env, dataset, clock)
     finish = calibration.make_finisher(this.parts, phase)
+    saving = environments.Saving(this.parts, this.config.evaluation.get("max_steps"))
+
+    def save():
+        with clock.part("checkpoint"):
+            save_online(this, state, env, episodes, offline_step)
+
     diagnose = diagnostics.make_diagnostics(this.parts, phase)
     guided = this.parts.guidance.weight != "none"
     taken = int(state.count)
@@ -88,11 +99,15 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
             began = time.perf_counter()
             for count in range(begin, end):
                 turns = phase.updates_per_step * (count >= phase.warmup_steps)
-                state, outcome = advance(state, turns, count + 1 < end)
+                more = count + 1 < end
+                state, outcome = advance(state, turns, more and not saving.pending)
                 episodes.add(outcome)
                 with clock.part("update"):
                     state = finish(state, outcome)
                 bar.update()
+                if more and saving.reached(outcome.dones):
+                    save()
+            ended = outcome.dones
             steps = (offline_step, end)
             first = guided and end == max(phase.warmup_steps, 1)
             if first or schedule.due(end, phase.log_every, total):
@@ -111,13 +126,34 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
                 this.writer.training("online", steps, episodes.regret())
             if schedule.due(end, phase.eval_every, total):
                 with clock.part("evaluation"):
-                    score = this.score("online", steps, state)
-                bar.set_postfix_str(f"score {score}")
+                    text, state = score(this, steps, state, env, episodes)
+                bar.set_postfix_str(f"score {text}")
+                ended = ended | this.parts.trial.single
             if schedule.due(end, phase.checkpoint_every, total):
-                with clock.part("checkpoint"):
-                    save_online(this, state, env, episodes, offline_step)
+                saving.ask()
+            if saving.reached(ended) or end == total:
+                save()
             if schedule.due(end, phase.log_every, total):
                 clock.lap(end)
+
+
+def score(this: Run, steps, state, env, episodes) -> tuple[str, online.State]:
+    """Evaluates; returns the scores, and the state to go on with.
+
+    An environment that is built only once has played the evaluation: new episodes of
+    training begin.
+    """
+    text = this.score("online", steps, state)
+    if this.parts.trial.single:
+        state = begin_episodes(this, state, env, episodes)
+    return text, state
+
+
+def begin_episodes(this: Run, state, env, episodes) -> online.State:
+    """Begins new episodes everywhere; those under way are nowhere counted as ended."""
+    episodes.interrupt()
+    first = env.reset(environments.new_seeds(this.parts, int(state.count)))
+    return environments.make_restart(this.parts)(state, first)
 
 
 def take_means(state: online.State) -> tuple[online.State, dict[str, np.ndarray]]:
@@ -131,12 +167,14 @@ def take_means(state: online.State) -> tuple[online.State, dict[str, np.ndarray]
 
 
 def save_online(this: Run, state, env, episodes, offline_step: int) -> None:
-    """Saves all that a resume needs, simulators included."""
-    host = {**env.get_state(), **episodes.arrays()}
+    """Saves all that a resume needs, simulators included if they can be saved."""
+    exact = this.parts.trial.exact
+    host = {**(env.get_state() if exact else {}), **episodes.arrays()}
     meta = {
         "step": int(state.count),
         "offline_step": offline_step,
         "data_source": this.data_source,
+        "resume": "exact" if exact else "episode boundaries",
         "table_lengths": this.writer.lengths(),
     }
     this.online_store.save(int(state.count), state, host, meta)

@@ -88,7 +88,7 @@ def first_fit_step(parts: Parts, saved: dict) -> int | None:
     """
     if not parts.fitted:
         return None
-    before = parts_lib.resolve(ml_collections.ConfigDict(saved["config"]))
+    _, before = parts_lib.resolve_saved(saved["config"], "The checkpoint forked from")
     if before.model != parts.model:
         return 0
     fields = [
@@ -127,7 +127,8 @@ def restore(
     store = checkpoints.Store(source)
     try:
         saved = store.meta()
-        saved_parts = parts_lib.resolve(ml_collections.ConfigDict(saved["config"]))
+        origin = f"The checkpoint {source}"
+        _, saved_parts = parts_lib.resolve_saved(saved["config"], origin)
         state, _ = store.restore(template(saved_parts))
     finally:
         store.close()

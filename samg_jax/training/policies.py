@@ -79,8 +79,7 @@ def find(directory: str) -> Saved:
     # Only the offline phase can be incomplete, and only it carries its config.
     phase = "offline" if "complete" in meta else "online"
     saved = meta["config"] if phase == "offline" else _config_beside(folder)
-    config = ml_collections.ConfigDict(saved)
-    parts = parts_lib.resolve(config)
+    config, parts = parts_lib.resolve_saved(saved, f"The checkpoint {folder}")
     if phase == "online" and parts.sweep:
         raise checks.UserError(
             f"The checkpoint in {str(folder)!r} is a sweep's, with several policies of "

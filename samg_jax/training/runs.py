@@ -76,6 +76,8 @@ class Run:
             self.parts,
             self.config.evaluation.episodes,
             self.config.evaluation.threads,
+            0,
+            self.config.evaluation.get("max_steps"),
         )
 
     def score(self, phase: str, steps: tuple[int, int], state: Any) -> str:
