@@ -182,6 +182,8 @@ def _compare(first: generic.Simulators, second: generic.Simulators, env_id: str)
                     "two copies that continued from one saved state differ after "
                     f"{step} steps"
                 )
+    except checks.UserError as error:
+        return str(error).partition(". ")[0]
     except Exception as error:  # Reading a state runs code of the environment.
         return f"its saved state cannot be continued: {type(error).__name__}: {error}"
     return ""
