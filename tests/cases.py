@@ -224,6 +224,17 @@ class Pendulums(Walk):
         return np.array([self.place, *swings])
 
 
+class OwnNumbers(Walk):
+    """Draws numbers that `reset` does not seed."""
+
+    def __init__(self, render_mode=None):
+        super().__init__()
+        self.numbers = np.random.default_rng()
+
+    def noise(self):
+        return 0.1 * self.numbers.normal()
+
+
 class Column(Walk):
     """Observes a column."""
 

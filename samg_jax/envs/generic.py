@@ -84,6 +84,8 @@ class Simulators:
 
     def reset(self, index: int, seed: int | None) -> np.ndarray:
         """Returns the first observation `[O]` of a new episode of one environment."""
+        if seed is not None:
+            pickling.seed_spaces(self._envs[index], seed)
         answer = self._envs[index].reset(seed=seed)
         pair = isinstance(answer, tuple | list) and len(answer) == 2
         if not pair or not isinstance(answer[1], dict):

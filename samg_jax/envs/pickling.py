@@ -110,6 +110,13 @@ def load(env: gymnasium.Env, pickled: bytes, env_id: str) -> None:
             space._np_random = generator
 
 
+def seed_spaces(env: gymnasium.Env, seed: int) -> None:
+    """Seeds the spaces of an environment, which it may sample; `reset` does not."""
+    for part in _parts(env).values():
+        if isinstance(part, gymnasium.Space):
+            part.seed(seed)
+
+
 def _content(env: gymnasium.Env, parts: dict[str, object]) -> dict[str, Any]:
     named = {id(part): name for name, part in parts.items()}
     return {

@@ -62,12 +62,14 @@ class Trial:
         reason: why not; empty if it does.
         single: whether this process builds it only once, for training and evaluation.
         why_single: the reason for that; empty otherwise.
+        repeats: whether equal seeds give equal episodes, whatever was played before.
     """
 
     exact: bool = True
     reason: str = ""
     single: bool = False
     why_single: str = ""
+    repeats: bool = True
 
 
 EXACT = Trial()
@@ -131,10 +133,12 @@ def _try(env_id: str, asked: bool | None, simulators: int) -> Trial:
             if asked is False:
                 raise
             return _single(env_id, env, f"a second one fails: {error}", stepped=True)
-        reason = _compare(first, generic.Simulators(env_id, 1, [twin]), env_id)
+        second = generic.Simulators(env_id, 1, [twin])
+        repeats = _repeats(second, env_id)
+        reason = _compare(first, second, env_id)
     twin.close()
     instances.close(env_id)  # Training begins with one that was never stepped.
-    return Trial(not reason, reason)
+    return Trial(not reason, reason, repeats=repeats)
 
 
 def _single(env_id: str, env: gymnasium.Env, why: str, stepped: bool = False) -> Trial:
@@ -148,6 +152,16 @@ def _step_gently(simulators: generic.Simulators, env_id: str) -> None:
     middle = 0.5 * (simulators.action_low + simulators.action_high)
     for _ in _trajectory(simulators, [middle] * DEVICE_STEPS, env_id, seed=0):
         pass
+
+
+def _repeats(simulators: generic.Simulators, env_id: str) -> bool:
+    """Whether what follows a reset with a seed depends on that seed only."""
+    middle = 0.5 * (simulators.action_low + simulators.action_high)
+    plays = [
+        list(_trajectory(simulators, [middle] * 2 * LEAST, env_id, seed=3))
+        for _ in range(2)
+    ]
+    return all(np.array_equal(a, b) for a, b in zip(*plays, strict=True))
 
 
 def _compare(first: generic.Simulators, second: generic.Simulators, env_id: str) -> str:

@@ -43,17 +43,20 @@ def of(out: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def prepare(out: pathlib.Path, jobs: Sequence[Job]) -> None:
-    """Writes down what is to be done, where that is not known yet.
+    """Writes down what is to be done, as this command has it.
+
+    Its own values replace those of a folder that came from elsewhere, also of fields
+    that may differ: jobs run what the user's command says.
 
     Raises:
         ValueError: where the folder holds a job of that name and another config.
     """
     check(out, jobs)
     for job in jobs:
-        path = of(out, job.name) / "job.json"
-        if not path.exists():
+        path, content = of(out, job.name) / "job.json", dataclasses.asdict(job)
+        if files.read_json(path) != content:
             path.parent.mkdir(parents=True, exist_ok=True)
-            files.write_json(path, dataclasses.asdict(job))
+            files.write_json(path, content)
 
 
 def check(out: pathlib.Path, jobs: Sequence[Job]) -> None:

@@ -77,6 +77,11 @@ def describe(trial: tryout.Trial) -> list[str]:
     lines = []
     if not trial.exact:
         lines.append(f"resume: at episode boundaries ({trial.reason})")
+    elif not trial.repeats:
+        lines.append(
+            "resume: training continues exactly; evaluation may not, since episodes "
+            "of this environment do not depend on their seed only"
+        )
     if trial.single:
         lines.append(
             f"environment: built only once ({trial.why_single}); evaluation uses the "

@@ -26,11 +26,16 @@ def run(name, asked=None, simulators=1):
     [
         *("Walk", "Narrow", "Wide", "ArrayReward", "HalfPrecision"),
         *("SampledSpace", "Pendulums", "flattened", "rescaled", "dearer"),
-        *("normalized", "limited_by_itself"),
+        "limited_by_itself",
     ],
 )
 def test_what_continues_exactly_is_saved(name):
     assert run(name) == tryout.EXACT
+
+
+@pytest.mark.parametrize("name", ["normalized", "OwnNumbers"])
+def test_what_does_not_repeat_with_its_seed_is_saved_and_said(name):
+    assert run(name) == tryout.Trial(repeats=False)
 
 
 @pytest.mark.parametrize(

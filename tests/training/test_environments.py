@@ -54,10 +54,10 @@ def refused(start, monkeypatch):
     monkeypatch.setattr(offline, "init", fail)
     monkeypatch.setattr(evaluation, "make_evaluator", fail)
 
-    def refused(name, *args, **changes):
-        with cases.registered(name) as (env_id,):
+    def refused(case, **changes):
+        with cases.registered(case) as (env_id,):
             with pytest.raises(checks.UserError) as info:
-                start(env_id, *args, **changes)
+                start(env_id, **changes)
             assert "\n" not in str(info.value)
             return str(info.value)
 
@@ -74,13 +74,10 @@ def saved_meta(workdir):
     ("name", "changes"),
     [
         ("Closure", {}),
-        ("SharedNumpy", {"num_seeds": 2}),
-        ("SharedState", {"online__overlap": True}),
-        ("Locked", {}),
+        ("SharedNumpy", {"num_seeds": 2, "online__overlap": True}),
     ],
 )
 def test_a_run_resumes_at_episode_boundaries(name, changes, start, monkeypatch, capsys):
-    cases.Locked.built = 0
     with cases.registered(name) as (env_id,):
         with monkeypatch.context() as patch:
             runs.stop_at(patch, "online", 44)
@@ -146,8 +143,16 @@ def test_a_device_is_built_once_and_trains_and_evaluates_in_turns(
         changes = {"offline__updates": 10, "single_env": False, "online__steps": 0}
         fields = {**RUN, **changes, "env_id": env_id}
         runs.run("awac", walks, tmp_path / "many", **fields)
-        assert runs.scores(tmp_path / "many", "offline") == alone
+        many = runs.scores(tmp_path / "many", "offline")
+        # One at a time the policy is another program, which rounds differently.
+        for line, other in zip(alone, many, strict=True):
+            np.testing.assert_allclose(*(numbers(row) for row in (line, other)), 1e-5)
         assert cases.Connected.built > 2
+
+
+def numbers(line):
+    """The numbers of a line of `metrics.csv`."""
+    return [float(cell) for cell in line.split(",")[1:]]
 
 
 def test_evaluation_reads_a_device_and_will_not_film_it(start, capsys):
@@ -214,14 +219,12 @@ def test_what_cannot_be_used_is_refused_before_any_compute(
         assert said in refused(name, **changes)
 
 
-@pytest.mark.parametrize("name", ["flattened", "rescaled", "SampledSpace"])
+@pytest.mark.parametrize("name", ["flattened", "SampledSpace"])
 def test_wrapped_environments_continue_bit_for_bit(
     name, walks, tmp_path, monkeypatch, capsys
 ):
     with cases.registered(name) as (env_id,):
         fields = {**RUN, "env_id": env_id, "offline__updates": 0}
-        if name == "SampledSpace":  # Its spaces are seeded by the system.
-            seed_spaces(monkeypatch)
         whole = runs.run("awac", walks, tmp_path / "whole", **fields)
         with monkeypatch.context() as patch:
             runs.stop_at(patch, "online", 40)
@@ -230,17 +233,6 @@ def test_wrapped_environments_continue_bit_for_bit(
         stopped = runs.run("awac", walks, tmp_path / "stopped", **fields)
     assert runs.tables(stopped) == runs.tables(whole)
     assert "episode boundaries" not in capsys.readouterr().out
-
-
-def seed_spaces(monkeypatch):
-    make = cases.SampledSpace.__init__
-
-    def seeded(self, render_mode=None):
-        make(self, render_mode)
-        self.action_space.seed(3)
-        self.gusts.seed(4)
-
-    monkeypatch.setattr(cases.SampledSpace, "__init__", seeded)
 
 
 def test_collecting_works_on_a_device_and_marks_where_evaluation_interrupts(
@@ -267,7 +259,9 @@ def test_collecting_works_on_a_device_and_marks_where_evaluation_interrupts(
         starts = np.flatnonzero(times == 0)
         assert ends[starts[1:] - 1].all()
         with (
-            programs.running("collect", **{**values, "env": unlimited}) as program,
+            programs.running(
+                "collect", **{**values, "env": unlimited, "overwrite": True}
+            ) as program,
             pytest.raises(SystemExit, match="--max_steps=1000"),
         ):
             program.main(["collect"])
