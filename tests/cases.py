@@ -394,6 +394,29 @@ class Undrawn(Walk):
         )
 
 
+class Undrawable(Walk):
+    """Needs a package to draw."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+
+    def render(self):
+        raise gymnasium.error.DependencyNotInstalled("pip install pygame")
+
+
+class Unseen(Undrawable):
+    """Draws nothing."""
+
+    def render(self):
+        return None
+
+
+class Unasked(Undrawable):
+    """Does not take the mode that it names."""
+
+    def __init__(self):
+        super().__init__()
+
+
 class Slip(Walk):
     """Its constructor has a bug."""
 

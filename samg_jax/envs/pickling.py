@@ -112,9 +112,10 @@ def load(env: gymnasium.Env, pickled: bytes, env_id: str) -> None:
 
 def seed_spaces(env: gymnasium.Env, seed: int) -> None:
     """Seeds the spaces of an environment, which it may sample; `reset` does not."""
-    for part in _parts(env).values():
-        if isinstance(part, gymnasium.Space):
-            part.seed(seed)
+    for layer in building.layers(env):
+        for value in vars(layer).values():
+            if isinstance(value, gymnasium.Space):
+                value.seed(seed)
 
 
 def _content(env: gymnasium.Env, parts: dict[str, object]) -> dict[str, Any]:

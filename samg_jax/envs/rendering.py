@@ -186,8 +186,15 @@ def film(
 
 def _first_frame(env: gymnasium.Env, env_id: str) -> np.ndarray:
     try:
-        return env.render()
+        frame = env.render()
     except gymnasium.error.DependencyNotInstalled as error:
         raise checks.UserError(
             f"{env_id!r} cannot be filmed: {error} Install it, or leave out --video."
         ) from error
+    if not isinstance(frame, np.ndarray) or frame.ndim != 3:
+        raise checks.UserError(
+            f"{env_id!r} cannot be filmed: its render() returns a "
+            f"{type(frame).__name__}. With render_mode='rgb_array' it must be an array "
+            "of height, width and 3 colors. Correct it, or leave out --video."
+        )
+    return frame

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pathlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -241,6 +242,13 @@ def import_weights(module: str | None) -> None:
     """Imports the module that registers the user's own weights, if any."""
     if not module:
         return
+    if not re.fullmatch(r"\w+(\.\w+)*", module):
+        raise checks.UserError(
+            f"config.guidance.module is {module!r}, which names no module. Python "
+            "imports a module by its name: without .py, without a folder. Start the "
+            "program in its folder, or set PYTHONPATH=FOLDER, and correct "
+            "config.guidance.module."
+        )
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -6,7 +6,7 @@ import gymnasium
 import pytest
 
 from samg_jax import checks
-from samg_jax.envs import building, tasks
+from samg_jax.envs import building, rendering, tasks
 from tests import cases
 
 
@@ -41,6 +41,24 @@ def test_constructors_that_raise_or_need_arguments_are_said_in_one_line(name, sa
     ):
         tasks.for_env_id(env_id)
     assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Undrawable", "pip install pygame"),
+        ("Unseen", "returns a NoneType"),
+        ("Unasked", "unexpected keyword argument 'render_mode'"),
+        ("Walk", "it renders as nothing"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_before_it_is_played(name, said, tmp_path):
+    pytest.importorskip("imageio_ffmpeg")
+    with (
+        cases.registered(name) as (env_id,),
+        pytest.raises(checks.UserError, match=said),
+    ):
+        rendering.check(env_id, "stock", tmp_path / "film.mp4")
 
 
 def test_a_bug_in_a_constructor_keeps_its_traceback():
