@@ -14,6 +14,7 @@ import pytest
 from samg_jax import checks, trust
 from samg_jax.data import minari_trust
 from samg_jax.envs import pickling, vector
+from samg_jax.training import forking
 from samg_jax.training import parts as parts_lib
 from tests import cases, small
 
@@ -47,6 +48,17 @@ def test_a_saved_config_imports_only_what_the_command_named(stranger, dataset, f
         parts_lib.resolve_saved(saved, "The checkpoint runs/theirs")
     assert stranger()
     trust.config(saved, "The checkpoint runs/theirs")  # It is loaded by now.
+
+
+def test_a_fork_imports_only_what_the_command_named(stranger, dataset):
+    config = small.config("awac_samg", dataset)
+    parts = parts_lib.resolve(config)
+    saved = {"config": config.to_dict()}
+    assert forking.first_fit_step(parts, saved) is None
+    saved["config"]["guidance"]["module"] = MODULE
+    with pytest.raises(checks.UserError, match=rf"{MODULE}.*--trust"):
+        forking.first_fit_step(parts, saved)
+    assert not stranger()
 
 
 class Call:

@@ -118,9 +118,11 @@ class Simulators:
             env.close()
 
     def _check_reset(self) -> None:
-        signature = inspect.signature(self._envs[0].unwrapped.reset)
+        env = self._envs[0]
+        signature = inspect.signature(env.unwrapped.reset)
+        given = {"seed": 0} if env is env.unwrapped else {"seed": 0, "options": None}
         try:
-            signature.bind(seed=0, options=None)
+            signature.bind(**given)  # As gymnasium's wrappers call it.
         except TypeError as error:
             raise self._refusal(
                 f"its method is reset{signature}",

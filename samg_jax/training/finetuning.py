@@ -17,6 +17,7 @@ from samg_jax.training import (
     environments,
     forking,
     freezing,
+    logs,
     offline,
     online,
     own_weights,
@@ -67,6 +68,7 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
         if host and parts.trial.exact:
             env.set_state(host)
         else:
+            logs.LOGGER.info("all environments begin new episodes")
             state = begin_episodes(this, state, env, episodes)
     if start < config.online.steps:
         dataset = None

@@ -58,6 +58,18 @@ def test_what_does_not_continue_exactly_says_why(name, reason):
     assert re.search(reason, trial.reason), trial.reason
 
 
+def test_a_slow_environment_is_tried_out_for_fewer_steps(monkeypatch):
+    monkeypatch.setattr(tryout, "SECONDS", 0.0)
+    steps = []
+    make = cases.Walk.step
+    monkeypatch.setattr(
+        cases.Walk, "step", lambda self, action: steps.append(1) or make(self, action)
+    )
+    assert run("Walk") == tryout.EXACT
+    assert "module random" in run("SharedPython").reason
+    assert len(steps) < tryout.AFTER
+
+
 def test_the_try_out_leaves_the_shared_random_numbers_as_they_were():
     before = np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
     run("SharedNumpy")
