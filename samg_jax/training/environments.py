@@ -11,6 +11,7 @@ in no return and no regret.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -100,7 +101,8 @@ def make_restart(parts: Parts) -> Callable[[online.State, jax.Array], online.Sta
     """The compiled function that answers new first observations `[S, O]`.
 
     It is `(state, observations) -> state`, with the actions that the policy chooses
-    there. Nothing else changes: the transitions before keep their successors.
+    there. Nothing else changes: the transitions before keep their successors. The state
+    is donated.
     """
     explore = online.make_explorer(parts)
 
@@ -108,7 +110,7 @@ def make_restart(parts: Parts) -> Callable[[online.State, jax.Array], online.Sta
         state = state.replace(observations=observations)
         return state.replace(actions=explore(state))
 
-    @jax.jit
+    @functools.partial(jax.jit, donate_argnums=0)
     def restart(state, observations):
         specs = devices.specs(state)
         in_specs = specs, devices.OF_SEEDS

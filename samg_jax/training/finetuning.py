@@ -34,6 +34,7 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
     """Fine-tunes to the end, from the switch or from a checkpoint."""
     this.spread()
     config, parts = this.config, this.parts
+    this.restart = environments.make_restart(parts)
     env = vector.make(
         parts.task.env_id,
         len(parts.seeds),
@@ -155,7 +156,7 @@ def begin_episodes(this: Run, state, env, episodes) -> online.State:
     """Begins new episodes everywhere; those under way are nowhere counted as ended."""
     episodes.interrupt()
     first = env.reset(environments.new_seeds(this.parts, int(state.count)))
-    return environments.make_restart(this.parts)(state, first)
+    return this.restart(state, first)
 
 
 def take_means(state: online.State) -> tuple[online.State, dict[str, np.ndarray]]:

@@ -41,6 +41,7 @@ class Run:
         data_source: what the offline data are, in words.
         writer: set once it is known where the tables continue.
         failed: places of the seeds that were reported as failed.
+        restart: compiled, from `environments.make_restart`.
         clock: where the time of fine-tuning goes, one lap per log.
     """
 
@@ -53,6 +54,7 @@ class Run:
     data_source: str = ""
     writer: metrics.Writer | None = None
     failed: set[int] = dataclasses.field(default_factory=set)
+    restart: Any = None
     clock: clock_lib.Clock = dataclasses.field(default_factory=clock_lib.Clock)
 
     def spread(self) -> None:
