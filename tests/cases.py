@@ -394,6 +394,15 @@ class Undrawn(Walk):
         )
 
 
+class Lazy(Walk):
+    """Imports what it needs when it is reset."""
+
+    def reset(self, **kwargs):
+        import a_package_of_robots  # noqa: F401
+
+        return super().reset(**kwargs)
+
+
 class Undrawable(Walk):
     """Needs a package to draw."""
 

@@ -54,7 +54,7 @@ def make(env_id: str, **kwargs: object) -> gymnasium.Env:
             ) from error
         raise
     except MISSING as error:
-        raise _not_importable(env_id, error) from error
+        raise not_importable(env_id, error) from error
     except Exception as error:  # Constructors run code of others, and say what they
         # lack (a package, a file, a device) by exceptions of any type.
         raise checks.UserError(
@@ -112,10 +112,11 @@ def _import(module: str, env_id: str) -> None:
     try:
         importlib.import_module(module)
     except MISSING as error:
-        raise _not_importable(env_id, error) from error
+        raise not_importable(env_id, error) from error
 
 
-def _not_importable(env_id: str, error: Exception) -> checks.UserError:
+def not_importable(env_id: str, error: Exception) -> checks.UserError:
+    """What to raise if a package that an environment needs is missing."""
     return checks.UserError(
         f"The environment {env_id!r} cannot be imported: {_line(error)}. What stands "
         "before a colon is the module that registers it; others name one where they "
@@ -139,7 +140,7 @@ def _creator(spec: registration.EnvSpec, env_id: str) -> Callable[..., Any]:
     try:
         found = importlib.import_module(module)
     except MISSING as error:
-        raise _not_importable(env_id, error) from error
+        raise not_importable(env_id, error) from error
     if not name or not hasattr(found, name):
         raise checks.UserError(
             f"The environment {env_id!r} is registered with the entry_point {point!r}, "

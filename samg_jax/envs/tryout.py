@@ -150,8 +150,11 @@ def _single(env_id: str, env: gymnasium.Env, why: str, stepped: bool = False) ->
 def _step_gently(simulators: generic.Simulators, env_id: str) -> None:
     """Takes a few steps with the middle of the bounds: it may move a real device."""
     middle = 0.5 * (simulators.action_low + simulators.action_high)
-    for _ in _trajectory(simulators, [middle] * DEVICE_STEPS, env_id, seed=0):
-        pass
+    try:
+        for _ in _trajectory(simulators, [middle] * DEVICE_STEPS, env_id, seed=0):
+            pass
+    except building.MISSING as error:  # Some import only when they are used.
+        raise building.not_importable(env_id, error) from error
 
 
 def _repeats(simulators: generic.Simulators, env_id: str) -> bool:

@@ -83,6 +83,7 @@ def test_the_try_out_leaves_the_shared_random_numbers_as_they_were():
     [
         ("TwoRewards", r"array of the shape \(2,\) as reward"),
         ("NoReward", "a NoneType as reward"),
+        ("Lazy", "No module named 'a_package_of_robots'"),
         ("OldReset", "return observation, info"),
         ("OlderReset", "def reset"),
         ("OldStep", "a tuple of 4; .*terminated, truncated, info"),
