@@ -29,7 +29,7 @@ from samg_jax.guidance import (
     quantiles,
     weights,
 )
-from samg_jax.training import checkpoints, forking, offline, schedule
+from samg_jax.training import checkpoints, environments, forking, offline, schedule
 from samg_jax.training import parts as parts_lib
 from samg_jax.training.parts import Parts, Preprocessing
 
@@ -92,6 +92,8 @@ def read(workdir: str) -> Checkpoint:
             )
         fields = {**meta["config"], "sweep": ()}  # Which concerns fine-tuning only.
         config, parts = parts_lib.resolve_saved(fields, f"The checkpoint {folder}")
+        asked = config.get("single_env")
+        parts = environments.try_out(parts, asked, len(parts.seeds))
         state, _ = store.restore(forking.template(parts))
     finally:
         store.close()
