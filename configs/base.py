@@ -135,6 +135,9 @@ def get_config(dataset: str) -> ml_collections.ConfigDict:
     config.dataset.drop_unfinished = False
 
     config.env_id = config_dict.placeholder(str)  # None: the dataset's own.
+    # True: build the environment once, and train and evaluate in turns on it, as for a
+    # device; False: build as many as are needed; None: find out, see the README.
+    config.single_env = config_dict.placeholder(bool)
     # `d4rl`: the simulator that recorded D4RL; `stock`: the installed MuJoCo's.
     # None: `d4rl` where it is defined, but for Minari's data.
     config.physics = config_dict.placeholder(str)
@@ -167,6 +170,8 @@ def get_config(dataset: str) -> ml_collections.ConfigDict:
     config.evaluation = ml_collections.ConfigDict()
     config.evaluation.episodes = 10
     config.evaluation.threads = 0  # 0: one per core.
+    # Cuts evaluation episodes; needed if the environment has no time limit.
+    config.evaluation.max_steps = config_dict.placeholder(int)
 
     config.guidance = ml_collections.ConfigDict()
     config.guidance.weight = "none"

@@ -31,6 +31,7 @@ from samg_jax.envs import tasks
 from samg_jax.training import (
     collection,
     compilation,
+    environments,
     logs,
     maze_collection,
 )
@@ -68,10 +69,16 @@ MEDIUM_RETURN = flags.DEFINE_float(
 )
 HIDDEN_DIMS = flags.DEFINE_list("hidden_dims", ["256", "256"], "Layers of SAC.")
 EVAL_EVERY = flags.DEFINE_integer("eval_every", 5_000, "Steps per evaluation.", 1)
+MAX_STEPS = flags.DEFINE_integer(
+    "max_steps", None, "Cuts evaluation episodes; needed without a time limit.", 1
+)
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an existing file.")
 SAC_ONLY = tuple(
     flag.name
-    for flag in (TRAIN_STEPS, MEDIUM_SCORE, MEDIUM_RETURN, HIDDEN_DIMS, EVAL_EVERY)
+    for flag in (
+        *(TRAIN_STEPS, MEDIUM_SCORE, MEDIUM_RETURN, HIDDEN_DIMS, EVAL_EVERY),
+        MAX_STEPS,
+    )
 )
 flags.mark_flags_as_required(["env", "out"])
 flags.register_validator(
@@ -166,6 +173,8 @@ def train_sac(
             f"{task.env_id} has no reference scores, so it is not known which return "
             f"is {level}. Say so with --medium_return=RETURN."
         )
+    if level != "random":
+        environments.check_limit(task, MAX_STEPS.value, "--max_steps")
     settings = collection.Settings(
         train_steps=TRAIN_STEPS.value,
         warmup_steps=min(5_000, TRAIN_STEPS.value // 2),
@@ -173,6 +182,7 @@ def train_sac(
         episodes=10,
         medium_return=float("nan") if target is None else target,
         hidden_dims=tuple(int(width) for width in HIDDEN_DIMS.value),
+        max_steps=MAX_STEPS.value,
     )
     parts = collection.make_parts(task.env_id, PHYSICS.value, SEED.value, settings)
     rows, policy = collection.collect(parts, settings, level, STEPS.value)

@@ -14,7 +14,7 @@ import sys
 
 from absl import app, flags
 
-from samg_jax import checks
+from samg_jax import checks, trust
 from samg_jax.analysis import diagnosis, diagnosis_tables
 from samg_jax.training import compilation, logs
 
@@ -44,6 +44,7 @@ ROWS = flags.DEFINE_integer("rows", 5_000, "Pairs of a set at most.", 2)
 COSTS = flags.DEFINE_bool("costs", True, "Measure time and memory of the guidance.")
 REPEATS = flags.DEFINE_integer("repeats", 50, "Timed updates of each kind.", 1)
 SEED = flags.DEFINE_integer("seed", 0, "Of the pairs drawn here.", 0)
+TRUST = trust.define_flag()
 flags.mark_flag_as_required("checkpoint")
 
 
@@ -68,7 +69,7 @@ def main(argv: list[str]) -> None:
         seed=SEED.value,
         command=shlex.join(["python", "-m", "samg_jax.diagnose", *sys.argv[1:]]),
     )
-    with checks.program():
+    with checks.program(), trust.files(TRUST.value):
         report = diagnosis.run(request)
     print(diagnosis_tables.text(report))
     print("\npictures: " + ", ".join(report["pictures"]))

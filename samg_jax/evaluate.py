@@ -7,6 +7,7 @@ r"""Scores of a checkpoint, per seed, and a video of an episode; opens no datase
 Of a workdir it takes the online checkpoint if there is one, else the offline one.
 """
 
+import dataclasses
 import json
 import pathlib
 import shlex
@@ -18,10 +19,10 @@ import mujoco
 from absl import app, flags
 
 import samg_jax
-from samg_jax import checks
+from samg_jax import checks, trust
 from samg_jax.analysis import scores as scores_lib
 from samg_jax.envs import physics, rendering
-from samg_jax.training import compilation, logs, policies, scoring
+from samg_jax.training import compilation, environments, logs, policies, scoring
 
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Workdir of a run, or its folder offline/ or online/."
@@ -40,6 +41,10 @@ VIDEO = flags.DEFINE_string(
 VIDEO_SEED = flags.DEFINE_integer(
     "video_seed", None, "Seed whose policy is filmed; by default the first.", 0
 )
+MAX_STEPS = flags.DEFINE_integer(
+    "max_steps", None, "Cuts episodes; by default as in training's evaluations.", 1
+)
+TRUST = trust.define_flag()
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace existing files.")
 flags.mark_flag_as_required("checkpoint")
 
@@ -49,16 +54,33 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
     logs.quiet_libraries()
-    with checks.program():
-        saved = policies.find(CHECKPOINT.value)
+    with checks.program(), trust.files(TRUST.value):
+        saved = find()
         names = scoring.choose_physics(saved.parts, PHYSICS.value)
         out, video = check_files(saved, names)
         print(scoring.describe(saved, names, EPISODES.value, SEED.value))
-        compilation.use_cache(saved.config.compilation_cache)
+        # Not the folder that the checkpoint names: compiled programs would be run
+        # from it.
+        used = saved.config.compilation_cache and compilation.DEFAULT_CACHE
+        compilation.use_cache(used)
         restored = policies.restore(saved)
         precision = compilation.precision_of(saved.config)
         with compilation.matmul_precision(precision):
             evaluate(saved, restored, names, out, video)
+
+
+def find() -> policies.Saved:
+    """The checkpoint, its environment tried out."""
+    saved = policies.find(CHECKPOINT.value)
+    environments.check_limit(saved.parts.task, max_steps(saved), "--max_steps")
+    asked = saved.config.get("single_env")
+    parts = environments.try_out(saved.parts, asked, len(saved.parts.seeds))
+    return dataclasses.replace(saved, parts=parts)
+
+
+def max_steps(saved: policies.Saved) -> int | None:
+    """The steps after which episodes are cut, beside the environment's own limit."""
+    return MAX_STEPS.value or saved.config.evaluation.get("max_steps")
 
 
 def check_files(
@@ -77,6 +99,12 @@ def check_files(
     if VIDEO_SEED.value is not None:
         scoring.place_of(saved.parts, VIDEO_SEED.value)
     if video:
+        if saved.parts.trial.single:
+            raise checks.UserError(
+                f"{saved.parts.task.env_id!r} cannot be filmed: a video needs a second "
+                f"one, and it is built only once ({saved.parts.trial.why_single}). "
+                "Leave out --video."
+            )
         rendering.check(saved.parts.task.env_id, names[0], video)
         checks.file(video, "--video", OVERWRITE.value)
     return out, video
@@ -91,7 +119,8 @@ def evaluate(
 ) -> None:
     """Plays, prints the table, and writes the files that were asked for."""
     parts = saved.parts
-    results = scoring.score(parts, restored, names, EPISODES.value, SEED.value)
+    starts, limit = (EPISODES.value, SEED.value), max_steps(saved)
+    results = scoring.score(parts, restored, names, starts, limit)
     arguments = parts.seeds, restored.alive, results, parts.task
     print(scores_lib.table(*arguments))
     if out:
@@ -118,9 +147,8 @@ def evaluate(
         out.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
         print(f"scores: {out}")
     if video:
-        starts = EPISODES.value, SEED.value
         seed, episode = scoring.film(
-            parts, restored, names[0], VIDEO_SEED.value, starts, video
+            parts, restored, names[0], VIDEO_SEED.value, starts, video, limit
         )
         print(
             f"video: {video} (seed {seed}, physics {names[0]}, return "

@@ -12,7 +12,7 @@ import pathlib
 from absl import app, flags
 from ml_collections import config_flags
 
-from samg_jax import checks
+from samg_jax import checks, trust
 from samg_jax.analysis import summary
 from samg_jax.training import (
     command_line,
@@ -38,6 +38,7 @@ SWEEP = flags.DEFINE_multi_string(
 DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the config, update counts and memory, and exit."
 )
+TRUST = trust.define_flag()
 flags.mark_flag_as_required("config")
 
 
@@ -52,7 +53,8 @@ def main(argv: list[str]) -> None:
             config.sweep = tuple(SWEEP.value)
     workdir = pathlib.Path(WORKDIR.value or experiment.default_workdir(config))
     resumable = "Interrupted. The same command goes on from the last checkpoint."
-    with checks.program(resumable), signals.handled():
+    trusted = trust.files(TRUST.value)
+    with checks.program(resumable), signals.handled(), trusted:
         if DRY_RUN.value:
             print(estimate.describe(config, workdir))
             return

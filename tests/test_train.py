@@ -57,6 +57,7 @@ def main(config, workdir=None, dry_run=False):
         "WORKDIR": workdir and str(workdir),
         "SWEEP": [],
         "DRY_RUN": dry_run,
+        "TRUST": False,
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():

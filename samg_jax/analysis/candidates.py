@@ -31,10 +31,10 @@ from samg_jax.guidance import (
 )
 from samg_jax.training import (
     checkpoints,
+    environments,
     forking,
     locations,
     offline,
-    provenance,
     schedule,
 )
 from samg_jax.training import parts as parts_lib
@@ -97,9 +97,10 @@ def read(workdir: str) -> Checkpoint:
                 "complete one has a fitted weight. Resume that run first, by the "
                 "command that began it."
             )
-        config = provenance.config_of(meta)
-        config.sweep = ()  # Of fine-tuning, which is of no concern here.
-        parts = parts_lib.resolve(config)
+        fields = {**meta["config"], "sweep": ()}  # Which concerns fine-tuning only.
+        config, parts = parts_lib.resolve_saved(fields, f"The checkpoint {folder}")
+        asked = config.get("single_env")
+        parts = environments.try_out(parts, asked, len(parts.seeds))
         state, _ = store.restore(forking.template(parts))
     finally:
         store.close()

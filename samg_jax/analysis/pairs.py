@@ -73,10 +73,18 @@ def of_random_policy(parts: Parts, count: int, rng: np.random.Generator) -> Pair
         rng: of actions and environments.
     """
     seeds = [int(seed) for seed in rng.integers(2**31, size=ROLLOUT_ENVS)]
-    env = vector.make(parts.task.env_id, ROLLOUT_ENVS, seeds, parts.physics)
+    single = parts.trial.single
+    side_by_side = 1 if single else ROLLOUT_ENVS
+    env = vector.make(
+        parts.task.env_id,
+        side_by_side,
+        seeds[:side_by_side],
+        parts.physics,
+        single=single,
+    )
     steps, observations = [], env.reset()
-    for _ in range(-(-count // ROLLOUT_ENVS)):
-        actions = rng.uniform(-1.0, 1.0, (ROLLOUT_ENVS, parts.task.action_size))
+    for _ in range(-(-count // side_by_side)):
+        actions = rng.uniform(-1.0, 1.0, (side_by_side, parts.task.action_size))
         outcome = env.step(actions.astype(np.float32))
         steps.append((observations, actions, outcome.next_observations))
         observations = outcome.observations

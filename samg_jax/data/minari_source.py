@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.data import d4rl
+from samg_jax.data import d4rl, minari_trust
 
 # What stands before the id in a dataset's name.
 PREFIX = "minari:"
@@ -149,6 +149,7 @@ def _library() -> ModuleType:
 def _open(dataset_id: str) -> Any:
     """Returns the `minari.MinariDataset`."""
     minari = _library()
+    minari_trust.check(dataset_id)
     try:
         return minari.load_dataset(dataset_id)
     except FileNotFoundError as error:

@@ -5,23 +5,20 @@ that evaluation episodes could not stand still once they are over; and those tha
 several processes hand no state out to be saved. So they are not used, which costs the
 environments that several processes would step at once.
 
-Their state is saved as the attributes of the environment and of its wrappers, pickled.
-Parts that never change (models, spaces, renderers, links between the layers) stay out
-of it, and a MuJoCo simulator is saved as its arrays. Pickles can run code when they are
-loaded: restore your own states only.
+Their state is saved as `pickling` does.
 """
 
-import io
-import pickle
+from __future__ import annotations
+
+import inspect
+from typing import Any
 
 import gymnasium
-import mujoco
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.envs import tasks
+from samg_jax.envs import building, instances, pickling, spaces
 
-_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _BLOCK = 4096  # Sizes are rounded up to this, so that they seldom differ.
 
 
@@ -36,14 +33,26 @@ class Simulators:
 
     state_names = ("pickled", "pickled_sizes")
 
-    def __init__(self, env_id: str, num_envs: int):
-        self._env_id = env_id
-        self._envs = [
-            tasks.make_gymnasium(env_id, max_episode_steps=-1) for _ in range(num_envs)
-        ]
+    def __init__(
+        self, env_id: str, num_envs: int, envs: list[gymnasium.Env] | None = None
+    ):
+        """Builds the environments, unless they are given.
+
+        Args:
+            env_id: of the environments.
+            num_envs: n.
+            envs: n of them that are built, and not closed here.
+        """
+        self._env_id, self._own = env_id, envs is None
+        if envs is None:
+            envs = [instances.take(env_id)]
+            for _ in range(num_envs - 1):
+                envs.append(building.make(env_id, max_episode_steps=building.NO_LIMIT))
+        self._envs = envs
         space = self._envs[0].action_space
-        self.action_low, self.action_high = tasks.action_bounds(space, env_id)
+        self.action_low, self.action_high = spaces.action_bounds(space, env_id)
         self._dtype = space.dtype
+        self._check_reset()
         self._observation_shape = self._envs[0].observation_space.shape
 
     def step(
@@ -60,24 +69,35 @@ class Simulators:
         rewards = np.zeros(count)
         terminals, truncations = np.zeros(count, bool), np.zeros(count, bool)
         for index in np.flatnonzero(active):
-            action = actions[index].astype(self._dtype)
-            (
-                observations[index],
-                rewards[index],
-                terminals[index],
-                truncations[index],
-                _,
-            ) = self._envs[index].step(action)
+            answer = self._envs[index].step(actions[index].astype(self._dtype))
+            if not (isinstance(answer, tuple | list) and len(answer) == 5):
+                raise self._refusal(
+                    f"step returns {_describe(answer)}",
+                    "return observation, reward, terminated, truncated, info",
+                )
+            observation, reward, terminal, truncated, _ = answer
+            observations[index] = self._observation(observation, "step")
+            rewards[index] = self._number(reward, "reward")
+            terminals[index] = self._number(terminal, "terminated")
+            truncations[index] = self._number(truncated, "truncated")
         return observations, rewards, terminals, truncations
 
     def reset(self, index: int, seed: int | None) -> np.ndarray:
         """Returns the first observation `[O]` of a new episode of one environment."""
-        observation, _ = self._envs[index].reset(seed=seed)
-        return np.asarray(observation, np.float64)
+        if seed is not None:
+            pickling.seed_spaces(self._envs[index], seed)
+        answer = self._envs[index].reset(seed=seed)
+        pair = isinstance(answer, tuple | list) and len(answer) == 2
+        if not pair or not isinstance(answer[1], dict):
+            raise self._refusal(
+                f"reset returns {_describe(answer)}", "return observation, info"
+            )
+        return self._observation(answer[0], "reset")
 
     def get_state(self) -> dict[str, np.ndarray]:
         """Returns `pickled` `[n, size]` uint8, padded with 0, and `pickled_sizes`."""
-        pickled = [np.frombuffer(self._save(env), np.uint8) for env in self._envs]
+        states = [pickling.save(env, self._env_id) for env in self._envs]
+        pickled = [np.frombuffer(state, np.uint8) for state in states]
         sizes = np.array([len(data) for data in pickled], np.int64)
         padded = np.zeros((len(pickled), -(-sizes.max() // _BLOCK) * _BLOCK), np.uint8)
         for row, data in zip(padded, pickled, strict=True):
@@ -90,115 +110,71 @@ class Simulators:
             self._envs, state["pickled"], state["pickled_sizes"], strict=True
         ):
             env.reset()  # Some wrappers refuse to step otherwise.
-            _load(env, data[:size].tobytes())
+            pickling.load(env, data[:size].tobytes(), self._env_id)
 
     def close(self) -> None:
-        """Closes the environments."""
-        for env in self._envs:
+        """Closes the environments, but those that were given."""
+        for env in self._envs if self._own else ():
             env.close()
 
-    def _save(self, env: gymnasium.Env) -> bytes:
-        layers, simulator = _layers(env), getattr(env.unwrapped, "data", None)
-        buffer = io.BytesIO()
+    def _check_reset(self) -> None:
+        env = self._envs[0]
+        signature = inspect.signature(env.unwrapped.reset)
+        given = {"seed": 0} if env is env.unwrapped else {"seed": 0, "options": None}
         try:
-            _Pickler(buffer, _parts(env)).dump(
-                {
-                    "attributes": [vars(layer) for layer in layers],
-                    "simulator": _save_simulator(simulator),
-                }
-            )
-        except Exception as error:  # Pickling runs code of the environment.
-            raise checks.UserError(
-                f"The state of {self._env_id!r} cannot be saved: {error}. Every "
-                "attribute of the environment must be picklable. Remove the one named, "
-                "or define it on the class."
+            signature.bind(**given)  # As gymnasium's wrappers call it.
+        except TypeError as error:
+            raise self._refusal(
+                f"its method is reset{signature}",
+                "def reset(self, *, seed=None, options=None)",
             ) from error
-        return buffer.getvalue()
 
-
-class _Pickler(pickle.Pickler):
-    """Writes the name of a part instead of the part."""
-
-    def __init__(self, buffer: io.BytesIO, parts: dict[str, object]):
-        super().__init__(buffer)
-        self._names = {id(part): name for name, part in parts.items()}
-
-    def persistent_id(self, obj: object) -> str | None:
-        return self._names.get(id(obj))
-
-
-class _Unpickler(pickle.Unpickler):
-    """Puts in the part of the environment that a name stands for."""
-
-    def __init__(self, buffer: io.BytesIO, parts: dict[str, object]):
-        super().__init__(buffer)
-        self._parts = parts
-
-    def persistent_load(self, pid: str) -> object:
-        return self._parts[pid]
-
-
-def _load(env: gymnasium.Env, pickled: bytes) -> None:
-    saved = _Unpickler(io.BytesIO(pickled), _parts(env)).load()
-    for layer, attributes in zip(_layers(env), saved["attributes"], strict=True):
-        vars(layer).clear()
-        vars(layer).update(attributes)
-    if saved["simulator"]:
-        _load_simulator(env.unwrapped.model, env.unwrapped.data, saved["simulator"])
-
-
-def _layers(env: gymnasium.Env) -> list[gymnasium.Env]:
-    layers = [env]
-    while isinstance(layers[-1], gymnasium.Wrapper):
-        layers.append(layers[-1].env)
-    return layers
-
-
-def _parts(env: gymnasium.Env) -> dict[str, object]:
-    """Returns the objects that a state refers to by name, the same for all copies."""
-    parts = {}
-    _ = env.spec  # Wrappers store it on first use; it must be there on both sides.
-    for depth, layer in enumerate(_layers(env)):
-        parts[f"layer {depth}"] = layer
-        for name, value in vars(layer).items():
-            fixed = (
-                gymnasium.Space,
-                gymnasium.envs.registration.EnvSpec,
-                mujoco.MjModel,
-                mujoco.MjData,
+    def _observation(self, value: Any, where: str) -> np.ndarray:
+        try:
+            array = np.asarray(value)
+        except ValueError as error:  # Of rows of several lengths.
+            raise self._refusal(
+                f"{where} returns {_describe(value)} as observation",
+                f"an array of the shape {self._observation_shape}",
+            ) from error
+        one = array.size == 1 and self._observation_shape == (1,)
+        if not (array.shape == self._observation_shape or one) or (
+            array.dtype.kind not in "biuf"
+        ):
+            raise self._refusal(
+                f"{where} returns an observation of the shape {array.shape} and type "
+                f"{array.dtype}",
+                f"numbers of the shape {self._observation_shape}, that of its "
+                "observation_space",
             )
-            if isinstance(value, fixed) or name == "mujoco_renderer":
-                parts.setdefault(f"{depth}.{name}", value)
-    return parts
+        return array.reshape(self._observation_shape).astype(np.float64)
+
+    def _number(self, value: Any, name: str) -> float:
+        """Returns a number, also of an array that has just one."""
+        array = np.asarray(value)
+        if array.size != 1 or array.dtype.kind not in "biufO":
+            raise self._refusal(
+                f"step returns {_describe(value)} as {name}",
+                "one number, or an array of one number",
+            )
+        try:
+            return float(array.item())
+        except (TypeError, ValueError) as error:
+            raise self._refusal(
+                f"step returns {_describe(value)} as {name}", "one number"
+            ) from error
+
+    def _refusal(self, found: str, allowed: str) -> checks.UserError:
+        return checks.UserError(
+            f"The environment {self._env_id!r} does not follow gymnasium's interface: "
+            f"{found}; it must be `{allowed}`. Correct it; for an environment of the "
+            "old gym, the package shimmy has a wrapper."
+        )
 
 
-def _save_simulator(data: object) -> dict[str, np.ndarray] | None:
-    """Returns the simulator's state and, as rewards may read them, derived arrays."""
-    if not isinstance(data, mujoco.MjData):
-        return None
-    state = np.empty(mujoco.mj_stateSize(data.model, _STATE))
-    mujoco.mj_getState(data.model, data, state, _STATE)
-    return {"": state, **{name: a.copy() for name, a in _arrays(data).items()}}
-
-
-def _load_simulator(
-    model: mujoco.MjModel, data: mujoco.MjData, saved: dict[str, np.ndarray]
-) -> None:
-    mujoco.mj_resetData(model, data)
-    mujoco.mj_setState(model, data, saved[""], _STATE)
-    mujoco.mj_forward(model, data)
-    for name, array in _arrays(data).items():
-        # Lists of contacts differ in length; every step computes them anew.
-        if name in saved and saved[name].shape == array.shape:
-            array[:] = saved[name]
-
-
-def _arrays(data: mujoco.MjData) -> dict[str, np.ndarray]:
-    values = {
-        name: getattr(data, name) for name in dir(data) if not name.startswith("_")
-    }
-    return {
-        name: value
-        for name, value in values.items()
-        if isinstance(value, np.ndarray) and value.dtype == np.float64
-    }
+def _describe(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of the shape {value.shape}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"a {type(value).__name__}"

@@ -112,6 +112,13 @@ def check(env_id: str, physics: str, path: pathlib.Path) -> None:
         )
     if simulated:
         choose_backend()
+        return
+    env = physics_lib.make(env_id, physics, render_mode="rgb_array")
+    try:
+        env.reset()
+        _first_frame(env, env_id)  # Others may need packages of their own for it.
+    finally:
+        env.close()
 
 
 def is_mujoco(env: gymnasium.Env) -> bool:
@@ -125,6 +132,7 @@ def film(
     policy: Callable[[np.ndarray], np.ndarray],
     seed: int,
     path: pathlib.Path,
+    max_steps: int | None = None,
 ) -> Episode:
     """Writes a video of one episode, in real time; whole or not at all.
 
@@ -137,6 +145,7 @@ def film(
         policy: `[O]` to `[A]`.
         seed: of the simulator.
         path: of the video, replaced if it exists.
+        max_steps: cuts the episode.
     """
     from imageio import v2 as imageio  # Of the extra `video`.
 
@@ -158,13 +167,13 @@ def film(
         ):
             # Of the start of ffmpeg, to which JAX's threads do nothing.
             warnings.filterwarnings("ignore", r"os\.fork\(\)", RuntimeWarning)
-            writer.append_data(env.render())
+            writer.append_data(_first_frame(env, env_id))
             while not ended:
                 action = np.float64(np.float32(policy(np.float32(observation))))
                 action = np.clip(np.where(np.isnan(action), 0.0, action), -1.0, 1.0)
                 observation, reward, terminal, truncated, _ = env.step(action)
-                total, length = total + float(reward), length + 1
-                ended = terminal or truncated
+                total, length = total + np.asarray(reward).item(), length + 1
+                ended = terminal or truncated or length == max_steps
                 if length % every == 0 or ended:
                     writer.append_data(env.render())
                     frames += 1
@@ -173,3 +182,19 @@ def film(
         env.close()
         temporary.unlink(missing_ok=True)
     return Episode(total, length, frames)
+
+
+def _first_frame(env: gymnasium.Env, env_id: str) -> np.ndarray:
+    try:
+        frame = env.render()
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise checks.UserError(
+            f"{env_id!r} cannot be filmed: {error} Install it, or leave out --video."
+        ) from error
+    if not isinstance(frame, np.ndarray) or frame.ndim != 3:
+        raise checks.UserError(
+            f"{env_id!r} cannot be filmed: its render() returns a "
+            f"{type(frame).__name__}. With render_mode='rgb_array' it must be an array "
+            "of height, width and 3 colors. Correct it, or leave out --video."
+        )
+    return frame

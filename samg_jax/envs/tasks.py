@@ -6,13 +6,12 @@ the references are the undiscounted returns of a random and of an expert policy.
 
 import dataclasses
 import re
-import warnings
 
 import gymnasium
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.envs import mazes
+from samg_jax.envs import building, instances, mazes, spaces
 
 # Per agent: observation size, action size, reference minimum and maximum.
 _LOCOMOTION = {
@@ -66,29 +65,37 @@ def for_dataset(name: str) -> Task:
 def for_env_id(env_id: str) -> Task:
     """Returns the task of any gymnasium id whose actions are bounded vectors.
 
-    The sizes of an id that is not in our table are read from the environment, and its
-    returns have no reference. Its rewards count as sparse if its `metadata` has a true
-    `sparse_rewards`, a name of ours. Ids `-v2` and `-v3` of the locomotion agents,
-    which need a simulator that is no longer maintained, stand for `-v4`, the same task.
+    The sizes of an id that is not in our table are read from the environment, once per
+    process, which keeps that instance for its next use; its returns have no reference.
+    Its rewards count as sparse if its `metadata` has a true `sparse_rewards`, a name of
+    ours. Ids `-v2` and `-v3` of the locomotion agents, which need a simulator that is
+    no longer maintained, stand for `-v4`, the same task.
     """
     env_id = canonical_id(env_id)
     if is_antmaze(env_id):
         return _antmaze(env_id)
     if is_locomotion(env_id):
         return _locomotion(env_id)
-    env = make_gymnasium(env_id)
+    spec = building.find(env_id)
+    registered, task = _READ.get(env_id, (None, None))
+    if registered is spec:
+        return task
+    env = instances.share(env_id)
     try:
-        action_bounds(env.action_space, env_id)
-        _check_observations(env.observation_space, env_id)
-        return Task(
-            env_id=env_id,
-            observation_size=env.observation_space.shape[0],
-            action_size=env.action_space.shape[0],
-            max_episode_steps=env.spec.max_episode_steps if env.spec else None,
-            sparse=bool(env.metadata.get("sparse_rewards", False)),
-        )
-    finally:
-        env.close()
+        spaces.action_bounds(env.action_space, env_id)
+        spaces.check_observations(env.observation_space, env_id)
+    except checks.UserError:
+        instances.close(env_id)
+        raise
+    task = Task(
+        env_id=env_id,
+        observation_size=env.observation_space.shape[0],
+        action_size=env.action_space.shape[0],
+        max_episode_steps=building.time_limit(env, spec),
+        sparse=bool(env.metadata.get("sparse_rewards", False)),
+    )
+    _READ[env_id] = spec, task
+    return task
 
 
 def normalized_score(returns: np.ndarray | float, task: Task) -> np.ndarray:
@@ -131,85 +138,9 @@ def is_antmaze(env_id: str) -> bool:
     return env_id in mazes.TASKS
 
 
-class FlatObservations(gymnasium.ObservationWrapper):
-    """Observations of a Dict space as one vector, its parts by sorted keys.
-
-    Gymnasium's own wrapper keeps the order of the space, which need not survive being
-    written into a dataset, and holds a function, which cannot be saved.
-    """
-
-    def __init__(self, env: gymnasium.Env):
-        super().__init__(env)
-        self._parts = _sorted(env.observation_space)
-        self.observation_space = gymnasium.spaces.flatten_space(self._parts)
-
-    def observation(self, observation: dict) -> np.ndarray:
-        return gymnasium.spaces.flatten(self._parts, observation)
-
-
-def _sorted(space: gymnasium.Space) -> gymnasium.Space:
-    if not isinstance(space, gymnasium.spaces.Dict):
-        return space
-    return gymnasium.spaces.Dict(
-        {key: _sorted(space[key]) for key in sorted(space.spaces)}
-    )
-
-
 def make_gymnasium(env_id: str, **kwargs: object) -> gymnasium.Env:
-    """Returns `gymnasium.make(env_id, **kwargs)`; silent about old versions.
-
-    Versions are chosen on purpose here: `-v4` is the task of the D4RL data.
-    Observations of a Dict space come as one vector, see `FlatObservations`.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=DeprecationWarning)
-            env = gymnasium.make(env_id, disable_env_checker=True, **kwargs)
-    except gymnasium.error.Error as error:
-        if env_id in gymnasium.registry:
-            raise
-        nearest = checks.hint(env_id, list(gymnasium.registry), cutoff=0.5)
-        raise checks.UserError(
-            f"Unknown environment {env_id!r}. {nearest}Allowed are ids registered with "
-            "gymnasium, which D4RL's AntMaze names and the locomotion ids are. To use "
-            "your own environment, gymnasium.register it first."
-        ) from error
-    except ImportError as error:
-        raise checks.UserError(
-            f"The environment {env_id!r} cannot be imported: {error}. What stands "
-            "before a colon is the module that registers it; others name one where "
-            "they are registered. Install the package that has it, or correct the id."
-        ) from error
-    if isinstance(env.observation_space, gymnasium.spaces.Dict):
-        env = FlatObservations(env)
-    return env
-
-
-def action_bounds(space: gymnasium.Space, env_id: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the lowest and highest action, two `[A]` float64; refuses other spaces.
-
-    Args:
-        space: the environment's action space.
-        env_id: named in the error.
-    """
-    given = f"{env_id!r} has the action space {space}"
-    remedy = "Wrap the environment, or choose one with continuous control."
-    if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
-        raise checks.UserError(
-            f"{given}; only Box spaces of rank 1 are supported. {remedy}"
-        )
-    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-    if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
-        raise checks.UserError(f"{given}; every action needs finite bounds. {remedy}")
-    return low, high
-
-
-def _check_observations(space: gymnasium.Space, env_id: str) -> None:
-    if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
-        raise checks.UserError(
-            f"{env_id!r} has the observation space {space}; only Box spaces of rank 1 "
-            "are supported. Register it with gymnasium.wrappers.FlattenObservation."
-        )
+    """Returns a new environment, see `building.make`."""
+    return building.make(env_id, **kwargs)
 
 
 def _locomotion(env_id: str) -> Task:
@@ -221,6 +152,9 @@ def _antmaze(env_id: str) -> Task:
     limit = mazes.for_name(mazes.TASKS[env_id]).max_episode_steps
     return Task(env_id, 29, 8, limit, 0.0, 1.0, sparse=True)
 
+
+# What was read from environments: id -> its registration, and its task.
+_READ: dict[str, tuple[object, Task]] = {}
 
 # `hopper-demo` is our own small dataset for the quickstart.
 _DATASETS = {

@@ -4,6 +4,7 @@ Actions are in [-1, 1] here whatever the environment's own bounds. Environment k
 on its own seed and actions only, never on the others beside it.
 """
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
@@ -11,7 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.envs import antmaze, generic, locomotion, tasks
+from samg_jax.envs import antmaze, generic, instances, locomotion, tasks
 from samg_jax.envs import physics as physics_lib
 
 _STATE_NAMES = ("observations", "episode_lengths", "episode_returns")
@@ -76,6 +77,8 @@ def make(
     seeds: Sequence[int],
     physics: str = "d4rl",
     threads: int | None = None,
+    single: bool = False,
+    max_steps: int | None = None,
 ) -> "VectorEnv":
     """Returns `num_envs` copies of an environment; call `reset` before the first step.
 
@@ -88,7 +91,15 @@ def make(
             processor that this process may use, but not for fewer than four walkers
             or one ant each, where handing over costs more than it saves. Results do
             not depend on it.
+        single: whether to step the one instance that this process shares, see
+            `instances`; n must be 1.
+        max_steps: cuts episodes, as the environment's own time limit does.
     """
+    if single and num_envs != 1:
+        raise checks.UserError(
+            f"Got num_envs={num_envs} of {env_id!r}, which is built only once. One "
+            "instance plays one episode at a time. Set num_envs=1."
+        )
     if num_envs < 1 or (threads is not None and threads < 1):
         raise checks.UserError(
             f"Got num_envs={num_envs} and threads={threads}; both must be at least 1. "
@@ -104,7 +115,10 @@ def make(
         threads = min(threads or _processors(), num_envs)
         simulators = antmaze.Simulators(resolved, num_envs, physics, threads)
     else:
-        simulators = generic.Simulators(resolved, num_envs)
+        shared = [instances.share(resolved)] if single else None
+        simulators = generic.Simulators(resolved, num_envs, shared)
+    limits = [limit for limit in (task.max_episode_steps, max_steps) if limit]
+    task = dataclasses.replace(task, max_episode_steps=min(limits, default=None))
     return VectorEnv(simulators, task, num_envs, seeds)
 
 

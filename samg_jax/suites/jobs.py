@@ -16,7 +16,7 @@ from samg_jax import checks, durable
 from samg_jax.data import d4rl
 from samg_jax.envs import tasks
 from samg_jax.suites import definition
-from samg_jax.training import command_line, validation
+from samg_jax.training import command_line, environments, validation
 from samg_jax.training import parts as parts_lib
 
 OFFLINE = "offline"
@@ -269,7 +269,7 @@ def _job(
             config.offline.restore = source
         parts_lib.complete(config)
         validation.check(config)
-        parts_lib.resolve(config)
+        environments.check(config, parts_lib.resolve(config).task)
         if config.dataset.path:
             d4rl.resolve(config.dataset.name, config.dataset.path, download=False)
     except checks.UserError as error:

@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 from samg_jax import checks, durable
+from samg_jax.envs import instances
 from samg_jax.suites import (
     definition,
     executors,
@@ -77,6 +78,7 @@ def _run(request, executor, out, planned, estimator) -> int:
     repair.prepare(out, planned)
     left = [job for job in planned if runner.status(out, job) is not Status.DONE]
     print(f"{len(planned)} jobs, {len(planned) - len(left)} complete before.")
+    instances.close_all()  # The processes of the jobs build their own.
     report = Report(out, len(left))
     executor.run(work(request, out, left, estimator, report.ended))
     return report.close(planned)

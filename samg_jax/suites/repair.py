@@ -28,10 +28,12 @@ def prepare(out: pathlib.Path, jobs: Sequence[Job]) -> None:
         folder = folders.of(out, job.name)
         files.make_folder(out, folder)
         path = folder / folders.JOB
-        if folders.read_job(path) is None:
-            if files.exists(path):
-                files.set_aside(path)
-            files.write_json(path, dataclasses.asdict(job))
+        if files.exists(path) and folders.read_job(path) is None:
+            files.set_aside(path)
+        # Fields that may differ are this command's, also in a folder from elsewhere.
+        content = dataclasses.asdict(job)
+        if files.read_json(path) != content:
+            files.write_json(path, content)
         mend(folder)
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from samg_jax import checks
 from samg_jax.data import recording, transitions
 from samg_jax.envs import tasks, vector
-from samg_jax.training import evaluation, offline, online
+from samg_jax.training import environments, evaluation, offline, online
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts
@@ -39,6 +39,7 @@ class Settings:
         episodes: of an evaluation.
         medium_return: mean return at which the policy counts as medium.
         hidden_dims: layers of actor and critics.
+        max_steps: cuts evaluation episodes.
     """
 
     train_steps: int
@@ -47,6 +48,7 @@ class Settings:
     episodes: int
     medium_return: float
     hidden_dims: tuple[int, ...]
+    max_steps: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +86,8 @@ def make_parts(env_id: str, physics: str | None, seed: int, settings: Settings):
         "dataset": {"name": None, "path": None},
         "guidance": {"weight": "none"},
     }
-    return parts_lib.resolve(ml_collections.ConfigDict(config))
+    parts = parts_lib.resolve(ml_collections.ConfigDict(config))
+    return environments.try_out(parts)
 
 
 def untrained(parts: Parts) -> offline.State:
@@ -118,23 +121,33 @@ def learn(
         }
     )
     env_seeds = seeds_lib.host_seeds(parts.seeds, "training")
-    env = vector.make(parts.task.env_id, 1, env_seeds, parts.physics)
+    single = parts.trial.single
+    env = vector.make(parts.task.env_id, 1, env_seeds, parts.physics, single=single)
     state = online.init(parts, phase, untrained(parts), env.reset())
     step = online.make_step(parts, phase)
-    evaluate = evaluation.make_evaluator(parts, settings.episodes, 0)
+    evaluate = evaluation.make_evaluator(
+        parts, settings.episodes, 0, 0, settings.max_steps
+    )
+    restart = environments.make_restart(parts)
     with tqdm(total=settings.train_steps, unit="step", desc="SAC") as bar:
         for count in range(settings.train_steps):
             observations, actions = env.observations, np.asarray(state.actions)
             outcome = env.step(actions)
+            due = (count + 1) % settings.eval_every == 0
+            if due and single:  # The evaluation will interrupt the episode.
+                outcome = outcome._replace(timeouts=np.ones(1, bool))
             recorder.add(observations, np.clip(actions, -1, 1), outcome)
             turns = int(count >= settings.warmup_steps)
             state = step(state, online.to_feedback(outcome), None, turns)
             bar.update()
-            if (count + 1) % settings.eval_every == 0:
+            if due:
                 scores = evaluate(state.agent, state.preprocessing)
                 score = float(scores.returns.mean())
                 bar.set_postfix_str(f"return {score:.0f}")
                 yield Trained(jax.device_get(state.agent), score, count + 1)
+                if single:
+                    first = env.reset(environments.new_seeds(parts, count + 1))
+                    state = restart(state, first)
     env.close()
 
 
@@ -180,9 +193,10 @@ def roll_out(parts: Parts, agent: Any, steps: int) -> dict[str, np.ndarray]:
         agent: state stacked over one seed.
         steps: rows in all, of several environments one after the other.
     """
-    count = min(ROLLOUT_ENVS, steps)
+    single = parts.trial.single
+    count = 1 if single else min(ROLLOUT_ENVS, steps)
     env_seeds = seeds_lib.host_seeds(parts.seeds, "rollout", count)
-    env = vector.make(parts.task.env_id, count, env_seeds, parts.physics)
+    env = vector.make(parts.task.env_id, count, env_seeds, parts.physics, single=single)
     agent = seeds_lib.select(agent, 0)
 
     @jax.jit

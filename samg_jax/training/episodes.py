@@ -80,6 +80,11 @@ class Episodes:
         if self.goals is not None:
             self.goals.add(step)
 
+    def interrupt(self) -> None:
+        """Forgets the unfinished episodes: new ones begin, and these never end."""
+        if self.goals is not None:
+            self.goals.reached[:] = False
+
     def take(self) -> dict[str, np.ndarray]:
         """Returns the mean return, NaN where no episode ended, and forgets."""
         with np.errstate(invalid="ignore"):

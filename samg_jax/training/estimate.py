@@ -13,6 +13,7 @@ from samg_jax import checks
 from samg_jax.data import d4rl, download, published
 from samg_jax.training import (
     devices,
+    environments,
     forking,
     locations,
     provenance,
@@ -58,6 +59,8 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
     locations.check_layout(workdir)
     provenance.check_same_config(config, workdir)
     parts = parts_lib.resolve(config)
+    environments.check(config, parts.task)
+    parts = environments.try_out(parts, config.get("single_env"))
     learned, fitted, needs_data = planned_updates(config, parts)
     steps, warmup = config.online.steps, config.online.warmup_steps
     updates = parts_lib.online_updates(config)
@@ -75,6 +78,7 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
         f"seeds: {', '.join(str(seed) for seed in parts.seeds)} in one process",
         f"devices: {devices.describe(len(parts.seeds), mesh)}",
         f"environment: {parts.task.env_id}, physics {parts.physics}",
+        *environments.describe(parts.trial),
         f"offline: {learned:,} updates per seed"
         + (f", forked from {config.offline.restore}" if config.offline.restore else ""),
         f"{title(parts)}: {fitted:,} updates per seed",

@@ -46,9 +46,16 @@ def start_seeds(parts: Parts, episodes: int, seed: int = 0) -> list[int]:
 
 
 def make_evaluator(
-    parts: Parts, episodes: int, threads: int, seed: int = 0
+    parts: Parts,
+    episodes: int,
+    threads: int,
+    seed: int = 0,
+    max_steps: int | None = None,
 ) -> Callable[[Any, Preprocessing], Scores]:
     """Returns the function that plays `episodes` per seed with evaluation actions.
+
+    An environment that is built only once is shared with training, whose episode this
+    interrupts; its evaluation episodes follow each other.
 
     As in CORL the simulators are seeded anew at every evaluation, so start states
     repeat from one evaluation to the next, and evaluations leave no trace.
@@ -58,15 +65,19 @@ def make_evaluator(
         episodes: per seed.
         threads: of the simulators; 0 for one per core.
         seed: of the start states, see `start_seeds`.
+        max_steps: cuts episodes; needed without a time limit.
     """
-    count = len(parts.seeds)
+    count, single = len(parts.seeds), parts.trial.single
     env_seeds = start_seeds(parts, episodes, seed)
+    side_by_side = 1 if single else episodes
     env = vector.make(
         parts.task.env_id,
-        count * episodes,
-        env_seeds,
+        count * side_by_side,
+        env_seeds[: count * side_by_side],
         parts.physics,
         threads or None,
+        single,
+        max_steps,
     )
 
     @jax.jit
@@ -82,11 +93,15 @@ def make_evaluator(
 
     def evaluate(agent: Any, preprocessing: Preprocessing) -> Scores:
         def policy(observations):
-            by_seed = observations.reshape(count, episodes, -1)
+            by_seed = observations.reshape(count, side_by_side, -1)
             actions = np.asarray(act(agent, preprocessing, by_seed))
-            return actions.reshape(count * episodes, -1)
+            return actions.reshape(count * side_by_side, -1)
 
-        returns, lengths = vector.rollout(env, policy, seeds=env_seeds)
+        played = [
+            vector.rollout(env, policy, seeds=env_seeds[first : first + env.num_envs])
+            for first in range(0, len(env_seeds), env.num_envs)
+        ]
+        returns, lengths = (np.concatenate(part) for part in zip(*played, strict=True))
         returns = returns.reshape(count, episodes)
         return Scores(
             returns=returns,

@@ -13,6 +13,7 @@ from samg_jax.training import (
     checkpoints,
     compilation,
     devices,
+    environments,
     evaluation,
     finetuning,
     forking,
@@ -75,6 +76,8 @@ def start(
     online_store = checkpoints.Store(workdir / "online")
     stack.callback(online_store.close)
     this = Run(config, parts, workdir, offline_store, online_store)
+    for line in environments.describe(parts.trial):
+        logs.LOGGER.info(line)
     plan = plan_phases(this)
     if parts.model is None and plan.dataset is not None:
         own_weights.check_on_data(parts, None, plan.dataset)
@@ -85,7 +88,11 @@ def start(
         wandb = wandb_events.Events(workdir, mode, config.to_dict())
     write_config(config, workdir)  # Only now: a refused run may be corrected.
     this.evaluate = evaluation.make_evaluator(
-        parts, config.evaluation.episodes, config.evaluation.threads
+        parts,
+        config.evaluation.episodes,
+        config.evaluation.threads,
+        0,
+        config.evaluation.get("max_steps"),
     )
     this.writer = metrics.Writer(
         workdir,
@@ -126,13 +133,14 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Parts:
     parts_lib.complete(config)
     validation.check(config)
     parts = parts_lib.resolve(config)
+    environments.check(config, parts.task)
     own_weights.check_shape(parts)
     mesh = devices.choose(len(parts.seeds), config.devices)
     parts = dataclasses.replace(parts, mesh=mesh)
     checks.folder(workdir, "--workdir=FOLDER")
     locations.check_layout(workdir)
     check_same_config(config, workdir)
-    return parts
+    return environments.try_out(parts, config.get("single_env"))
 
 
 def write_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:

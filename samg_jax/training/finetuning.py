@@ -14,8 +14,10 @@ from samg_jax.training import (
     calibration,
     devices,
     diagnostics,
+    environments,
     forking,
     freezing,
+    logs,
     offline,
     online,
     own_weights,
@@ -34,12 +36,14 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
     """Fine-tunes to the end, from the switch or from a checkpoint."""
     this.spread()
     config, parts = this.config, this.parts
+    this.restart = environments.make_restart(parts)
     env = vector.make(
         parts.task.env_id,
         len(parts.seeds),
         seeds_lib.host_seeds(parts.seeds, "training"),
         parts.physics,
         config.evaluation.threads or None,
+        parts.trial.single,
     )
     episodes = episodes_lib.Episodes.empty(len(parts.seeds), parts.task.sparse)
     first = env.reset()
@@ -54,7 +58,7 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
         offline_step = config.offline.updates if plan.source is None else 0
         if plan.source is not None:
             offline_step = forking.meta(plan.source)["offline_step"]
-        this.score("online", (offline_step, 0), state)
+        _, state = score(this, (offline_step, 0), state, env, episodes)
     else:
         offline_step, start = plan.online_meta["offline_step"], plan.online_meta["step"]
         like = jax.eval_shape(
@@ -65,7 +69,11 @@ def run_online(this: Run, plan: Plan, pretrained: offline.State | None) -> None:
         runs.check_seeds(this, state, this.online_store)
         report_failures(this, state, "step")
         episodes = episodes_lib.Episodes.restore(host, parts.task.sparse)
-        env.set_state(host)
+        if host and parts.trial.exact:
+            env.set_state(host)
+        else:
+            logs.LOGGER.info("all environments begin new episodes")
+            state = begin_episodes(this, state, env, episodes)
     if start < config.online.steps:
         dataset = None
         if sampling.needs_dataset(config.online):
@@ -80,6 +88,12 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
     clock = this.clock
     stepper = stepping.make(this.parts, phase, env, dataset, clock)
     finish = calibration.make_finisher(this.parts, phase)
+    saving = environments.Saving(this.parts, this.config.evaluation.get("max_steps"))
+
+    def save():
+        with clock.part("checkpoint"):
+            save_online(this, state, env, episodes, offline_step)
+
     diagnose = diagnostics.make_diagnostics(this.parts, phase)
     guided = this.parts.guidance.weight != "none"
     taken = int(state.count)
@@ -91,14 +105,19 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
             began = time.perf_counter()
             for count in range(begin, end):
                 turns = phase.updates_per_step * (count >= phase.warmup_steps)
-                state, outcome = advance(state, turns, count + 1 < end)
+                more = count + 1 < end
+                state, outcome = advance(state, turns, more and not saving.pending)
                 episodes.add(outcome)
                 with clock.part("update"):
                     state = finish(state, outcome)
                 bar.update()
+                if more and saving.reached(outcome.dones):
+                    save()
                 # With overlap, steps are in motion before the range's end.
-                if count + 1 < end and not phase.overlap and signals.asked():
-                    end_early(this, state, env, episodes, offline_step)
+                if more and not phase.overlap and signals.asked():
+                    save()
+                    raise signals.Terminated
+            ended = outcome.dones
             steps = (offline_step, end)
             first = guided and end == max(phase.warmup_steps, 1)
             if first or schedule.due(end, phase.log_every, total):
@@ -117,21 +136,37 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
                 this.writer.training("online", steps, episodes.regret())
             if schedule.due(end, phase.eval_every, total):
                 with clock.part("evaluation"):
-                    score = this.score("online", steps, state)
-                bar.set_postfix_str(f"score {score}")
+                    text, state = score(this, steps, state, env, episodes)
+                bar.set_postfix_str(f"score {text}")
+                ended = ended | this.parts.trial.single
             if end < total and signals.asked():
-                end_early(this, state, env, episodes, offline_step)
+                save()
+                raise signals.Terminated
             if schedule.due(end, phase.checkpoint_every, total):
-                with clock.part("checkpoint"):
-                    save_online(this, state, env, episodes, offline_step)
+                saving.ask()
+            if saving.reached(ended) or end == total:
+                save()
             if schedule.due(end, phase.log_every, total):
                 clock.lap(end)
 
 
-def end_early(this: Run, state, env, episodes, offline_step: int) -> None:
-    """Saves between two steps, as the program was asked to end, and ends it."""
-    save_online(this, state, env, episodes, offline_step)
-    raise signals.Terminated
+def score(this: Run, steps, state, env, episodes) -> tuple[str, online.State]:
+    """Evaluates; returns the scores, and the state to go on with.
+
+    An environment that is built only once has played the evaluation: new episodes of
+    training begin.
+    """
+    text = this.score("online", steps, state)
+    if this.parts.trial.single:
+        state = begin_episodes(this, state, env, episodes)
+    return text, state
+
+
+def begin_episodes(this: Run, state, env, episodes) -> online.State:
+    """Begins new episodes everywhere; those under way are nowhere counted as ended."""
+    episodes.interrupt()
+    first = env.reset(environments.new_seeds(this.parts, int(state.count)))
+    return this.restart(state, first)
 
 
 def take_means(state: online.State) -> tuple[online.State, dict[str, np.ndarray]]:
@@ -145,9 +180,14 @@ def take_means(state: online.State) -> tuple[online.State, dict[str, np.ndarray]
 
 
 def save_online(this: Run, state, env, episodes, offline_step: int) -> None:
-    """Saves all that a resume needs, simulators included."""
-    host = {**env.get_state(), **episodes.arrays()}
-    about = {"step": int(state.count), "offline_step": offline_step}
+    """Saves all that a resume needs, simulators included if they can be saved."""
+    exact = this.parts.trial.exact
+    host = {**(env.get_state() if exact else {}), **episodes.arrays()}
+    about = {
+        "step": int(state.count),
+        "offline_step": offline_step,
+        "resume": "exact" if exact else "episode boundaries",
+    }
     meta, files = runs.describe(this, about)
     with signals.finished_first():
         this.online_store.save(int(state.count), state, host, meta, files)

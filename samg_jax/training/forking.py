@@ -109,7 +109,7 @@ def first_fit_step(parts: Parts, saved: dict) -> int | None:
     """
     if not parts.fitted:
         return None
-    before = parts_lib.resolve(provenance.config_of(saved))
+    _, before = parts_lib.resolve_saved(saved["config"], "The checkpoint forked from")
     if before.model != parts.model:
         return 0
     fields = [
@@ -147,7 +147,8 @@ def restore(
     """
     with contextlib.closing(checkpoints.Store(source)) as store:
         saved = store.meta()
-        saved_parts = parts_lib.resolve(provenance.config_of(saved))
+        origin = f"The checkpoint {source}"
+        _, saved_parts = parts_lib.resolve_saved(saved["config"], origin)
         state, _ = store.restore(template(saved_parts))
     places = np.array([saved["seeds"].index(int(seed)) for seed in parts.seeds])
     state = seeds_lib.select(state.replace(preprocessing=None), places).replace(

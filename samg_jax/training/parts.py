@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pathlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ import ml_collections
 import numpy as np
 from flax import struct
 
-from samg_jax import algorithms, checks
+from samg_jax import algorithms, checks, trust
 from samg_jax.data import (
     d4rl,
     fingerprints,
@@ -22,7 +23,7 @@ from samg_jax.data import (
     sources,
     transitions,
 )
-from samg_jax.envs import physics, tasks
+from samg_jax.envs import physics, tasks, tryout
 from samg_jax.guidance import (
     cvae,
     cvae_settings,
@@ -31,7 +32,7 @@ from samg_jax.guidance import (
     presets,
     weights,
 )
-from samg_jax.training import sweeps
+from samg_jax.training import provenance, sweeps
 from samg_jax.types import Algorithm, Batch
 
 
@@ -52,6 +53,7 @@ class Parts:
         labels: `[S]` names of the places' combinations, empty until spread.
         swept: setting -> `[S]` values of the places, empty until spread.
         mesh: devices that share out the seeds, see `devices`; None for one.
+        trial: what the try-out of the environment has shown, see `environments`.
     """
 
     task: tasks.Task
@@ -66,6 +68,7 @@ class Parts:
     labels: tuple[str, ...] = ()
     swept: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     mesh: jax.sharding.Mesh | None = None
+    trial: tryout.Trial = tryout.EXACT
 
     @property
     def by_quantile(self) -> bool:
@@ -177,7 +180,10 @@ def resolve_task(config: ml_collections.ConfigDict) -> tasks.Task:
     """
     minari = minari_id(config)
     if minari:
-        task = tasks.for_env_id(config.env_id or minari_source.env_id(minari))
+        env_id = config.env_id or minari_source.env_id(minari)
+        if not config.env_id:
+            trust.config({"env_id": env_id}, f"The Minari dataset {minari!r}")
+        task = tasks.for_env_id(env_id)
         return dataclasses.replace(task, ref_min=None, ref_max=None)
     if config.env_id:
         return tasks.for_env_id(config.env_id)
@@ -193,6 +199,23 @@ def resolve_task(config: ml_collections.ConfigDict) -> tasks.Task:
 def minari_id(config: ml_collections.ConfigDict) -> str | None:
     """Returns the id of the Minari dataset that is named, None for other data."""
     return sources.minari_id(config.dataset.get("name") or "", config.dataset.path)
+
+
+def resolve_saved(
+    fields: Mapping[str, Any], origin: str
+) -> tuple[ml_collections.ConfigDict, Parts]:
+    """The config and the parts of a run that may be someone else's.
+
+    Args:
+        fields: the run's config, as it was saved.
+        origin: where it was found, in words, as a sentence begins.
+
+    Raises:
+        checks.UserError: it names a module that the user's command does not name.
+    """
+    trust.config(fields, origin)
+    config = ml_collections.ConfigDict(provenance.completed(fields))
+    return config, resolve(config)
 
 
 def resolve_physics(config: ml_collections.ConfigDict, task: tasks.Task) -> str:
@@ -226,6 +249,13 @@ def import_weights(module: str | None) -> None:
     """Imports the module that registers the user's own weights, if any."""
     if not module:
         return
+    if not re.fullmatch(r"\w+(\.\w+)*", module):
+        raise checks.UserError(
+            f"config.guidance.module is {module!r}, which names no module. Python "
+            "imports a module by its name: without .py, without a folder. Start the "
+            "program in its folder, or set PYTHONPATH=FOLDER, and correct "
+            "config.guidance.module."
+        )
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -81,12 +81,11 @@ def find(directory: str) -> Saved:
     meta = store.meta()
     phase = "offline" if provenance.is_offline(meta, folder.name) else "online"
     if phase == "offline":
-        config = provenance.config_of(meta)
+        saved = meta["config"]
     else:  # Earlier versions left it to the file beside.
-        beside = provenance.read_config(folder.absolute().parent)
-        config = ml_collections.ConfigDict(beside)
-        provenance.check_same_run(config, meta, folder)
-    parts = parts_lib.resolve(config)
+        saved = provenance.read_config(folder.absolute().parent)
+        provenance.check_same_run(ml_collections.ConfigDict(saved), meta, folder)
+    config, parts = parts_lib.resolve_saved(saved, f"The checkpoint {folder}")
     if phase == "online" and parts.sweep:
         raise checks.UserError(
             f"The checkpoint in {str(folder)!r} is a sweep's, with several policies of "

@@ -44,6 +44,7 @@ class Run:
         data_fingerprint: of their rows; None if an earlier version read them.
         writer: set once it is known where the tables continue.
         failed: places of the seeds that were reported as failed.
+        restart: compiled, from `environments.make_restart`.
         clock: where the time of fine-tuning goes, one lap per log.
     """
 
@@ -57,6 +58,7 @@ class Run:
     data_fingerprint: str | None = None
     writer: metrics.Writer | None = None
     failed: set[int] = dataclasses.field(default_factory=set)
+    restart: Any = None
     clock: clock_lib.Clock = dataclasses.field(default_factory=clock_lib.Clock)
 
     def spread(self) -> None:
@@ -80,6 +82,8 @@ class Run:
             self.parts,
             self.config.evaluation.episodes,
             self.config.evaluation.threads,
+            0,
+            self.config.evaluation.get("max_steps"),
         )
 
     def score(self, phase: str, steps: tuple[int, int], state: Any) -> str:

@@ -53,7 +53,11 @@ def describe(saved: Saved, names: list[str], episodes: int, seed: int) -> str:
 
 
 def score(
-    parts: Parts, restored: Policies, names: list[str], episodes: int, seed: int
+    parts: Parts,
+    restored: Policies,
+    names: list[str],
+    starts: tuple[int, int],
+    max_steps: int | None = None,
 ) -> dict[str, evaluation.Scores]:
     """Returns physics -> scores of all seeds.
 
@@ -61,13 +65,13 @@ def score(
         parts: of the run.
         restored: what acts.
         names: from `choose_physics`.
-        episodes: per seed.
-        seed: of the start states.
+        starts: episodes per seed, and seed of the start states.
+        max_steps: cuts episodes.
     """
-    results = {}
+    results, (episodes, seed) = {}, starts
     for name in names:
         there = dataclasses.replace(parts, physics=name)
-        evaluate = evaluation.make_evaluator(there, episodes, 0, seed)
+        evaluate = evaluation.make_evaluator(there, episodes, 0, seed, max_steps)
         results[name] = evaluate(restored.agent, restored.preprocessing)
     return results
 
@@ -92,6 +96,7 @@ def film(
     seed: int | None,
     starts: tuple[int, int],
     path: pathlib.Path,
+    max_steps: int | None = None,
 ) -> tuple[int, rendering.Episode]:
     """Writes a video of one episode; returns the seed that acted, and the episode.
 
@@ -103,9 +108,10 @@ def film(
         starts: episodes per seed and seed of the start states, as in `score`; the
             first of its episodes is filmed.
         path: of the video.
+        max_steps: cuts the episode.
     """
     index = place_of(parts, seed)
     env_seed = evaluation.start_seeds(parts, *starts)[index * starts[0]]
     policy = policies.of_seed(parts, restored, index)
-    episode = rendering.film(parts.task.env_id, name, policy, env_seed, path)
+    episode = rendering.film(parts.task.env_id, name, policy, env_seed, path, max_steps)
     return int(parts.seeds[index]), episode

@@ -60,6 +60,7 @@ COUNTS = {
     "online.checkpoint_every": 1,
     "evaluation.episodes": 1,
     "evaluation.threads": 0,
+    "evaluation.max_steps": 1,
     "agent.num_samples": 1,
     "agent.policy_delay": 1,
     "agent.vae_steps": 0,
@@ -76,7 +77,7 @@ def check(config: ml_collections.ConfigDict) -> None:
     """Raises ValueError at the first value that cannot be used."""
     fields = flatten(config.to_dict())
     for name, least in COUNTS.items():
-        if name in fields and fields[name] < least:
+        if fields.get(name) is not None and fields[name] < least:
             raise checks.UserError(
                 f"config.{name} is {fields[name]}; it must be at least {least}. Give "
                 f"config.{name}={max(least, 1)} or more."

@@ -1,0 +1,274 @@
+"""The state of any gymnasium environment as bytes, and back.
+
+It is the attributes of the environment and of its wrappers, pickled. Parts that never
+change (models, spaces, renderers, functions given to gymnasium's wrappers, links
+between the layers) are not in it: their name is, and loading puts in those of the
+environment that it loads into. Of these, simulators of MuJoCo are saved as arrays, and
+spaces by their random generators.
+
+A pickle names what is called to rebuild it, and could name anything. `load` looks up
+only plain data types, classes of the modules that the environment itself comes from,
+and what the environment's own state needs here; it imports nothing. `--trust` allows
+the rest.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+import types
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+
+from samg_jax import checks, trust
+from samg_jax.envs import building
+
+_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+_FIXED = (
+    gymnasium.Space,
+    gymnasium.envs.registration.EnvSpec,
+    mujoco.MjModel,
+    mujoco.MjData,
+)
+# Types of the standard library that hold data and do nothing when they are made.
+_PLAIN = {
+    "_codecs": {"encode"},
+    "array": {"array", "_array_reconstructor"},
+    "builtins": {
+        *("bool", "bytearray", "bytes", "complex", "dict", "enumerate", "float"),
+        *("frozenset", "int", "iter", "list", "object", "range", "reversed", "set"),
+        *("slice", "str", "tuple", "zip"),
+    },
+    "collections": {"Counter", "OrderedDict", "defaultdict", "deque"},
+    "copyreg": {"_reconstructor", "__newobj__"},
+    "datetime": {"date", "datetime", "time", "timedelta", "timezone"},
+    "decimal": {"Decimal"},
+    "fractions": {"Fraction"},
+    "functools": {"partial"},
+    "itertools": {"count", "cycle", "repeat"},
+    "logging": {"getLogger"},
+    "pathlib": {"PosixPath", "PurePosixPath", "Path"},
+    "pathlib._local": {"PosixPath", "PurePosixPath", "Path"},
+    "random": {"Random"},
+    "types": {"SimpleNamespace"},
+    "uuid": {"UUID"},
+}
+# NumPy's arrays, scalars and generators, by modules of any version.
+_NUMPY = {
+    *("ndarray", "dtype", "_reconstruct", "scalar", "_frombuffer"),
+    *("Generator", "RandomState", "SeedSequence"),
+    *("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"),
+    *("__generator_ctor", "__bit_generator_ctor", "__randomstate_ctor"),
+}
+
+
+class CannotSave(checks.UserError):
+    """The state of an environment that cannot be pickled; `reason` is short."""
+
+    def __init__(self, env_id: str, reason: str):
+        self.reason = reason
+        super().__init__(
+            f"The state of {env_id!r} cannot be saved: {reason}. Every attribute of "
+            "the environment must be picklable. Remove the one named, or define it on "
+            "the class."
+        )
+
+
+def save(env: gymnasium.Env, env_id: str) -> bytes:
+    """The state of an environment; raises `CannotSave` if it has no such."""
+    try:
+        parts = _parts(env)
+        return _dump(_content(env, parts), parts)
+    except Exception as error:  # Pickling runs code of the environment.
+        raise CannotSave(env_id, _culprit(env) or str(error)) from error
+
+
+def load(env: gymnasium.Env, pickled: bytes, env_id: str) -> None:
+    """Puts a state into an environment that was built and reset as the saved one was.
+
+    Raises:
+        checks.UserError: the state names what it has no business with.
+    """
+    parts = _parts(env)
+    allowed = _Allowed(env, env_id)
+    saved = _Unpickler(io.BytesIO(pickled), parts, allowed).load()
+    for layer, attributes in zip(
+        building.layers(env), saved["attributes"], strict=True
+    ):
+        vars(layer).clear()
+        vars(layer).update(attributes)
+    if saved.get("simulator"):  # As version 0.1 saved the one that it knew.
+        _load_simulator(env.unwrapped.data, saved["simulator"])
+    for name, arrays in saved.get("simulators", {}).items():
+        _load_simulator(parts[name], arrays)
+    for name, generators in saved.get("generators", {}).items():
+        for space, generator in zip(_spaces(parts[name]), generators, strict=True):
+            space._np_random = generator
+
+
+def seed_spaces(env: gymnasium.Env, seed: int) -> None:
+    """Seeds the spaces of an environment, which it may sample; `reset` does not."""
+    for layer in building.layers(env):
+        for value in vars(layer).values():
+            if isinstance(value, gymnasium.Space):
+                value.seed(seed)
+
+
+def _content(env: gymnasium.Env, parts: dict[str, object]) -> dict[str, Any]:
+    named = {id(part): name for name, part in parts.items()}
+    return {
+        "attributes": [vars(layer) for layer in building.layers(env)],
+        "simulators": {
+            name: _save_simulator(part)
+            for name, part in parts.items()
+            if isinstance(part, mujoco.MjData) and named[id(part)] == name
+        },
+        "generators": {
+            name: [space._np_random for space in _spaces(part)]
+            for name, part in parts.items()
+            if isinstance(part, gymnasium.Space) and named[id(part)] == name
+        },
+    }
+
+
+def _dump(content: Any, parts: dict[str, object]) -> bytes:
+    buffer = io.BytesIO()
+    _Pickler(buffer, parts).dump(content)
+    return buffer.getvalue()
+
+
+def _culprit(env: gymnasium.Env) -> str:
+    """The first attribute that cannot be pickled, and why; empty if all can be."""
+    for layer in building.layers(env):
+        for name, value in vars(layer).items():
+            try:
+                _dump(value, _parts(env))
+            except Exception as error:
+                return f"attribute {name!r} of {type(layer).__name__}: {error}"
+    return ""
+
+
+class _Pickler(pickle.Pickler):
+    """Writes the name of a part instead of the part."""
+
+    def __init__(self, buffer: io.BytesIO, parts: dict[str, object]):
+        super().__init__(buffer)
+        self._names = {id(part): name for name, part in parts.items()}
+
+    def persistent_id(self, obj: object) -> str | None:
+        return self._names.get(id(obj))
+
+
+class _Unpickler(pickle.Unpickler):
+    """Puts in the part that a name stands for; looks up what is allowed only."""
+
+    def __init__(self, buffer: io.BytesIO, parts: dict[str, object], allowed: Any):
+        super().__init__(buffer)
+        self._parts, self._allowed = parts, allowed
+
+    def persistent_load(self, pid: str) -> object:
+        return self._parts[pid]
+
+    def find_class(self, module: str, name: str) -> Any:
+        self._allowed(module, name)
+        return super().find_class(module, name)
+
+
+class _Allowed:
+    """Refuses names that the state of an environment has no business with."""
+
+    def __init__(self, env: gymnasium.Env, env_id: str):
+        self._env_id = env_id
+        self._packages = {
+            type(layer).__module__.partition(".")[0] for layer in building.layers(env)
+        } - {"builtins", "gymnasium", "numpy", "samg_jax"}
+        self._seen: set[tuple[str, str]] = set()
+        parts, seen = _parts(env), self._seen
+        try:
+            own = _dump(_content(env, parts), parts)
+        except Exception:  # This one cannot be saved: it tells nothing.
+            return
+        # These bytes were made here just now, so whatever they name is the
+        # environment's own.
+        _Unpickler(io.BytesIO(own), parts, lambda *name: seen.add(name)).load()
+
+    def __call__(self, module: str, name: str) -> None:
+        if self._is_allowed(module, name):
+            return
+        trust.require(
+            f"The saved state of the environment {self._env_id!r} wants to call "
+            f"{module}.{name}, which is no data type and no class of its own modules"
+        )
+
+    def _is_allowed(self, module: str, name: str) -> bool:
+        root = module.partition(".")[0]
+        if root in sys.stdlib_module_names:
+            return name in _PLAIN.get(module, ())
+        if (module, name) in self._seen:
+            return True
+        if root == "numpy":
+            found = getattr(sys.modules.get(module), name, None)
+            scalar = isinstance(found, type) and issubclass(found, np.generic)
+            return name in _NUMPY or scalar or module == "numpy.dtypes"
+        if root in self._packages or module.startswith("gymnasium.spaces"):
+            found = sys.modules.get(module)
+            for part in name.split("."):
+                found = getattr(found, part, None)
+            # Of that module, not imported into it.
+            return isinstance(found, type) and found.__module__ == module
+        return False
+
+
+def _parts(env: gymnasium.Env) -> dict[str, object]:
+    """The objects that a state refers to by name, the same for all copies."""
+    parts: dict[str, object] = {}
+    _ = env.spec  # Wrappers store it on first use; it must be there on both sides.
+    for depth, layer in enumerate(building.layers(env)):
+        parts[f"layer {depth}"] = layer
+        # Gymnasium's wrappers take functions as arguments; these do not change.
+        wraps = type(layer).__module__.startswith("gymnasium.wrappers.")
+        fixed = (*_FIXED, types.FunctionType) if wraps else _FIXED
+        for name, value in vars(layer).items():
+            if isinstance(value, fixed) or name == "mujoco_renderer":
+                parts.setdefault(f"{depth}.{name}", value)
+    return parts
+
+
+def _spaces(space: gymnasium.Space) -> list[gymnasium.Space]:
+    """A space and those in it: each has a random generator of its own."""
+    inner = getattr(space, "spaces", ())
+    inner = inner.values() if isinstance(inner, dict) else inner
+    return [space, *(found for part in inner for found in _spaces(part))]
+
+
+def _save_simulator(data: mujoco.MjData) -> dict[str, np.ndarray]:
+    """The simulator's state and, as rewards may read them, derived arrays."""
+    state = np.empty(mujoco.mj_stateSize(data.model, _STATE))
+    mujoco.mj_getState(data.model, data, state, _STATE)
+    return {"": state, **{name: a.copy() for name, a in _arrays(data).items()}}
+
+
+def _load_simulator(data: mujoco.MjData, saved: dict[str, np.ndarray]) -> None:
+    model = data.model
+    mujoco.mj_resetData(model, data)
+    mujoco.mj_setState(model, data, saved[""], _STATE)
+    mujoco.mj_forward(model, data)
+    for name, array in _arrays(data).items():
+        # Lists of contacts differ in length; every step computes them anew.
+        if name in saved and saved[name].shape == array.shape:
+            array[:] = saved[name]
+
+
+def _arrays(data: mujoco.MjData) -> dict[str, np.ndarray]:
+    values = {
+        name: getattr(data, name) for name in dir(data) if not name.startswith("_")
+    }
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, np.ndarray) and value.dtype == np.float64
+    }
