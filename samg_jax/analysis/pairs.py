@@ -110,6 +110,6 @@ def of_dataset(
             f"size {found[1]}. The checkpoint's environment, {parts.task.env_id}, has "
             f"{wanted[0]} and {wanted[1]}. Give --other data of that environment."
         )
-    dataset = transitions.q_learning_view(raw, parts.task.max_episode_steps)
+    dataset = transitions.view(raw, parts.task.max_episode_steps)
     rows = choose(np.arange(len(dataset.rewards)), count, rng)
     return take(dataset, rows), sources.label(name)

@@ -36,6 +36,9 @@ class Task:
         ref_max: return that scores 100, None where there is no reference.
         sparse: whether a reward is 0, or positive where the goal is reached; only then
             are success and regret defined.
+        action_bounds: the lowest and the highest action, `A` numbers each, in the
+            units of the environment; None for [-1, 1]. Data, not identity: two tasks
+            are compared without it.
     """
 
     env_id: str
@@ -45,6 +48,9 @@ class Task:
     ref_min: float | None = None
     ref_max: float | None = None
     sparse: bool = False
+    action_bounds: tuple[tuple[float, ...], tuple[float, ...]] | None = (
+        dataclasses.field(default=None, compare=False)
+    )
 
 
 def for_dataset(name: str) -> Task:
@@ -78,7 +84,7 @@ def for_env_id(env_id: str) -> Task:
         return _locomotion(env_id)
     env = make_gymnasium(env_id)
     try:
-        action_bounds(env.action_space, env_id)
+        low, high = action_bounds(env.action_space, env_id)
         _check_observations(env.observation_space, env_id)
         return Task(
             env_id=env_id,
@@ -86,6 +92,7 @@ def for_env_id(env_id: str) -> Task:
             action_size=env.action_space.shape[0],
             max_episode_steps=env.spec.max_episode_steps if env.spec else None,
             sparse=bool(env.metadata.get("sparse_rewards", False)),
+            action_bounds=(tuple(low.tolist()), tuple(high.tolist())),
         )
     finally:
         env.close()

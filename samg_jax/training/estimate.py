@@ -10,7 +10,7 @@ import jax
 import ml_collections
 
 from samg_jax import checks
-from samg_jax.data import d4rl, published
+from samg_jax.data import d4rl, download, published
 from samg_jax.training import (
     checkpoints,
     devices,
@@ -110,7 +110,7 @@ def dataset_rows(config: ml_collections.ConfigDict, parts: Parts) -> tuple[int, 
     """Returns the number of transitions of the dataset, and how that is known."""
     try:
         raw, source = parts_lib.read_rows(config, download=False)
-    except RuntimeError:
+    except download.DownloadError:
         rows = published.FILES[d4rl.canonical_name(config.dataset.name)].rows
         return rows, "not on disk; D4RL's number of rows"
     parts_lib.check_sizes(source, raw, parts.task)
