@@ -84,7 +84,7 @@ def check_rows(
         f"In {source} no row has anything to do with the following one, as if the "
         f"rows were shuffled, and there are no 'next_observations'. {REMEDY}."
     )
-    if _too_long(raw, limit) or on_trajectories(raw.observations):
+    if _too_long(raw, limit) or structured(raw.observations):
         raise checks.UserError(text)
     warn(f"{text} If the observations really are independent, go on.")
 
@@ -119,7 +119,7 @@ def check_successors(source: str, raw: d4rl.Own, warn: Callable[[str], None]) ->
     )
     inner = _inner(raw)
     in_order = len(inner) >= LEAST_PAIRS and tied(raw, inner, before[inner + 1])
-    if in_order or on_trajectories(before):
+    if in_order or structured(before):
         raise checks.UserError(f"{text}.")
     warn(f"{text}, unless the observations really are independent.")
 
@@ -145,18 +145,41 @@ def tied(raw: d4rl.Raw, rows: np.ndarray, successors: np.ndarray) -> bool:
     inputs = np.concatenate([raw.observations, raw.actions], axis=1)
     cause = np.sign(inputs[rows[first]] - inputs[rows[second]])
     effect = np.sign(successors[first] - successors[second])
+    scores = _scores(cause, effect)
+    return not scores.size or _beyond_chance(scores)  # None: hardly any change.
+
+
+def structured(observations: np.ndarray) -> bool:
+    """Whether rows are those of a system, and not noise in every column.
+
+    Then independent rows are no noise either, but shuffled.
+    """
+    rng = np.random.default_rng(0)
+    first = rng.permutation(len(observations))[:PAIRS]
+    signs = np.sign(observations[first] - observations[np.roll(first, 1)])
+    size = signs.shape[1]
+    scores = _scores(signs, signs, ~np.eye(size, dtype=bool))
+    dependent = bool(scores.size) and _beyond_chance(scores)
+    return dependent or _on_trajectories(observations)
+
+
+def _scores(
+    cause: np.ndarray, effect: np.ndarray, among: np.ndarray | bool = True
+) -> np.ndarray:
+    """Correlations of signs, each in standard deviations of what chance makes."""
     counts = np.abs(cause).T @ np.abs(effect)
     scores = np.abs(cause.T @ effect) / np.sqrt(np.maximum(counts, 1.0))
-    scores = scores[counts >= LEAST_PAIRS // 4]
-    if not scores.size:  # Columns that hardly ever change.
-        return True
+    return scores[(counts >= LEAST_PAIRS // 4) & among]
+
+
+def _beyond_chance(scores: np.ndarray) -> bool:
     # The largest of so many normal numbers, and three standard deviations; a row is in
     # two pairs, which makes their deviations a fifth larger.
     bound = 1.2 * (np.sqrt(2.0 * np.log(max(scores.size, 2))) + 3.0)
     return bool(scores.max() > bound)
 
 
-def on_trajectories(observations: np.ndarray) -> bool:
+def _on_trajectories(observations: np.ndarray) -> bool:
     """Whether rows lie along curves, as those of a system that moves step by step.
 
     Then the nearest other row is nearer than it would be among rows whose columns had
