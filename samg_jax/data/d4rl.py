@@ -155,7 +155,18 @@ def canonical_name(name: str) -> str:
 def cache_dir() -> pathlib.Path:
     """Returns the folder of downloaded files, the same that D4RL itself uses."""
     folder = os.environ.get("D4RL_DATASET_DIR") or "~/.d4rl/datasets"
-    return pathlib.Path(folder).expanduser()
+    try:
+        return pathlib.Path(folder).expanduser()
+    except RuntimeError as error:
+        raise checks.UserError(
+            f"The folder of D4RL's files, {folder!r}, cannot be found: {error} Set "
+            "D4RL_DATASET_DIR to a folder."
+        ) from error
+
+
+def check_cache_dir() -> None:
+    """Refuses a cache that is no folder, or that no file can be written into."""
+    checks.folder(cache_dir(), "the environment variable D4RL_DATASET_DIR=FOLDER")
 
 
 def resolve(
@@ -180,12 +191,24 @@ def resolve(
         return hdf5_files.existing(path)
     name = canonical_name(name)
     if name == DEMO:
-        return hdf5_files.existing(
-            importlib.resources.files(__package__) / f"{DEMO}.hdf5"
-        )
+        demo = importlib.resources.files(__package__) / f"{DEMO}.hdf5"
+        return hdf5_files.existing(str(demo))
     file = FILES[name]
     local = cache_dir() / pathlib.PurePosixPath(file.path).name
-    if local.is_file():
+    try:
+        exists = local.is_file()
+        blocked = not exists and local.exists()
+    except OSError as error:
+        raise checks.UserError(
+            f"{local} cannot be looked for: {error.strerror}. Give yourself the right "
+            "to the folder, or set D4RL_DATASET_DIR to another one."
+        ) from error
+    if blocked:
+        raise checks.UserError(
+            f"{local} is where the file of {name} belongs, but it is no file. Move it "
+            "away, or set D4RL_DATASET_DIR to another folder."
+        )
+    if exists:
         if not has_original_size(name, local):
             size = local.stat().st_size
             log(f"{local} has {size} bytes, D4RL's file {file.size}; using it as it is")
@@ -195,8 +218,24 @@ def resolve(
             f"{name} is not in the cache and downloading is switched off.\n"
             + downloads.advice(file.url, local, file.size, file.sha256)
         )
+    others = mirrors(file)
+    check_cache_dir()
     log(f"Downloading {name} ({file.size / 1e6:.0f} MB) from {file.url} to {local}")
-    return downloads.fetch(file.url, local, file.size, file.sha256, log)
+    return downloads.fetch(file.url, local, file.size, file.sha256, log, *others)
+
+
+def mirrors(file: File) -> list[str]:
+    """Further addresses of a file: under the base URL that `D4RL_MIRROR` names."""
+    base = os.environ.get("D4RL_MIRROR", "").strip()
+    if not base:
+        return []
+    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", base):
+        raise checks.UserError(
+            f"D4RL_MIRROR is {base!r}. It must be the address of a folder with D4RL's "
+            f"files below it, as in {BASE_URL}; the file looked for is {file.path}. "
+            "Correct it, or unset it."
+        )
+    return [f"{base.rstrip('/')}/{file.path}"]
 
 
 def is_original(path: pathlib.Path) -> bool:
@@ -204,18 +243,13 @@ def is_original(path: pathlib.Path) -> bool:
 
     Such a file is read as D4RL reads it, like a dataset that is named.
     """
-    sizes = {
-        pathlib.PurePosixPath(file.path).name: file.size for file in FILES.values()
-    }
-    if path.name in sizes:
-        return path.stat().st_size == sizes[path.name]
-    agents = {name.split("-")[0] for name in FILES} - {"antmaze"}
-    level = re.fullmatch(r"(\w+?)_(\w+)-v2\.hdf5", path.name)
-    return (
-        bool(level)
-        and level[1] in agents
-        and level[2].replace("_", "-") in (UNNAMED.split("|"))
-    )
+    for file in FILES.values():
+        if path.name == pathlib.PurePosixPath(file.path).name:
+            return path.stat().st_size == file.size
+    level = re.fullmatch(r"([a-z0-9]+)_(\w+)-v2\.hdf5", path.name)
+    if not level or f"{level[1]}-medium{VERSION}" not in FILES:
+        return False
+    return level[2].replace("_", "-") in UNNAMED.split("|")
 
 
 def has_original_size(name: str, path: pathlib.Path) -> bool:
