@@ -134,23 +134,7 @@ def find(file: h5py.File, key: str, rank: int) -> h5py.Dataset | None:
         rank: 1 for `[T]` or `[T, 1]`, 2 for `[T, size]`.
     """
     what = f"{key!r} in {file.filename}"
-    try:
-        link = file.get(key, getlink=True)
-        if link is None:
-            return None
-        node = file[key] if isinstance(link, h5py.HardLink) else None
-        external = isinstance(node, h5py.Dataset) and bool(node.external)
-        virtual = isinstance(node, h5py.Dataset) and node.is_virtual
-    except DAMAGE as error:
-        raise checks.UserError(f"{what} cannot be read: {error}. {COPY}") from error
-    if node is None or external or virtual:
-        kind = f"a {type(link).__name__}"
-        kind = "stored in an external file" if external else kind
-        kind = "a virtual dataset, of other files" if virtual else kind
-        raise checks.UserError(
-            f"{what} is {kind}. Only arrays stored in the file itself are read. Write "
-            "a file that holds the numbers, by h5py or h5repack."
-        )
+    node = _node(file, key, what)
     if not isinstance(node, h5py.Dataset):
         return None
     try:
@@ -163,6 +147,64 @@ def find(file: h5py.File, key: str, rank: int) -> h5py.Dataset | None:
     columns.check_kind(kind, what)
     columns.check_shape(node.shape, what, rank)
     return node
+
+
+def _node(group: h5py.Group, key: str, what: str) -> h5py.Group | h5py.Dataset | None:
+    """What a group holds under a key; refuses what lies elsewhere.
+
+    Args:
+        group: of an open file.
+        key: name in the group.
+        what: the same for messages.
+    """
+    try:
+        link = group.get(key, getlink=True)
+        if link is None:
+            return None
+        kind = "" if isinstance(link, h5py.HardLink) else f"a {type(link).__name__}"
+        node = None if kind else group[key]
+        if isinstance(node, h5py.Dataset) and node.external:
+            kind = "stored in an external file"
+        elif isinstance(node, h5py.Dataset) and node.is_virtual:
+            kind = "a virtual dataset, of other files"
+    except DAMAGE as error:
+        raise checks.UserError(f"{what} cannot be read: {error}. {COPY}") from error
+    if kind:
+        raise checks.UserError(
+            f"{what} is {kind}. Only arrays stored in the file itself are read. Write "
+            "a file that holds the numbers, by h5py or h5repack."
+        )
+    return node
+
+
+def check_all(path: str | os.PathLike[str]) -> None:
+    """Refuses a file that another library could not read, whatever is in it.
+
+    Everything in it must lie in the file, be compressed by filters that there are, and
+    fit into memory.
+    """
+    with opened(path) as file:
+        total, seen, groups = 0, set(), [file]
+        while groups:
+            group = groups.pop()
+            for key in group:
+                what = f"'{group.name.rstrip('/')}/{key}' in {file.filename}"
+                node = _node(group, key, what)
+                if isinstance(node, h5py.Dataset):
+                    _check_filters(node, what)
+                    total += (node.size or 0) * node.dtype.itemsize
+                elif isinstance(node, h5py.Group):
+                    address = h5py.h5o.get_info(node.id).addr
+                    groups += [] if address in seen else [node]
+                    seen.add(address)
+        size, free = pathlib.Path(file.filename).stat().st_size, free_memory()
+        if 3 * total > free:
+            raise checks.UserError(
+                f"{file.filename} declares arrays of {total / 1e9:,.2g} GB; the file "
+                f"itself has {size:,} bytes. {3 * total / 1e9:,.2g} GB of memory are "
+                f"needed to read them, and {free / 1e9:,.2g} GB are free. Use a file "
+                "with fewer rows, or a machine with more memory."
+            )
 
 
 def check_sizes(file: h5py.File, arrays: Mapping[str, h5py.Dataset]) -> None:
@@ -215,30 +257,33 @@ def _written(file: h5py.File, key: str, array: h5py.Dataset) -> bool:
 def read(file: h5py.File, key: str, array: h5py.Dataset) -> np.ndarray:
     """The numbers of an array as stored; one line if they cannot be had."""
     what = f"{key!r} in {file.filename}"
+    _check_filters(array, what)
     try:
-        missing = _missing_filters(array)
-        if not missing:
-            return array[()]
+        return array[()]
     except DAMAGE as error:
         raise checks.UserError(
             f"{what} cannot be read: {error}. The file is damaged there. {COPY}"
         ) from error
-    raise checks.UserError(
-        f"{what} is compressed by {', '.join(missing)}, which is not installed. The "
-        "file may be fine. Rewrite it where the filter is installed, h5repack -f "
-        "GZIP=4 OLD NEW, or set HDF5_PLUGIN_PATH to the folder of the filter's plugin."
-    )
 
 
-def _missing_filters(array: h5py.Dataset) -> list[str]:
-    """The filters of an array that the installed HDF5 does not have."""
-    plist = array.id.get_create_plist()
-    filters = [plist.get_filter(index) for index in range(plist.get_nfilters())]
-    return [
-        f"the HDF5 filter {number} ({name.decode(errors='replace') or 'unnamed'})"
-        for number, _, _, name in filters
-        if not h5py.h5z.filter_avail(number)
-    ]
+def _check_filters(array: h5py.Dataset, what: str) -> None:
+    """Refuses an array compressed by a filter that the installed HDF5 does not have."""
+    try:
+        plist = array.id.get_create_plist()
+        filters = [plist.get_filter(index) for index in range(plist.get_nfilters())]
+        missing = [
+            f"the HDF5 filter {number} ({name.decode(errors='replace') or 'unnamed'})"
+            for number, _, _, name in filters
+            if not h5py.h5z.filter_avail(number)
+        ]
+    except DAMAGE as error:
+        raise checks.UserError(f"{what} cannot be read: {error}. {COPY}") from error
+    if missing:
+        raise checks.UserError(
+            f"{what} is compressed by {', '.join(missing)}, which is not installed. "
+            "The file may be fine. Rewrite it where the filter is installed, h5repack "
+            "-f GZIP=4 OLD NEW, or set HDF5_PLUGIN_PATH to the folder of the plugin."
+        )
 
 
 def free_memory() -> float:
