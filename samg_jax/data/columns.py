@@ -59,7 +59,9 @@ def numbers(values: np.ndarray, what: str, rank: int) -> np.ndarray:
     """
     check_kind(values.dtype, what)
     shape = check_shape(values.shape, what, rank)
-    with np.errstate(over="ignore"):  # What overflows is refused just below.
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # What overflows is refused just below.
         values = np.asarray(values, np.float32).reshape(shape)
     bad = ~np.isfinite(values).all(axis=tuple(range(1, rank)))
     if bad.any():

@@ -281,15 +281,16 @@ def load_own(path: str | os.PathLike[str]) -> Own:
 def _load(path: Any, more: tuple[str, ...] = ()) -> dict[str, Any]:
     """Field -> value of `Raw`, and the arrays in `more`, None where there is none."""
     with hdf5_files.opened(path) as file:
+        names = hdf5_files.names(file)
         found = {
             key: hdf5_files.find(file, key, 1 if key in VECTORS else 2)
             for key in (*KEYS, *more)
         }
         arrays = {key: array for key, array in found.items() if array is not None}
         for key in KEYS:
-            if key not in arrays and (key != "timeouts" or key in file):
+            if key not in arrays and (key != "timeouts" or key in names):
                 raise checks.UserError(
-                    f"{file.filename} has no array {key!r}, only {sorted(file)}. "
+                    f"{file.filename} has no array {key!r}, only {names}. "
                     "Required are observations, actions, rewards and terminals. Write "
                     "the file with them."
                 )
@@ -310,9 +311,10 @@ def _load(path: Any, more: tuple[str, ...] = ()) -> dict[str, Any]:
 def _read_attributes(file: h5py.File) -> dict[str, Any]:
     """Attributes and scalar metadata; those that cannot be read are left out."""
     attributes = {}
-    for key in file.attrs:
-        with contextlib.suppress(*hdf5_files.DAMAGE):
-            attributes[key] = _plain(file.attrs[key])
+    with contextlib.suppress(*hdf5_files.DAMAGE):
+        for key in file.attrs:
+            with contextlib.suppress(*hdf5_files.DAMAGE):
+                attributes[key] = _plain(file.attrs[key])
     with contextlib.suppress(*hdf5_files.DAMAGE):
         hard = isinstance(file.get("metadata", getlink=True), h5py.HardLink)
         metadata = file["metadata"] if hard else None

@@ -123,6 +123,16 @@ def _why_not_opened(path: pathlib.Path, error: Exception) -> str:
     )
 
 
+def names(group: h5py.Group) -> list[str]:
+    """The names in a group, sorted; refuses a damaged one."""
+    try:
+        return sorted(group)
+    except DAMAGE as error:
+        raise checks.UserError(
+            f"{group.file.filename} cannot be read: {error}. It is damaged. {COPY}"
+        ) from error
+
+
 def find(file: h5py.File, key: str, rank: int) -> h5py.Dataset | None:
     """The array of numbers stored under `key`, not read yet; None without one.
 
@@ -187,7 +197,7 @@ def check_all(path: str | os.PathLike[str]) -> None:
         total, seen, groups = 0, set(), [file]
         while groups:
             group = groups.pop()
-            for key in group:
+            for key in names(group):
                 what = f"'{group.name.rstrip('/')}/{key}' in {file.filename}"
                 node = _node(group, key, what)
                 if isinstance(node, h5py.Dataset):

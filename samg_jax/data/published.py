@@ -193,7 +193,8 @@ def check_successes(source: str | pathlib.Path, raw: d4rl.Raw) -> None:
         raise checks.UserError(
             f"The rewards in {source} go from {low:g} to {high:g}. The task rewards "
             "its goal alone: a reward must be 0, and positive at the goal, as in "
-            f"D4RL's files. Write them so: if {low:g} stands for no success, rewards - "
-            f"({low:g}). For rewards of -1 and 0 in training, set "
+            f"D4RL's files. If {low:g} stands for no success, "
+            f"{'add' if low < 0 else 'subtract'} {abs(low):g} and write the file "
+            "again. For rewards of -1 and 0 in training, set "
             "config.dataset.reward_transform=affine and config.dataset.reward_bias=-1."
         )
