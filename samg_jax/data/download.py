@@ -219,11 +219,14 @@ def _complete(url: str, part: pathlib.Path, size: int, name: str) -> None:
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects to the web, and to nowhere else."""
 
-    def redirect_request(self, req, fp, code, msg, headers, newurl):
-        scheme = urllib.parse.urlsplit(newurl).scheme
-        if scheme not in SCHEMES:
-            raise _BadFileError(f"the server redirects to {newurl!r}, not to the web")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+    def http_error_302(self, req, fp, code, msg, headers):
+        goal = urllib.parse.urljoin(req.full_url, headers.get("Location", ""))
+        if urllib.parse.urlsplit(goal).scheme not in SCHEMES:
+            raise _BadFileError(f"the server redirects to {goal!r}, not to the web")
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_302
+    http_error_307 = http_error_308 = http_error_302
 
 
 def _opener() -> urllib.request.OpenerDirector:
@@ -318,7 +321,8 @@ def _digest(file: BinaryIO) -> str:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
-        return f"the server answered {error.code} {error.reason}"
+        reason = " ".join(str(error.reason).split())
+        return f"the server answered {error.code} {reason}"
     if isinstance(error, urllib.error.URLError):
         return f"no connection ({error.reason})"
     if isinstance(error, TimeoutError):

@@ -39,6 +39,11 @@ DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
 COPY = "Copy, download or write it again; keep this one until then."
 
 
+def said(error: Exception) -> str:
+    """What the library says, in one line."""
+    return " ".join(str(error).split())
+
+
 def existing(path: str | os.PathLike[str]) -> pathlib.Path:
     """The path of a file; refuses what is none, or may not be looked at."""
     given = str(path)
@@ -102,7 +107,7 @@ def _why_not_opened(path: pathlib.Path, error: Exception) -> str:
     if "truncated file" in str(error):
         return (
             f"{path} is truncated or no HDF5 file: it has {size:,} bytes, fewer than "
-            f"it says itself ({error}). If it is still being copied, wait. {COPY}"
+            f"it says itself ({said(error)}). If it is still being copied, wait. {COPY}"
         )
     with path.open("rb") as file:
         start = file.read(64)
@@ -118,7 +123,7 @@ def _why_not_opened(path: pathlib.Path, error: Exception) -> str:
             "the path."
         )
     return (
-        f"{path} cannot be read as HDF5 ({error}). It is damaged, or written by a "
+        f"{path} cannot be read as HDF5 ({said(error)}). It is damaged, or written by a "
         f"newer version of HDF5 than the installed {h5py.version.hdf5_version}. {COPY}"
     )
 
@@ -129,7 +134,7 @@ def names(group: h5py.Group) -> list[str]:
         return sorted(group)
     except DAMAGE as error:
         raise checks.UserError(
-            f"{group.file.filename} cannot be read: {error}. It is damaged. {COPY}"
+            f"{group.file.filename} cannot be read: {said(error)}. It is damaged. {COPY}"
         ) from error
 
 
@@ -151,7 +156,7 @@ def find(file: h5py.File, key: str, rank: int) -> h5py.Dataset | None:
         kind = node.dtype
     except DAMAGE as error:  # NumPy has no such type.
         raise checks.UserError(
-            f"{what} has a type that cannot be read ({error}); numbers are needed. "
+            f"{what} has a type that cannot be read ({said(error)}); numbers are needed. "
             "Write it as float32."
         ) from error
     columns.check_kind(kind, what)
@@ -178,7 +183,9 @@ def _node(group: h5py.Group, key: str, what: str) -> h5py.Group | h5py.Dataset |
         elif isinstance(node, h5py.Dataset) and node.is_virtual:
             kind = "a virtual dataset, of other files"
     except DAMAGE as error:
-        raise checks.UserError(f"{what} cannot be read: {error}. {COPY}") from error
+        raise checks.UserError(
+            f"{what} cannot be read: {said(error)}. {COPY}"
+        ) from error
     if kind:
         raise checks.UserError(
             f"{what} is {kind}. Only arrays stored in the file itself are read. Write "
@@ -260,7 +267,7 @@ def _written(file: h5py.File, key: str, array: h5py.Dataset) -> bool:
         return array.id.get_num_chunks() >= chunks
     except DAMAGE as error:
         raise checks.UserError(
-            f"{key!r} in {file.filename} cannot be read: {error}. {COPY}"
+            f"{key!r} in {file.filename} cannot be read: {said(error)}. {COPY}"
         ) from error
 
 
@@ -272,7 +279,7 @@ def read(file: h5py.File, key: str, array: h5py.Dataset) -> np.ndarray:
         return array[()]
     except DAMAGE as error:
         raise checks.UserError(
-            f"{what} cannot be read: {error}. The file is damaged there. {COPY}"
+            f"{what} cannot be read: {said(error)}. The file is damaged there. {COPY}"
         ) from error
 
 
@@ -287,7 +294,9 @@ def _check_filters(array: h5py.Dataset, what: str) -> None:
             if not h5py.h5z.filter_avail(number)
         ]
     except DAMAGE as error:
-        raise checks.UserError(f"{what} cannot be read: {error}. {COPY}") from error
+        raise checks.UserError(
+            f"{what} cannot be read: {said(error)}. {COPY}"
+        ) from error
     if missing:
         raise checks.UserError(
             f"{what} is compressed by {', '.join(missing)}, which is not installed. "

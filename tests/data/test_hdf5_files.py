@@ -199,7 +199,7 @@ def test_partly_written_observations_are_refused_and_unset_flags_are_not(tmp_pat
     [
         (np.zeros(ROWS, complex), "complex128"),
         (np.zeros(ROWS, [("a", "f4")]), "numbers are needed"),
-        (np.array(["x"] * ROWS, dtype=object), "numbers are needed"),
+        (["x"] * ROWS, "numbers are needed"),
         (np.zeros(ROWS, "V3"), "numbers are needed"),
         (h5py.Empty("f4"), "empty dataset"),
         (np.zeros((ROWS, 1, 1)), "allowed is [T]"),
