@@ -39,9 +39,15 @@ DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
 COPY = "Copy, download or write it again; keep this one until then."
 
 
-def said(error: Exception) -> str:
+def _said(error: Exception) -> str:
     """What the library says, in one line."""
     return " ".join(str(error).split())
+
+
+def _damaged(what: str, error: Exception) -> checks.UserError:
+    return checks.UserError(
+        f"{what} cannot be read: {_said(error)}. The file is damaged there. {COPY}"
+    )
 
 
 def existing(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -107,7 +113,7 @@ def _why_not_opened(path: pathlib.Path, error: Exception) -> str:
     if "truncated file" in str(error):
         return (
             f"{path} is truncated or no HDF5 file: it has {size:,} bytes, fewer than "
-            f"it says itself ({said(error)}). If it is still being copied, wait. {COPY}"
+            f"it says itself ({_said(error)}). If it is still being copied, wait. {COPY}"
         )
     with path.open("rb") as file:
         start = file.read(64)
@@ -123,8 +129,8 @@ def _why_not_opened(path: pathlib.Path, error: Exception) -> str:
             "the path."
         )
     return (
-        f"{path} cannot be read as HDF5 ({said(error)}). It is damaged, or written by a "
-        f"newer version of HDF5 than the installed {h5py.version.hdf5_version}. {COPY}"
+        f"{path} cannot be read as HDF5 ({_said(error)}). It is damaged, or written by "
+        f"a newer version than the installed HDF5 {h5py.version.hdf5_version}. {COPY}"
     )
 
 
@@ -133,9 +139,7 @@ def names(group: h5py.Group) -> list[str]:
     try:
         return sorted(group)
     except DAMAGE as error:
-        raise checks.UserError(
-            f"{group.file.filename} cannot be read: {said(error)}. It is damaged. {COPY}"
-        ) from error
+        raise _damaged(group.file.filename, error) from error
 
 
 def find(file: h5py.File, key: str, rank: int) -> h5py.Dataset | None:
@@ -156,8 +160,8 @@ def find(file: h5py.File, key: str, rank: int) -> h5py.Dataset | None:
         kind = node.dtype
     except DAMAGE as error:  # NumPy has no such type.
         raise checks.UserError(
-            f"{what} has a type that cannot be read ({said(error)}); numbers are needed. "
-            "Write it as float32."
+            f"{what} has a type that cannot be read ({_said(error)}); numbers are "
+            "needed. Write it as float32."
         ) from error
     columns.check_kind(kind, what)
     columns.check_shape(node.shape, what, rank)
@@ -184,7 +188,7 @@ def _node(group: h5py.Group, key: str, what: str) -> h5py.Group | h5py.Dataset |
             kind = "a virtual dataset, of other files"
     except DAMAGE as error:
         raise checks.UserError(
-            f"{what} cannot be read: {said(error)}. {COPY}"
+            f"{what} cannot be read: {_said(error)}. {COPY}"
         ) from error
     if kind:
         raise checks.UserError(
@@ -266,9 +270,7 @@ def _written(file: h5py.File, key: str, array: h5py.Dataset) -> bool:
         chunks = math.prod(-(-length // chunk) for length, chunk in pairs)
         return array.id.get_num_chunks() >= chunks
     except DAMAGE as error:
-        raise checks.UserError(
-            f"{key!r} in {file.filename} cannot be read: {said(error)}. {COPY}"
-        ) from error
+        raise _damaged(f"{key!r} in {file.filename}", error) from error
 
 
 def read(file: h5py.File, key: str, array: h5py.Dataset) -> np.ndarray:
@@ -278,9 +280,7 @@ def read(file: h5py.File, key: str, array: h5py.Dataset) -> np.ndarray:
     try:
         return array[()]
     except DAMAGE as error:
-        raise checks.UserError(
-            f"{what} cannot be read: {said(error)}. The file is damaged there. {COPY}"
-        ) from error
+        raise _damaged(what, error) from error
 
 
 def _check_filters(array: h5py.Dataset, what: str) -> None:
@@ -295,7 +295,7 @@ def _check_filters(array: h5py.Dataset, what: str) -> None:
         ]
     except DAMAGE as error:
         raise checks.UserError(
-            f"{what} cannot be read: {said(error)}. {COPY}"
+            f"{what} cannot be read: {_said(error)}. {COPY}"
         ) from error
     if missing:
         raise checks.UserError(
