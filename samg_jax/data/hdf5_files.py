@@ -113,7 +113,7 @@ def _why_not_opened(path: pathlib.Path, error: Exception) -> str:
     if "truncated file" in str(error):
         return (
             f"{path} is truncated or no HDF5 file: it has {size:,} bytes, fewer than "
-            f"it says itself ({_said(error)}). If it is still being copied, wait. {COPY}"
+            f"it says ({_said(error)}). If it is still being copied, wait. {COPY}"
         )
     with path.open("rb") as file:
         start = file.read(64)
@@ -187,9 +187,7 @@ def _node(group: h5py.Group, key: str, what: str) -> h5py.Group | h5py.Dataset |
         elif isinstance(node, h5py.Dataset) and node.is_virtual:
             kind = "a virtual dataset, of other files"
     except DAMAGE as error:
-        raise checks.UserError(
-            f"{what} cannot be read: {_said(error)}. {COPY}"
-        ) from error
+        raise _damaged(what, error) from error
     if kind:
         raise checks.UserError(
             f"{what} is {kind}. Only arrays stored in the file itself are read. Write "
@@ -294,9 +292,7 @@ def _check_filters(array: h5py.Dataset, what: str) -> None:
             if not h5py.h5z.filter_avail(number)
         ]
     except DAMAGE as error:
-        raise checks.UserError(
-            f"{what} cannot be read: {_said(error)}. {COPY}"
-        ) from error
+        raise _damaged(what, error) from error
     if missing:
         raise checks.UserError(
             f"{what} is compressed by {', '.join(missing)}, which is not installed. "
