@@ -347,7 +347,7 @@ def test_environment_that_its_id_does_not_make_is_refused():
         gymnasium.make(ENV_ID, slope=0.1, max_episode_steps=4), 0, 1
     )
     record("line/random-v0", env)
-    with pytest.raises(ValueError, match=r"--config\.env_id=ID") as info:
+    with pytest.raises(ValueError, match=r"config\.env_id=ID") as info:
         minari_source.env_id("line/random-v0")
     for text in ("slope=0.1", "max_episode_steps=4", "the wrapper ClipReward"):
         assert text in str(info.value)
