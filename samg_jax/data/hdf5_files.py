@@ -36,7 +36,7 @@ OTHERS = {
 }
 # What the library raises of a damaged file, besides OSError.
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)
-COPY = "Copy, download or write it again; keep this one until then."
+COPY = "Copy, fetch or collect it again; keep this one until then."
 
 
 def _said(error: Exception) -> str:
@@ -108,26 +108,24 @@ def _why_not_opened(path: pathlib.Path, error: Exception) -> str:
             f"the mark on a copy: h5clear --status '{path}'."
         )
     size = path.stat().st_size
+    broken = f"{path} cannot be read as HDF5, it is truncated or no HDF5 file"
     if not size:
-        return f"{path} is truncated or no HDF5 file: it is empty. {COPY}"
+        return f"{broken}: it is empty. {COPY}"
     if "truncated file" in str(error):
         return (
-            f"{path} is truncated or no HDF5 file: it has {size:,} bytes, fewer than "
-            f"it says ({_said(error)}). If it is still being copied, wait. {COPY}"
+            f"{broken}: it has {size:,} bytes, fewer than it says "
+            f"({_said(error)}). If it is still being copied, wait. {COPY}"
         )
     with path.open("rb") as file:
         start = file.read(64)
     for beginning, what in OTHERS.items():
         if start.startswith(beginning):
             return (
-                f"{path} is truncated or no HDF5 file: it looks like {what}. Name the "
-                "HDF5 file, or convert this one."
+                f"{broken}: it looks like {what}. Name the HDF5 file, or convert this "
+                "one."
             )
     if not start.startswith(SIGNATURE) and "signature not found" in str(error):
-        return (
-            f"{path} is truncated or no HDF5 file: it does not begin as one. Check "
-            "the path."
-        )
+        return f"{broken}: it does not begin as one. Check the path. {COPY}"
     return (
         f"{path} cannot be read as HDF5 ({_said(error)}). It is damaged, or written by "
         f"a newer version than the installed HDF5 {h5py.version.hdf5_version}. {COPY}"
