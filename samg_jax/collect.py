@@ -72,12 +72,17 @@ EVAL_EVERY = flags.DEFINE_integer("eval_every", 5_000, "Steps per evaluation.", 
 MAX_STEPS = flags.DEFINE_integer(
     "max_steps", None, "Cuts evaluation episodes; needed without a time limit.", 1
 )
+STRICT = flags.DEFINE_bool(
+    "strict",
+    False,
+    "Write nothing if no policy reaches the level, instead of the best policy's data.",
+)
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an existing file.")
 SAC_ONLY = tuple(
     flag.name
     for flag in (
         *(TRAIN_STEPS, MEDIUM_SCORE, MEDIUM_RETURN, HIDDEN_DIMS, EVAL_EVERY),
-        MAX_STEPS,
+        *(MAX_STEPS, STRICT),
     )
 )
 flags.mark_flags_as_required(["env", "out"])
@@ -105,6 +110,8 @@ def collect(command: str) -> None:
     path = pathlib.Path(OUT.value).expanduser()
     checks.file(path, "--out", OVERWRITE.value)
     task = tasks.for_env_id(ENV.value)
+    width = task.observation_size + task.action_size + 3
+    recording.check_space(path, STEPS.value, width)
     is_maze = tasks.is_antmaze(task.env_id)
     level = resolve_level(task.env_id, is_maze)
     rows, described = (walk_maze if is_maze else train_sac)(task, level)
@@ -118,6 +125,13 @@ def collect(command: str) -> None:
         **described,
     }
     recording.write(path, rows, attributes)
+    if "warning" in attributes:
+        level = f"{attributes['level']!r}, not {level!r}"
+        print(
+            f"WARNING: {attributes['warning']} {path} has the data of the best policy "
+            f"and says that its level is {level}; with --strict nothing is written.",
+            file=sys.stderr,
+        )
     print(f"{path}: {len(rows['rewards'])} rows, {path.stat().st_size / 1e6:.1f} MB")
     for name, value in attributes.items():
         shown = value if isinstance(value, str | int) else np.round(value, 2)
@@ -185,7 +199,7 @@ def train_sac(
         max_steps=MAX_STEPS.value,
     )
     parts = collection.make_parts(task.env_id, PHYSICS.value, SEED.value, settings)
-    rows, policy = collection.collect(parts, settings, level, STEPS.value)
+    rows, policy = collection.collect(parts, settings, level, STEPS.value, STRICT.value)
     returns = recording.returns(rows)
     return rows, {
         "physics": parts.physics,

@@ -2,6 +2,7 @@
 
 import pathlib
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from absl import flags
 
 import samg_jax
 from configs import base
+from samg_jax import checks
 from samg_jax.data import d4rl, recording, transitions
 from samg_jax.envs import tasks, vector
 from samg_jax.training import collection, compilation
@@ -341,6 +343,53 @@ def test_medium_level_through_the_program(main, tmp_path):
     assert np.isnan(attributes["normalized_score_mean"])  # No reference.
 
 
+@pytest.mark.parametrize("level", ["medium", "medium-replay", "medium-expert"])
+def test_a_level_that_is_missed_leaves_the_best_policys_data(
+    main, tmp_path, capsys, level
+):
+    path = tmp_path / "data.hdf5"
+    main(
+        env="CollectLine-v0",
+        level=level,
+        medium_return=1e9,
+        train_steps=40,
+        eval_every=20,
+        steps=30,
+        out=str(path),
+        hidden_dims=["8"],
+    )
+    rows, attributes = contents(path)
+    assert len(rows["rewards"]) == (40 if level == "medium-replay" else 30)
+    replay = level == "medium-replay"
+    assert attributes["level"] == ("below-medium-replay" if replay else "below-medium")
+    assert (attributes["wanted_level"], attributes["wanted_return"]) == (level, 1e9)
+    assert attributes["policy_evaluation_return"] < 1e9
+    warned = capsys.readouterr().err
+    assert "WARNING: No policy reached the medium return of 1000000000" in warned
+    assert "--strict" in warned
+    assert [p.name for p in tmp_path.iterdir()] == ["data.hdf5"]
+
+
+def test_a_disk_without_room_is_refused_before_training(main, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=9))
+    with pytest.raises(SystemExit, match="9 are free there"):
+        main(env="CollectLine-v0", level="random", out=str(tmp_path / "data.hdf5"))
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    path = tmp_path / "data.hdf5"
+    rows = {key: np.zeros(3) for key in recording.KEYS}
+    recording.write(path, rows, {"take": 1})
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        recording.write(path, rows, {"take": object()})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(checks.UserError, match="cannot be written"):
+        recording.write(tmp_path / "none" / "data.hdf5", rows, {})
+
+
 @pytest.mark.parametrize(
     ("values", "texts"),
     [
@@ -349,7 +398,12 @@ def test_medium_level_through_the_program(main, tmp_path):
         ({"env": "Pendulum-v1"}, ["no reference scores", "--medium_return=RETURN"]),
         ({"level": "medium-replay"}, ["is medium-replay", "--medium_return=RETURN"]),
         (
-            {"medium_return": 1e9, "train_steps": 40, "eval_every": 20},
+            {
+                "medium_return": 1e9,
+                "train_steps": 40,
+                "eval_every": 20,
+                "strict": True,
+            },
             [
                 "medium return of 1000000000 within 40",
                 "--train_steps",

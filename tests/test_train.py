@@ -401,7 +401,7 @@ def test_truncated_file_is_refused_by_the_program(dataset, tmp_path):
     assert process.returncode == 1
     assert "Traceback" not in process.stderr
     error = process.stderr[process.stderr.index("error: ") :]
-    for text in (str(path), "cannot be read as HDF5", "truncated", "Delete it"):
+    for text in (str(path), "cannot be read as HDF5", "truncated", "keep this one"):
         assert text in error
 
 

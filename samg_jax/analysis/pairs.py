@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.data import sources, transitions
+from samg_jax.data import d4rl, plausibility, sources, transitions
 from samg_jax.envs import vector
+from samg_jax.training import logs
 from samg_jax.training.parts import Parts
 
 NOISE_LEVELS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
@@ -118,6 +119,8 @@ def of_dataset(
             f"size {found[1]}. The checkpoint's environment, {parts.task.env_id}, has "
             f"{wanted[0]} and {wanted[1]}. Give --other data of that environment."
         )
-    dataset = transitions.q_learning_view(raw, parts.task.max_episode_steps)
+    if isinstance(raw, d4rl.Own):
+        plausibility.check(source, raw, parts.task, (), logs.LOGGER.warning)
+    dataset = transitions.view(raw, parts.task.max_episode_steps)
     rows = choose(np.arange(len(dataset.rewards)), count, rng)
     return take(dataset, rows), sources.label(name)

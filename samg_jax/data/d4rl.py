@@ -6,6 +6,7 @@ demo that comes with this package, and any file of one's own with the same keys.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.resources
 import os
@@ -18,15 +19,16 @@ import h5py
 import numpy as np
 
 from samg_jax import checks
+from samg_jax.data import columns, hdf5_files
 from samg_jax.data import download as downloads
 
 BASE_URL = "http://rail.eecs.berkeley.edu/datasets/offline_rl/"
 DEMO = "hopper-demo"
 VERSION = "-v2"
 UNNAMED = "random|expert|full-replay"  # D4RL's other levels of locomotion.
-
-# Policies that end in a tanh reach 1 up to rounding; more than this is another scale.
-ACTION_TOLERANCE = 1e-4
+KEYS = ("observations", "actions", "rewards", "terminals", "timeouts")
+VECTORS = ("rewards", "terminals", "timeouts")  # The rest have a second axis.
+FLAGS = ("terminals", "timeouts")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +64,18 @@ class Raw:
     terminals: np.ndarray
     timeouts: np.ndarray | None
     attributes: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Own(Raw):
+    """The rows of a user's file, whose view is `transitions.own_view`.
+
+    Attributes:
+        next_observations: `[T, O]` float32, the true successor of each row; None where
+            the file has none, and the successor is the following row.
+    """
+
+    next_observations: np.ndarray | None = None
 
 
 def _locomotion(name: str, size: int, sha256: str) -> File:
@@ -141,7 +155,18 @@ def canonical_name(name: str) -> str:
 def cache_dir() -> pathlib.Path:
     """Returns the folder of downloaded files, the same that D4RL itself uses."""
     folder = os.environ.get("D4RL_DATASET_DIR") or "~/.d4rl/datasets"
-    return pathlib.Path(folder).expanduser()
+    try:
+        return pathlib.Path(folder).expanduser()
+    except RuntimeError as error:
+        raise checks.UserError(
+            f"The folder of D4RL's files, {folder!r}, cannot be found: {error} Set "
+            "D4RL_DATASET_DIR to a folder."
+        ) from error
+
+
+def check_cache_dir() -> None:
+    """Refuses a cache that is no folder, or that no file can be written into."""
+    checks.folder(cache_dir(), "the environment variable D4RL_DATASET_DIR=FOLDER")
 
 
 def resolve(
@@ -163,13 +188,27 @@ def resolve(
         DownloadError: the file is not in the cache and could or should not be fetched.
     """
     if path:
-        return _existing(path)
+        return hdf5_files.existing(path)
     name = canonical_name(name)
     if name == DEMO:
-        return _existing(importlib.resources.files(__package__) / f"{DEMO}.hdf5")
+        demo = importlib.resources.files(__package__) / f"{DEMO}.hdf5"
+        return hdf5_files.existing(str(demo))
     file = FILES[name]
     local = cache_dir() / pathlib.PurePosixPath(file.path).name
-    if local.is_file():
+    try:
+        exists = local.is_file()
+        blocked = not exists and local.exists()
+    except OSError as error:
+        raise checks.UserError(
+            f"{local} cannot be looked for: {error.strerror}. Give yourself the right "
+            "to the folder, or set D4RL_DATASET_DIR to another one."
+        ) from error
+    if blocked:
+        raise checks.UserError(
+            f"{local} is where the file of {name} belongs, but it is no file. Move it "
+            "away, or set D4RL_DATASET_DIR to another folder."
+        )
+    if exists:
         if not has_original_size(name, local):
             size = local.stat().st_size
             log(f"{local} has {size} bytes, D4RL's file {file.size}; using it as it is")
@@ -179,8 +218,38 @@ def resolve(
             f"{name} is not in the cache and downloading is switched off.\n"
             + downloads.advice(file.url, local, file.size, file.sha256)
         )
+    others = mirrors(file)
+    check_cache_dir()
     log(f"Downloading {name} ({file.size / 1e6:.0f} MB) from {file.url} to {local}")
-    return downloads.fetch(file.url, local, file.size, file.sha256, log)
+    return downloads.fetch(file.url, local, file.size, file.sha256, log, *others)
+
+
+def mirrors(file: File) -> list[str]:
+    """Further addresses of a file: under the base URL that `D4RL_MIRROR` names."""
+    base = os.environ.get("D4RL_MIRROR", "").strip()
+    if not base:
+        return []
+    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", base):
+        raise checks.UserError(
+            f"D4RL_MIRROR is {base!r}. It must be the address of a folder with D4RL's "
+            f"files below it, as in {BASE_URL}; the file looked for is {file.path}. "
+            "Correct it, or unset it."
+        )
+    return [f"{base.rstrip('/')}/{file.path}"]
+
+
+def is_original(path: pathlib.Path) -> bool:
+    """Whether a file given by its path is one of D4RL's, by name and, if known, size.
+
+    Such a file is read as D4RL reads it, like a dataset that is named.
+    """
+    for file in FILES.values():
+        if path.name == pathlib.PurePosixPath(file.path).name:
+            return path.stat().st_size == file.size
+    level = re.fullmatch(r"([a-z0-9]+)_(\w+)-v2\.hdf5", path.name)
+    if not level or f"{level[1]}-medium{VERSION}" not in FILES:
+        return False
+    return level[2].replace("_", "-") in UNNAMED.split("|")
 
 
 def has_original_size(name: str, path: pathlib.Path) -> bool:
@@ -188,18 +257,8 @@ def has_original_size(name: str, path: pathlib.Path) -> bool:
     return path.stat().st_size == FILES[canonical_name(name)].size
 
 
-def _existing(path: Any) -> pathlib.Path:
-    path = pathlib.Path(str(path)).expanduser()
-    if not path.is_file():
-        raise checks.UserError(
-            f"No dataset file at {str(path)!r}. It must be an HDF5 file with D4RL's "
-            "keys. Check the path, or leave it empty to use a D4RL name."
-        )
-    return path
-
-
 def load(path: str | os.PathLike[str]) -> Raw:
-    """Returns the rows of an HDF5 file with D4RL's keys, checked.
+    """The rows of an HDF5 file with D4RL's keys, checked, as D4RL reads it.
 
     Stored next observations, `infos/...` and policy weights are not read: the next
     observation of a row is the observation of the following row.
@@ -209,93 +268,61 @@ def load(path: str | os.PathLike[str]) -> Raw:
             its time limit is to be inferred, `timeouts`.
 
     Raises:
-        ValueError: whatever would make training fail later, or silently wrong.
+        checks.UserError: what would make training fail later, or silently wrong.
     """
-    path = _existing(path)
-    try:
-        with h5py.File(path, "r") as file:
-            raw = Raw(
-                observations=_read(file, "observations", 2),
-                actions=_read(file, "actions", 2),
-                rewards=_read(file, "rewards", 1),
-                terminals=_read_flags(file, "terminals"),
-                timeouts=_read_flags(file, "timeouts") if "timeouts" in file else None,
-                attributes=_read_attributes(file),
-            )
-    except OSError as error:
-        raise checks.UserError(
-            f"{path} cannot be read as HDF5 ({error}). Most likely it is truncated or "
-            "no HDF5 file. Delete it and fetch or collect it again."
-        ) from error
-    lengths = {k: len(x) for k, x in vars(raw).items() if isinstance(x, np.ndarray)}
-    if len(set(lengths.values())) > 1:
-        raise checks.UserError(
-            f"The arrays of {path} have different numbers of rows: {lengths}. Each "
-            "row is one step, so all must agree. Write the file again."
-        )
-    if len(raw.rewards) < 2:
-        raise checks.UserError(
-            f"{path} has {len(raw.rewards)} rows; a transition needs two that follow "
-            "each other. Collect more steps."
-        )
-    _check_actions(raw.actions, path)
-    return raw
+    return Raw(**_load(path))
 
 
-def _read(file: h5py.File, key: str, rank: int) -> np.ndarray:
-    """Returns a finite float32 array; a column `[T, 1]` counts as rank 1."""
-    array = file.get(key)
-    if not isinstance(array, h5py.Dataset):
-        raise checks.UserError(
-            f"{file.filename} has no array {key!r}, only {sorted(file)}. Required are "
-            "observations, actions, rewards and terminals. Write the file with them."
-        )
-    if array.dtype.kind not in "biuf":
-        raise checks.UserError(
-            f"{key!r} in {file.filename} has the type {array.dtype}; numbers are "
-            "needed. Write it as float32."
-        )
-    shape = array.shape
-    if rank == 1 and array.ndim == 2 and shape[1] == 1:
-        shape = shape[:1]
-    if len(shape) != rank or 0 in shape[1:]:
-        raise checks.UserError(
-            f"{key!r} in {file.filename} has the shape {array.shape}; allowed is "
-            f"{'[T, size]' if rank == 2 else '[T] or [T, 1]'}, one row per step. "
-            "Write it in that shape."
-        )
-    with np.errstate(over="ignore"):  # What overflows is refused just below.
-        values = array[()].astype(np.float32).reshape(shape)
-    bad = ~np.isfinite(values).all(axis=tuple(range(1, rank)))
-    if bad.any():
-        row = int(bad.argmax())
-        raise checks.UserError(
-            f"{key!r} in {file.filename} has {int(bad.sum())} rows with NaN or "
-            f"infinity (in float32), first row {row}: {values[row]}. All must be "
-            "finite. Remove those episodes or collect again."
-        )
-    return values
+def load_own(path: str | os.PathLike[str]) -> Own:
+    """The same rows, and the `next_observations` that the file may have."""
+    return Own(**_load(path, ("next_observations",)))
 
 
-def _read_flags(file: h5py.File, key: str) -> np.ndarray:
-    values = _read(file, key, 1)
-    bad = (values != 0) & (values != 1)
-    if bad.any():
-        row = int(bad.argmax())
-        raise checks.UserError(
-            f"{key!r} in {file.filename} is {values[row]} in row {row}; it is a flag, "
-            "0 or 1. Write it as booleans."
-        )
-    return values.astype(bool)
+def _load(path: Any, more: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Field -> value of `Raw`, and the arrays in `more`, None where there is none."""
+    with hdf5_files.opened(path) as file:
+        names = hdf5_files.names(file)
+        found = {
+            key: hdf5_files.find(file, key, 1 if key in VECTORS else 2)
+            for key in (*KEYS, *more)
+        }
+        arrays = {key: array for key, array in found.items() if array is not None}
+        for key in KEYS:
+            if key not in arrays and (key != "timeouts" or key in names):
+                raise checks.UserError(
+                    f"{file.filename} has no array {key!r}, only {names}. "
+                    "Required are observations, actions, rewards and terminals. Write "
+                    "the file with them."
+                )
+        hdf5_files.check_sizes(file, arrays)
+        values = dict.fromkeys(found)
+        for key, array in arrays.items():
+            what = f"{key!r} in {file.filename}"
+            numbers = hdf5_files.read(file, key, array)
+            if key in FLAGS:
+                values[key] = columns.flags(numbers, what)
+            else:
+                values[key] = columns.numbers(numbers, what, 1 if key in VECTORS else 2)
+        attributes = _read_attributes(file)
+    columns.check_actions(values["actions"], f"'actions' in {path}")
+    return {**values, "attributes": attributes}
 
 
 def _read_attributes(file: h5py.File) -> dict[str, Any]:
-    attributes = {key: _plain(value) for key, value in file.attrs.items()}
-    metadata = file.get("metadata")
-    if isinstance(metadata, h5py.Group):
-        for key, value in metadata.items():
-            if isinstance(value, h5py.Dataset) and value.shape == ():
-                attributes[f"metadata/{key}"] = _plain(value[()])
+    """Attributes and scalar metadata; those that cannot be read are left out."""
+    attributes = {}
+    with contextlib.suppress(*hdf5_files.DAMAGE):
+        for key in file.attrs:
+            with contextlib.suppress(*hdf5_files.DAMAGE):
+                attributes[key] = _plain(file.attrs[key])
+    with contextlib.suppress(*hdf5_files.DAMAGE):
+        hard = isinstance(file.get("metadata", getlink=True), h5py.HardLink)
+        metadata = file["metadata"] if hard else None
+        for key in metadata if isinstance(metadata, h5py.Group) else ():
+            if isinstance(metadata.get(key, getlink=True), h5py.HardLink):
+                value = metadata[key]
+                if isinstance(value, h5py.Dataset) and value.shape == ():
+                    attributes[f"metadata/{key}"] = _plain(value[()])
     return attributes
 
 
@@ -304,17 +331,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
     return value.decode(errors="replace") if isinstance(value, bytes) else value
-
-
-def _check_actions(actions: np.ndarray, path: pathlib.Path) -> None:
-    sizes = np.abs(actions)
-    bad = (sizes > 1.0 + ACTION_TOLERANCE).any(axis=1)
-    if bad.any():
-        row = int(bad.argmax())
-        worst = actions[row, sizes[row].argmax()]
-        raise checks.UserError(
-            f"'actions' in {path} leave [-1, 1] in {int(bad.sum())} rows, first row "
-            f"{row} with the value {worst}. Policies here act in [-1, 1]. Rescale "
-            "with the limits of the environment, 2 * (action - low) / (high - low) - "
-            "1, and write the file again."
-        )

@@ -14,18 +14,28 @@ import hashlib
 import http.client
 import os
 import pathlib
+import queue
 import re
+import shutil
+import threading
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import tqdm
 
-from samg_jax import checks
+from samg_jax import checks, durable
 
 CHUNK = 2**20
 TIMEOUT = 60.0  # Seconds without a byte before a connection counts as dead.
+# A server that keeps a connection alive drop by drop is given up as well: after this
+# many seconds, and those that the missing bytes take at this many per second.
+PATIENCE = 600.0
+LEAST_RATE = 50_000.0
+SCHEMES = ("http", "https")
 
 
 class DownloadError(checks.UserError):
@@ -38,40 +48,91 @@ def fetch(
     size: int,
     sha256: str,
     log: Callable[[str], None] = print,
+    *mirrors: str,
 ) -> pathlib.Path:
     """Returns `destination` after making sure that the file of `url` is there.
 
     An existing file is used as it is. A partial download is continued if the server
-    allows it. Of several processes that ask for the same file one downloads, the
-    others wait for it.
+    allows it, also by a mirror: the SHA-256 says whether the whole is right. Of several
+    processes that ask for the same file one downloads, the others wait for it.
 
     Args:
         url: `http` or `https` address.
         destination: final name; missing folders are made.
-        size: expected number of bytes.
+        size: expected number of bytes; never more are taken.
         sha256: expected digest, 64 hexadecimal digits.
-        log: receives a line when another process has to be waited for.
+        log: receives a line when another process has to be waited for, and one for
+            each address that failed while others are left.
+        *mirrors: further addresses of the same file, tried in turn.
 
     Raises:
-        DownloadError: with the reason and with ways to get the file or to do without.
-            Nothing incomplete or wrong is ever left under the final name.
+        DownloadError: with what each address answered, and with ways to get the file
+            or to do without. Nothing incomplete or wrong is ever left under the final
+            name.
     """
     destination = pathlib.Path(destination)
     part = _with_suffix(destination, ".part")
+    addresses = (url, *mirrors)
+    for address in addresses:
+        if urllib.parse.urlsplit(address).scheme not in SCHEMES:
+            raise DownloadError(
+                f"Cannot download from {address!r}: only the schemes "
+                f"{' and '.join(SCHEMES)} are allowed. Correct the address."
+            )
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         with _locked(_with_suffix(destination, ".lock"), log):
             if not destination.exists():
-                _complete(url, part, size, destination.name)
-                _check(part, sha256)
+                _check_space(part, size)
+                _from_any(addresses, part, size, sha256, log)
                 os.replace(part, destination)
-                _sync_folder(destination.parent)
-    except (OSError, http.client.HTTPException, _BadFileError) as error:
+                durable.sync_folder(destination.parent)
+    except (OSError, _BadFileError) as error:
         raise DownloadError(
             f"Could not download {destination.name}: {_reason(error)}. "
             f"{_kept(part, size)}\n" + advice(url, destination, size, sha256)
         ) from error
     return destination
+
+
+def _from_any(
+    addresses: tuple[str, ...],
+    part: pathlib.Path,
+    size: int,
+    sha256: str,
+    log: Callable[[str], None],
+) -> None:
+    """Downloads the whole of a file to `part`, from the first address that has it."""
+    answers = []
+    for address in addresses:
+        try:
+            _complete(address, part, size, part.name.removesuffix(".part"))
+            _check(part, sha256)
+            return
+        except (OSError, http.client.HTTPException, _BadFileError) as error:
+            answers.append(_reason(error))
+            if address is not addresses[-1]:
+                log(f"{address}: {answers[-1]}; trying the next address")
+            cause = error
+    if len(addresses) == 1:
+        raise _BadFileError(answers[0]) from cause
+    pairs = zip(addresses, answers, strict=True)
+    raise _BadFileError(
+        f"none of {len(addresses)} addresses has it ("
+        + "; ".join(f"{address}: {answer}" for address, answer in pairs)
+        + ")"
+    ) from cause
+
+
+def _check_space(part: pathlib.Path, size: int) -> None:
+    """Refuses to begin what the disk cannot hold."""
+    have = part.stat().st_size if part.exists() else 0
+    free = shutil.disk_usage(part.parent).free
+    if free < size - have:
+        raise _BadFileError(
+            f"{size - have:,} bytes are needed in {part.parent}, where {free:,} are "
+            "free; make room, or set D4RL_DATASET_DIR to a folder on a larger disk"
+        )
 
 
 def advice(url: str, destination: pathlib.Path, size: int, sha256: str) -> str:
@@ -118,10 +179,13 @@ def _complete(url: str, part: pathlib.Path, size: int, name: str) -> None:
         have = 0
     if have == size:
         return
+    began = time.monotonic()
+    patience = PATIENCE + (size - have) / LEAST_RATE
     with _open(url, have) as response:
         start = _start_of(response, size)
         if start not in (0, have):
             raise _BadFileError(f"asked for bytes from {have}, was sent from {start}")
+        have = start
         progress = tqdm.tqdm(
             desc=name,
             total=size,
@@ -131,12 +195,54 @@ def _complete(url: str, part: pathlib.Path, size: int, name: str) -> None:
             disable=None,  # Silent where the output is no terminal.
         )
         with progress, part.open("ab" if start else "wb") as file:
-            while chunk := response.read(CHUNK):
+            # A byte more than there should be is asked for, and no other.
+            while chunk := response.read1(min(CHUNK, size + 1 - have)):
+                have += len(chunk)
                 file.write(chunk)
                 progress.update(len(chunk))
-    have = part.stat().st_size
+                if have > size:
+                    break
+                if time.monotonic() - began > patience:
+                    raise _BadFileError(
+                        f"only {have} of {size} bytes after {patience:.0f} seconds"
+                    )
+    if have > size:
+        part.unlink()
+        raise _BadFileError(
+            f"the server sends more than the {size} bytes of the file; what was "
+            "downloaded has been deleted"
+        )
     if have < size:
         raise _BadFileError(f"the connection ended after {have} of {size} bytes")
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to the web, and to nowhere else."""
+
+    def http_error_302(self, req, fp, code, msg, headers):
+        goal = urllib.parse.urljoin(req.full_url, headers.get("Location", ""))
+        if urllib.parse.urlsplit(goal).scheme not in SCHEMES:
+            raise _BadFileError(f"the server redirects to {goal!r}, not to the web")
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_302
+    http_error_307 = http_error_308 = http_error_302
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Opens the web, without the schemes of files that `urlopen` knows too."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.UnknownHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPErrorProcessor,
+        _Redirects,
+    ):
+        opener.add_handler(handler())
+    return opener
 
 
 def _open(url: str, start: int) -> http.client.HTTPResponse:
@@ -147,11 +253,34 @@ def _open(url: str, start: int) -> http.client.HTTPResponse:
     headers = {"Range": f"bytes={start}-"} if start else {}
     request = urllib.request.Request(url, headers=headers)
     try:
-        return urllib.request.urlopen(request, timeout=TIMEOUT)
+        return _within(lambda: _opener().open(request, timeout=TIMEOUT))
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
             return _open(url, 0)
         raise
+
+
+def _within(ask: Callable[[], http.client.HTTPResponse]) -> http.client.HTTPResponse:
+    """The answer to a request, its status and headers; not later than is patient.
+
+    A connection times out between two bytes only, so that headers could drip for ever.
+    """
+    answers: queue.Queue = queue.Queue()
+
+    def run():
+        try:
+            answers.put((ask(), None))
+        except Exception as error:  # Raised below, in the thread that asked.
+            answers.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        response, error = answers.get(timeout=2.0 * TIMEOUT)
+    except queue.Empty:
+        raise TimeoutError from None
+    if error is not None:
+        raise error
+    return response
 
 
 def _start_of(response: http.client.HTTPResponse, size: int) -> int:
@@ -190,18 +319,10 @@ def _digest(file: BinaryIO) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync_folder(folder: pathlib.Path) -> None:
-    """Makes a rename in `folder` survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _reason(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
-        return f"the server answered {error.code} {error.reason}"
+        reason = " ".join(str(error.reason).split())
+        return f"the server answered {error.code} {reason}"
     if isinstance(error, urllib.error.URLError):
         return f"no connection ({error.reason})"
     if isinstance(error, TimeoutError):

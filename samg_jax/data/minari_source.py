@@ -6,7 +6,11 @@ before a dataset of it is named. Minari's data are not D4RL's, whatever their na
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pathlib
+import warnings
 from types import ModuleType
 from typing import Any
 
@@ -14,10 +18,20 @@ import gymnasium
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.data import d4rl, minari_trust
+from samg_jax.data import columns, d4rl, hdf5_files, minari_trust
 
 # What stands before the id in a dataset's name.
 PREFIX = "minari:"
+# What the library raises of metadata that it does not expect.
+METADATA = (
+    ImportError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    gymnasium.error.Error,
+)
 
 
 def load(dataset_id: str) -> d4rl.Raw:
@@ -41,34 +55,66 @@ def load(dataset_id: str) -> d4rl.Raw:
             f"The Minari dataset {dataset_id!r} has {dataset.total_steps} steps; a "
             "transition needs two that follow each other. Collect more."
         )
+    # Declared sizes, links and filters first: the library reads whatever there is.
+    source = f"the Minari dataset {dataset_id!r}"
     try:
+        for file in sorted(_folder(dataset_id).glob("data/*.hdf5")):
+            hdf5_files.check_all(file)
         episodes = [_rows(dataset, episode) for episode in dataset]
-    except OSError as error:
+    except checks.UserError as error:
+        raise checks.UserError(f"T{source[1:]} cannot be read: {error}") from error
+    except (*hdf5_files.DAMAGE, AttributeError, AssertionError, IndexError) as error:
         raise checks.UserError(
-            f"The Minari dataset {dataset_id!r} cannot be read: {error}. Most likely "
-            "its file is truncated. Delete it and download or collect it again."
+            f"T{source[1:]} cannot be read: {_reason(error)}. Its data are damaged, or "
+            "do not fit its metadata. Download or collect it again; keep this one "
+            "until then."
         ) from error
-    columns = [np.concatenate(parts) for parts in zip(*episodes, strict=True)]
+    values = [np.concatenate(parts) for parts in zip(*episodes, strict=True)]
+    ranks = {"observations": 2, "actions": 2, "rewards": 1}
+    rows = {
+        key: columns.numbers(column, f"{key!r} of {source}", ranks[key])
+        if key in ranks
+        else columns.flags(column, f"{key!r} of {source}")
+        for key, column in zip(d4rl.KEYS, values, strict=True)
+    }
+    columns.check_lengths({key: len(column) for key, column in rows.items()}, source)
+    columns.check_actions(
+        rows["actions"],
+        f"As fractions of the bounds of its action space, 'actions' of {source}",
+        "They leave the bounds, and what the environment made of them is not known. "
+        "Record clipped actions.",
+    )
     attributes = {"minari_id": dataset_id}
     if dataset.env_spec is not None:
         attributes["env_id"] = dataset.env_spec.id
-    raw = d4rl.Raw(*columns, attributes=attributes)
-    _check(raw, dataset_id)
-    return raw
+    return d4rl.Raw(**rows, attributes=attributes)
 
 
 def _rows(dataset: Any, episode: Any) -> tuple[np.ndarray, ...]:
     """Returns the arrays of `d4rl.Raw`, in its order, of one episode of T steps."""
     observations = flatten(dataset.observation_space, episode.observations)
-    terminals = np.array(episode.terminations, bool)
-    timeouts = np.array(episode.truncations, bool)
+    terminals = np.asarray(episode.terminations)
+    timeouts = np.array(episode.truncations)
+    steps = len(terminals)
+    lengths = {
+        "observations": len(observations) - 1,
+        "actions": len(episode.actions),
+        "rewards": len(episode.rewards),
+        "terminations": steps,
+        "truncations": len(timeouts),
+    }
+    if not steps or len(set(lengths.values())) > 1:
+        raise checks.UserError(
+            f"episode {episode.id} has arrays of different or no steps: {lengths}, of "
+            "observations one more. Remove the episode, or collect again."
+        )
     timeouts[-1] = True
     return (
-        observations[: len(terminals)],
+        observations[:steps],
         rescale(episode.actions, dataset.action_space.low, dataset.action_space.high),
-        np.asarray(episode.rewards, np.float32),
+        np.asarray(episode.rewards),
         terminals,
-        timeouts & ~terminals,
+        timeouts.astype(bool) & ~terminals.astype(bool),
     )
 
 
@@ -153,19 +199,50 @@ def _open(dataset_id: str) -> Any:
     try:
         return minari.load_dataset(dataset_id)
     except FileNotFoundError as error:
-        known = ", ".join(minari.list_local_datasets()) or "none"
         raise checks.UserError(
             f"There is no Minari dataset {dataset_id!r} on this machine; there are: "
-            f"{known}. Get it by: minari download {dataset_id}. Minari looks in "
-            "$MINARI_DATASETS_PATH, by default ~/.minari/datasets. To resume what no "
-            "longer opens the data, give config.env_id=ENVIRONMENT instead."
+            f"{_known(minari)}. Get it by: minari download {dataset_id}. Minari looks "
+            f"in $MINARI_DATASETS_PATH, by default ~/.minari/datasets; here in "
+            f"{_folder(dataset_id)}. To resume what no longer opens the data, give "
+            "config.env_id=ENVIRONMENT instead."
         ) from error
-    except (ImportError, ValueError) as error:
+    except OSError as error:
         raise checks.UserError(
-            f"The Minari dataset {dataset_id!r} cannot be read: {error} The id must be "
-            "that of a dataset which `minari list local` shows, in a format of which "
-            "the library is installed. Correct it, or install what is missing."
+            f"The Minari dataset {dataset_id!r} cannot be opened in "
+            f"{_folder(dataset_id)}: {_reason(error)}. Set MINARI_DATASETS_PATH to the "
+            "folder of Minari's datasets, or give yourself the right to it."
         ) from error
+    except METADATA as error:
+        raise checks.UserError(
+            f"The Minari dataset {dataset_id!r} cannot be read: {_reason(error)}. The "
+            "id must be that of a dataset which `minari list local` shows, with "
+            "metadata of a version and data of a format that the installed Minari "
+            f"{minari.__version__} reads. Correct it, or install what is missing."
+        ) from error
+
+
+def _folder(dataset_id: str) -> pathlib.Path:
+    """Where the library looks for a dataset."""
+    base = os.environ.get("MINARI_DATASETS_PATH")
+    if base is None:
+        base = os.path.join(os.path.expanduser("~"), ".minari", "datasets")
+    return pathlib.Path(base, dataset_id)
+
+
+def _known(minari: ModuleType) -> str:
+    """The ids of the local datasets, as far as the library can list them."""
+    with contextlib.suppress(OSError, *METADATA), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ", ".join(minari.list_local_datasets()) or "none"
+    return "some that cannot be listed"
+
+
+def _reason(error: Exception) -> str:
+    """What an exception of the library says in one line, with its type if brief."""
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyError):
+        return f"there is no {text}"
+    return text if len(text) > 10 else f"{type(error).__name__} {text}".strip()
 
 
 def _changes(spec: gymnasium.envs.registration.EnvSpec) -> list[str]:
@@ -196,24 +273,4 @@ def _check_actions(space: gymnasium.Space, name: str) -> None:
         raise checks.UserError(
             f"The Minari dataset {name!r} has the action space {space}; allowed are "
             "Box spaces of rank 1 with finite bounds. Choose another dataset."
-        )
-
-
-def _check(raw: d4rl.Raw, name: str) -> None:
-    """Raises ValueError for what would make training fail later, or silently wrong."""
-    for key in ("observations", "actions", "rewards"):
-        values = getattr(raw, key)
-        bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
-        if bad.any():
-            raise checks.UserError(
-                f"{key!r} of the Minari dataset {name!r} have {int(bad.sum())} rows "
-                f"with NaN or infinity (in float32), first row {bad.argmax()}. All "
-                "must be finite. Remove those episodes or collect again."
-            )
-    bad = (np.abs(raw.actions) > 1.0 + d4rl.ACTION_TOLERANCE).any(axis=1)
-    if bad.any():
-        raise checks.UserError(
-            f"'actions' of the Minari dataset {name!r} leave the bounds of its action "
-            f"space in {int(bad.sum())} rows, first row {bad.argmax()}. What the "
-            "environment made of them is not known. Record clipped actions."
         )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
 import h5py
 import numpy as np
+
+from samg_jax import checks, durable
 
 KEYS = ("observations", "actions", "rewards", "terminals", "timeouts")
 
@@ -66,6 +69,8 @@ def write(
 ) -> None:
     """Writes a file that D4RL's loader and ours read; all of it or nothing.
 
+    A power cut changes nothing of that: the content is on the disk before the name.
+
     There are no `next_observations`: D4RL's view of a file takes the following row.
 
     Args:
@@ -74,16 +79,43 @@ def write(
             written as float32. A slash in a key makes a group, as in `infos/goal`.
         attributes: of the file; what says that it is not D4RL's.
     """
-    temporary = path.with_name(path.name + ".part")
-    with h5py.File(temporary, "w") as file:
-        for key, value in rows.items():
-            kind = bool if value.dtype == bool else np.float32
-            file.create_dataset(
-                key,
-                data=value.astype(kind),
-                compression="gzip",
-                compression_opts=9,
-                shuffle=True,
-            )
-        file.attrs.update(attributes)
-    os.replace(temporary, path)
+    # Of its own name per process, because two may write the same file.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with h5py.File(temporary, "w") as file:
+            for key, value in rows.items():
+                kind = bool if value.dtype == bool else np.float32
+                file.create_dataset(
+                    key,
+                    data=value.astype(kind),
+                    compression="gzip",
+                    compression_opts=9,
+                    shuffle=True,
+                )
+            file.attrs.update(attributes)
+        durable.sync(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise checks.UserError(
+            f"{path} cannot be written: {error}. Make room on its disk, or name a "
+            "file on another one."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    durable.sync_folder(path.absolute().parent)
+
+
+def check_space(path: pathlib.Path, rows: int, width: int) -> None:
+    """Refuses, before anything is collected, a disk that could not hold the file.
+
+    Args:
+        path: of the file, in a folder that exists.
+        rows: T.
+        width: numbers in a row.
+    """
+    needed, free = 4 * rows * width, shutil.disk_usage(path.absolute().parent).free
+    if needed > free:
+        raise checks.UserError(
+            f"{path} may need {needed:,} bytes, uncompressed, and {free:,} are "
+            "free there. Make room, name another --out, or collect fewer --steps."
+        )

@@ -40,7 +40,10 @@ def read(
     if minari is not None:
         return minari_source.load(minari), name
     file = d4rl.resolve(name, path, download, log)
-    return d4rl.load(file), str(file)
+    if path and d4rl.is_original(file):
+        log(f"{file} has the name of D4RL's file; it is read as D4RL reads it")
+    load = d4rl.load_own if path and not d4rl.is_original(file) else d4rl.load
+    return load(file), str(file)
 
 
 def split(given: str) -> tuple[str, str | None]:

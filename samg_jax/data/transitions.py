@@ -6,16 +6,15 @@ Everything here runs once, on the host, in NumPy. `M` is the number of transitio
 
 from __future__ import annotations
 
+import dataclasses
+
 import chex
 import jax
 import numpy as np
 from flax import struct
 
 from samg_jax import checks
-from samg_jax.data import d4rl
-
-# A step from one transition to the next that is longer than this is a new episode.
-JUMP = 1e-6
+from samg_jax.data import d4rl, order
 
 # CORL scans for returns, and scales them, with this length whatever the task's limit.
 RANGE_WINDOW = 1000
@@ -44,11 +43,24 @@ class Dataset(struct.PyTreeNode):
     mc_returns: jax.Array
 
 
+def view(raw: d4rl.Raw, max_episode_steps: int | None = None) -> Dataset:
+    """The transitions of any rows: D4RL's view, or that of a user's file.
+
+    Args:
+        raw: rows in the order of the file.
+        max_episode_steps: time limit of the task, None without one.
+    """
+    make = own_view if isinstance(raw, d4rl.Own) else q_learning_view
+    return make(raw, max_episode_steps)
+
+
 def q_learning_view(raw: d4rl.Raw, max_episode_steps: int | None = None) -> Dataset:
     """Returns the transitions that `d4rl.qlearning_dataset` makes of the same rows.
 
     The next observation is that of the following row. Rows at a time limit are
-    dropped, since their successor is not in the file; so is the last row.
+    dropped, since their successor is not in the file; so is the last row. Literally
+    so: a row with both flags is dropped, and stored `next_observations` are ignored.
+    By the published counts, no row of D4RL's locomotion files has both flags.
 
     Args:
         raw: rows in the order in which they were collected.
@@ -74,6 +86,44 @@ def q_learning_view(raw: d4rl.Raw, max_episode_steps: int | None = None) -> Data
         next_observations=raw.observations[kept + 1],
         masks=1.0 - raw.terminals[kept].astype(np.float32),
         mc_returns=np.zeros(len(kept), np.float32),
+    )
+
+
+def own_view(raw: d4rl.Own, max_episode_steps: int | None = None) -> Dataset:
+    """The transitions of a user's file: what its rows say, whatever D4RL would make.
+
+    A termination wins over a timeout in the same row. With `next_observations`, every
+    row is a transition with its own successor, in any order, and a timeout bootstraps
+    from it; only a row cut off by a timeout (or the last one) is dropped if it stores
+    the first observation of the next episode, as environments that reset themselves
+    report it. Without, the view is that of `q_learning_view`.
+
+    Args:
+        raw: rows; in the order in which they were collected if they have no
+            `next_observations`.
+        max_episode_steps: time limit of the task; used only if the file has neither
+            `timeouts` nor `next_observations`.
+
+    Returns:
+        NumPy arrays, float32.
+    """
+    timeouts = raw.timeouts
+    if timeouts is not None:
+        timeouts = timeouts & ~raw.terminals
+    plain = dataclasses.replace(raw, timeouts=timeouts)
+    if raw.next_observations is None:
+        return q_learning_view(plain, max_episode_steps)
+    cut = np.zeros(len(raw.rewards), bool) if timeouts is None else timeouts.copy()
+    cut[-1] = not raw.terminals[-1]
+    following = np.roll(raw.observations, -1, axis=0)
+    kept = ~(cut & (raw.next_observations == following).all(axis=1))
+    return Dataset(
+        observations=raw.observations[kept],
+        actions=raw.actions[kept],
+        rewards=raw.rewards[kept],
+        next_observations=raw.next_observations[kept],
+        masks=1.0 - raw.terminals[kept].astype(np.float32),
+        mc_returns=np.zeros(int(kept.sum()), np.float32),
     )
 
 
@@ -115,7 +165,7 @@ def episode_ends(dataset: Dataset, max_episode_steps: int) -> np.ndarray:
         dataset.observations[1:] - dataset.next_observations[:-1], axis=1
     )
     ends = dataset.masks == 0
-    ends[:-1] |= jumps > JUMP
+    ends[:-1] |= jumps > order.JUMP
     ends[-1] = True
     return _cut(ends, max_episode_steps)
 

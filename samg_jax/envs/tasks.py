@@ -35,6 +35,9 @@ class Task:
         ref_max: return that scores 100, None where there is no reference.
         sparse: whether a reward is 0, or positive where the goal is reached; only then
             are success and regret defined.
+        action_bounds: the lowest and the highest action, `A` numbers each, in the
+            units of the environment; None for [-1, 1]. Data, not identity: two tasks
+            are compared without it.
     """
 
     env_id: str
@@ -44,6 +47,9 @@ class Task:
     ref_min: float | None = None
     ref_max: float | None = None
     sparse: bool = False
+    action_bounds: tuple[tuple[float, ...], tuple[float, ...]] | None = (
+        dataclasses.field(default=None, compare=False)
+    )
 
 
 def for_dataset(name: str) -> Task:
@@ -82,7 +88,7 @@ def for_env_id(env_id: str) -> Task:
         return task
     env = instances.share(env_id)
     try:
-        spaces.action_bounds(env.action_space, env_id)
+        low, high = spaces.action_bounds(env.action_space, env_id)
         spaces.check_observations(env.observation_space, env_id)
     except checks.UserError:
         instances.close(env_id)
@@ -93,6 +99,7 @@ def for_env_id(env_id: str) -> Task:
         action_size=env.action_space.shape[0],
         max_episode_steps=building.time_limit(env, spec),
         sparse=bool(env.metadata.get("sparse_rewards", False)),
+        action_bounds=(tuple(low.tolist()), tuple(high.tolist())),
     )
     _READ[env_id] = spec, task
     return task

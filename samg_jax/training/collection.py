@@ -175,14 +175,13 @@ def train(
     return medium, best, recorder.rows()
 
 
-def check_medium(medium: Trained | None, best: Trained, settings: Settings) -> None:
-    """Raises ValueError if no policy reached the medium level."""
-    if medium is None:
-        raise checks.UserError(
-            f"No policy reached the medium return of {settings.medium_return:.0f} "
-            f"within {settings.train_steps} steps; the best evaluation was "
-            f"{best.score:.0f}. Raise --train_steps, or lower --medium_return."
-        )
+def missed(best: Trained, settings: Settings) -> str:
+    """What to tell the user if no policy reached the medium level."""
+    return (
+        f"No policy reached the medium return of {settings.medium_return:.0f} "
+        f"within {settings.train_steps} steps; the best evaluation was "
+        f"{best.score:.0f}. Raise --train_steps, or lower --medium_return."
+    )
 
 
 def roll_out(parts: Parts, agent: Any, steps: int) -> dict[str, np.ndarray]:
@@ -216,9 +215,25 @@ def roll_out(parts: Parts, agent: Any, steps: int) -> dict[str, np.ndarray]:
 
 
 def collect(
-    parts: Parts, settings: Settings, level: str, steps: int
+    parts: Parts,
+    settings: Settings,
+    level: str,
+    steps: int,
+    strict: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Returns the rows of a level, and attributes that say what they are."""
+    """Returns the rows of a level, and attributes that say what they are.
+
+    Where no policy reaches the medium level, the best one stands in for it, so that
+    the training is not lost: the attribute `level` then says that it is below, and
+    `wanted_level` and `wanted_return` what was asked for.
+
+    Args:
+        parts: from `make_parts`.
+        settings: of the training.
+        level: one of `LEVELS`.
+        steps: rows to play; `medium-replay` has those of the training.
+        strict: refuse a level that was not reached.
+    """
     if level == "random":
         agent = jax.device_get(untrained(parts).agent)
         return roll_out(parts, agent, steps), {"policy": "untrained SAC policy"}
@@ -226,7 +241,19 @@ def collect(
     medium, expert, replay = train(parts, settings, until_medium)
     if level == "expert":
         return roll_out(parts, expert.agent, steps), _describe(expert)
-    check_medium(medium, expert, settings)
+    if medium is None:
+        if strict:
+            raise checks.UserError(missed(expert, settings))
+        rows = replay
+        if level != "medium-replay":
+            rows = roll_out(parts, expert.agent, steps)
+        return rows, {
+            **_describe(expert),
+            "level": f"below-{level}" if until_medium else "below-medium",
+            "wanted_level": level,
+            "wanted_return": settings.medium_return,
+            "warning": missed(expert, settings),
+        }
     if level == "medium-replay":
         return replay, _describe(medium)
     if level == "medium":

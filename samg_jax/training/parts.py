@@ -19,6 +19,7 @@ from samg_jax.data import (
     d4rl,
     fingerprints,
     minari_source,
+    plausibility,
     published,
     sources,
     transitions,
@@ -34,6 +35,8 @@ from samg_jax.guidance import (
 )
 from samg_jax.training import provenance, sweeps
 from samg_jax.types import Algorithm, Batch
+
+LEAST_TRANSITIONS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -302,7 +305,10 @@ def load_dataset(
     check_sizes(source, raw, task)
     if task.sparse:
         published.check_successes(source, raw)
-    dataset = transitions.q_learning_view(raw, task.max_episode_steps)
+    if isinstance(raw, d4rl.Own):
+        plausibility.check(source, raw, task, order_uses(config), warn)
+    dataset = transitions.view(raw, task.max_episode_steps)
+    check_enough(source, dataset)
     genuine = True
     if not (config.dataset.path or minari_id(config)):
         path = pathlib.Path(source)
@@ -359,6 +365,38 @@ def check_sizes(source: str, raw: d4rl.Raw, task: tasks.Task) -> None:
         )
 
 
+def check_enough(source: str, dataset: transitions.Dataset) -> None:
+    """Refuses data of so few transitions that none could be held out."""
+    if len(dataset.rewards) < LEAST_TRANSITIONS:
+        raise checks.UserError(
+            f"{source} gives {len(dataset.rewards)} transitions. At least "
+            f"{LEAST_TRANSITIONS} are needed, and thousands to learn anything. "
+            "Collect more steps."
+        )
+
+
+def order_uses(config: ml_collections.ConfigDict) -> list[str]:
+    """The settings that need rows in the order of their episodes, and the ways out."""
+    uses = []
+    if config.agent.get("calibrated"):
+        uses.append(
+            "config.agent.calibrated, for returns-to-go; set "
+            "config.agent.calibrated=False, which is CQL"
+        )
+    if config.dataset.reward_transform == "range":
+        uses.append(
+            "config.dataset.reward_transform=range, for the range of returns; set "
+            "config.dataset.reward_transform=affine and "
+            "config.dataset.reward_scale=NUMBER, or none"
+        )
+    if config.dataset.drop_unfinished:
+        uses.append(
+            "config.dataset.drop_unfinished, for the last end of an episode; set "
+            "config.dataset.drop_unfinished=False"
+        )
+    return uses
+
+
 def fit_reward_transform(config, dataset) -> transitions.RewardTransform:
     """Returns the configured transform of rewards, fitted to the offline data."""
     kind = config.dataset.reward_transform
@@ -372,7 +410,8 @@ def fit_reward_transform(config, dataset) -> transitions.RewardTransform:
 
 def with_returns(config, dataset, transform, task) -> transitions.Dataset:
     """Returns the data with the returns-to-go that calibration bounds values by."""
-    ends = transitions.episode_ends(dataset, task.max_episode_steps)
+    limit = task.max_episode_steps or len(dataset.rewards)
+    ends = transitions.episode_ends(dataset, limit)
     discount = config.agent.discount
     returns = returns_to_go(
         task, discount, transform, dataset.rewards, dataset.masks, ends

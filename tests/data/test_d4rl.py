@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from samg_jax import checks
 from samg_jax.data import d4rl, download
 
 ROWS, O, A = 12, 5, 3  # noqa: E741
@@ -308,3 +309,38 @@ def test_download_can_be_switched_off(tmp_path, monkeypatch):
         d4rl.resolve("hopper-medium", download=False)
     assert "hopper_medium-v2.hdf5" in str(info.value)
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_mirror_is_tried_after_the_original(tmp_path, monkeypatch):
+    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
+    calls = []
+    monkeypatch.setattr(
+        download, "fetch", lambda *arguments: calls.append(arguments) or arguments[1]
+    )
+    file = d4rl.FILES["hopper-medium-v2"]
+    for base in ("https://example.org/d4rl", "https://example.org/d4rl/"):
+        monkeypatch.setenv("D4RL_MIRROR", base)
+        d4rl.resolve("hopper-medium", log=str)
+        mirror = "https://example.org/d4rl/gym_mujoco_v2/hopper_medium-v2.hdf5"
+        assert (calls[-1][0], calls[-1][5:]) == (file.url, (mirror,))
+    for base in ("example.org", "ftp://example.org/", "/data", "https:// x"):
+        monkeypatch.setenv("D4RL_MIRROR", base)
+        with pytest.raises(checks.UserError, match="D4RL_MIRROR is"):
+            d4rl.resolve("hopper-medium", log=str)
+    assert len(calls) == 2
+
+
+def test_a_file_where_the_cache_should_be_is_refused_and_the_reverse(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path / "file"))
+    with pytest.raises(checks.UserError, match="D4RL_DATASET_DIR"):
+        d4rl.resolve("hopper-medium", log=str)
+    monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
+    (tmp_path / "hopper_medium-v2.hdf5").mkdir()
+    with pytest.raises(checks.UserError, match="it is no file"):
+        d4rl.resolve("hopper-medium", log=str)
+    monkeypatch.setenv("D4RL_DATASET_DIR", "~nobody-here/x")
+    with pytest.raises(checks.UserError, match="D4RL_DATASET_DIR"):
+        d4rl.resolve("hopper-medium", log=str)

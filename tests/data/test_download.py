@@ -34,6 +34,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/missing":
             self.send_error(404)
             return
+        if self.path in server.redirects:
+            self.send_response(302)
+            self.send_header("Location", server.redirects[self.path])
+            self.end_headers()
+            return
         if field and server.ranges:
             start = int(field.removeprefix("bytes=").removesuffix("-"))
             if start >= len(payload) or server.refuse_ranges:
@@ -46,8 +51,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_response(200)
         if server.content_length:
             self.send_header("Content-Length", str(len(payload) - start))
+        for index in range(server.extra_headers):
+            self.send_header(f"X-{index}", "x" * server.extra_length)
+        if server.drip_headers:
+            self.flush_headers()
+            while not server.released.wait(0.05):
+                self.wfile.write(b"x")
         self.end_headers()
         time.sleep(server.delay)
+        while server.drip and not server.released.wait(0.02):
+            self.wfile.write(b"x")
         with contextlib.suppress(ConnectionError):
             self.wfile.write(payload[start : server.stop_after])
             self.wfile.flush()
@@ -65,6 +78,8 @@ def server(monkeypatch):
         server.payload, server.requests = PAYLOAD, []
         server.ranges, server.refuse_ranges, server.content_length = True, False, True
         server.stop_after, server.delay, server.stall = None, 0.0, 0.0
+        server.redirects, server.extra_headers, server.extra_length = {}, 0, 10
+        server.drip = server.drip_headers = False
         server.released = threading.Event()
         server.url = f"http://127.0.0.1:{server.server_port}/data.hdf5"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -192,6 +207,109 @@ def test_file_of_another_size_is_refused_before_it_is_stored(server, target, len
         fetch(server, target)
     assert not target.exists()
     assert not part_of(target).exists()
+
+
+@pytest.mark.parametrize("extra", [1, 10_000_000])
+def test_a_body_without_length_stops_at_the_known_size(server, target, extra):
+    server.content_length = False
+    server.payload = PAYLOAD + bytes(extra)
+    with pytest.raises(download.DownloadError, match=r"more than the 200003 bytes"):
+        fetch(server, target)
+    assert not target.exists()
+    assert not part_of(target).exists()
+
+
+def test_a_server_that_drips_is_given_up(server, target, monkeypatch):
+    monkeypatch.setattr(download, "PATIENCE", 0.5)
+    monkeypatch.setattr(download, "LEAST_RATE", 1e9)
+    server.drip = True
+    start = time.monotonic()
+    with pytest.raises(download.DownloadError, match=r"only \d+ of 200003 bytes after"):
+        fetch(server, target)
+    assert time.monotonic() - start < 4
+    assert part_of(target).exists()
+
+
+def test_headers_that_drip_are_given_up(server, target, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT", 0.3)
+    server.drip_headers = True
+    start = time.monotonic()
+    with pytest.raises(download.DownloadError, match="no data for"):
+        fetch(server, target)
+    assert time.monotonic() - start < 4
+
+
+@pytest.mark.parametrize(("count", "length"), [(200, 10), (1, 100_000)])
+def test_huge_headers_are_an_error(server, target, count, length):
+    server.extra_headers, server.extra_length = count, length
+    with pytest.raises(download.DownloadError, match=r"more than \d+"):
+        fetch(server, target)
+
+
+@pytest.mark.parametrize(
+    "goal", ["file:///etc/hosts", "ftp://127.0.0.1/x", "data:,x", "gopher://x/y"]
+)
+def test_redirects_lead_to_the_web_only(server, target, goal):
+    server.redirects["/data.hdf5"] = goal
+    with pytest.raises(download.DownloadError, match=r"redirects to .*not to the web"):
+        fetch(server, target)
+    assert not target.exists()
+
+
+def test_redirects_within_the_web_are_followed_and_loops_are_not(server, target):
+    server.redirects["/data.hdf5"] = "/elsewhere"
+    fetch(server, target)
+    assert_complete(target)
+    server.redirects["/elsewhere"] = "/data.hdf5"
+    with pytest.raises(download.DownloadError, match="answered 302"):
+        fetch(server, target.with_name("other"))
+
+
+@pytest.mark.parametrize("url", ["file:///etc/hosts", "ftp://x/y", "/etc/hosts"])
+def test_other_schemes_are_refused(target, url):
+    with pytest.raises(download.DownloadError, match="only the schemes http and"):
+        download.fetch(url, target, 1, SHA256)
+    assert not target.parent.exists()
+
+
+def test_a_disk_without_room_is_refused_before_anything_is_asked(
+    server, target, monkeypatch
+):
+    usage = shutil.disk_usage(target.parent.parent)
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: usage._replace(free=len(PAYLOAD) - 1)
+    )
+    with pytest.raises(download.DownloadError, match="200,003 bytes are needed"):
+        fetch(server, target)
+    assert server.requests == []
+
+
+def test_mirrors_are_tried_in_turn_and_continue_each_other(server, target):
+    lines = []
+    wrong = server.url.replace("data.hdf5", "missing")
+    server.stop_after = 70_000
+
+    def log(line):
+        lines.append(line)
+        if "ended after 70000" in line:
+            server.stop_after = None
+
+    addresses = [server.url, wrong, server.url + "?mirror"]
+    download.fetch(wrong, target, len(PAYLOAD), SHA256, log, *addresses)
+    assert_complete(target)
+    assert server.requests == [None, None, "bytes=70000-", "bytes=70000-"]
+    assert [line.split(": ")[0] for line in lines] == [wrong, server.url, wrong]
+
+
+def test_what_each_mirror_answered_is_said(server, target):
+    missing = server.url.replace("data.hdf5", "missing")
+    server.payload = PAYLOAD[:-1] + b"!"
+    with pytest.raises(download.DownloadError) as info:
+        download.fetch(server.url, target, len(PAYLOAD), SHA256, str, missing)
+    first = str(info.value).splitlines()[0]
+    assert "none of 2 addresses has it" in first
+    assert f"{server.url}: wrong checksum" in first
+    assert f"{missing}: the server answered 404" in first
 
 
 def test_truncated_without_content_length_is_noticed(server, target):

@@ -7,6 +7,7 @@ import sys
 import types
 
 import gymnasium
+import h5py
 import numpy as np
 import pytest
 
@@ -280,6 +281,65 @@ def test_truncated_file_is_refused(home):
     with pytest.raises(ValueError, match="cannot be read") as info:
         minari_source.load("line/random-v0")
     assert "'line/random-v0'" in str(info.value)
+
+
+@pytest.mark.parametrize("key", ["dataset_id", "minari_version", "data_format"])
+def test_metadata_without_a_key_are_refused(home, key):
+    record("line/random-v0", gymnasium.make(ENV_ID))
+    file = next(home.rglob("metadata.json"))
+    metadata = json.loads(file.read_text())
+    del metadata[key]
+    file.write_text(json.dumps(metadata))
+    with pytest.raises(checks.UserError, match="'line/random-v0' cannot be read"):
+        minari_source.load("line/random-v0")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", '{"total_steps": "many"}', "\xff"],
+)
+def test_damaged_metadata_are_refused(home, text):
+    record("line/random-v0", gymnasium.make(ENV_ID))
+    next(home.rglob("metadata.json")).write_bytes(text.encode("latin-1"))
+    for use in (minari_source.load, minari_source.env_id):
+        with pytest.raises(checks.UserError, match="'line/random-v0' cannot be read"):
+            use("line/random-v0")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("minari_version", "99.0"), ("data_format", "paper"), ("action_space", "{}")],
+)
+def test_metadata_of_other_versions_are_refused(home, key, value):
+    record("line/random-v0", gymnasium.make(ENV_ID))
+    file = next(home.rglob("metadata.json"))
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    with pytest.raises(checks.UserError, match=r"of a version and data of a format"):
+        minari_source.load("line/random-v0")
+
+
+def test_a_folder_of_datasets_that_is_none_is_refused(tmp_path, monkeypatch):
+    for place in (tmp_path / "nowhere", tmp_path / "file" / "below"):
+        monkeypatch.setenv("MINARI_DATASETS_PATH", str(place))
+        with pytest.raises(checks.UserError, match="MINARI_DATASETS_PATH"):
+            minari_source.load("line/random-v0")
+        (tmp_path / "file").write_text("in the way")
+
+
+def test_arrays_that_do_not_fit_together_are_refused(home):
+    record("line/random-v0", gymnasium.make(ENV_ID))
+    with h5py.File(next(home.rglob("*.hdf5")), "r+") as file:
+        episode = file["episode_1"]
+        rewards = episode["rewards"][()]
+        del episode["rewards"]
+        episode["rewards"] = rewards[1:]
+    with pytest.raises(checks.UserError, match=r"episode 1 has arrays of different"):
+        minari_source.load("line/random-v0")
+    with h5py.File(next(home.rglob("*.hdf5")), "r+") as file:
+        del file["episode_1/rewards"]
+        file["episode_1/rewards"] = h5py.ExternalLink("other.hdf5", "/rewards")
+    with pytest.raises(checks.UserError, match=r"ExternalLink"):
+        minari_source.load("line/random-v0")
 
 
 def test_environment_that_its_id_does_not_make_is_refused():

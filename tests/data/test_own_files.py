@@ -1,0 +1,382 @@
+"""Users' files: what their rows say is used, what they cannot be is refused."""
+
+import dataclasses
+
+import gymnasium
+import h5py
+import numpy as np
+import pytest
+
+from samg_jax import checks
+from samg_jax.data import d4rl, order, plausibility, published, transitions
+from samg_jax.envs import tasks
+from samg_jax.training import parts as parts_lib
+from tests import small
+
+LIMIT = 20
+
+
+class Walk(gymnasium.Env):
+    """A point that actions move; its observation says where and when."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float64)
+
+    def __init__(self, bound=1.0):
+        self.action_space = gymnasium.spaces.Box(-bound, bound, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place, self.time = self.np_random.normal(), 0
+        return self.observation(), {}
+
+    def observation(self):
+        return np.array([self.place, self.time / LIMIT, 1.0])
+
+    def step(self, action):
+        self.place += float(action[0])
+        self.time += 1
+        over = abs(self.place) > 4
+        return self.observation(), -abs(self.place), over, False, {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _walk():
+    names = {"OwnWalk-v0": (1.0, LIMIT), "OwnFree-v0": (1.0, None)}
+    names["OwnNarrow-v0"] = (0.4, LIMIT)
+    for name, (bound, limit) in names.items():
+        gymnasium.register(name, Walk, max_episode_steps=limit, kwargs={"bound": bound})
+    yield
+    for name in names:
+        del gymnasium.registry[name]
+
+
+def play(count=400, seed=0, limit=LIMIT):
+    """Rows of random actions as a file has them, with the true successors."""
+    rng, env = np.random.default_rng(seed), Walk()
+    rows, observation, time = [], env.reset(seed=seed)[0], 0
+    while len(rows) < count:
+        action = rng.uniform(-1, 1, 1)
+        after, reward, terminal, _, _ = env.step(action)
+        time += 1
+        cut = time == limit and not terminal
+        rows.append((observation, action, reward, terminal, cut, after))
+        observation = after
+        if terminal or cut:
+            observation, time = env.reset()[0], 0
+    keys = (*d4rl.KEYS, "next_observations")
+    columns = zip(*rows, strict=True)
+    return {k: np.array(v) for k, v in zip(keys, columns, strict=True)}
+
+
+def own(rows, **changes):
+    rows = {**rows, "next_observations": None, **changes}
+    as_float = {
+        key: value if value is None or value.dtype == bool else value.astype(np.float32)
+        for key, value in rows.items()
+    }
+    return d4rl.Own(attributes={}, **as_float)
+
+
+def shuffled(rows, seed=0):
+    chosen = np.random.default_rng(seed).permutation(len(rows["rewards"]))
+    return {key: value[chosen] for key, value in rows.items()}
+
+
+def load(path, rows, config="awac", env_id="OwnWalk-v0", **fields):
+    """Writes a file and loads it as a run does; returns dataset and warnings."""
+    with h5py.File(path, "w") as file:
+        for key, value in rows.items():
+            file[key] = value
+    fields = {key.replace("__", "."): value for key, value in fields.items()}
+    settings = small.config(config, path, {"env_id": env_id, **fields})
+    warnings = []
+    task = parts_lib.complete(settings)
+    dataset, *_ = parts_lib.load_dataset(settings, task, str, warnings.append)
+    return dataset, warnings
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "own.hdf5"
+
+
+def without(rows, *keys):
+    return {key: value for key, value in rows.items() if key not in keys}
+
+
+# Flags and successors.
+
+
+def test_a_termination_wins_over_a_timeout(path):
+    rows = play()
+    both = {**rows, "timeouts": rows["terminals"] | rows["timeouts"]}
+    assert rows["terminals"][:-1].any()
+    plain, _ = load(path, without(rows, "next_observations"))
+    same, _ = load(path, without(both, "next_observations"))
+    for key in ("observations", "next_observations", "masks"):
+        np.testing.assert_array_equal(getattr(same, key), getattr(plain, key))
+    assert (same.masks == 0).sum() == rows["terminals"][:-1].sum()
+    with_successors, _ = load(path, both)
+    assert (with_successors.masks == 0).sum() == rows["terminals"].sum()
+
+
+def test_d4rls_own_view_stays_literal():
+    rows = play()
+    flags = rows["terminals"] | rows["timeouts"]
+    raw = d4rl.Raw(
+        **without({**rows, "timeouts": flags}, "next_observations"), attributes={}
+    )
+    view = transitions.view(raw, LIMIT)
+    assert view.masks.all()
+    assert len(view.masks) == len(flags) - 1 - flags[:-1].sum()
+
+
+def test_stored_successors_are_used_in_any_order(path):
+    rows = play()
+    mixed = shuffled(rows)
+    dataset, warnings = load(path, mixed)
+    assert warnings == []
+    assert len(dataset.rewards) == len(rows["rewards"])
+    np.testing.assert_array_equal(
+        dataset.next_observations, mixed["next_observations"].astype(np.float32)
+    )
+    # A timeout bootstraps from its own successor, a terminal does not.
+    np.testing.assert_array_equal(dataset.masks, 1.0 - mixed["terminals"])
+
+
+def test_the_first_observation_after_a_cut_is_no_successor(path):
+    rows = play()
+    cut = np.flatnonzero(rows["timeouts"][:-1])
+    after = rows["next_observations"].copy()
+    after[cut] = rows["observations"][cut + 1]  # As vector environments report it.
+    dataset, _ = load(path, {**rows, "next_observations": after})
+    assert len(dataset.rewards) == len(rows["rewards"]) - len(cut)
+    time = dataset.observations[:, 1]
+    np.testing.assert_allclose(dataset.next_observations[:, 1] - time, 1 / LIMIT, 1e-4)
+
+
+def test_files_with_d4rls_names_are_read_as_d4rl_reads_them(tmp_path):
+    for name, expected in (
+        ("hopper_random-v2.hdf5", True),
+        ("walker2d_full_replay-v2.hdf5", True),
+        ("hopper_medium-v2.hdf5", False),  # Not of that size.
+        ("line_random-v2.hdf5", False),
+        ("hopper.hdf5", False),
+    ):
+        path = tmp_path / name
+        path.write_bytes(b"")
+        assert d4rl.is_original(path) == expected
+
+
+# Order.
+
+
+def test_shuffled_rows_without_successors_are_refused(path):
+    rows = play()
+    load(path, without(rows, "next_observations"))
+    for seed in range(3):
+        with pytest.raises(checks.UserError, match=r"shuffled.*next_observations"):
+            load(path, without(shuffled(rows, seed), "next_observations"))
+
+
+def test_the_shuffled_demo_is_refused_and_the_demo_is_not():
+    demo = d4rl.load_own(d4rl.resolve("hopper-demo"))
+    warnings = []
+    order.check_rows("demo", demo, 1000, warnings.append)
+    assert warnings == []
+    rows = {key: getattr(demo, key) for key in d4rl.KEYS}
+    for count in (1000, 100_000):
+        cut = {key: value[:count] for key, value in rows.items()}
+        order.check_rows("demo", own(cut), 1000, warnings.append)
+        with pytest.raises(checks.UserError, match="shuffled"):
+            order.check_rows("demo", own(shuffled(cut)), 1000, warnings.append)
+    assert warnings == []
+
+
+def walk(size, noise, memory, seed):
+    """Rows of a random walk seen through noise; every hundredth one starts anew."""
+    rng, count = np.random.default_rng(seed), 1000
+    state, states = rng.normal(size=size), []
+    for row in range(count):
+        states.append(state + noise * rng.normal(size=size))
+        state = memory * state + 0.3 * rng.normal(size=size)
+        if row % 100 == 99:
+            state = rng.normal(size=size)
+    return {
+        "observations": np.array(states),
+        "actions": rng.uniform(-1, 1, (count, 2)),
+        "rewards": rng.normal(size=count),
+        "terminals": np.zeros(count, bool),
+        "timeouts": np.arange(count) % 100 == 99,
+    }
+
+
+@pytest.mark.parametrize("size", [1, 3, 30])
+@pytest.mark.parametrize(
+    ("noise", "memory"), [(0, 1), (0, 0.5), (1, 1), (10, 1), (0, 0)]
+)
+def test_no_random_walk_is_refused_however_noisy(size, noise, memory):
+    for seed in range(3):
+        warnings = []
+        rows = walk(size, noise, memory, seed)
+        order.check_rows("walk", own(rows), 100, warnings.append)
+        # Of pure noise nobody can say whether it is in order.
+        assert bool(warnings) == (noise == 10 or memory == 0)
+        if noise == 0 and memory == 1:
+            with pytest.raises(checks.UserError, match="shuffled"):
+                order.check_rows("walk", own(shuffled(rows)), 100, warnings.append)
+
+
+def test_few_rows_are_not_judged():
+    rows = shuffled({k: v[:150] for k, v in play().items()})
+    order.check_rows("few", own(rows), LIMIT, pytest.fail)
+
+
+@pytest.mark.parametrize(
+    ("config", "fields", "named"),
+    [
+        ("cal_ql", {}, "config.agent.calibrated"),
+        ("bc", {}, "config.dataset.drop_unfinished"),
+        (
+            "iql",
+            {"dataset__reward_transform": "range"},
+            "config.dataset.reward_transform",
+        ),
+    ],
+)
+def test_what_needs_episodes_is_refused_on_shuffled_rows(path, config, fields, named):
+    rows = play()
+    load(path, rows, config, **fields)
+    with pytest.raises(checks.UserError, match=r"followed by their own") as info:
+        load(path, shuffled(rows), config, **fields)
+    assert named in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (np.zeros_like, "never filled"),
+        (lambda after: after[:, :2], "have the shape"),
+        (lambda after: after[np.random.default_rng(0).permutation(400)], "shuffled"),
+        (lambda after: np.full_like(after, np.nan), "NaN"),
+    ],
+    ids=["zeros", "shape", "shuffled", "nan"],
+)
+def test_successors_that_cannot_be_true_are_refused(path, change, said):
+    rows = play()
+    rows["next_observations"] = change(rows["next_observations"])
+    with pytest.raises(checks.UserError, match="'next_observations' in") as info:
+        load(path, rows)
+    assert said in str(info.value)
+
+
+def test_observations_stored_as_their_successors_are_refused(path):
+    rows = play()
+    rows["next_observations"] = rows["observations"]
+    with pytest.raises(checks.UserError, match="nothing ever moves"):
+        load(path, rows)
+
+
+# Time limits.
+
+
+def test_timeouts_that_are_never_set_are_refused_where_episodes_restart(path):
+    rows = without(play(), "next_observations")
+    rows["timeouts"] = np.zeros(400, bool)
+    for env_id in ("OwnWalk-v0", "OwnFree-v0"):
+        with pytest.raises(checks.UserError, match=r"never set.*restarts there"):
+            load(path, rows, env_id=env_id)
+    # Counted instead of recorded.
+    counted, _ = load(path, without(rows, "timeouts"))
+    assert len(counted.rewards) < 399
+
+
+def test_a_long_episode_without_restarts_is_a_warning(path):
+    rows = walk(3, 0, 0.95, 0)
+    rows["timeouts"] = np.zeros(1000, bool)
+    rows["observations"] = np.cumsum(rows["observations"], axis=0)
+    rows["actions"] = rows["actions"][:, :1]
+    dataset, warnings = load(path, rows)
+    assert len(dataset.rewards) == 999
+    assert any("over its time limit" in text for text in warnings)
+
+
+def test_terminals_at_the_time_limit_are_a_warning(path):
+    rows = without(play(), "next_observations")
+    rows["terminals"] = rows["terminals"] | rows["timeouts"]
+    rows["timeouts"] = np.zeros(400, bool)
+    _, warnings = load(path, rows)
+    assert any("exactly at the time limit" in text for text in warnings)
+
+
+def test_calibration_needs_no_time_limit(path):
+    dataset, _ = load(path, play(), "cal_ql", "OwnFree-v0")
+    assert np.isfinite(dataset.mc_returns).all()
+
+
+# Units, rewards, counts.
+
+
+def test_actions_in_the_units_of_the_environment_are_refused(path):
+    rows = play()
+    load(path, rows, env_id="OwnNarrow-v0")
+    inside = {**rows, "actions": rows["actions"] * 0.4}
+    with pytest.raises(checks.UserError, match=r"in its units.*Rescale.*RescaleAction"):
+        load(path, inside, env_id="OwnNarrow-v0")
+    load(path, inside)  # Bounds of 1: a timid policy.
+    _, warnings = load(
+        path, {**rows, "actions": rows["actions"] / 9}, env_id="OwnNarrow-v0"
+    )
+    assert any("in the units" in text for text in warnings)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "actions", "refused"),
+    [
+        ((0.0,), (1.0,), (0.0, 1.0), True),  # A gripper.
+        ((0.0,), (1.0,), (-1.0, 1.0), False),
+        ((-2.0,), (2.0,), (-1.0, 1.0), False),
+        ((-0.1,), (0.3,), (-0.1, 0.3), True),
+        ((-0.1,), (0.3,), (0.0, 0.0), False),  # Never acts.
+    ],
+)
+def test_units_are_seen_by_the_bounds(low, high, actions, refused):
+    task = tasks.Task("E", 3, 1, 10, action_bounds=(low, high))
+    values = np.linspace(*actions, 50)[:, None]
+    if refused:
+        with pytest.raises(checks.UserError, match="in its units"):
+            plausibility.check_units("F", values, task, pytest.fail)
+    else:
+        plausibility.check_units("F", values, task, pytest.fail)
+
+
+@pytest.mark.parametrize("values", [(-1, 0), (-5, 5), (1, 2)])
+def test_sparse_rewards_without_a_zero_are_refused(values):
+    rows = play()
+    rewards = np.where(np.arange(400) % 50 == 0, values[1], values[0]).astype(float)
+    raw = own({**rows, "rewards": rewards})
+    with pytest.raises(checks.UserError, match="must be 0, and positive at the goal"):
+        published.check_successes("F", raw)
+    published.check_successes("F", own({**rows, "rewards": rewards - values[0]}))
+
+
+@pytest.mark.parametrize("count", [2, 3, 9])
+def test_too_few_transitions_are_refused(path, count):
+    rows = {key: value[:count] for key, value in play().items()}
+    for kept in (rows, without(rows, "next_observations")):
+        with pytest.raises(checks.UserError, match="At least 10"):
+            load(path, kept)
+
+
+def test_rows_that_were_never_filled_are_a_warning(path):
+    rows = play()
+    padded = {k: np.concatenate([v, np.zeros_like(v[:50])]) for k, v in rows.items()}
+    _, warnings = load(path, padded)
+    assert any("last 50 rows" in text for text in warnings)
+
+
+def test_the_view_leaves_its_rows_alone():
+    raw = own(play())
+    before = dataclasses.replace(raw, timeouts=raw.timeouts.copy())
+    transitions.view(raw, LIMIT)
+    np.testing.assert_array_equal(raw.timeouts, before.timeouts)
