@@ -34,7 +34,7 @@ FREE_FIELDS = (
     "dataset.family",
 )
 # Fields that came after format version 5, with the value that runs had before them.
-ADDED_FIELDS: dict[str, Any] = {}
+ADDED_FIELDS: dict[str, Any] = {"single_env": None, "evaluation.max_steps": None}
 
 # What every description has, by phase; then what only newer ones have.
 REQUIRED = {
