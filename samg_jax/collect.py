@@ -21,7 +21,7 @@ import sys
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 import samg_jax
 from samg_jax import checks
@@ -30,9 +30,11 @@ from samg_jax.envs import physics as physics_lib
 from samg_jax.envs import tasks
 from samg_jax.training import (
     collection,
+    command_line,
     compilation,
     logs,
     maze_collection,
+    values,
 )
 
 ENV = flags.DEFINE_string("env", None, "Gymnasium id, such as Hopper-v4.")
@@ -44,10 +46,10 @@ LEVEL = flags.DEFINE_enum(
     "lead, by default as in D4RL's data of that name.",
 )
 OUT = flags.DEFINE_string("out", None, "HDF5 file to write.")
-STEPS = flags.DEFINE_integer(
+STEPS = command_line.define_integer(
     "steps", 1_000_000, "Rows to write; medium-replay writes all it has.", 2
 )
-SEED = flags.DEFINE_integer("seed", 0, "Of training and rollouts.", 0)
+SEED = command_line.define_integer("seed", 0, "Of training and rollouts.", 0)
 ACTION_NOISE = flags.DEFINE_float(
     "action_noise",
     maze_collection.ACTION_NOISE,
@@ -57,7 +59,7 @@ ACTION_NOISE = flags.DEFINE_float(
 PHYSICS = flags.DEFINE_enum(
     "physics", None, ["d4rl", "stock"], "By default d4rl where it is defined."
 )
-TRAIN_STEPS = flags.DEFINE_integer(
+TRAIN_STEPS = command_line.define_integer(
     "train_steps", 1_000_000, "Environment steps of SAC at most.", 1
 )
 MEDIUM_SCORE = flags.DEFINE_float(
@@ -67,7 +69,9 @@ MEDIUM_RETURN = flags.DEFINE_float(
     "medium_return", None, "The same as a raw return, for tasks without reference."
 )
 HIDDEN_DIMS = flags.DEFINE_list("hidden_dims", ["256", "256"], "Layers of SAC.")
-EVAL_EVERY = flags.DEFINE_integer("eval_every", 5_000, "Steps per evaluation.", 1)
+EVAL_EVERY = command_line.define_integer(
+    "eval_every", 5_000, "Steps per evaluation.", 1
+)
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an existing file.")
 SAC_ONLY = tuple(
     flag.name
@@ -76,20 +80,20 @@ SAC_ONLY = tuple(
 flags.mark_flags_as_required(["env", "out"])
 flags.register_validator(
     "hidden_dims",
-    lambda widths: widths and all(w.isdecimal() and int(w) >= 1 for w in widths),
+    values.are_positive,
     "layers have widths of 1 or more; give --hidden_dims=256,256, for example",
 )
 
 
 def main(argv: list[str]) -> None:
     """Collects what the flags describe."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
+    del argv
     logs.quiet_libraries()
     command = shlex.join(["python", "-m", "samg_jax.collect", *sys.argv[1:]])
-    precision = compilation.matmul_precision(compilation.DEFAULT_PRECISION)
-    with checks.program(), precision:
-        collect(command)
+    with checks.program():
+        compilation.start()
+        with compilation.matmul_precision(compilation.DEFAULT_PRECISION):
+            collect(command)
 
 
 def collect(command: str) -> None:
@@ -172,7 +176,7 @@ def train_sac(
         eval_every=min(EVAL_EVERY.value, TRAIN_STEPS.value),
         episodes=10,
         medium_return=float("nan") if target is None else target,
-        hidden_dims=tuple(int(width) for width in HIDDEN_DIMS.value),
+        hidden_dims=tuple(values.positive(HIDDEN_DIMS.value)),
     )
     parts = collection.make_parts(task.env_id, PHYSICS.value, SEED.value, settings)
     rows, policy = collection.collect(parts, settings, level, STEPS.value)
@@ -190,4 +194,4 @@ def train_sac(
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

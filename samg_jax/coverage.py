@@ -15,12 +15,12 @@ these levels is held against their coverage, in a second table, `improvement.csv
 import pathlib
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from tqdm import tqdm
 
 from samg_jax import checks
 from samg_jax.analysis import clustering, coverage, coverage_figures, improvements
-from samg_jax.training import logs
+from samg_jax.training import command_line, logs
 
 _DEFAULTS = coverage.Settings()
 DATASETS = flags.DEFINE_list("datasets", None, "D4RL names, HDF5 files and minari:ID.")
@@ -28,12 +28,12 @@ OUT = flags.DEFINE_string("out", "runs/coverage", "Folder to write into.")
 RESULTS = flags.DEFINE_list(
     "results", [], "Folders with vanilla and SAMG runs on these levels, at any depth."
 )
-SEED = flags.DEFINE_integer("seed", 0, "Of rows and of t-SNE.", 0)
+SEED = command_line.define_integer("seed", 0, "Of rows and of t-SNE.", 0)
 flags.DEFINE_float("share", _DEFAULTS.share, "Of the pooled rows, for a repeat.")
-flags.DEFINE_integer("max_rows", _DEFAULTS.max_rows, "Rows of a repeat at most.")
-flags.DEFINE_integer("clusters", _DEFAULTS.clusters, "Cluster centres.")
+command_line.define_integer("max_rows", _DEFAULTS.max_rows, "Rows of a repeat at most.")
+command_line.define_integer("clusters", _DEFAULTS.clusters, "Cluster centres.")
 flags.DEFINE_enum("linkage", _DEFAULTS.linkage, clustering.LINKAGES, "Of clusters.")
-flags.DEFINE_integer(
+command_line.define_integer(
     "min_samples",
     _DEFAULTS.min_samples,
     "A centre is covered by more than these; in proportion, if a repeat draws less "
@@ -41,7 +41,7 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_float("perplexity", _DEFAULTS.perplexity, "Of t-SNE.")
 flags.DEFINE_bool("standardize", _DEFAULTS.standardize, "Scale each dimension first.")
-flags.DEFINE_integer("repeats", _DEFAULTS.repeats, "Random draws.")
+command_line.define_integer("repeats", _DEFAULTS.repeats, "Random draws.")
 flags.mark_flag_as_required("datasets")
 SETTINGS = (
     *("share", "max_rows", "clusters", "linkage", "min_samples", "perplexity"),
@@ -51,8 +51,7 @@ SETTINGS = (
 
 def main(argv: list[str]) -> None:
     """Measures what the flags describe."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
+    del argv
     logs.quiet_libraries()
     with checks.program():
         settings = coverage.Settings(
@@ -91,4 +90,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

@@ -15,29 +15,29 @@ import sys
 import gymnasium
 import jax
 import mujoco
-from absl import app, flags
+from absl import flags
 
 import samg_jax
 from samg_jax import checks
 from samg_jax.analysis import scores as scores_lib
 from samg_jax.envs import physics, rendering
-from samg_jax.training import compilation, logs, policies, scoring
+from samg_jax.training import command_line, compilation, logs, policies, scoring
 
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Workdir of a run, or its folder offline/ or online/."
 )
-EPISODES = flags.DEFINE_integer("episodes", 100, "Episodes per seed.", 1)
+EPISODES = command_line.define_integer("episodes", 100, "Episodes per seed.", 1)
 PHYSICS = flags.DEFINE_enum(
     "physics", None, [*physics.PHYSICS, "both"], "By default the run's own."
 )
-SEED = flags.DEFINE_integer(
+SEED = command_line.define_integer(
     "seed", 0, "Of the start states; 0: those of training's evaluations.", 0
 )
 OUT = flags.DEFINE_string("out", None, "JSON file for the scores.")
 VIDEO = flags.DEFINE_string(
     "video", None, "MP4 file for an episode; D4RL's physics if both."
 )
-VIDEO_SEED = flags.DEFINE_integer(
+VIDEO_SEED = command_line.define_integer(
     "video_seed", None, "Seed whose policy is filmed; by default the first.", 0
 )
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace existing files.")
@@ -46,10 +46,10 @@ flags.mark_flag_as_required("checkpoint")
 
 def main(argv: list[str]) -> None:
     """Evaluates what the flags describe."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
+    del argv
     logs.quiet_libraries()
     with checks.program():
+        compilation.start()
         saved = policies.find(CHECKPOINT.value)
         names = scoring.choose_physics(saved.parts, PHYSICS.value)
         out, video = check_files(saved, names)
@@ -129,4 +129,4 @@ def evaluate(
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

@@ -9,8 +9,7 @@ The same command resumes a run that was stopped. `--dry_run` says what would be 
 
 import pathlib
 
-from absl import app, flags
-from ml_collections import config_flags
+from absl import flags
 
 from samg_jax import checks
 from samg_jax.analysis import summary
@@ -22,8 +21,8 @@ from samg_jax.training import (
     logs,
 )
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Experiment, as in configs/cql_samg.py:halfcheetah-medium."
+CONFIG = command_line.ExperimentFlag(
+    "Experiment, as in configs/cql_samg.py:halfcheetah-medium."
 )
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where results go; by default a folder under runs/."
@@ -37,13 +36,11 @@ SWEEP = flags.DEFINE_multi_string(
 DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the config, update counts and memory, and exit."
 )
-flags.mark_flag_as_required("config")
 
 
 def main(argv: list[str]) -> None:
     """Runs the experiment that the flags describe."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
+    del argv
     logs.quiet_libraries()
     config = CONFIG.value
     if SWEEP.value:
@@ -52,6 +49,7 @@ def main(argv: list[str]) -> None:
     workdir = pathlib.Path(WORKDIR.value or experiment.default_workdir(config))
     resumable = "Interrupted. The same command goes on from the last checkpoint."
     with checks.program(resumable):
+        compilation.start()
         if DRY_RUN.value:
             print(estimate.describe(config, workdir))
             return
@@ -60,4 +58,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=command_line.parse)
+    command_line.run(main, CONFIG)

@@ -27,7 +27,6 @@ from samg_jax.guidance import (
     normals,
     presets,
     quantiles,
-    validation,
     weights,
 )
 from samg_jax.training import checkpoints, forking, offline, schedule
@@ -181,7 +180,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
         if field.name != "holdout"
     ]
     for field, _, _ in pairs:
-        validation.choice("a field of --settings", field, known, f"Correct {FLAG}.")
+        checks.choice("a field of --settings", field, known, f"Correct {FLAG}.")
     return name, {field: _value(value) for field, _, value in pairs}
 
 

@@ -13,6 +13,7 @@ import ml_collections
 from samg_jax import checks
 from samg_jax.training import command_line, validation
 from samg_jax.training import parts as parts_lib
+from samg_jax.training import values as values_lib
 
 # Whose shapes and hyperparameters: a dataset of each family.
 DATASETS = {"locomotion": "halfcheetah-medium", "antmaze": "antmaze-medium-play"}
@@ -98,12 +99,13 @@ def check_names(flag: str, names: Sequence[str], known: Sequence[str]) -> None:
 
 def positive_integers(flag: str, values: Sequence[str]) -> list[int]:
     """Returns the values as integers; raises ValueError for 0, repeated, or none."""
-    if not values or not all(v.isascii() and v.isdigit() and int(v) for v in values):
+    try:
+        numbers = values_lib.positive(values)
+    except ValueError as error:
         raise checks.UserError(
             f"--{flag} is {','.join(values)!r}. Allowed are positive integers, "
             f"separated by commas. Write, for example, --{flag}=1,4."
-        )
-    numbers = [int(value) for value in values]
+        ) from error
     _check_repeated(flag, numbers)
     return numbers
 

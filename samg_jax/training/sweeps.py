@@ -18,6 +18,7 @@ import numpy as np
 from samg_jax import algorithms, checks
 from samg_jax.guidance import weights
 from samg_jax.training import validation
+from samg_jax.training import values as values_lib
 
 P = TypeVar("P")
 
@@ -104,7 +105,7 @@ def parse_axis(text: str, config: ml_collections.ConfigDict) -> Axis:
     texts = tuple(part.strip() for part in listed.split(","))
     kind = int if name == "guidance.cutoff_steps" else float
     try:
-        values = tuple(kind(part) for part in texts)
+        values = tuple(values_lib.convert(part, kind) for part in texts)
     except ValueError as error:
         raise checks.UserError(
             f"--sweep={text} has values that are no {kind.__name__}: {listed!r}. Give "

@@ -1,0 +1,161 @@
+"""The process that a program runs in: what its user's shell hands to it.
+
+Environment variables, folders and output are checked or mended here before a library
+meets them, since libraries end in a traceback, or in nothing at all.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import hashlib
+import importlib
+import importlib.metadata
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from samg_jax import checks
+
+DEFAULT_CACHE = "~/.cache/samg_jax"
+# What the tables of our programs have beyond ASCII, for terminals that have no more.
+PLAIN = {"±": "+-", "\u2013": "-", "→": "->", "▸": ">", "◂": "<", "✕": "x"}
+# Exit status of a program whose reader has gone away, as a shell reports it.
+BROKEN_PIPE = 141
+PROBE_SECONDS = 120
+
+
+def is_program() -> bool:
+    """Whether `python -m` is about to start one of our programs.
+
+    Python calls a program `-m` while it imports the package that holds it.
+    """
+    return sys.argv[:1] == ["-m"]
+
+
+def open_missing() -> None:
+    """Opens what a shell closed by `>&-`: a file would take its number otherwise."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+
+
+def import_jax() -> None:
+    """Imports JAX, which reads its environment variables; refuses wrong ones."""
+    given = {name: text for name, text in os.environ.items() if name.startswith("JAX_")}
+    if not given:
+        return  # Whoever needs it imports it.
+    try:
+        importlib.import_module("jax")
+    except ValueError as error:
+        texts = ", ".join(f"{name}={text}" for name, text in sorted(given.items()))
+        raise checks.UserError(
+            f"JAX refuses an environment variable: {error}. Set here are {texts}. "
+            "Unset the one that is named, or correct it."
+        ) from error
+
+
+def check() -> None:
+    """Refuses folders and variables with which no program can work."""
+    try:
+        pathlib.Path.cwd()
+    except FileNotFoundError as error:
+        raise checks.UserError(
+            "The current folder does not exist any more. Change to one that does, as "
+            "by cd ~, and start the program there."
+        ) from error
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise checks.UserError(
+            f"There is no folder for temporary files: {error.strerror}. Set TMPDIR to "
+            "a folder that can be written to."
+        ) from error
+    check_xla_flags()
+
+
+def check_xla_flags() -> None:
+    """Refuses XLA_FLAGS that XLA does not know: it would abort the process.
+
+    A process of its own tries them, once: those that work are remembered.
+    """
+    flags = os.environ.get("XLA_FLAGS", "").strip()
+    if not flags:
+        return
+    version = importlib.metadata.version("jaxlib")
+    name = hashlib.sha256(f"{version} {flags}".encode()).hexdigest()[:24]
+    known = cache_folder() / f"xla_flags_{name}"
+    if known.exists():
+        return
+    tried = subprocess.run(
+        [sys.executable, "-c", "import jax; jax.devices()"],
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=PROBE_SECONDS,
+        check=False,
+    )
+    if tried.returncode:
+        lines = [line for line in tried.stderr.splitlines() if "XLA_FLAGS" in line]
+        said = (lines or tried.stderr.splitlines() or ["it said nothing"])[-1]
+        raise checks.UserError(
+            f"The environment variable XLA_FLAGS is {flags!r}, with which JAX does not "
+            f"start: {said.split('] ', 1)[-1]}. Unset it, or correct it."
+        )
+    with contextlib.suppress(OSError):  # Where it cannot be kept it is tried again.
+        known.parent.mkdir(parents=True, exist_ok=True)
+        known.touch()
+
+
+def cache_folder() -> pathlib.Path:
+    """Where compiled programs are kept unless a config says otherwise."""
+    given = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    try:
+        return pathlib.Path(given or DEFAULT_CACHE).expanduser()
+    except RuntimeError:  # There is no home.
+        return pathlib.Path(tempfile.gettempdir()) / "samg_jax"
+
+
+@contextlib.contextmanager
+def output() -> Iterator[None]:
+    """Lets a program print whatever its output can show, inside the block.
+
+    The program ends quietly once nobody reads its output any more, as with `| head`.
+    """
+    codecs.register_error("samg_jax", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure") and stream.errors == "strict":
+            stream.reconfigure(errors="samg_jax")
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_broken(sys.stdout) and not _is_broken(sys.stderr):
+            raise  # Of something else, such as a process of ours.
+        # Python flushes once more when it ends, which must find an open file.
+        null = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(null, stream.fileno())
+        sys.exit(BROKEN_PIPE)
+
+
+def _is_broken(stream) -> bool:
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        return True
+    return False
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """What stands for characters that an output does not have."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    shown = (PLAIN.get(sign, "?") for sign in text)
+    return "".join(shown), error.end
