@@ -51,10 +51,11 @@ def main(argv: list[str]) -> None:
     with checks.program(resumable):
         compilation.start()
         if DRY_RUN.value:
-            print(estimate.describe(config, workdir))
+            print(estimate.describe(config, workdir, CONFIG.given))
             return
         compilation.use_cache(config.compilation_cache)
-        summary.report(experiment.run(config, workdir.expanduser()))
+        run = experiment.run(config, workdir.expanduser(), CONFIG.given)
+        summary.report(run)
 
 
 if __name__ == "__main__":

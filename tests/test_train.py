@@ -60,7 +60,8 @@ def main(config, workdir=None, dry_run=False):
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():
-            patch.setattr(train, name, types.SimpleNamespace(value=value))
+            given = types.SimpleNamespace(value=value, given={})
+            patch.setattr(train, name, given)
         train.main(["train"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,8 +75,8 @@ def change(suite: ml_collections.ConfigDict, text: str) -> None:
     value = read_value(given)
     if isinstance(value, tuple):
         suite.update_from_flattened_dict({name: value})
-    elif name == "sweep":  # Commas are between the values of its one setting.
-        suite.sweep = (given,)
+    elif name == "sweep":  # Commas are between settings, and between their values.
+        suite.sweep = tuple(re.split(r",\s*(?=[\w.]+=)", given))
     elif isinstance(fields[name], tuple) or name == "datasets":
         names = tuple(part.strip() for part in given.split(","))
         suite.update_from_flattened_dict({name: names})

@@ -36,13 +36,11 @@ class Experiment(NamedTuple):
 
     Attributes:
         config: with the fields set.
-        given: names of the fields that were set by flags.
-        defaults: the values that these have in the config's file.
+        given: fields that were set by flags -> their values in the config's file.
     """
 
     config: ml_collections.ConfigDict
-    given: tuple[str, ...] = ()
-    defaults: Mapping[str, Any] = {}
+    given: Mapping[str, Any]
 
 
 class ExperimentFlag:
@@ -56,6 +54,11 @@ class ExperimentFlag:
     def value(self) -> ml_collections.ConfigDict:
         """The config of the command line."""
         return self.experiment.config
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """See `Experiment`."""
+        return self.experiment.given
 
 
 class _Integer(flags.IntegerParser):
@@ -237,8 +240,7 @@ def read(arguments: Sequence[str]) -> tuple[Experiment, list[str]]:
         chosen[name] = text
     for name, text in chosen.items():
         values.set_field(config, name, text)
-    before = {name: defaults.get(name) for name in chosen}
-    return Experiment(config, tuple(chosen), before), left
+    return Experiment(config, {name: defaults.get(name) for name in chosen}), left
 
 
 def _file(arguments: Sequence[str]) -> str:

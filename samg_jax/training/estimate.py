@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import ml_collections
@@ -19,6 +21,7 @@ from samg_jax.training import (
     online,
     sampling,
     sweeps,
+    unread,
     validation,
 )
 from samg_jax.training import (
@@ -46,8 +49,17 @@ STATELESS = (
 )
 
 
-def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
+def describe(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    given: Mapping[str, Any] | None = None,
+) -> str:
     """Returns the resolved config, the updates per phase, UTD, and memory.
+
+    Args:
+        config: of the run; completed in place.
+        workdir: of the run.
+        given: see `unread.check`.
 
     Raises:
         ValueError: where the run would be refused.
@@ -57,6 +69,7 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
     checks.can_write(workdir, "--workdir=FOLDER")
     experiment.check_same_config(config, workdir)
     parts = parts_lib.resolve(config)
+    idle = unread.check(config, given or {})
     learned, fitted, needs_data = planned_updates(config, parts)
     steps, warmup = config.online.steps, config.online.warmup_steps
     updates = parts_lib.online_updates(config)
@@ -83,6 +96,8 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
         f"device memory: about {device / MEGABYTE:,.0f} MB per device",
         f"host memory: about {host / MEGABYTE:,.0f} MB",
     ]
+    if idle:
+        lines.append(f"warning: {checks.with_flags(idle)}")
     return "\n".join(lines)
 
 

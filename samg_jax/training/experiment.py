@@ -6,6 +6,8 @@ import contextlib
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import ml_collections
 
@@ -23,6 +25,7 @@ from samg_jax.training import (
     pretraining,
     runs,
     sampling,
+    unread,
     validation,
     wandb_events,
 )
@@ -43,8 +46,18 @@ FREE_FIELDS = (
 )
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
+def run(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    given: Mapping[str, Any] | None = None,
+) -> Run:
     """Runs an experiment, or what is left of it, in its workdir; returns the run.
+
+    Args:
+        config: of the experiment; completed in place.
+        workdir: where everything is written.
+        given: fields that the user has set -> the values that they would have
+            otherwise; those that the run does not read are warned of.
 
     Raises:
         checks.UserError: before any compute is spent, if config, data, environment or
@@ -52,9 +65,12 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
         data.download.DownloadError: where a D4RL file is missing and cannot be had.
     """
     parts = prepare(config, workdir)
+    idle = unread.check(config, given or {})
     with contextlib.ExitStack() as stack:
         stack.enter_context(compilation.matmul_precision(config.matmul_precision))
         stack.enter_context(logs.to_file(workdir / "log.txt"))
+        if idle:
+            logs.LOGGER.warning(idle)
         this, plan = start(config, parts, workdir, stack)
         if plan.online_meta is None:
             pretrained = pretraining.run_offline(this, plan)
