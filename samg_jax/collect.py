@@ -29,6 +29,7 @@ from samg_jax.data import recording
 from samg_jax.envs import physics as physics_lib
 from samg_jax.envs import tasks
 from samg_jax.training import (
+    bounds,
     collection,
     command_line,
     compilation,
@@ -102,6 +103,7 @@ def collect(command: str) -> None:
     path = pathlib.Path(OUT.value).expanduser()
     checks.file(path, "--out", OVERWRITE.value)
     task = tasks.for_env_id(ENV.value)
+    check_sizes(task)
     is_maze = tasks.is_antmaze(task.env_id)
     level = resolve_level(task.env_id, is_maze)
     rows, described = (walk_maze if is_maze else train_sac)(task, level)
@@ -119,6 +121,22 @@ def collect(command: str) -> None:
     for name, value in attributes.items():
         shown = value if isinstance(value, str | int) else np.round(value, 2)
         print(f"  {name}: {shown}")
+
+
+def check_sizes(task: tasks.Task) -> None:
+    """Refuses rows and layers that no machine has the memory for."""
+    row = bounds.NUMBER * (2 * task.observation_size + task.action_size + 3)
+    bounds.count("--steps", STEPS.value)
+    bounds.count("--train_steps", TRAIN_STEPS.value)
+    advice = "Lower --steps."
+    bounds.memory(f"--steps={STEPS.value}: its rows take", row * STEPS.value, advice)
+    widths = values.positive(HIDDEN_DIMS.value)
+    weights = bounds.dense((task.observation_size, *widths, task.action_size))
+    bounds.memory(
+        f"--hidden_dims={','.join(HIDDEN_DIMS.value)} takes",
+        bounds.NUMBER * bounds.COPIES * weights,
+        "Lower --hidden_dims.",
+    )
 
 
 def resolve_level(env_id: str, is_maze: bool) -> str:

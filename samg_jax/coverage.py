@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from samg_jax import checks
 from samg_jax.analysis import clustering, coverage, coverage_figures, improvements
-from samg_jax.training import command_line, logs
+from samg_jax.training import bounds, command_line, logs
 
 _DEFAULTS = coverage.Settings()
 DATASETS = flags.DEFINE_list("datasets", None, "D4RL names, HDF5 files and minari:ID.")
@@ -62,6 +62,10 @@ def main(argv: list[str]) -> None:
         levels = coverage.load(DATASETS.value)
         pooled = sum(len(level.actions) for level in levels.values())
         rows = coverage.sample_size(pooled, settings)
+        # The clustering compares every pair of rows, in 64 bits.
+        bounds.memory(
+            f"A repeat of {rows:,} rows takes", 4 * rows**2, "Lower --max_rows."
+        )
         least = coverage.bound(rows, pooled, settings)
         gains = []
         if RESULTS.value:

@@ -16,7 +16,7 @@ from absl import flags
 
 from samg_jax import checks
 from samg_jax.analysis import diagnosis, diagnosis_tables
-from samg_jax.training import command_line, compilation, logs
+from samg_jax.training import bounds, command_line, compilation, logs
 
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Workdir of a run whose offline phase is complete."
@@ -68,6 +68,11 @@ def main(argv: list[str]) -> None:
     )
     with checks.program():
         compilation.start()
+        bounds.count("--rows", ROWS.value)
+        bounds.count("--steps", CVAE_STEPS.value or 0)
+        # Of one number, of which every row has several.
+        needed = bounds.NUMBER * ROWS.value
+        bounds.memory(f"--rows={ROWS.value} takes", needed, "Lower --rows.")
         compilation.use_cache(compilation.DEFAULT_CACHE)
         report = diagnosis.run(request)
     print(diagnosis_tables.text(report))

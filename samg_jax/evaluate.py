@@ -21,7 +21,7 @@ import samg_jax
 from samg_jax import checks
 from samg_jax.analysis import scores as scores_lib
 from samg_jax.envs import physics, rendering
-from samg_jax.training import command_line, compilation, logs, policies, scoring
+from samg_jax.training import bounds, command_line, compilation, logs, policies, scoring
 
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Workdir of a run, or its folder offline/ or online/."
@@ -51,6 +51,10 @@ def main(argv: list[str]) -> None:
     with checks.program():
         compilation.start()
         saved = policies.find(CHECKPOINT.value)
+        simulators = len(saved.parts.seeds) * EPISODES.value
+        needed = bounds.HOST_PER_SIMULATOR * simulators
+        what = f"--episodes={EPISODES.value}: {simulators:,} simulators take"
+        bounds.memory(what, needed, "Lower --episodes.")
         names = scoring.choose_physics(saved.parts, PHYSICS.value)
         out, video = check_files(saved, names)
         print(scoring.describe(saved, names, EPISODES.value, SEED.value))

@@ -11,7 +11,7 @@ from typing import Any
 import ml_collections
 
 from samg_jax import checks
-from samg_jax.training import command_line, validation
+from samg_jax.training import bounds, command_line, validation
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import values as values_lib
 
@@ -163,4 +163,9 @@ def check(cases: Sequence[Case], configs: pathlib.Path) -> None:
                 f"--rows is {case.rows}. At least {LEAST_ROWS} are allowed, so that "
                 "there is a whole episode to scale rewards by. Give more."
             )
-        parts_lib.resolve(load(case, configs))
+        config = load(case, configs)
+        task = parts_lib.resolve(config).task
+        row = bounds.NUMBER * (2 * task.observation_size + task.action_size + 3)
+        bounds.count("--rows", case.rows)
+        needed = row * case.rows
+        bounds.memory(f"--rows={case.rows} takes", needed, "Lower --rows.")

@@ -14,6 +14,7 @@ import ml_collections
 from samg_jax import checks
 from samg_jax.data import d4rl, published
 from samg_jax.training import (
+    bounds,
     checkpoints,
     devices,
     experiment,
@@ -32,8 +33,6 @@ from samg_jax.training.parts import Parts
 MEGABYTE = 1e6
 # Python, JAX and the compiler at its peak, measured on a CPU-only machine.
 HOST_BASE = 1_000 * MEGABYTE
-# A simulator with its data, for any of the locomotion models.
-HOST_PER_SIMULATOR = 0.4 * MEGABYTE
 # Fields of a config on which the size of no state depends; nor does it on a float.
 STATELESS = (
     "compilation_cache",
@@ -78,7 +77,10 @@ def describe(
         rows, origin = dataset_rows(config, parts)
     mesh = devices.choose(len(parts.seeds), config.devices)
     parts = dataclasses.replace(parts, mesh=mesh)
+    bounds.check_run(config, parts)
     device, host = memory(config, parts, rows)
+    advice = "Lower config.num_seeds, or what the config makes large."
+    bounds.memory("Data and states would take", host, advice)
     lines = [
         json.dumps(config.to_dict(), indent=2),
         "",
@@ -155,7 +157,7 @@ def memory(
         states = state_bytes(config, parts)
     used = 1 if parts.mesh is None else parts.mesh.size
     simulators = len(sweeps.spread(parts).seeds) * (1 + config.evaluation.episodes)
-    host = HOST_BASE + 2 * dataset + HOST_PER_SIMULATOR * simulators
+    host = HOST_BASE + 2 * dataset + bounds.HOST_PER_SIMULATOR * simulators
     if jax.default_backend() == "cpu":
         host += used * dataset + states
     return dataset + states / used, host

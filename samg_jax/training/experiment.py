@@ -13,6 +13,7 @@ import ml_collections
 
 from samg_jax import checks
 from samg_jax.training import (
+    bounds,
     checkpoints,
     compilation,
     devices,
@@ -144,9 +145,10 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Parts:
     parts_lib.complete(config)
     validation.check(config)
     parts = parts_lib.resolve(config)
-    own_weights.check_shape(parts)
     mesh = devices.choose(len(parts.seeds), config.devices)
     parts = dataclasses.replace(parts, mesh=mesh)
+    bounds.check_run(config, parts)
+    own_weights.check_shape(parts)
     checks.folder(workdir, "--workdir=FOLDER")
     check_same_config(config, workdir)
     return parts

@@ -18,7 +18,7 @@ import numpy as np
 import tensorboardX
 
 from samg_jax import checks
-from samg_jax.training import wandb_events
+from samg_jax.training import explosions, wandb_events
 
 EVALUATION_COLUMNS = (
     "phase",
@@ -99,6 +99,7 @@ class Writer:
     ):
         self.places = [(int(seed), "") for seed in seeds]
         self._sweep = sweep
+        self._watch = explosions.Watch()
         self._wandb = wandb
 
         def table(name, columns, length):
@@ -144,6 +145,10 @@ class Writer:
         self, phase: str, steps: tuple[int, int], metrics: Mapping[str, np.ndarray]
     ) -> None:
         """Writes metric -> `[S]`."""
+        names = [
+            f"{seed} ({label})" if label else str(seed) for seed, label in self.places
+        ]
+        self._watch.look(phase, steps, metrics, names)
         for index, place in enumerate(self.places):
             values = {name: float(metrics[name][index]) for name in sorted(metrics)}
             self._events_of(phase, place, values, steps)

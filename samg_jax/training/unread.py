@@ -285,17 +285,15 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def reason(
-    name: str, config: ml_collections.ConfigDict, swept: Collection[str] = ()
-) -> str:
+def of_fields(name: str, fields: Mapping[str, Any], swept: Collection[str] = ()) -> str:
     """Why a run does not read a field; empty where it does.
 
     Args:
         name: dotted, without `config.`.
-        config: complete.
+        fields: dotted name -> value, of the whole config, complete.
         swept: names of the fields that a sweep varies.
     """
-    return _apply(name, Run(validation.flatten(config.to_dict()), swept))[0]
+    return _apply(name, Run(fields, swept))[0]
 
 
 def check(config: ml_collections.ConfigDict, given: Mapping[str, Any]) -> str:
@@ -352,10 +350,8 @@ def for_fine_tuning(
     name: str, config: ml_collections.ConfigDict, swept: Collection[str]
 ) -> str:
     """The same of the phase that sweeps vary, where ones of both phases have twins."""
-    online = f"{name}_online"
+    fields, online = validation.flatten(config.to_dict()), f"{name}_online"
     known = algorithms.hyperparameters(config.algorithm)
-    if online.removeprefix("agent.") in known:
-        run = Run(validation.flatten(config.to_dict()), swept)
-        if run.has(online):
-            return f"config.{online} is what fine-tuning reads"
-    return reason(name, config, swept)
+    if online.removeprefix("agent.") in known and Run(fields, swept).has(online):
+        return f"config.{online} is what fine-tuning reads"
+    return of_fields(name, fields, swept)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
 
 from samg_jax import checks
-from samg_jax.training import compilation, wandb_events
+from samg_jax.training import bounds, compilation, wandb_events
 
+flatten = bounds.flatten
 POSITIVE = (0.0, math.inf)
 # Open intervals of hyperparameters, by name, whatever the algorithm.
 OPEN_INTERVALS = {
@@ -87,6 +87,7 @@ def check(config: ml_collections.ConfigDict) -> None:
                 f"config.{name} is {fields[name]!r}; allowed are {', '.join(allowed)}. "
                 f"Set config.{name}={allowed[0]}, for example."
             )
+    bounds.check(fields)
     wandb_events.check(fields["logging.wandb"])
     if fields["seed"] + fields["num_seeds"] > 2**32:
         raise checks.UserError(
@@ -237,14 +238,3 @@ def check_annealing(config: ml_collections.ConfigDict) -> None:
             "config.guidance.cvae.kl_warmup_steps, or raise "
             "config.guidance.cvae.steps."
         )
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns nested dictionaries as one, with dotted names."""
-    flat = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
-    return flat
