@@ -75,7 +75,24 @@ def check() -> None:
             f"There is no folder for temporary files: {error.strerror}. Set TMPDIR to "
             "a folder that can be written to."
         ) from error
+    find_home()
     check_xla_flags()
+
+
+def find_home() -> None:
+    """Makes up a home for a user who has none, as in some containers: for caches."""
+    try:
+        pathlib.Path.home()
+    except RuntimeError:
+        home = pathlib.Path(tempfile.gettempdir()) / f"samg_jax_{os.getuid()}"
+        with contextlib.suppress(OSError):
+            home.mkdir(mode=0o700, exist_ok=True)
+        os.environ["HOME"] = str(home)
+        print(
+            f"warning: this user has no home folder, so HOME is {home} here. What is "
+            "cached there may be deleted; set HOME to a folder that stays.",
+            file=sys.stderr,
+        )
 
 
 def check_xla_flags() -> None:
@@ -115,10 +132,7 @@ def check_xla_flags() -> None:
 def cache_folder() -> pathlib.Path:
     """Where compiled programs are kept unless a config says otherwise."""
     given = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    try:
-        return pathlib.Path(given or DEFAULT_CACHE).expanduser()
-    except RuntimeError:  # There is no home.
-        return pathlib.Path(tempfile.gettempdir()) / "samg_jax"
+    return pathlib.Path(given or DEFAULT_CACHE).expanduser()
 
 
 @contextlib.contextmanager

@@ -32,9 +32,9 @@ def test_sizes_over_the_memory_are_refused_before_they_are_built(name, changes):
     config = small.CONFIGS[name]("hopper-demo")
     config.update_from_flattened_dict(changes)
     field = next(iter(changes))
+    parts_lib.complete(config)
     began = time.monotonic()
     with pytest.raises(checks.UserError, match=r"GB of memory; this machine") as error:
-        parts_lib.complete(config)
         validation.check(config)
     assert f"config.{field}" in str(error.value)
     assert time.monotonic() - began < 5
@@ -74,7 +74,7 @@ def test_a_container_allows_less_than_the_machine(tmp_path, monkeypatch):
     assert bounds.machine_memory() >= whole
     limit.write_text("1000000\n")
     assert bounds.machine_memory() == 1e6
-    with pytest.raises(checks.UserError, match="config.num_seeds, or|GB of memory"):
+    with pytest.raises(checks.UserError, match="GB of memory"):
         bounds.check(bounds.flatten(small.CONFIGS["awac"]("hopper-demo").to_dict()))
 
 

@@ -148,8 +148,8 @@ def test_a_wrong_command_line_ends_with_one_line(arguments, texts, capsys):
     ],
 )
 def test_all_programs_answer_in_the_same_way(name, arguments, texts):
+    positional = name in ("report", "benchmark")
     with programs.running(name), pytest.raises(SystemExit) as end:
-        positional = name in ("report", "benchmark")
         command_line.parse([name, *arguments], positional=positional)
     assert end.value.code.startswith("error: ")
     assert "\n" not in end.value.code
