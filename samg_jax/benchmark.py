@@ -25,7 +25,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from samg_jax import checks
+from samg_jax import checks, process
 from samg_jax.benchmarking import cases, measures, reports, tables
 from samg_jax.suites import executors
 from samg_jax.suites import program as suites
@@ -132,7 +132,9 @@ def main(argv: list[str]) -> None:
         request = parse(argv[1:])
         measures.check(request)
         measures.limit(request.threads)
-        if not measures.KINDS[request.kind].apart:
+        if measures.KINDS[request.kind].apart:
+            process.check_platforms()
+        else:
             compilation.start()
         compilation.use_cache(compilation.DEFAULT_CACHE)
     command = shlex.join(["python", "-m", "samg_jax.benchmark", *sys.argv[1:]])
@@ -147,7 +149,8 @@ def main(argv: list[str]) -> None:
 def run_suite() -> int:
     """Runs the suite of the flags; the result is the exit status."""
     refuse(OF_MEASURES, "suite", "--set=FIELD=VALUE, as in --set=num_seeds=2")
-    compilation.start()
+    compilation.check()
+    process.check_platforms()
     return suites.run(request_suite())
 
 

@@ -108,18 +108,8 @@ def check_xla_flags() -> None:
     known = cache_folder() / f"xla_flags_{name}"
     if known.exists():
         return
-    tried = subprocess.run(
-        [sys.executable, "-c", "import jax; jax.devices()"],
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=PROBE_SECONDS,
-        check=False,
-    )
-    if tried.returncode:
-        lines = [line for line in tried.stderr.splitlines() if "XLA_FLAGS" in line]
-        said = (lines or tried.stderr.splitlines() or ["it said nothing"])[-1]
+    said = _failure_of_jax({"JAX_PLATFORMS": "cpu"}, "XLA_FLAGS")
+    if said:
         raise checks.UserError(
             f"The environment variable XLA_FLAGS is {flags!r}, with which JAX does not "
             f"start: {said.split('] ', 1)[-1]}. Unset it, or correct it."
@@ -127,6 +117,51 @@ def check_xla_flags() -> None:
     with contextlib.suppress(OSError):  # Where it cannot be kept it is tried again.
         known.parent.mkdir(parents=True, exist_ok=True)
         known.touch()
+
+
+def check_platforms() -> None:
+    """Refuses JAX_PLATFORMS that cannot be started, without starting them here.
+
+    For a program whose devices are those of other processes.
+    """
+    platforms = os.environ.get("JAX_PLATFORMS") or "cpu"
+    if platforms == "cpu":
+        return
+    said = _failure_of_jax({"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}, "Error")
+    if said:
+        raise checks.UserError(wrong_platforms(platforms, said))
+
+
+def wrong_platforms(platforms: str, said: str) -> str:
+    """The message about JAX_PLATFORMS, with what JAX said."""
+    said = said.removeprefix("RuntimeError: ").split(" (set JAX_PLATFORMS")[0]
+    if said in ("", "AssertionError"):  # Of a plugin that is not installed.
+        said = "it is not installed"
+    return (
+        f"The environment variable JAX_PLATFORMS is {platforms!r}, which JAX cannot "
+        f"start here: {said}. Unset it for the best device that there is, or set it to "
+        "cpu; a GPU needs the extra `cuda`."
+    )
+
+
+def _failure_of_jax(variables: dict[str, str], mark: str) -> str:
+    """The last line about `mark` of a process that could not start JAX, or nothing."""
+    try:
+        tried = subprocess.run(
+            [sys.executable, "-c", "import jax; jax.devices()"],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PROBE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:  # A busy machine says nothing about flags.
+        return ""
+    if not tried.returncode:
+        return ""
+    every = tried.stderr.splitlines() or [f"it ended with {tried.returncode}"]
+    return ([line for line in every if mark in line] or every)[-1]
 
 
 def cache_folder() -> pathlib.Path:
@@ -146,8 +181,10 @@ def output() -> Iterator[None]:
         if hasattr(stream, "reconfigure") and stream.errors == "strict":
             stream.reconfigure(errors="samg_jax")
     try:
-        yield
-        sys.stdout.flush()
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
         if not _is_broken(sys.stdout) and not _is_broken(sys.stderr):
             raise  # Of something else, such as a process of ours.

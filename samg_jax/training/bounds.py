@@ -24,6 +24,26 @@ NUMBER = 4  # Bytes of a float32.
 COPIES = 3
 # A simulator with its data, for any of the locomotion models.
 HOST_PER_SIMULATOR = 0.4e6
+# What a size usually is at most, by the last part of its name.
+USUAL = {
+    "num_seeds": 64,
+    "hidden_dims": 256,
+    "actor_hidden_dims": 256,
+    "critic_hidden_dims": 256,
+    "second_critic_hidden_dims": 256,
+    "vae_hidden_dims": 750,
+    "num_samples": 10,
+    "batch_size": 1024,
+    "buffer_size": 10_000_000,
+    "episodes": 100,
+    "hidden_dim": 400,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "layers": 2,
+    "latent_size": 24,
+    "embedding_size": 32,
+    "references": 8_192,
+}
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 GIGABYTE = 1e9
 
@@ -73,7 +93,7 @@ def check(
     """
     check_counters(fields)
     needs = least_bytes(fields, observation_size, action_size)
-    name = max(needs, key=needs.get)
+    name = largest(fields)
     advice = f"Lower config.{name}, or config.num_seeds."
     memory(f"{describe(fields, name)} would take", sum(needs.values()), advice)
 
@@ -94,13 +114,24 @@ def check_run(config: ml_collections.ConfigDict, parts: Any) -> None:
     used = 1 if parts.mesh is None else parts.mesh.size
     needs = least_bytes(fields, *sizes)
     needs.pop("evaluation.episodes")  # Simulators are on the host.
-    name, needed = max(needs, key=needs.get), sum(needs.values())
+    name, needed = largest(fields), sum(needs.values())
     if needed > there * used:
         raise checks.UserError(
             f"{describe(fields, name)} would take at least {needed / GIGABYTE:,.0f} GB "
             f"on {used} devices of {there / GIGABYTE:,.0f} GB. Lower config.{name}, or "
             "config.num_seeds."
         )
+
+
+def largest(fields: Mapping[str, Any]) -> str:
+    """The field that is the farthest above what is usual: the one to lower."""
+    above = {}
+    for name, value in fields.items():
+        size = max(value, default=0) if isinstance(value, tuple) else value
+        usual = USUAL.get(name.split(".")[-1])
+        if usual and type(size) is int:
+            above[name] = size / usual
+    return max(above, key=above.get)
 
 
 def describe(fields: Mapping[str, Any], name: str) -> str:

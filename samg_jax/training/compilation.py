@@ -58,12 +58,8 @@ def start() -> None:
         platforms = os.environ.get("JAX_PLATFORMS")
         if not platforms:
             raise
-        said = str(error).split(" (set JAX_PLATFORMS")[0] or "it is not installed"
-        raise checks.UserError(
-            f"The environment variable JAX_PLATFORMS is {platforms!r}, which JAX "
-            f"cannot start here: {said}. Unset it for the best device that there is, "
-            "or set it to cpu; a GPU needs the extra `cuda`."
-        ) from error
+        text = process.wrong_platforms(platforms, str(error))
+        raise checks.UserError(text) from error
 
 
 def use_cache(folder: str) -> None:
