@@ -29,11 +29,12 @@ PROBE_SECONDS = 120
 
 
 def is_program() -> bool:
-    """Whether `python -m` is about to start one of our programs.
+    """Whether one of our programs is about to start, by `python -m` or as a script.
 
     Python calls a program `-m` while it imports the package that holds it.
     """
-    return sys.argv[:1] == ["-m"]
+    name = pathlib.PurePath(sys.argv[0] if sys.argv else "").name
+    return name == "-m" or name.startswith("samg-")
 
 
 def open_missing() -> None:

@@ -87,7 +87,6 @@ def check(config: ml_collections.ConfigDict) -> None:
                 f"config.{name} is {fields[name]!r}; allowed are {', '.join(allowed)}. "
                 f"Set config.{name}={allowed[0]}, for example."
             )
-    bounds.check(fields)
     wandb_events.check(fields["logging.wandb"])
     if fields["seed"] + fields["num_seeds"] > 2**32:
         raise checks.UserError(
@@ -96,6 +95,7 @@ def check(config: ml_collections.ConfigDict) -> None:
         )
     for name, value in config.agent.items():
         check_hyperparameter(name, value)
+    bounds.check(fields)
     if not 0.0 < fields["online.offline_share"] < 1.0:
         raise checks.UserError(
             f"config.online.offline_share is {fields['online.offline_share']}; it must "
