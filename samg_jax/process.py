@@ -13,6 +13,7 @@ import importlib
 import importlib.metadata
 import os
 import pathlib
+import select
 import subprocess
 import sys
 import tempfile
@@ -197,11 +198,14 @@ def output() -> Iterator[None]:
 
 
 def _is_broken(stream) -> bool:
+    """Whether a stream is a pipe that nobody reads any more."""
     try:
-        stream.flush()
-    except BrokenPipeError:
-        return True
-    return False
+        number = stream.fileno()
+    except (OSError, ValueError):  # Of a notebook, for example.
+        return False
+    poll = select.poll()
+    poll.register(number, select.POLLOUT)
+    return any(found & select.POLLERR for _, found in poll.poll(0))
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
