@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -113,7 +114,7 @@ def prepare(request: Request) -> tuple[pathlib.Path, list[Job]]:
     checks.can_write(out, "--out=FOLDER")
     folders.check(out, planned)
     for line in idle(suite, planned):
-        print(f"warning: {checks.with_flags(line)}")
+        print(f"warning: {checks.with_flags(line)}", file=sys.stderr)
     return out, planned
 
 
