@@ -32,7 +32,7 @@ import jax
 import numpy as np
 import remedy_cases
 import remedy_patches
-from absl import app, flags
+from absl import flags
 
 from samg_jax.analysis import machine
 from samg_jax.benchmarking import (
@@ -46,7 +46,7 @@ from samg_jax.benchmarking import (
 )
 from samg_jax.benchmarking import cases as cases_lib
 from samg_jax.suites import files
-from samg_jax.training import compilation, logs, schedule
+from samg_jax.training import command_line, compilation, logs, schedule
 from samg_jax.training import parts as parts_lib
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
@@ -67,9 +67,11 @@ COLUMNS: tuple[tables.Column, ...] = (
 )
 
 CHOSEN = flags.DEFINE_list("cases", list(remedy_cases.CASES), "To measure.")
-REPEATS = flags.DEFINE_integer("repeats", 7, "Turns.", 1)
+REPEATS = command_line.define_integer("repeats", 7, "Turns.", 1)
 SECONDS = flags.DEFINE_float("seconds", 1.0, "Of a turn, at least.", 0.0)
-THREADS = flags.DEFINE_integer("threads", None, "Cores to use; by default all.", 1)
+THREADS = command_line.define_integer(
+    "threads", None, "Cores to use; by default all.", 1
+)
 OUT = flags.DEFINE_string("out", None, "JSON file; a .md is written beside it.")
 SERVE = flags.DEFINE_string("serve", None, "Of the processes that it starts itself.")
 
@@ -324,4 +326,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

@@ -18,10 +18,11 @@ import time
 
 import gymnasium
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from samg_jax.analysis import machine
 from samg_jax.envs import physics, vector
+from samg_jax.training import command_line
 
 ENVS = flags.DEFINE_list(
     "envs",
@@ -30,8 +31,10 @@ ENVS = flags.DEFINE_list(
 )
 SIZES = flags.DEFINE_list("sizes", ["1", "8", "32"], "Numbers of environments.")
 THREADS = flags.DEFINE_list("threads", ["1", "2"], "Threads of our batch, to compare.")
-BLOCKS = flags.DEFINE_integer("blocks", 60, "Blocks per candidate.", 1)
-BLOCK_STEPS = flags.DEFINE_integer("block_steps", 800, "Environment steps a block.", 1)
+BLOCKS = command_line.define_integer("blocks", 60, "Blocks per candidate.", 1)
+BLOCK_STEPS = command_line.define_integer(
+    "block_steps", 800, "Environment steps a block.", 1
+)
 OUT = flags.DEFINE_string("out", None, "JSON file to write.")
 
 
@@ -77,8 +80,7 @@ def measure(env_id: str, num_envs: int, threads: list[int]) -> dict[str, float]:
 
 def main(argv: list[str]) -> None:
     """Measures, prints a table, writes the file."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
+    del argv
     threads = [int(count) for count in THREADS.value]
     load = os.getloadavg()[0]
     rows = []
@@ -107,4 +109,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

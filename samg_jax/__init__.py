@@ -8,15 +8,25 @@ import os
 # imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from samg_jax import checks, process
+
+if process.is_program():
+    process.open_missing()
+    with checks.program():
+        process.import_jax()
+
 if os.environ.get("MUJOCO_GL"):
     try:
         importlib.import_module("mujoco")
     except Exception as error:  # Whatever the library of that backend raises.
-        raise ImportError(
+        _TEXT = (
             f"MuJoCo cannot be imported with MUJOCO_GL={os.environ['MUJOCO_GL']}: "
             f"{error}. Known are egl, osmesa and glfw, each with its library "
             "installed. Unset MUJOCO_GL: the first that works is chosen where a video "
             "is asked for."
-        ) from error
+        )
+        if process.is_program():
+            raise SystemExit(f"error: {_TEXT}") from error
+        raise ImportError(_TEXT) from error
 
 __version__ = "0.1.0"

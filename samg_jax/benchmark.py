@@ -23,13 +23,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
-from samg_jax import checks
+from samg_jax import checks, process
 from samg_jax.benchmarking import cases, measures, reports, tables
 from samg_jax.suites import executors
 from samg_jax.suites import program as suites
-from samg_jax.training import compilation, logs, signals
+from samg_jax.training import command_line, compilation, config_files, logs, signals
 
 ALGORITHMS = flags.DEFINE_list("algorithms", list(cases.ALGORITHMS), "To measure.")
 PHASES = flags.DEFINE_list(
@@ -52,13 +52,15 @@ OVERLAP = flags.DEFINE_list(
     ["off"],
     "`online.overlap` of `online`: off, on, or both, with a row for each.",
 )
-REPEATS = flags.DEFINE_integer("repeats", 7, "Timed repeats, or laps of `online`.", 1)
+REPEATS = command_line.define_integer(
+    "repeats", 7, "Timed repeats, or laps of `online`.", 1
+)
 SECONDS = flags.DEFINE_float("seconds", 1.0, "Of one repeat of `updates`.", 0.0)
-STEPS = flags.DEFINE_integer("steps", 1_000, "Environment steps of a lap.", 1)
+STEPS = command_line.define_integer("steps", 1_000, "Environment steps of a lap.", 1)
 BASELINE = flags.DEFINE_string(
     "baseline", None, "`torch`: eager PyTorch in turns with our updates."
 )
-THREADS = flags.DEFINE_integer(
+THREADS = command_line.define_integer(
     "threads", None, "Cores for us and for the baseline; by default all.", 1
 )
 PRECISION = flags.DEFINE_enum(
@@ -89,7 +91,7 @@ EXECUTOR = flags.DEFINE_enum(
 OPTION = flags.DEFINE_multi_string(
     "option", [], "Of the executor, as parallel=2; a wrong one is answered with all."
 )
-RETRIES = flags.DEFINE_integer(
+RETRIES = command_line.define_integer(
     "retries", 1, "How often a job is started again whose process was killed.", 0
 )
 DRY_RUN = flags.DEFINE_bool(
@@ -134,7 +136,11 @@ def main(argv: list[str]) -> None:
         request = parse(argv[1:])
         measures.check(request)
         measures.limit(request.threads)
-    compilation.use_cache(compilation.DEFAULT_CACHE)
+        if measures.KINDS[request.kind].apart:
+            process.check_platforms()
+        else:
+            compilation.start()
+        compilation.use_cache(compilation.DEFAULT_CACHE)
     command = shlex.join(["python", "-m", "samg_jax.benchmark", *sys.argv[1:]])
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -147,6 +153,8 @@ def main(argv: list[str]) -> None:
 def run_suite() -> int:
     """Runs the suite of the flags; the result is the exit status."""
     refuse(OF_MEASURES, "suite", "--set=FIELD=VALUE, as in --set=num_seeds=2")
+    compilation.check()
+    process.check_platforms()
     return suites.run(request_suite())
 
 
@@ -155,7 +163,7 @@ def request_suite() -> suites.Request:
     return suites.Request(
         suite=SUITE.value,
         out=OUT.value,
-        configs=pathlib.Path(CONFIGS.value),
+        configs=config_files.folder(CONFIGS.value),
         settings=SET.value,
         executor=EXECUTOR.value,
         options=OPTION.value,
@@ -210,7 +218,7 @@ def parse(arguments: list[str]) -> measures.Request:
             seeds=cases.positive_integers("seeds", seeds),
             overlap=[SWITCH[name] for name in OVERLAP.value],
         ),
-        configs=pathlib.Path(CONFIGS.value),
+        configs=config_files.folder(CONFIGS.value),
         repeats=REPEATS.value,
         seconds=SECONDS.value,
         steps=STEPS.value,
@@ -222,4 +230,4 @@ def parse(arguments: list[str]) -> measures.Request:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main, positional=True)

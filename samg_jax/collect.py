@@ -21,7 +21,7 @@ import sys
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 import samg_jax
 from samg_jax import checks
@@ -29,11 +29,14 @@ from samg_jax.data import recording
 from samg_jax.envs import physics as physics_lib
 from samg_jax.envs import tasks
 from samg_jax.training import (
+    bounds,
     collection,
+    command_line,
     compilation,
     environments,
     logs,
     maze_collection,
+    values,
 )
 
 ENV = flags.DEFINE_string("env", None, "Gymnasium id, such as Hopper-v4.")
@@ -45,10 +48,10 @@ LEVEL = flags.DEFINE_enum(
     "lead, by default as in D4RL's data of that name.",
 )
 OUT = flags.DEFINE_string("out", None, "HDF5 file to write.")
-STEPS = flags.DEFINE_integer(
+STEPS = command_line.define_integer(
     "steps", 1_000_000, "Rows to write; medium-replay writes all it has.", 2
 )
-SEED = flags.DEFINE_integer("seed", 0, "Of training and rollouts.", 0)
+SEED = command_line.define_integer("seed", 0, "Of training and rollouts.", 0)
 ACTION_NOISE = flags.DEFINE_float(
     "action_noise",
     maze_collection.ACTION_NOISE,
@@ -58,7 +61,7 @@ ACTION_NOISE = flags.DEFINE_float(
 PHYSICS = flags.DEFINE_enum(
     "physics", None, ["d4rl", "stock"], "By default d4rl where it is defined."
 )
-TRAIN_STEPS = flags.DEFINE_integer(
+TRAIN_STEPS = command_line.define_integer(
     "train_steps", 1_000_000, "Environment steps of SAC at most.", 1
 )
 MEDIUM_SCORE = flags.DEFINE_float(
@@ -68,8 +71,10 @@ MEDIUM_RETURN = flags.DEFINE_float(
     "medium_return", None, "The same as a raw return, for tasks without reference."
 )
 HIDDEN_DIMS = flags.DEFINE_list("hidden_dims", ["256", "256"], "Layers of SAC.")
-EVAL_EVERY = flags.DEFINE_integer("eval_every", 5_000, "Steps per evaluation.", 1)
-MAX_STEPS = flags.DEFINE_integer(
+EVAL_EVERY = command_line.define_integer(
+    "eval_every", 5_000, "Steps per evaluation.", 1
+)
+MAX_STEPS = command_line.define_integer(
     "max_steps", None, "Cuts evaluation episodes; needed without a time limit.", 1
 )
 STRICT = flags.DEFINE_bool(
@@ -88,20 +93,20 @@ SAC_ONLY = tuple(
 flags.mark_flags_as_required(["env", "out"])
 flags.register_validator(
     "hidden_dims",
-    lambda widths: widths and all(w.isdecimal() and int(w) >= 1 for w in widths),
+    values.are_positive,
     "layers have widths of 1 or more; give --hidden_dims=256,256, for example",
 )
 
 
 def main(argv: list[str]) -> None:
     """Collects what the flags describe."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
+    del argv
     logs.quiet_libraries()
     command = shlex.join(["python", "-m", "samg_jax.collect", *sys.argv[1:]])
-    precision = compilation.matmul_precision(compilation.DEFAULT_PRECISION)
-    with checks.program(), precision:
-        collect(command)
+    with checks.program():
+        compilation.start()
+        with compilation.matmul_precision(compilation.DEFAULT_PRECISION):
+            collect(command)
 
 
 def collect(command: str) -> None:
@@ -110,6 +115,7 @@ def collect(command: str) -> None:
     path = pathlib.Path(OUT.value).expanduser()
     checks.file(path, "--out", OVERWRITE.value)
     task = tasks.for_env_id(ENV.value)
+    check_sizes(task)
     width = task.observation_size + task.action_size + 3
     recording.check_space(path, STEPS.value, width)
     is_maze = tasks.is_antmaze(task.env_id)
@@ -136,6 +142,22 @@ def collect(command: str) -> None:
     for name, value in attributes.items():
         shown = value if isinstance(value, str | int) else np.round(value, 2)
         print(f"  {name}: {shown}")
+
+
+def check_sizes(task: tasks.Task) -> None:
+    """Refuses rows and layers that no machine has the memory for."""
+    row = bounds.NUMBER * (2 * task.observation_size + task.action_size + 3)
+    bounds.count("--steps", STEPS.value)
+    bounds.count("--train_steps", TRAIN_STEPS.value)
+    advice = "Lower --steps."
+    bounds.memory(f"--steps={STEPS.value}: its rows take", row * STEPS.value, advice)
+    widths = values.positive(HIDDEN_DIMS.value)
+    weights = bounds.dense((task.observation_size, *widths, task.action_size))
+    bounds.memory(
+        f"--hidden_dims={','.join(HIDDEN_DIMS.value)} takes",
+        bounds.NUMBER * bounds.COPIES * weights,
+        "Lower --hidden_dims.",
+    )
 
 
 def resolve_level(env_id: str, is_maze: bool) -> str:
@@ -195,7 +217,7 @@ def train_sac(
         eval_every=min(EVAL_EVERY.value, TRAIN_STEPS.value),
         episodes=10,
         medium_return=float("nan") if target is None else target,
-        hidden_dims=tuple(int(width) for width in HIDDEN_DIMS.value),
+        hidden_dims=tuple(values.positive(HIDDEN_DIMS.value)),
         max_steps=MAX_STEPS.value,
     )
     parts = collection.make_parts(task.env_id, PHYSICS.value, SEED.value, settings)
@@ -214,4 +236,4 @@ def train_sac(
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

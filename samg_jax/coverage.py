@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from tqdm import tqdm
 
 from samg_jax import checks
@@ -28,7 +28,7 @@ from samg_jax.analysis import (
     figures,
     improvements,
 )
-from samg_jax.training import logs
+from samg_jax.training import bounds, command_line, logs
 
 _DEFAULTS = coverage.Settings()
 DATASETS = flags.DEFINE_list("datasets", None, "D4RL names, HDF5 files and minari:ID.")
@@ -36,12 +36,12 @@ OUT = flags.DEFINE_string("out", "runs/coverage", "Folder to write into.")
 RESULTS = flags.DEFINE_list(
     "results", [], "Folders with vanilla and SAMG runs on these levels, at any depth."
 )
-SEED = flags.DEFINE_integer("seed", 0, "Of rows and of t-SNE.", 0)
+SEED = command_line.define_integer("seed", 0, "Of rows and of t-SNE.", 0)
 flags.DEFINE_float("share", _DEFAULTS.share, "Of the pooled rows, for a repeat.")
-flags.DEFINE_integer("max_rows", _DEFAULTS.max_rows, "Rows of a repeat at most.")
-flags.DEFINE_integer("clusters", _DEFAULTS.clusters, "Cluster centres.")
+command_line.define_integer("max_rows", _DEFAULTS.max_rows, "Rows of a repeat at most.")
+command_line.define_integer("clusters", _DEFAULTS.clusters, "Cluster centres.")
 flags.DEFINE_enum("linkage", _DEFAULTS.linkage, clustering.LINKAGES, "Of clusters.")
-flags.DEFINE_integer(
+command_line.define_integer(
     "min_samples",
     _DEFAULTS.min_samples,
     "A centre is covered by more than these; in proportion, if a repeat draws less "
@@ -49,7 +49,7 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_float("perplexity", _DEFAULTS.perplexity, "Of t-SNE.")
 flags.DEFINE_bool("standardize", _DEFAULTS.standardize, "Scale each dimension first.")
-flags.DEFINE_integer("repeats", _DEFAULTS.repeats, "Random draws.")
+command_line.define_integer("repeats", _DEFAULTS.repeats, "Random draws.")
 flags.mark_flag_as_required("datasets")
 SETTINGS = (
     *("share", "max_rows", "clusters", "linkage", "min_samples", "perplexity"),
@@ -59,8 +59,7 @@ SETTINGS = (
 
 def main(argv: list[str]) -> None:
     """Measures what the flags describe."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
+    del argv
     logs.quiet_libraries()
     with checks.program():
         settings = coverage.Settings(
@@ -71,6 +70,10 @@ def main(argv: list[str]) -> None:
         levels = coverage.load(DATASETS.value)
         pooled = sum(len(level.actions) for level in levels.values())
         rows = coverage.sample_size(pooled, settings)
+        # The clustering compares every pair of rows, in 64 bits.
+        bounds.memory(
+            f"A repeat of {rows:,} rows takes", 4 * rows**2, "Lower --max_rows."
+        )
         least = coverage.bound(rows, pooled, settings)
         gains = []
         if RESULTS.value:
@@ -105,4 +108,4 @@ def show(draw: Callable[..., pathlib.Path], *given: Any) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

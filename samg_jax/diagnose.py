@@ -12,11 +12,11 @@ yardstick. Also measures what the guidance costs.
 import shlex
 import sys
 
-from absl import app, flags
+from absl import flags
 
 from samg_jax import checks, trust
 from samg_jax.analysis import diagnosis, diagnosis_tables
-from samg_jax.training import compilation, logs
+from samg_jax.training import bounds, command_line, compilation, logs
 
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Workdir of a run whose offline phase is complete."
@@ -26,7 +26,7 @@ PRESETS = flags.DEFINE_list("presets", [], "Presets to train afresh: paper, best
 SETTINGS = flags.DEFINE_multi_string(
     "settings", [], "Weight to train afresh, NAME:FIELD=VALUE,... of config.guidance."
 )
-CVAE_STEPS = flags.DEFINE_integer(
+CVAE_STEPS = command_line.define_integer(
     "steps", None, "Updates of models trained afresh; by default the checkpoint's.", 1
 )
 KINDS = flags.DEFINE_list(
@@ -40,20 +40,18 @@ OTHER = flags.DEFINE_string(
     None,
     "HDF5 file, D4RL name or minari:ID of other pairs; by default a random policy's.",
 )
-ROWS = flags.DEFINE_integer("rows", 5_000, "Pairs of a set at most.", 2)
+ROWS = command_line.define_integer("rows", 5_000, "Pairs of a set at most.", 2)
 COSTS = flags.DEFINE_bool("costs", True, "Measure time and memory of the guidance.")
-REPEATS = flags.DEFINE_integer("repeats", 50, "Timed updates of each kind.", 1)
-SEED = flags.DEFINE_integer("seed", 0, "Of the pairs drawn here.", 0)
+REPEATS = command_line.define_integer("repeats", 50, "Timed updates of each kind.", 1)
+SEED = command_line.define_integer("seed", 0, "Of the pairs drawn here.", 0)
 TRUST = trust.define_flag()
 flags.mark_flag_as_required("checkpoint")
 
 
 def main(argv: list[str]) -> None:
     """Judges what the flags describe."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
+    del argv
     logs.quiet_libraries()
-    compilation.use_cache(compilation.DEFAULT_CACHE)
     request = diagnosis.Request(
         checkpoint=CHECKPOINT.value,
         out=OUT.value,
@@ -70,10 +68,17 @@ def main(argv: list[str]) -> None:
         command=shlex.join(["python", "-m", "samg_jax.diagnose", *sys.argv[1:]]),
     )
     with checks.program(), trust.files(TRUST.value):
+        compilation.start()
+        bounds.count("--rows", ROWS.value)
+        bounds.count("--steps", CVAE_STEPS.value or 0)
+        # Of one number, of which every row has several.
+        needed = bounds.NUMBER * ROWS.value
+        bounds.memory(f"--rows={ROWS.value} takes", needed, "Lower --rows.")
+        compilation.use_cache(compilation.DEFAULT_CACHE)
         report = diagnosis.run(request)
     print(diagnosis_tables.text(report))
     print("\npictures: " + ", ".join(report["pictures"]))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

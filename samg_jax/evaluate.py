@@ -16,32 +16,40 @@ import sys
 import gymnasium
 import jax
 import mujoco
-from absl import app, flags
+from absl import flags
 
 import samg_jax
 from samg_jax import checks, trust
 from samg_jax.analysis import scores as scores_lib
 from samg_jax.envs import physics, rendering
-from samg_jax.training import compilation, environments, logs, policies, scoring
+from samg_jax.training import (
+    bounds,
+    command_line,
+    compilation,
+    environments,
+    logs,
+    policies,
+    scoring,
+)
 
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Workdir of a run, or its folder offline/ or online/."
 )
-EPISODES = flags.DEFINE_integer("episodes", 100, "Episodes per seed.", 1)
+EPISODES = command_line.define_integer("episodes", 100, "Episodes per seed.", 1)
 PHYSICS = flags.DEFINE_enum(
     "physics", None, [*physics.PHYSICS, "both"], "By default the run's own."
 )
-SEED = flags.DEFINE_integer(
+SEED = command_line.define_integer(
     "seed", 0, "Of the start states; 0: those of training's evaluations.", 0
 )
 OUT = flags.DEFINE_string("out", None, "JSON file for the scores.")
 VIDEO = flags.DEFINE_string(
     "video", None, "MP4 file for an episode; D4RL's physics if both."
 )
-VIDEO_SEED = flags.DEFINE_integer(
+VIDEO_SEED = command_line.define_integer(
     "video_seed", None, "Seed whose policy is filmed; by default the first.", 0
 )
-MAX_STEPS = flags.DEFINE_integer(
+MAX_STEPS = command_line.define_integer(
     "max_steps", None, "Cuts episodes; by default as in training's evaluations.", 1
 )
 TRUST = trust.define_flag()
@@ -51,11 +59,15 @@ flags.mark_flag_as_required("checkpoint")
 
 def main(argv: list[str]) -> None:
     """Evaluates what the flags describe."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
+    del argv
     logs.quiet_libraries()
     with checks.program(), trust.files(TRUST.value):
+        compilation.start()
         saved = find()
+        simulators = len(saved.parts.seeds) * EPISODES.value
+        needed = bounds.HOST_PER_SIMULATOR * simulators
+        what = f"--episodes={EPISODES.value}: {simulators:,} simulators take"
+        bounds.memory(what, needed, "Lower --episodes.")
         names = scoring.choose_physics(saved.parts, PHYSICS.value)
         out, video = check_files(saved, names)
         print(scoring.describe(saved, names, EPISODES.value, SEED.value))
@@ -157,4 +169,4 @@ def evaluate(
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

@@ -14,12 +14,12 @@ import importlib
 import importlib.util
 import pathlib
 
-from absl import app, flags
+from absl import flags
 
 from samg_jax import checks, durable
 from samg_jax.analysis import comparison, machine, markup, pairing
 from samg_jax.reporting import sources
-from samg_jax.training import logs
+from samg_jax.training import command_line, logs
 
 BASELINE = flags.DEFINE_string(
     "baseline", None, "Of runs: algorithm; says who ends below it by two std. errors."
@@ -40,8 +40,8 @@ OUT = flags.DEFINE_string(
     "Of a suite: folder of the report, by default report/ in the suite's. Of runs: "
     "Markdown file to write as well.",
 )
-REPS = flags.DEFINE_integer(
-    "reps", 2_000, "Of a suite: resamples of every bootstrap.", lower_bound=10
+REPS = command_line.define_integer(
+    "reps", 2_000, "Of a suite: resamples of every bootstrap.", least=10
 )
 WATCH = flags.DEFINE_bool(
     "watch", False, "Of a suite: write the report anew whenever the results change."
@@ -164,4 +164,4 @@ def describe(outcomes: list[comparison.Outcome]) -> str:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main, positional=True)

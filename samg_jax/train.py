@@ -9,8 +9,7 @@ The same command resumes a run that was stopped. `--dry_run` says what would be 
 
 import pathlib
 
-from absl import app, flags
-from ml_collections import config_flags
+from absl import flags
 
 from samg_jax import checks, trust
 from samg_jax.analysis import summary
@@ -23,8 +22,8 @@ from samg_jax.training import (
     signals,
 )
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Experiment, as in configs/cql_samg.py:halfcheetah-medium."
+CONFIG = command_line.ExperimentFlag(
+    "Experiment, as in configs/cql_samg.py:halfcheetah-medium."
 )
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where results go; by default a folder under runs/."
@@ -39,13 +38,11 @@ DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the config, update counts and memory, and exit."
 )
 TRUST = trust.define_flag()
-flags.mark_flag_as_required("config")
 
 
 def main(argv: list[str]) -> None:
     """Runs the experiment that the flags describe."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
+    del argv
     logs.quiet_libraries()
     config = CONFIG.value
     if SWEEP.value:
@@ -55,12 +52,14 @@ def main(argv: list[str]) -> None:
     resumable = "Interrupted. The same command goes on from the last checkpoint."
     trusted = trust.files(TRUST.value)
     with checks.program(resumable), signals.handled(), trusted:
+        compilation.start()
         if DRY_RUN.value:
-            print(estimate.describe(config, workdir))
+            print(estimate.describe(config, workdir, CONFIG.given))
             return
         compilation.use_cache(config.compilation_cache)
-        summary.report(experiment.run(config, workdir.expanduser()))
+        run = experiment.run(config, workdir.expanduser(), CONFIG.given)
+        summary.report(run)
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=command_line.parse)
+    command_line.run(main, CONFIG)

@@ -232,6 +232,19 @@ def test_the_settings_of_the_paper_are_judged_with_the_stds_and_without(
     assert (tmp_path / "tables" / "settings.json").read_text() == "made json"
 
 
+@pytest.mark.parametrize("script", ["quickstart", "presets"])
+def test_flags_of_the_user_win_over_the_scripts(script, studio, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    given = ["--config.agent.hidden_dims=(32,)", "-config.num_seeds", "1e0"]
+    process = studio(script, *given)
+    assert process.returncode == 0, process.stderr
+    words = (tmp_path / "calls").read_text().splitlines()[0].split("\0")[:-1]
+    found, _ = command_line.read(words[2:])
+    assert found.config.agent.hidden_dims == (32,)
+    assert found.config.num_seeds == 1
+    assert found.config.agent.tau == 0.02
+
+
 @pytest.mark.slow
 def test_the_studies_run_on_a_file_of_ones_own(studio, dataset, tmp_path):
     fields = small.fields("awac_samg", dataset, **{"offline.updates": 20})

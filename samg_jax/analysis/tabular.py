@@ -15,18 +15,20 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from samg_jax import checks
 from samg_jax.analysis import figures, markov, theory
 from samg_jax.analysis import problems as problems_lib
-from samg_jax.training import logs
+from samg_jax.training import command_line, logs
 
 _DEFAULTS = problems_lib.Settings()
-PROCESSES = flags.DEFINE_integer("processes", _DEFAULTS.processes, "How many.", 1)
-STATES = flags.DEFINE_integer("states", _DEFAULTS.states, "Of each process.", 2)
-ACTIONS = flags.DEFINE_integer("actions", _DEFAULTS.actions, "Of each state.", 1)
-BRANCHING = flags.DEFINE_integer(
+PROCESSES = command_line.define_integer(
+    "processes", _DEFAULTS.processes, "How many.", 1
+)
+STATES = command_line.define_integer("states", _DEFAULTS.states, "Of each process.", 2)
+ACTIONS = command_line.define_integer("actions", _DEFAULTS.actions, "Of each state.", 1)
+BRANCHING = command_line.define_integer(
     "branching", _DEFAULTS.branching, "States that a pair of both leads to.", 1
 )
 DISCOUNT = flags.DEFINE_float("discount", _DEFAULTS.discount, "Below 1.", 0.0)
@@ -36,10 +38,10 @@ THRESHOLD = flags.DEFINE_float(
 OFFLINE_ERROR = flags.DEFINE_float(
     "offline_error", _DEFAULTS.offline_error, "Largest error of an inexact Q_off.", 0.0
 )
-ITERATIONS = flags.DEFINE_integer(
+ITERATIONS = command_line.define_integer(
     "iterations", _DEFAULTS.iterations, "Of TD(0).", problems_lib.RECORDS
 )
-SEED = flags.DEFINE_integer("seed", 0, "Of all that is random.", 0)
+SEED = command_line.define_integer("seed", 0, "Of all that is random.", 0)
 OUT = flags.DEFINE_string("out", "runs/tabular.png", "Picture to write.")
 
 ERROR, OFFLINE = r"$|Q - Q^\pi|$", r"$Q_\mathrm{off}$"
@@ -48,8 +50,7 @@ PLAIN, GUIDED, CUT = "tab:gray", "tab:blue", "tab:green"
 
 def main(argv: list[str]) -> None:
     """Checks the theory on the processes that the flags describe."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}")
+    del argv
     logs.quiet_libraries()
     path = pathlib.Path(OUT.value).expanduser()
     names = ("processes", "states", "actions", "branching", "discount", "threshold")
@@ -191,4 +192,4 @@ def _band(axis, x, lines, color, label):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command_line.run(main)

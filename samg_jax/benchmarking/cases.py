@@ -11,8 +11,9 @@ from typing import Any
 import ml_collections
 
 from samg_jax import checks
-from samg_jax.training import command_line, validation
+from samg_jax.training import bounds, command_line, validation
 from samg_jax.training import parts as parts_lib
+from samg_jax.training import values as values_lib
 
 # Whose shapes and hyperparameters: a dataset of each family.
 DATASETS = {"locomotion": "halfcheetah-medium", "antmaze": "antmaze-medium-play"}
@@ -98,12 +99,13 @@ def check_names(flag: str, names: Sequence[str], known: Sequence[str]) -> None:
 
 def positive_integers(flag: str, values: Sequence[str]) -> list[int]:
     """Returns the values as integers; raises ValueError for 0, repeated, or none."""
-    if not values or not all(v.isascii() and v.isdigit() and int(v) for v in values):
+    try:
+        numbers = values_lib.positive(values)
+    except ValueError as error:
         raise checks.UserError(
             f"--{flag} is {','.join(values)!r}. Allowed are positive integers, "
             f"separated by commas. Write, for example, --{flag}=1,4."
-        )
-    numbers = [int(value) for value in values]
+        ) from error
     _check_repeated(flag, numbers)
     return numbers
 
@@ -161,4 +163,9 @@ def check(cases: Sequence[Case], configs: pathlib.Path) -> None:
                 f"--rows is {case.rows}. At least {LEAST_ROWS} are allowed, so that "
                 "there is a whole episode to scale rewards by. Give more."
             )
-        parts_lib.resolve(load(case, configs))
+        config = load(case, configs)
+        task = parts_lib.resolve(config).task
+        row = bounds.NUMBER * (2 * task.observation_size + task.action_size + 3)
+        bounds.count("--rows", case.rows)
+        needed = row * case.rows
+        bounds.memory(f"--rows={case.rows} takes", needed, "Lower --rows.")

@@ -5,18 +5,19 @@ from __future__ import annotations
 import ast
 import os
 import pathlib
-import runpy
-import sys
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
 
 from samg_jax import checks
-from samg_jax.training import validation
+from samg_jax.training import config_files, validation, values
 
 FOLDER = "suites"  # Below that of the config files.
 OF_CONFIGS = "config."
+# Field of a suite for what `--set=config.FIELD` changes; it wins over the file's.
+GIVEN = "given"
 
 
 def load(
@@ -33,9 +34,7 @@ def load(
         ValueError: where there is no such suite, field or value.
     """
     path = find(name, configs)
-    # Config files import one another as `configs`, from wherever they are run.
-    sys.path.append(str(configs.absolute().parent))
-    suite = runpy.run_path(str(path))["get_config"]()
+    suite = config_files.call(path, configs=configs)
     for text in settings:
         change(suite, text)
     check(suite, path)
@@ -62,9 +61,11 @@ def change(suite: ml_collections.ConfigDict, text: str) -> None:
     """Sets a field of the suite, in place; of `config.`, one of all experiments."""
     name, sign, given = text.partition("=")
     if name.startswith(OF_CONFIGS) and sign:
-        suite.overrides = (*suite.overrides, text.removeprefix(OF_CONFIGS))
+        with suite.unlocked():
+            suite[GIVEN] = (*suite.get(GIVEN, ()), text.removeprefix(OF_CONFIGS))
         return
     fields = validation.flatten(suite.to_dict())
+    fields.pop(GIVEN, None)
     if not sign or name not in fields:
         hint = checks.hint(name, fields)
         raise checks.UserError(
@@ -73,16 +74,21 @@ def change(suite: ml_collections.ConfigDict, text: str) -> None:
             "Write, for example, --set=num_seeds=2."
         )
     value = read_value(given)
-    names = isinstance(fields[name], tuple) or name == "datasets"
-    if names and not isinstance(value, tuple):
-        value = tuple(part.strip() for part in given.split(","))
-    try:
+    if isinstance(value, tuple):
         suite.update_from_flattened_dict({name: value})
-    except TypeError as error:
-        raise checks.UserError(
-            f"--set={text} has a value of the wrong kind: {error}. It was "
-            f"{fields[name]!r} before; give one of that kind."
-        ) from error
+    elif name == "sweep":  # Commas are between settings, and between their values.
+        suite.sweep = tuple(re.split(r",\s*(?=[\w.]+=)", given))
+    elif isinstance(fields[name], tuple) or name == "datasets":
+        names = tuple(part.strip() for part in given.split(","))
+        suite.update_from_flattened_dict({name: names})
+    else:
+        try:
+            values.assign(suite, name, values.unquoted(given))
+        except ValueError as error:
+            raise checks.UserError(
+                f"--set={text} has a value of the wrong kind: it must be {error}. It "
+                f"was {fields[name]!r} before."
+            ) from error
 
 
 def read_value(text: str) -> Any:

@@ -16,7 +16,7 @@ from samg_jax import checks, durable
 from samg_jax.data import d4rl
 from samg_jax.envs import tasks
 from samg_jax.suites import definition
-from samg_jax.training import command_line, environments, validation
+from samg_jax.training import command_line, environments, validation, values
 from samg_jax.training import parts as parts_lib
 
 OFFLINE = "offline"
@@ -201,6 +201,7 @@ def build(
         config.online.steps = budgets.online_steps
     override(config, suite.overrides, recipe)
     override(config, suite.by_algorithm.get(recipe.algorithm, ()), recipe)
+    override(config, suite.get(definition.GIVEN, ()), recipe)
     if variant is not None:
         override(config, GUIDED.get(variant, ()), recipe)
         override(config, suite.by_variant.get(variant, ()), recipe)
@@ -227,12 +228,13 @@ def override(
                 command_line.check_field(name, whole.to_dict())
             continue
         command_line.check_field(name, config.to_dict())
+        before = _value(config, name)
         try:
-            config.update_from_flattened_dict({name: definition.read_value(given)})
-        except TypeError as error:
+            values.assign(config, name, values.unquoted(given))
+        except ValueError as error:
             raise checks.UserError(
                 f"The suite sets {text!r} for {recipe.algorithm}, of the wrong kind: "
-                f"{error}. Give a value like the one before: {_value(config, name)!r}."
+                f"it must be {error}. Give a value like the one before: {before!r}."
             ) from error
 
 

@@ -7,7 +7,11 @@ import importlib
 import importlib.util
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import ml_collections
 
 from samg_jax import checks, durable
 from samg_jax.envs import instances
@@ -22,6 +26,7 @@ from samg_jax.suites import (
 )
 from samg_jax.suites.jobs import Job
 from samg_jax.suites.runner import Status
+from samg_jax.training import unread, validation
 
 NEEDED = ("pandas", "pyarrow")
 
@@ -123,7 +128,30 @@ def prepare(request: Request) -> tuple[pathlib.Path, list[Job]]:
     out = pathlib.Path(request.out).expanduser()
     checks.can_write(out, "--out=FOLDER")
     folders.check(out, planned)
+    for line in idle(suite, planned):
+        print(f"warning: {checks.with_flags(line)}", file=sys.stderr)
     return out, planned
+
+
+def idle(suite: ml_collections.ConfigDict, planned: Sequence[Job]) -> list[str]:
+    """Returns one line about fields that the suite sets and none of its jobs reads."""
+    rows = [suite.overrides, suite.get(definition.GIVEN, ())]
+    rows += [*suite.by_algorithm.values(), *suite.by_variant.values()]
+    names = dict.fromkeys(text.split("=")[0] for row in rows for text in row)
+    configs = [job.experiment() for job in planned]
+    found = []
+    for name in names:
+        fields = [flat for flat in map(_fields, configs) if name in flat]
+        reasons = {unread.of_fields(name, flat) for flat in fields}
+        if reasons and "" not in reasons:
+            found.append(f"config.{name} ({'; '.join(sorted(reasons))})")
+    if not found:
+        return []
+    return [f"The suite sets what none of its jobs reads: {', '.join(found)}."]
+
+
+def _fields(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    return validation.flatten(config.to_dict())
 
 
 class Report:

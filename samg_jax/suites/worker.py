@@ -117,6 +117,7 @@ def train(job: Job, workdir: pathlib.Path) -> Run:
     if job.source is not None:
         source = folders.of(pathlib.Path(), job.source)
         config.offline.restore = str(folders.finished_run(source))
+    compilation.start()
     compilation.use_cache(config.compilation_cache)
     run = experiment.run(config, workdir)
     summary.report(run)

@@ -1,60 +1,293 @@
-"""Flags of the programs that take `--config`: mistakes are told in one message.
+"""Flags of all programs: one way to read them, mistakes are told in one line.
 
-Left alone, a misspelt dataset or field ends in a traceback through the flags library.
+The fields of a config are flags, `--config.GROUP.NAME=VALUE`. They are read here and
+not by the flags library, which adds up tuples that are given twice and ends in a
+traceback at a misspelt name. Of every flag that is given more than once the last wins,
+so that what a user appends to a script's flags counts.
 """
 
 from __future__ import annotations
 
-import pathlib
+import functools
 import re
-import runpy
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import ml_collections
-from absl import app
+from absl import app, flags
 
-from samg_jax import checks
-from samg_jax.training import validation
+from samg_jax import checks, process
+from samg_jax.training import config_files, logs, validation, values
+
+load = config_files.load
+
+CONFIG = "config"
+HELP = ("help", "helpfull", "helpshort", "helpxml")
+# What a field looks like on the command line, in all spellings.
+_FIELD = re.compile(r"--?(no)?config\.([^=]+)(?:=(.*))?", re.DOTALL)
+
+# Flags that we define belong to the program that calls.
+flags.disclaim_key_flags()
 
 
-def parse(argv: Sequence[str]) -> list[str]:
-    """Returns what is left of `argv` after its flags; for `app.run(flags_parser=)`.
+class Experiment(NamedTuple):
+    """What `--config` and its fields say.
 
-    Exits with a message where the config's file, dataset or fields are not known.
+    Attributes:
+        config: with the fields set.
+        given: fields that were set by flags -> their values in the config's file.
     """
+
+    config: ml_collections.ConfigDict
+    given: Mapping[str, Any]
+
+
+class ExperimentFlag:
+    """The flag `--config` with all of its fields; set by `parse`."""
+
+    def __init__(self, about: str):
+        flags.DEFINE_string(CONFIG, None, about)
+        self.experiment: Experiment | None = None
+
+    @property
+    def value(self) -> ml_collections.ConfigDict:
+        """The config of the command line."""
+        return self.experiment.config
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """See `Experiment`."""
+        return self.experiment.given
+
+
+class _Integer(flags.IntegerParser):
+    """Integers as people write them: 500000, 500_000 or 5e5."""
+
+    def convert(self, argument: str | int) -> int:
+        if isinstance(argument, int):
+            return argument
+        try:
+            return values.integer(argument)
+        except ValueError as error:
+            raise ValueError(f"it must be {values.INTEGER}") from error
+
+
+def define_integer(
+    name: str, default: int | None, about: str, least: int | None = None
+) -> flags.FlagHolder:
+    """Defines an integer flag of a program, which may be written as 5e5.
+
+    Args:
+        name: of the flag.
+        default: its value unless it is given.
+        about: for `--help`.
+        least: lowest value that is allowed.
+    """
+    parser = _Integer(lower_bound=least)
+    return flags.DEFINE(
+        parser, name, default, about, serializer=flags.ArgumentSerializer()
+    )
+
+
+def run(
+    main: Callable[[list[str]], Any],
+    experiment: ExperimentFlag | None = None,
+    positional: bool = False,
+) -> None:
+    """Runs a program: reads its flags, calls `main`, and ends the process.
+
+    Args:
+        main: of the program.
+        experiment: its flag `--config`, if it has one.
+        positional: whether `main` takes arguments that are no flags.
+    """
+    parser = functools.partial(parse, experiment=experiment, positional=positional)
+    with process.output():
+        app.run(main, flags_parser=parser)
+
+
+def parse(
+    argv: Sequence[str],
+    experiment: ExperimentFlag | None = None,
+    positional: bool = False,
+) -> list[str]:
+    """Reads the flags of a command line; returns the program and what is no flag.
+
+    Ends the program with one line where something is unknown or of the wrong kind.
+    """
+    logs.quiet_libraries()
     with checks.program():
-        check(argv)
-    return app.parse_flags_with_usage(argv)
+        process.check()
+        name, *arguments = argv
+        try:
+            arguments = flags.FLAGS.read_flags_from_files(arguments, force_gnu=False)
+        except flags.Error as error:
+            raise checks.UserError(str(error).removeprefix("ERROR:: ")) from error
+        fields: list[str] = []
+        if any(argument.lstrip("-") in HELP for argument in arguments):
+            arguments = [one for one in arguments if not _FIELD.fullmatch(one)]
+        elif experiment:
+            refuse_misspelt(arguments)
+            experiment.experiment, arguments = read(arguments)
+            fields = list(validation.flatten(experiment.value.to_dict()))
+        left = parse_plain([name, *arguments], fields)
+        if len(left) > 1 and not positional:
+            raise checks.UserError(
+                f"Unknown arguments: {' '.join(left[1:])}. All that this program takes "
+                "are flags. Write them as --NAME=VALUE, a switch as --NAME or --noNAME."
+            )
+    return left
+
+
+def parse_plain(argv: list[str], fields: Sequence[str] = ()) -> list[str]:
+    """Reads all flags but the config's; returns the program and what is no flag.
+
+    Args:
+        argv: of the program.
+        fields: of the config, which are proposed for an unknown flag.
+    """
+    try:
+        return flags.FLAGS(argv)
+    except flags.UnrecognizedFlagError as error:
+        raise unknown(error.flagname, fields) from error
+    except flags.Error as error:
+        text = re.sub(r"^flag (?=--)", "", str(error))
+        missing = re.search(r"Flag --(\w+) must have a value", text)
+        if missing:
+            about = flags.FLAGS[missing[1]].help
+            text = f"--{missing[1]} is missing, which must be given: {about}"
+        raise checks.UserError(
+            f"{text.rstrip('.')}. Correct that; --help says what there is."
+        ) from error
+
+
+def unknown(name: str, fields: Sequence[str] = ()) -> checks.UserError:
+    """The error of a flag that a program does not have."""
+    own = own_flags()
+    hint = checks.hint(name, own, "--")
+    field = name.removeprefix("no")
+    nearest = [known for known in (name, field) if known in fields]
+    if nearest:
+        hint = f"Did you mean --config.{nearest[0]}? "
+    elif not hint:
+        hint = checks.hint(name, fields, "--config.", cutoff=0.8)
+    listed = ", ".join(f"--{known}" for known in own)
+    return checks.UserError(
+        f"Unknown flag --{name}. {hint}This program has {listed}. Correct the name; "
+        "--help says what they mean."
+    )
+
+
+def own_flags() -> list[str]:
+    """The names of the flags that our programs define in this process."""
+    return sorted(
+        flag.name
+        for module, defined in flags.FLAGS.flags_by_module_dict().items()
+        if module.startswith("samg_jax.") or module == sys.argv[0]
+        for flag in defined
+    )
+
+
+def refuse_misspelt(arguments: Sequence[str]) -> None:
+    """Refuses `--confg` and `--confg.seed`, before a missing `--config` is told."""
+    for argument in arguments:
+        if argument == "--":
+            return
+        match = re.match(r"--?(\w+)(?=[.=]|$)(\.[\w.]*)?", argument)
+        if not match or match[1] in (CONFIG, f"no{CONFIG}"):
+            continue
+        name, rest = match[1], match[2] or ""
+        if rest or (name not in flags.FLAGS and checks.hint(name, [CONFIG])):
+            hint = checks.hint(name, [CONFIG])
+            proposed = f"--{CONFIG}{rest}" if hint else f"--{CONFIG}.{name}{rest}"
+            raise checks.UserError(
+                f"Unknown flag --{name}{rest}. Did you mean {proposed}? A config and "
+                f"its fields are given as in {config_files.EXAMPLE} "
+                "--config.online.steps=1000."
+            )
+
+
+def read(arguments: Sequence[str]) -> tuple[Experiment, list[str]]:
+    """The experiment that arguments describe, and the arguments that do not."""
+    config = load(*_file(arguments).split(":", 1))
+    fields = config.to_dict()
+    defaults = validation.flatten(fields)
+    chosen: dict[str, str] = {}
+    left, queue = [], list(arguments)
+    while queue:
+        argument = queue.pop(0)
+        if argument == "--":
+            left += [argument, *queue]
+            break
+        field = _FIELD.fullmatch(argument)
+        if not field:
+            left.append(argument)
+            continue
+        negated, name, text = field.groups()
+        check_field(name, fields)
+        is_switch = _is_switch(config, name)
+        if negated:
+            if not is_switch or text is not None:
+                raise checks.UserError(
+                    f"{argument} is no switch. `no` before a name turns a switch off; "
+                    f"config.{name} is {defaults.get(name)!r}. Set config.{name}=VALUE."
+                )
+            text = "false"
+        elif text is None:
+            text = _next(queue, name, is_switch)
+        chosen.pop(name, None)  # So that the order is that of the last ones.
+        chosen[name] = text
+    for name, text in chosen.items():
+        values.set_field(config, name, text)
+    return Experiment(config, {name: defaults.get(name) for name in chosen}), left
+
+
+def _file(arguments: Sequence[str]) -> str:
+    """The file and dataset of the last `--config`."""
+    found = None
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            break
+        name, sign, text = argument.partition("=")
+        if name.lstrip("-") == CONFIG and name.startswith("-"):
+            found = text if sign else "".join(arguments[place + 1 : place + 2])
+    if found is None:
+        fields = any(_FIELD.fullmatch(argument) for argument in arguments)
+        raise checks.UserError(
+            "--config is missing. It names the file of an experiment, and a dataset "
+            "after a colon"
+            + ("; its fields, which are given here, are those of that file" * fields)
+            + f". Write, for example, python -m samg_jax.train {config_files.EXAMPLE}."
+        )
+    return found
+
+
+def _next(queue: list[str], name: str, is_switch: bool) -> str:
+    """Takes the value of a field from the arguments behind it."""
+    behind = queue[0] if queue else "--"
+    if is_switch:
+        if behind.lower() in ("true", "false"):
+            return queue.pop(0)
+        return "true"
+    if behind.startswith("--"):
+        raise checks.UserError(
+            f"config.{name} is given without a value. Write config.{name}=VALUE."
+        )
+    return queue.pop(0)
+
+
+def _is_switch(config: ml_collections.ConfigDict, name: str) -> bool:
+    *parents, leaf = name.split(".")
+    for parent in parents:
+        config = config[parent]
+    return config.get_type(leaf) is bool
 
 
 def check(argv: Sequence[str]) -> None:
-    """Raises ValueError where `--config=FILE:DATASET` or `--config.FIELD` is wrong."""
-    given = re.search(r"^--?config(?:=|\n)(.*)$", "\n".join(argv), re.MULTILINE)
-    if not given:
-        return
-    config = load(*given[1].split(":", 1)).to_dict()
-    for argument in argv:
-        field = re.match(r"--?(?:no)?config\.([^=]+)", argument)
-        if field:
-            check_field(field[1], config)
-
-
-def load(file: str, *dataset: str) -> ml_collections.ConfigDict:
-    """Returns the config of a file, for a dataset or the file's own default."""
-    path = pathlib.Path(file)
-    if not path.is_file():
-        known = [str(other) for other in sorted(path.parent.glob("*.py"))]
-        hint = checks.hint(file, known)
-        raise checks.UserError(
-            f"There is no config file {file!r}. {hint}It must be a Python file with a "
-            "function get_config, such as configs/cql_samg.py of this package. Give "
-            "its path, from the current folder or absolute: --config=FILE:DATASET."
-        )
-    # Config files import one another as `configs`, from wherever they are run.
-    sys.path.append(str(path.absolute().parent.parent))
-    return runpy.run_path(str(path))["get_config"](*dataset)
+    """Raises `checks.UserError` where `--config=FILE:DATASET` or a field is wrong."""
+    if any(argument.startswith("--config") for argument in argv):
+        read(argv)
 
 
 def check_field(name: str, config: Mapping[str, Any]) -> None:

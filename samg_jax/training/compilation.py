@@ -1,14 +1,19 @@
-"""Settings of JAX's compiler that all programs share."""
+"""Settings of JAX and of its compiler that all programs share."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
+import tempfile
 
 import jax
 import ml_collections
 
-DEFAULT_CACHE = "~/.cache/samg_jax"
+from samg_jax import checks, process
+from samg_jax.training import logs
+
+DEFAULT_CACHE = process.DEFAULT_CACHE
 # Our name of how products of float32 matrices are computed -> JAX's. The last by its
 # algorithm: JAX's "bfloat16" is whatever is fastest, on NVIDIA's cards TF32.
 PRECISIONS = {
@@ -18,11 +23,71 @@ PRECISIONS = {
 }
 DEFAULT_PRECISION = "float32"  # JAX's own default depends on the device.
 
+_SAME_NUMBERS = "results and checkpoints are those of JAX's own default"
+# Setting of JAX -> the value that all of this package is written for, and why.
+REQUIRED = {
+    "jax_enable_x64": (False, "everything is computed in float32"),
+    "jax_debug_nans": (False, "a seed that becomes NaN is frozen and the others go on"),
+    "jax_debug_infs": (False, "a seed that overflows is frozen and the others go on"),
+    "jax_default_prng_impl": ("threefry2x32", _SAME_NUMBERS),
+    "jax_threefry_partitionable": (True, _SAME_NUMBERS),
+    "jax_random_seed_offset": (0, _SAME_NUMBERS),
+}
+NEVER = 1e12  # Seconds that no program takes to compile.
+
+
+def check() -> None:
+    """Refuses settings of JAX that would change what this package computes."""
+    for name, (wanted, reason) in REQUIRED.items():
+        found = getattr(jax.config, name, wanted)
+        if found != wanted:
+            raise checks.UserError(
+                f"{name.upper()} is {found}, but {reason}. It must be {wanted}. Unset "
+                f"the environment variable {name.upper()}, or whatever calls "
+                f"jax.config.update({name!r}, ...)."
+            )
+
+
+def start() -> None:
+    """Starts JAX's devices; refuses settings with which that is impossible."""
+    check()
+    try:
+        jax.local_devices()
+    except (RuntimeError, AssertionError) as error:
+        # JAX raises the second for a platform whose plugin is not installed.
+        platforms = os.environ.get("JAX_PLATFORMS")
+        if not platforms:
+            raise
+        text = process.wrong_platforms(platforms, str(error))
+        raise checks.UserError(text) from error
+
 
 def use_cache(folder: str) -> None:
-    """Keeps compiled programs between runs, in `folder`; nowhere if it is empty."""
-    if folder and not jax.config.jax_compilation_cache_dir:
-        path = pathlib.Path(folder).expanduser()
+    """Keeps compiled programs between runs, in `folder`; nowhere if it is empty.
+
+    JAX_COMPILATION_CACHE_DIR wins over the folder. One that cannot be written to is
+    only read; without it programs are compiled once per run.
+    """
+    check()
+    given = jax.config.jax_compilation_cache_dir
+    if not (given or folder):
+        return
+    try:
+        path = pathlib.Path(given or folder).expanduser()
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except (OSError, RuntimeError) as error:  # The second without a home.
+        reason = getattr(error, "strerror", None) or error
+        text = (
+            f"Compiled programs are not kept: {given or folder!r} cannot be written to "
+            f"({reason}). Every run compiles them anew. Set config.compilation_cache "
+            "to another folder, or to nothing."
+        )
+        logs.LOGGER.warning(checks.with_flags(text))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", NEVER)
+        return
+    if not given:
         jax.config.update("jax_compilation_cache_dir", str(path))
 
 
@@ -33,7 +98,11 @@ def matmul_precision(name: str) -> contextlib.AbstractContextManager:
 
     Args:
         name: of `PRECISIONS`.
+
+    Raises:
+        checks.UserError: JAX is set to what this package is not written for.
     """
+    check()
     return jax.default_matmul_precision(PRECISIONS[name])
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import ml_collections
@@ -12,6 +14,7 @@ import ml_collections
 from samg_jax import checks
 from samg_jax.data import d4rl, download, published
 from samg_jax.training import (
+    bounds,
     devices,
     environments,
     forking,
@@ -20,6 +23,7 @@ from samg_jax.training import (
     sampling,
     space,
     sweeps,
+    unread,
     validation,
 )
 from samg_jax.training import (
@@ -30,8 +34,6 @@ from samg_jax.training.parts import Parts
 MEGABYTE = 1e6
 # Python, JAX and the compiler at its peak, measured on a CPU-only machine.
 HOST_BASE = 1_000 * MEGABYTE
-# A simulator with its data, for any of the locomotion models.
-HOST_PER_SIMULATOR = 0.4 * MEGABYTE
 # Fields of a config on which the size of no state depends; nor does it on a float.
 STATELESS = (
     "compilation_cache",
@@ -47,8 +49,17 @@ STATELESS = (
 )
 
 
-def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
+def describe(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    given: Mapping[str, Any] | None = None,
+) -> str:
     """Returns the resolved config, the updates per phase, UTD, and memory.
+
+    Args:
+        config: of the run; completed in place.
+        workdir: of the run.
+        given: see `unread.check`.
 
     Raises:
         ValueError: where the run would be refused.
@@ -61,6 +72,7 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
     parts = parts_lib.resolve(config)
     environments.check(config, parts.task)
     parts = environments.try_out(parts, config.get("single_env"))
+    idle = unread.check(config, given or {})
     learned, fitted, needs_data = planned_updates(config, parts)
     steps, warmup = config.online.steps, config.online.warmup_steps
     updates = parts_lib.online_updates(config)
@@ -69,7 +81,10 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
         rows, origin = dataset_rows(config, parts)
     mesh = devices.choose(len(parts.seeds), config.devices)
     parts = dataclasses.replace(parts, mesh=mesh)
+    bounds.check_run(config, parts)
     device, host = memory(config, parts, rows)
+    advice = "Lower config.num_seeds, or what the config makes large."
+    bounds.memory("Data and states would take", host, advice)
     disk = space.check_start(config, parts, workdir)
     lines = [
         json.dumps(config.to_dict(), indent=2),
@@ -90,6 +105,8 @@ def describe(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> str:
         f"host memory: about {host / MEGABYTE:,.0f} MB",
         f"disk: at most {disk / MEGABYTE:,.0f} MB of checkpoints",
     ]
+    if idle:
+        lines.append(f"warning: {checks.with_flags(idle)}")
     return "\n".join(lines)
 
 
@@ -147,7 +164,7 @@ def memory(
         states = state_bytes(config, parts)
     used = 1 if parts.mesh is None else parts.mesh.size
     simulators = len(sweeps.spread(parts).seeds) * (1 + config.evaluation.episodes)
-    host = HOST_BASE + 2 * dataset + HOST_PER_SIMULATOR * simulators
+    host = HOST_BASE + 2 * dataset + bounds.HOST_PER_SIMULATOR * simulators
     if jax.default_backend() == "cpu":
         host += used * dataset + states
     return dataset + states / used, host

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import ml_collections
 
 from samg_jax import checks, durable
 from samg_jax.training import (
+    bounds,
     checkpoints,
     compilation,
     devices,
@@ -28,6 +31,7 @@ from samg_jax.training import (
     signals,
     space,
     tables,
+    unread,
     validation,
     wandb_events,
 )
@@ -39,8 +43,18 @@ FREE_FIELDS = provenance.FREE_FIELDS
 check_same_config = provenance.check_same_config
 
 
-def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
+def run(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    given: Mapping[str, Any] | None = None,
+) -> Run:
     """Runs an experiment, or what is left of it, in its workdir; returns the run.
+
+    Args:
+        config: of the experiment; completed in place.
+        workdir: where everything is written.
+        given: fields that the user has set -> the values that they would have
+            otherwise; those that the run does not read are warned of.
 
     Raises:
         checks.UserError: before any compute is spent, if config, data, environment or
@@ -48,11 +62,14 @@ def run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
         data.download.DownloadError: where a D4RL file is missing and cannot be had.
     """
     parts = prepare(config, workdir)
+    idle = unread.check(config, given or {})
     with contextlib.ExitStack() as stack:
         stack.enter_context(compilation.matmul_precision(config.matmul_precision))
         # Before the log: a second command leaves it alone.
         stack.enter_context(runs.locked(workdir))
         stack.enter_context(logs.to_file(workdir / "log.txt"))
+        if idle:
+            logs.LOGGER.warning(idle)
         this, plan = start(config, parts, workdir, stack)
         stack.enter_context(signals.at_boundaries())
         if plan.online_meta is None:
@@ -134,9 +151,10 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Parts:
     validation.check(config)
     parts = parts_lib.resolve(config)
     environments.check(config, parts.task)
-    own_weights.check_shape(parts)
     mesh = devices.choose(len(parts.seeds), config.devices)
     parts = dataclasses.replace(parts, mesh=mesh)
+    bounds.check_run(config, parts)
+    own_weights.check_shape(parts)
     checks.folder(workdir, "--workdir=FOLDER")
     locations.check_layout(workdir)
     check_same_config(config, workdir)

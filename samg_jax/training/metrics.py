@@ -19,7 +19,7 @@ import numpy as np
 
 from samg_jax import checks, durable
 from samg_jax.training import events as events_lib
-from samg_jax.training import wandb_events
+from samg_jax.training import explosions, wandb_events
 
 EVALUATION_COLUMNS = (
     "phase",
@@ -134,6 +134,7 @@ class Writer:
     ):
         self.places = [(int(seed), "") for seed in seeds]
         self._sweep = sweep
+        self._watch = explosions.Watch()
 
         def table(name, columns, length):
             if sweep:
@@ -172,6 +173,10 @@ class Writer:
         self, phase: str, steps: tuple[int, int], metrics: Mapping[str, np.ndarray]
     ) -> None:
         """Writes metric -> `[S]`."""
+        names = [
+            f"{seed} ({label})" if label else str(seed) for seed, label in self.places
+        ]
+        self._watch.look(phase, steps, metrics, names)
         for index, place in enumerate(self.places):
             values = {name: float(metrics[name][index]) for name in sorted(metrics)}
             self._events_of(phase, place, values, steps)

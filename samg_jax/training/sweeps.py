@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import ml_collections
@@ -17,7 +17,8 @@ import numpy as np
 
 from samg_jax import algorithms, checks
 from samg_jax.guidance import weights
-from samg_jax.training import validation
+from samg_jax.training import unread, validation
+from samg_jax.training import values as values_lib
 
 P = TypeVar("P")
 
@@ -72,20 +73,20 @@ def parse(
                 f"--sweep names {name} more than once. Each setting has one list of "
                 f"values. Give --sweep={name}=... once, with all of them."
             )
-    for axis in axes:
-        reason = unread(axis.name, config, guidance, names)
-        if reason:
-            raise checks.UserError(
-                f"--sweep varies {axis.name}, but {reason}, so all of its values would "
-                "give the same run. Sweep a setting that is read, or change that."
-            )
-        check_values(axis, config, guidance)
     if axes and not config.online.steps:
         raise checks.UserError(
             "--sweep is given with config.online.steps 0. A sweep varies fine-tuning; "
             "the offline phase is shared. Set config.online.steps=20000, for "
             "example, or no --sweep."
         )
+    for axis in axes:
+        reason = unread.for_fine_tuning(axis.name, config, names)
+        if reason:
+            raise checks.UserError(
+                f"--sweep varies {axis.name}, but {reason}, so all of its values would "
+                "give the same run. Sweep a setting that is read, or change that."
+            )
+        check_values(axis, config, guidance)
     return axes
 
 
@@ -104,7 +105,7 @@ def parse_axis(text: str, config: ml_collections.ConfigDict) -> Axis:
     texts = tuple(part.strip() for part in listed.split(","))
     kind = int if name == "guidance.cutoff_steps" else float
     try:
-        values = tuple(kind(part) for part in texts)
+        values = tuple(values_lib.convert(part, kind) for part in texts)
     except ValueError as error:
         raise checks.UserError(
             f"--sweep={text} has values that are no {kind.__name__}: {listed!r}. Give "
@@ -123,39 +124,6 @@ def sweepable(algorithm: str) -> list[str]:
     own = algorithms.hyperparameters(algorithm)
     agent = [f"agent.{name}" for name in AGENT if name in own]
     return [f"guidance.{name}" for name in GUIDANCE] + agent
-
-
-def unread(
-    name: str,
-    config: ml_collections.ConfigDict,
-    guidance: weights.GuidanceConfig,
-    swept: Iterable[str],
-) -> str:
-    """Returns why fine-tuning does not read a setting; empty where it does."""
-    by_quantile = guidance.threshold_quantile is not None
-    by_quantile |= "guidance.threshold_quantile" in swept
-    weight = weights.REGISTRY[guidance.weight]
-    if name == "agent.inverse_temperature":
-        online = config.agent.get("inverse_temperature_online")
-        if online is not None or "agent.inverse_temperature_online" in swept:
-            return "config.agent.inverse_temperature_online is what fine-tuning reads"
-    if not name.startswith("guidance."):
-        return ""
-    field = name.removeprefix("guidance.")
-    if guidance.weight == "none":
-        return "config.guidance.weight is 'none'"
-    if field == "threshold" and by_quantile:
-        return "the threshold is a quantile"
-    if field in ("threshold", "threshold_quantile", "temperature") and not weight.cut:
-        return f"the weight {guidance.weight!r} is not cut"
-    if field == "temperature" and guidance.cut != "soft":
-        return f"config.guidance.cut is {guidance.cut!r}"
-    if field == "constant" and guidance.weight in weights.BUILT_IN - {"constant"}:
-        return f"config.guidance.weight is {guidance.weight!r}"
-    has_width = guidance.weight == "cvae" and guidance.kind == "window"
-    if field == "delta" and guidance.weight in weights.BUILT_IN and not has_width:
-        return "only the C-VAE's probability of kind 'window' has a width"
-    return ""
 
 
 def check_values(

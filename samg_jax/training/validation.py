@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
 
 from samg_jax import checks
-from samg_jax.training import compilation, wandb_events
+from samg_jax.training import bounds, compilation, wandb_events
 
+flatten = bounds.flatten
 POSITIVE = (0.0, math.inf)
 # Open intervals of hyperparameters, by name, whatever the algorithm.
 OPEN_INTERVALS = {
@@ -96,12 +96,14 @@ def check(config: ml_collections.ConfigDict) -> None:
         )
     for name, value in config.agent.items():
         check_hyperparameter(name, value)
+    bounds.check(fields)
     if not 0.0 < fields["online.offline_share"] < 1.0:
         raise checks.UserError(
             f"config.online.offline_share is {fields['online.offline_share']}; it must "
             "lie between 0 and 1, both excluded. For online data only give "
             "config.online.data=buffer."
         )
+    check_rewards(config)
     check_guided(config)
     check_behaviour_model(config)
     check_calibration(config)
@@ -135,6 +137,30 @@ def check_hyperparameter(name: str, value: Any) -> None:
 def is_widths(value: Any) -> bool:
     """Returns whether a value is one layer width or more, each at least 1."""
     return bool(value) and all(type(width) is int and width >= 1 for width in value)
+
+
+def check_rewards(config: ml_collections.ConfigDict) -> None:
+    """Refuses a scale or bias of rewards that does nothing, or makes them nothing."""
+    dataset = config.dataset
+    scale, bias = dataset.reward_scale, dataset.reward_bias
+    for name, value, neutral in (("scale", scale, 1.0), ("bias", bias, 0.0)):
+        if not math.isfinite(value):
+            raise checks.UserError(
+                f"config.dataset.reward_{name} is {value}; it must be finite. Set "
+                f"config.dataset.reward_{name}={neutral}, for example."
+            )
+        if dataset.reward_transform == "none" and value != neutral:
+            raise checks.UserError(
+                f"config.dataset.reward_{name} is {value}, which does nothing, as "
+                "config.dataset.reward_transform is 'none'. Set "
+                "config.dataset.reward_transform=affine too, or leave out the "
+                f"{name}."
+            )
+    if scale == 0:
+        raise checks.UserError(
+            "config.dataset.reward_scale is 0.0, which makes all rewards equal. Set "
+            "config.dataset.reward_scale=0.1, for example."
+        )
 
 
 def check_guided(config: ml_collections.ConfigDict) -> None:
@@ -213,14 +239,3 @@ def check_annealing(config: ml_collections.ConfigDict) -> None:
             "config.guidance.cvae.kl_warmup_steps, or raise "
             "config.guidance.cvae.steps."
         )
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns nested dictionaries as one, with dotted names."""
-    flat = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
-    return flat

@@ -1,0 +1,217 @@
+"""The process that a program runs in: what its user's shell hands to it.
+
+Environment variables, folders and output are checked or mended here before a library
+meets them, since libraries end in a traceback, or in nothing at all.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import hashlib
+import importlib
+import importlib.metadata
+import os
+import pathlib
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from samg_jax import checks
+
+DEFAULT_CACHE = "~/.cache/samg_jax"
+# What the tables of our programs have beyond ASCII, for terminals that have no more.
+PLAIN = {"±": "+-", "\u2013": "-", "→": "->", "▸": ">", "◂": "<", "✕": "x"}
+# Exit status of a program whose reader has gone away, as a shell reports it.
+BROKEN_PIPE = 141
+PROBE_SECONDS = 120
+
+
+def is_program() -> bool:
+    """Whether one of our programs is about to start, by `python -m` or as a script.
+
+    Python calls a program `-m` while it imports the package that holds it.
+    """
+    name = pathlib.PurePath(sys.argv[0] if sys.argv else "").name
+    return name == "-m" or name.startswith("samg-")
+
+
+def open_missing() -> None:
+    """Opens what a shell closed by `>&-`: a file would take its number otherwise."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+
+
+def import_jax() -> None:
+    """Imports JAX, which reads its environment variables; refuses wrong ones."""
+    given = {name: text for name, text in os.environ.items() if name.startswith("JAX_")}
+    if not given:
+        return  # Whoever needs it imports it.
+    try:
+        importlib.import_module("jax")
+    except ValueError as error:
+        texts = ", ".join(f"{name}={text}" for name, text in sorted(given.items()))
+        raise checks.UserError(
+            f"JAX refuses an environment variable: {error}. Set here are {texts}. "
+            "Unset the one that is named, or correct it."
+        ) from error
+
+
+def check() -> None:
+    """Refuses folders and variables with which no program can work."""
+    try:
+        pathlib.Path.cwd()
+    except FileNotFoundError as error:
+        raise checks.UserError(
+            "The current folder does not exist any more. Change to one that does, as "
+            "by cd ~, and start the program there."
+        ) from error
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise checks.UserError(
+            f"There is no folder for temporary files: {error.strerror}. Set TMPDIR to "
+            "a folder that can be written to."
+        ) from error
+    find_home()
+    check_xla_flags()
+
+
+def find_home() -> None:
+    """Makes up a home for a user who has none, as in some containers: for caches."""
+    try:
+        pathlib.Path.home()
+    except RuntimeError:
+        home = pathlib.Path(tempfile.gettempdir()) / f"samg_jax_{os.getuid()}"
+        with contextlib.suppress(OSError):
+            home.mkdir(mode=0o700, exist_ok=True)
+        os.environ["HOME"] = str(home)
+        print(
+            f"warning: this user has no home folder, so HOME is {home} here. What is "
+            "cached there may be deleted; set HOME to a folder that stays.",
+            file=sys.stderr,
+        )
+
+
+def check_xla_flags() -> None:
+    """Refuses XLA_FLAGS that XLA does not know: it would abort the process.
+
+    A process of its own tries them, once: those that work are remembered.
+    """
+    flags = os.environ.get("XLA_FLAGS", "").strip()
+    if not flags:
+        return
+    version = importlib.metadata.version("jaxlib")
+    name = hashlib.sha256(f"{version} {flags}".encode()).hexdigest()[:24]
+    known = cache_folder() / f"xla_flags_{name}"
+    if known.exists():
+        return
+    said = _failure_of_jax({"JAX_PLATFORMS": "cpu"}, "XLA_FLAGS")
+    if said:
+        raise checks.UserError(
+            f"The environment variable XLA_FLAGS is {flags!r}, with which JAX does not "
+            f"start: {said.split('] ', 1)[-1]}. Unset it, or correct it."
+        )
+    with contextlib.suppress(OSError):  # Where it cannot be kept it is tried again.
+        known.parent.mkdir(parents=True, exist_ok=True)
+        known.touch()
+
+
+def check_platforms() -> None:
+    """Refuses JAX_PLATFORMS that cannot be started, without starting them here.
+
+    For a program whose devices are those of other processes.
+    """
+    platforms = os.environ.get("JAX_PLATFORMS") or "cpu"
+    if platforms == "cpu":
+        return
+    said = _failure_of_jax({"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}, "Error")
+    if said:
+        raise checks.UserError(wrong_platforms(platforms, said))
+
+
+def wrong_platforms(platforms: str, said: str) -> str:
+    """The message about JAX_PLATFORMS, with what JAX said."""
+    said = said.removeprefix("RuntimeError: ").split(" (set JAX_PLATFORMS")[0]
+    if said in ("", "AssertionError"):  # Of a plugin that is not installed.
+        said = "it is not installed"
+    return (
+        f"The environment variable JAX_PLATFORMS is {platforms!r}, which JAX cannot "
+        f"start here: {said}. Unset it for the best device that there is, or set it to "
+        "cpu; a GPU needs the extra `cuda`."
+    )
+
+
+def _failure_of_jax(variables: dict[str, str], mark: str) -> str:
+    """The last line about `mark` of a process that could not start JAX, or nothing."""
+    try:
+        tried = subprocess.run(
+            [sys.executable, "-c", "import jax; jax.devices()"],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PROBE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:  # A busy machine says nothing about flags.
+        return ""
+    if not tried.returncode:
+        return ""
+    every = tried.stderr.splitlines() or [f"it ended with {tried.returncode}"]
+    return ([line for line in every if mark in line] or every)[-1]
+
+
+def cache_folder() -> pathlib.Path:
+    """Where compiled programs are kept unless a config says otherwise."""
+    given = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    return pathlib.Path(given or DEFAULT_CACHE).expanduser()
+
+
+@contextlib.contextmanager
+def output() -> Iterator[None]:
+    """Lets a program print whatever its output can show, inside the block.
+
+    The program ends quietly once nobody reads its output any more, as with `| head`.
+    """
+    codecs.register_error("samg_jax", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure") and stream.errors == "strict":
+            stream.reconfigure(errors="samg_jax")
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_broken(sys.stdout) and not _is_broken(sys.stderr):
+            raise  # Of something else, such as a process of ours.
+        # Python flushes once more when it ends, which must find an open file.
+        null = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(null, stream.fileno())
+        sys.exit(BROKEN_PIPE)
+
+
+def _is_broken(stream) -> bool:
+    """Whether a stream is a pipe that nobody reads any more."""
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):  # Of a notebook, for example.
+        return False
+    poll = select.poll()
+    poll.register(number, select.POLLOUT)
+    return any(found & select.POLLERR for _, found in poll.poll(0))
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """What stands for characters that an output does not have."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    shown = (PLAIN.get(sign, "?") for sign in text)
+    return "".join(shown), error.end

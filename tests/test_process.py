@@ -1,0 +1,192 @@
+"""What a shell hands to a program: variables, folders, output."""
+
+import os
+import pathlib
+import pwd
+import subprocess
+import sys
+
+import jax
+import pytest
+
+import samg_jax
+from samg_jax import checks, process
+from samg_jax.training import compilation
+
+ROOT = pathlib.Path(samg_jax.__file__).parents[1]
+AWAC = f"--config={ROOT / 'configs' / 'awac.py'}:hopper-demo"
+
+
+def train(*arguments, cwd=ROOT, env=None, shell=""):
+    """Runs `python -m samg_jax.train --dry_run`, alone or as a line of a shell.
+
+    Args:
+        *arguments: of the program, besides the config.
+        cwd: where.
+        env: variables to change, or to remove with `None`.
+        shell: line in which `{}` stands for the command.
+    """
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+    variables = {name: text for name, text in variables.items() if text is not None}
+    command = [sys.executable, "-m", "samg_jax.train", AWAC, "--dry_run", *arguments]
+    return subprocess.run(
+        shell.format(" ".join(command)) if shell else command,
+        shell=bool(shell),
+        executable="/bin/bash" if shell else None,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=variables,
+        check=False,
+    )
+
+
+def one_line(finished):
+    """The one line with which a program refuses something."""
+    assert finished.returncode == 1
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ("--xla_nonsense=1", "--xla_nonsense=1"),
+        ("--xla_backend_optimization_level=many", "xla_backend_optimization_level"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_xla_flags_that_would_abort_are_refused(flags, named, monkeypatch, tmp_path):
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
+    with pytest.raises(checks.UserError, match="environment variable XLA_FLAGS") as end:
+        process.check()
+    assert named in str(end.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_xla_flags_that_work_are_tried_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "new"))
+    process.check()
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("tried again"))
+    process.check()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("jax_enable_x64", True),
+        ("jax_debug_nans", True),
+        ("jax_debug_infs", True),
+        ("jax_default_prng_impl", "rbg"),
+    ],
+)
+def test_settings_of_jax_that_change_results_are_refused(setting, value):
+    before = getattr(jax.config, setting)
+    try:
+        jax.config.update(setting, value)
+        with pytest.raises(checks.UserError, match=f"{setting.upper()} is {value}"):
+            compilation.matmul_precision("float32")
+    finally:
+        jax.config.update(setting, before)
+    compilation.start()
+
+
+@pytest.mark.parametrize(
+    ("env", "texts"),
+    [
+        ({"JAX_ENABLE_X64": "1"}, ["JAX_ENABLE_X64 is True", "float32"]),
+        ({"JAX_DEBUG_NANS": "maybe"}, ["JAX refuses", "JAX_DEBUG_NANS=maybe"]),
+        ({"JAX_PLATFORMS": "nonsense"}, ["JAX_PLATFORMS is 'nonsense'", "cpu"]),
+        ({"JAX_PLATFORMS": "cuda"}, ["JAX_PLATFORMS is 'cuda'", "extra `cuda`"]),
+    ],
+    ids=lambda value: next(iter(value), None),
+)
+def test_variables_of_jax_are_refused_by_name(env, texts):
+    if env == {"JAX_PLATFORMS": "cuda"} and jax.default_backend() != "cpu":
+        pytest.skip("this machine has one")
+    line = one_line(train(env=env))
+    for text in texts:
+        assert text in line
+
+
+def test_a_program_needs_neither_a_home_nor_utf_8(tmp_path):
+    (tmp_path / "configs").mkdir()  # Of a project of the user's.
+    blocked = tmp_path / "file"
+    blocked.touch()
+    env = {
+        "HOME": str(blocked),
+        "PYTHONIOENCODING": "ascii",
+        "LC_ALL": "C",
+        "TMPDIR": str(blocked / "none"),
+        "JAX_COMPILATION_CACHE_DIR": None,
+        "XLA_FLAGS": None,
+    }
+    finished = train(cwd=tmp_path, env=env)
+    assert finished.returncode == 0, finished.stderr
+    assert "environment: Hopper-v4" in finished.stdout
+
+
+def test_a_deleted_folder_is_told_in_one_line(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    finished = train(cwd=gone, shell=f"rmdir {gone}; {{}}")
+    assert "The current folder does not exist any more" in one_line(finished)
+
+
+def test_a_user_without_a_home_gets_one(monkeypatch, tmp_path, capsys):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setattr(process.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("HOME", "")
+    monkeypatch.delenv("HOME")
+    process.find_home()
+    assert pathlib.Path("~/x").expanduser().parent.parent == tmp_path
+    assert "set HOME to a folder" in capsys.readouterr().err
+    process.find_home()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("end", ["{} | head -1", "{} >&-", "{} | true"])
+def test_a_reader_that_goes_away_ends_a_program_quietly(end):
+    finished = train(shell=end)
+    assert finished.stderr == ""
+
+
+@pytest.mark.parametrize("place", ["read-only", "file", "~nobody_of_this_name/x"])
+def test_a_cache_that_cannot_be_kept_is_told_once(place, tmp_path, caplog):
+    folder = place if place.startswith("~") else str(tmp_path / "file" / "below")
+    if place == "read-only":
+        if os.geteuid() == 0:
+            pytest.skip("root writes everywhere")
+        tmp_path.chmod(0o500)
+        folder = str(tmp_path)
+    (tmp_path / "file").touch()
+    before = jax.config.jax_compilation_cache_dir
+    seconds = jax.config.jax_persistent_cache_min_compile_time_secs
+    try:
+        jax.config.update("jax_compilation_cache_dir", None)
+        compilation.use_cache(folder)
+        assert jax.config.jax_compilation_cache_dir is None
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
+    (record,) = caplog.records
+    assert folder in record.getMessage()
+    assert "--config.compilation_cache" in record.getMessage()
+
+
+def test_signs_that_an_output_lacks_are_written_plainly(tmp_path):
+    path = tmp_path / "out"
+    code = (
+        "import sys; from samg_jax import process\n"
+        "with process.output(): print('35.8 ± 1.2 → ü')\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    with path.open("w") as file:
+        subprocess.run([sys.executable, "-c", code], stdout=file, env=env, check=True)
+    assert path.read_text() == "35.8 +- 1.2 -> ?\n"
