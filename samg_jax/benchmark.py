@@ -23,13 +23,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
-from samg_jax import checks
+from samg_jax import checks, entry
 from samg_jax.benchmarking import cases, measures, reports, tables
 from samg_jax.suites import executors
 from samg_jax.suites import program as suites
-from samg_jax.training import compilation, logs
+from samg_jax.training import command_line, compilation, logs
 
 ALGORITHMS = flags.DEFINE_list("algorithms", list(cases.ALGORITHMS), "To measure.")
 PHASES = flags.DEFINE_list(
@@ -67,7 +67,9 @@ PRECISION = flags.DEFINE_enum(
     list(compilation.PRECISIONS),
     "Of our products of matrices, as the config's field; PyTorch's stay in float32.",
 )
-CONFIGS = flags.DEFINE_string("configs", "configs", "Folder of the config files.")
+CONFIGS = flags.DEFINE_string(
+    "configs", None, "Folder of the config files; by default the package's own."
+)
 OUT = flags.DEFINE_string(
     "out",
     None,
@@ -151,7 +153,7 @@ def request_suite() -> suites.Request:
     return suites.Request(
         suite=SUITE.value,
         out=OUT.value,
-        configs=pathlib.Path(CONFIGS.value),
+        configs=pathlib.Path(CONFIGS.value or command_line.CONFIGS),
         settings=SET.value,
         executor=EXECUTOR.value,
         options=OPTION.value,
@@ -206,7 +208,7 @@ def parse(arguments: list[str]) -> measures.Request:
             seeds=cases.positive_integers("seeds", seeds),
             overlap=[SWITCH[name] for name in OVERLAP.value],
         ),
-        configs=pathlib.Path(CONFIGS.value),
+        configs=pathlib.Path(CONFIGS.value or command_line.CONFIGS),
         repeats=REPEATS.value,
         seconds=SECONDS.value,
         steps=STEPS.value,
@@ -217,5 +219,15 @@ def parse(arguments: list[str]) -> measures.Request:
     )
 
 
+def run() -> None:
+    """Runs the program with the arguments of the command line."""
+    entry.start(main)
+
+
+def run_as_suite() -> None:
+    """Runs `suite` of this program, as the command `samg-suite` does."""
+    entry.start(main, arguments=["suite"])
+
+
 if __name__ == "__main__":
-    app.run(main)
+    run()

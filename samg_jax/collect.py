@@ -24,7 +24,7 @@ import numpy as np
 from absl import app, flags
 
 import samg_jax
-from samg_jax import checks
+from samg_jax import checks, entry
 from samg_jax.data import recording
 from samg_jax.envs import physics as physics_lib
 from samg_jax.envs import tasks
@@ -189,5 +189,10 @@ def train_sac(
     }
 
 
+def run() -> None:
+    """Runs the program with the arguments of the command line."""
+    entry.start(main)
+
+
 if __name__ == "__main__":
-    app.run(main)
+    run()

@@ -18,7 +18,7 @@ import numpy as np
 from absl import app, flags
 from tqdm import tqdm
 
-from samg_jax import checks
+from samg_jax import checks, entry
 from samg_jax.analysis import clustering, coverage, coverage_figures, improvements
 from samg_jax.training import logs
 
@@ -90,5 +90,10 @@ def main(argv: list[str]) -> None:
         print(f"picture: {picture}")
 
 
+def run() -> None:
+    """Runs the program with the arguments of the command line."""
+    entry.start(main)
+
+
 if __name__ == "__main__":
-    app.run(main)
+    run()

@@ -14,7 +14,7 @@ import sys
 
 from absl import app, flags
 
-from samg_jax import checks
+from samg_jax import checks, entry
 from samg_jax.analysis import diagnosis, diagnosis_tables
 from samg_jax.training import compilation, logs
 
@@ -74,5 +74,10 @@ def main(argv: list[str]) -> None:
     print("\npictures: " + ", ".join(report["pictures"]))
 
 
+def run() -> None:
+    """Runs the program with the arguments of the command line."""
+    entry.start(main)
+
+
 if __name__ == "__main__":
-    app.run(main)
+    run()

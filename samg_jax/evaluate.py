@@ -18,7 +18,7 @@ import mujoco
 from absl import app, flags
 
 import samg_jax
-from samg_jax import checks
+from samg_jax import checks, entry
 from samg_jax.analysis import scores as scores_lib
 from samg_jax.envs import physics, rendering
 from samg_jax.training import compilation, logs, policies, scoring
@@ -128,5 +128,10 @@ def evaluate(
         )
 
 
+def run() -> None:
+    """Runs the program with the arguments of the command line."""
+    entry.start(main)
+
+
 if __name__ == "__main__":
-    app.run(main)
+    run()

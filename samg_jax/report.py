@@ -14,9 +14,9 @@ import importlib
 import importlib.util
 import pathlib
 
-from absl import app, flags
+from absl import flags
 
-from samg_jax import checks
+from samg_jax import checks, entry
 from samg_jax.analysis import comparison, machine, pairing
 from samg_jax.reporting import sources
 from samg_jax.training import logs
@@ -127,5 +127,10 @@ def describe(outcomes: list[comparison.Outcome]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def run() -> None:
+    """Runs the program with the arguments of the command line."""
+    entry.start(main)
+
+
 if __name__ == "__main__":
-    app.run(main)
+    run()

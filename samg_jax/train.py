@@ -12,7 +12,7 @@ import pathlib
 from absl import app, flags
 from ml_collections import config_flags
 
-from samg_jax import checks
+from samg_jax import checks, entry
 from samg_jax.analysis import summary
 from samg_jax.training import (
     command_line,
@@ -59,5 +59,10 @@ def main(argv: list[str]) -> None:
         summary.report(experiment.run(config, workdir.expanduser()))
 
 
+def run() -> None:
+    """Runs the program with the arguments of the command line."""
+    entry.start(main, command_line.parse)
+
+
 if __name__ == "__main__":
-    app.run(main, flags_parser=command_line.parse)
+    run()

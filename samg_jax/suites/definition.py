@@ -5,14 +5,13 @@ from __future__ import annotations
 import ast
 import pathlib
 import runpy
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
 
 from samg_jax import checks
-from samg_jax.training import validation
+from samg_jax.training import command_line, validation
 
 FOLDER = "suites"  # Below that of the config files.
 OF_CONFIGS = "config."
@@ -32,8 +31,7 @@ def load(
         ValueError: where there is no such suite, field or value.
     """
     path = find(name, configs)
-    # Config files import one another as `configs`, from wherever they are run.
-    sys.path.append(str(configs.absolute().parent))
+    command_line.import_as_configs(configs)
     suite = runpy.run_path(str(path))["get_config"]()
     for text in settings:
         change(suite, text)

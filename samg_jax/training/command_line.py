@@ -5,6 +5,8 @@ Left alone, a misspelt dataset or field ends in a traceback through the flags li
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import pathlib
 import re
 import runpy
@@ -15,8 +17,12 @@ from typing import Any
 import ml_collections
 from absl import app
 
+import samg_jax
 from samg_jax import checks
 from samg_jax.training import validation
+
+# The package's own config files. In a checkout this is a link to the folder `configs`.
+CONFIGS = pathlib.Path(samg_jax.__file__).parent / "configs"
 
 
 def parse(argv: Sequence[str]) -> list[str]:
@@ -26,6 +32,7 @@ def parse(argv: Sequence[str]) -> list[str]:
     """
     with checks.program():
         check(argv)
+        argv = with_file(argv)
     return app.parse_flags_with_usage(argv)
 
 
@@ -41,20 +48,78 @@ def check(argv: Sequence[str]) -> None:
             check_field(field[1], config)
 
 
+def with_file(argv: Sequence[str]) -> list[str]:
+    """The arguments with the path of the file that `--config` means, for the parser."""
+    argv = list(argv)
+    for place, argument in enumerate(argv):
+        flag, sign, given = argument.partition("=")
+        if flag not in ("-config", "--config"):
+            continue
+        at = place if sign else place + 1
+        if at < len(argv):
+            file, *dataset = (given if sign else argv[at]).split(":", 1)
+            value = ":".join([str(find_config(file)), *dataset])
+            argv[at] = f"{flag}={value}" if sign else value
+    return argv
+
+
 def load(file: str, *dataset: str) -> ml_collections.ConfigDict:
     """Returns the config of a file, for a dataset or the file's own default."""
-    path = pathlib.Path(file)
-    if not path.is_file():
-        known = [str(other) for other in sorted(path.parent.glob("*.py"))]
-        hint = checks.hint(file, known)
-        raise checks.UserError(
-            f"There is no config file {file!r}. {hint}It must be a Python file with a "
-            "function get_config, such as configs/cql_samg.py of this package. Give "
-            "its path, from the current folder or absolute: --config=FILE:DATASET."
-        )
-    # Config files import one another as `configs`, from wherever they are run.
-    sys.path.append(str(path.absolute().parent.parent))
+    path = find_config(file)
+    import_as_configs(path.parent)
     return runpy.run_path(str(path))["get_config"](*dataset)
+
+
+def find_config(file: str) -> pathlib.Path:
+    """The config file that `--config=FILE` means.
+
+    Args:
+        file: a path; or the name of a file of the package, such as `awac_samg`. The
+            path `configs/awac_samg.py` also means the package's file if the current
+            folder has none.
+
+    Raises:
+        UserError: if there is no such file.
+    """
+    path = pathlib.Path(file).expanduser()
+    if file and path.name == file and path.suffix != ".py":
+        known = {other.stem: other for other in CONFIGS.glob("*.py")}
+        del known["__init__"], known["base"]
+        if file in known:
+            return known[file]
+        raise checks.UserError(
+            f"There is no config {file!r}. {checks.hint(file, known)}Known are "
+            f"{', '.join(sorted(known))}. Write one of these, or the path of a Python "
+            "file of your own: --config=FILE:DATASET."
+        )
+    packaged = CONFIGS / path.name
+    if path.is_file():
+        return path
+    if path.parent == pathlib.Path("configs") and packaged.is_file():
+        return packaged
+    known = [str(other) for other in sorted(path.parent.glob("*.py"))]
+    known += [f"configs/{other.name}" for other in sorted(CONFIGS.glob("*.py"))]
+    hint = checks.hint(file, known)
+    raise checks.UserError(
+        f"There is no config file {file!r}. {hint}It must be a Python file with a "
+        "function get_config, such as configs/cql_samg.py of this package. Give "
+        "its path, from the current folder or absolute: --config=FILE:DATASET."
+    )
+
+
+def import_as_configs(folder: pathlib.Path) -> None:
+    """Lets a user's config files import one another as `configs` from any folder.
+
+    If there is no `configs` to import, the name means the package's own files, which
+    are always there as `samg_jax.configs`.
+
+    Args:
+        folder: where the config file is.
+    """
+    if folder.absolute() != CONFIGS:  # The modules beside it are the package's.
+        sys.path.append(str(folder.absolute().parent))
+    if importlib.util.find_spec("configs") is None:
+        sys.modules["configs"] = importlib.import_module("samg_jax.configs")
 
 
 def check_field(name: str, config: Mapping[str, Any]) -> None:
