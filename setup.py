@@ -47,7 +47,7 @@ INSTALL_REQUIRES = [
 EXTRAS_REQUIRE = {
     # launch/install.sh picks one of the two by the NVIDIA driver.
     "cuda": ["jax[cuda12]>=0.6,<0.13"],
-    "cuda13": ["jax[cuda13]>=0.7,<0.13"],
+    "cuda13": ["jax[cuda13]>=0.7.2,<0.13"],
     # D4RL's own package is only a judge in the tests and a second table of scores;
     # it has no wheels' worth of dependencies for Python 3.12 and later.
     "d4rl": ['d4rl==1.1; python_version < "3.12"'],
