@@ -30,6 +30,7 @@ def variables():
 def words(command):
     """A command as the notebook's shell sees it, as words."""
     filled = re.sub(r"{([\w.]+)}", lambda name: variables()[name[1]], command)
+    filled = filled.replace("\\\n", " ")
     return shlex.split(filled)
 
 
