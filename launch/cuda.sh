@@ -1,9 +1,9 @@
 # To be sourced by launch/install.sh: which extra of setup.py the NVIDIA driver needs.
 
 # Prints `cuda13` if the driver supports CUDA 13, `cuda` for an older driver, and nothing
-# if no driver is found. DRIVER is the driver's file, by default the kernel's.
+# if no driver is found. NVIDIA_DRIVER_FILE is where the kernel says the version.
 cuda_extra() {
-  local driver="${DRIVER:-/proc/driver/nvidia/version}" said="" major=""
+  local driver="${NVIDIA_DRIVER_FILE:-/proc/driver/nvidia/version}" said="" major=""
   said="$(nvidia-smi 2>/dev/null)" || said=""
   if [[ "$said" =~ CUDA\ [A-Z\ ]*Version:\ *([0-9]+)\. ]]; then
     major="${BASH_REMATCH[1]}"

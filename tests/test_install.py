@@ -141,7 +141,7 @@ def test_cuda_is_the_drivers(tmp_path, said, driver, extra):
     process = subprocess.run(
         ["/bin/bash", "-euc", "source launch/cuda.sh; cuda_extra"],
         cwd=ROOT,
-        env={"PATH": str(tmp_path), "DRIVER": str(tmp_path / "version")},
+        env={"PATH": str(tmp_path), "NVIDIA_DRIVER_FILE": str(tmp_path / "version")},
         capture_output=True,
         text=True,
         check=True,
