@@ -1,10 +1,20 @@
 """Package metadata: version ranges here, the tested versions in requirements.txt."""
 
 import pathlib
+import re
 
 import setuptools
 
 HERE = pathlib.Path(__file__).parent
+# The version's one place. It is read, not imported, since JAX may not be there yet.
+VERSION = re.search(
+    r'^__version__ = "(.+)"$',
+    (HERE / "samg_jax" / "__init__.py").read_text(),
+    re.MULTILINE,
+)[1]
+# Older versions of setuptools know the licence's name only as free text.
+SETUPTOOLS = int(setuptools.__version__.split(".")[0])
+LICENSE = "license_expression" if SETUPTOOLS >= 77 else "license"
 
 # MuJoCo: >= 3.2 because 3.1 normalises the quaternion of a state that is set, which
 # AntMaze's first observation shows (3.1 brought the state API that exact resume needs);
@@ -14,7 +24,7 @@ HERE = pathlib.Path(__file__).parent
 MUJOCO = "mujoco>=3.2,<4"
 
 INSTALL_REQUIRES = [
-    "jax>=0.6,<0.12",
+    "jax>=0.6,<0.13",
     "flax>=0.10,<0.13",
     "optax>=0.2.4,<0.3",
     "chex>=0.1.89,<0.2",
@@ -35,7 +45,9 @@ INSTALL_REQUIRES = [
 ]
 
 EXTRAS_REQUIRE = {
-    "cuda": ["jax[cuda12]>=0.6,<0.12"],
+    # launch/install.sh picks one of the two by the NVIDIA driver.
+    "cuda": ["jax[cuda12]>=0.6,<0.13"],
+    "cuda13": ["jax[cuda13]>=0.7.2,<0.13"],
     # D4RL's own package is only a judge in the tests and a second table of scores;
     # it has no wheels' worth of dependencies for Python 3.12 and later.
     "d4rl": ['d4rl==1.1; python_version < "3.12"'],
@@ -53,6 +65,8 @@ EXTRAS_REQUIRE = {
         "pyarrow>=17,<27",
         "jinja2>=3.1,<4",
     ],
+    # The viewer of the TensorBoard files that every run writes.
+    "live": ["tensorboard>=2.20,<3"],
     # `--config.logging.wandb=offline` or `online`.
     "wandb": ["wandb>=0.19,<0.32"],
     # `samg_jax.benchmark suite`: its table of results.
@@ -60,24 +74,59 @@ EXTRAS_REQUIRE = {
     # Its executors beyond one machine.
     "ray": ["ray>=2.40,<3"],
     "slurm": ["submitit>=1.5,<2"],
-    "test": ["pytest>=8,<10", "pytest-xdist>=3.5,<4", "ruff>=0.9,<1"],
+    "test": [
+        "pytest>=8,<10",
+        "pytest-xdist>=3.5,<4",
+        "ruff>=0.9,<1",
+        # For examples/quickstart.ipynb.
+        "nbclient>=0.10,<0.12",
+        "nbformat>=5.10,<6",
+        "ipykernel>=6.29,<8",
+        # The Dockerfile is read by what reads Dockerfiles.
+        "dockerfile-parse>=2,<3",
+    ],
 }
+
+PROGRAMS = ("train", "evaluate", "collect", "diagnose", "report", "benchmark")
+COMMANDS = [
+    *(f"samg-{name} = samg_jax.{name}:run" for name in PROGRAMS),
+    "samg-suite = samg_jax.benchmark:run_as_suite",
+]
 
 setuptools.setup(
     name="samg_jax",
-    version="0.1.0",
+    version=VERSION,
     description=(
         "Offline-to-online RL with offline model guidance (SAMG) and its baselines, "
         "many seeds at once in JAX"
     ),
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
+    author="The samg_jax developers",
+    **{LICENSE: "Apache-2.0"},
+    license_files=["LICENSE", "NOTICE"],
+    project_urls={"Paper": "https://arxiv.org/abs/2410.18626"},
+    keywords="reinforcement learning, offline-to-online, JAX, D4RL",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
+    # `samg_jax/configs` is a link to `configs`, so the config files are among these.
     packages=setuptools.find_packages(include=["samg_jax", "samg_jax.*"]),
     package_data={
+        "samg_jax": ["py.typed"],
         "samg_jax.data": ["*.hdf5"],
         "samg_jax.reporting": ["*.jinja", "published_tables/*.txt"],
     },
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
+    entry_points={"console_scripts": COMMANDS},
 )

@@ -18,7 +18,7 @@ default is the SAMG paper's 500,000.
 import ml_collections
 from ml_collections import config_dict
 
-from configs import base
+from samg_jax.configs import base
 
 # What differs from the defaults below, by dataset family.
 OVERRIDES = {

@@ -10,7 +10,7 @@ Published (D4RL, SAMG paper): hopper-medium 104.1, hopper-medium-replay 110.0.
 
 import ml_collections
 
-from configs import awac, base
+from samg_jax.configs import awac, base
 
 
 def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:

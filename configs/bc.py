@@ -10,7 +10,7 @@ Published (D4RL, 4 seeds): hopper-medium 53.5, antmaze-umaze 55.3 (CORL).
 
 import ml_collections
 
-from configs import base
+from samg_jax.configs import base
 
 
 def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:

@@ -16,7 +16,7 @@ default is the SAMG paper's 500,000.
 
 import ml_collections
 
-from configs import cql
+from samg_jax.configs import cql
 
 
 def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:

@@ -12,7 +12,7 @@ antmaze-large-play 90.0.
 
 import ml_collections
 
-from configs import base, cal_ql
+from samg_jax.configs import base, cal_ql
 
 # The paper's threshold, and its lower weight, between 2 and 3 instead of 5.
 OVERRIDES = {

@@ -26,7 +26,7 @@ import math
 import ml_collections
 from ml_collections import config_dict
 
-from configs import base
+from samg_jax.configs import base
 
 # What differs from the defaults below, by dataset family and dataset.
 OVERRIDES = {

@@ -12,7 +12,7 @@ antmaze-large-play 75.0.
 
 import ml_collections
 
-from configs import base, cql
+from samg_jax.configs import base, cql
 
 # The paper lowers the weight on AntMaze from 5 to between 2 and 3; which of these it
 # took for which maze it does not say.

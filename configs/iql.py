@@ -14,7 +14,7 @@ with `--config.agent.actor_schedule=constant` it stays where it starts.
 
 import ml_collections
 
-from configs import base
+from samg_jax.configs import base
 
 # On these two CORL's policy is deterministic.
 DETERMINISTIC = {

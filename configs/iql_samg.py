@@ -11,7 +11,7 @@ hopper-medium-replay 101.8, antmaze-large-play 74.8.
 
 import ml_collections
 
-from configs import base, iql
+from samg_jax.configs import base, iql
 
 
 def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:

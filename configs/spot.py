@@ -17,7 +17,7 @@ which the weight of the penalty cools here.
 import ml_collections
 from ml_collections import config_dict
 
-from configs import base
+from samg_jax.configs import base
 
 
 def _weight(value: float) -> dict:

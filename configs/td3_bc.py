@@ -9,7 +9,7 @@ Published (D4RL, 4 seeds): hopper-medium 60.4, antmaze-umaze 70.8 (CORL).
 
 import ml_collections
 
-from configs import base
+from samg_jax.configs import base
 
 # What differs from the defaults below, by dataset family.
 OVERRIDES = {

@@ -69,7 +69,9 @@ PRECISION = flags.DEFINE_enum(
     list(compilation.PRECISIONS),
     "Of our products of matrices, as the config's field; PyTorch's stay in float32.",
 )
-CONFIGS = flags.DEFINE_string("configs", "configs", "Folder of the config files.")
+CONFIGS = flags.DEFINE_string(
+    "configs", None, "Folder of the config files; by default the package's own."
+)
 OUT = flags.DEFINE_string(
     "out",
     None,
@@ -229,5 +231,15 @@ def parse(arguments: list[str]) -> measures.Request:
     )
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the program with the arguments of the command line."""
     command_line.run(main, positional=True)
+
+
+def run_as_suite() -> None:
+    """Runs `suite` of this program, as the command `samg-suite` does."""
+    command_line.run(main, positional=True, arguments=["suite"])
+
+
+if __name__ == "__main__":
+    run()

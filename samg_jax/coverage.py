@@ -107,5 +107,10 @@ def show(draw: Callable[..., pathlib.Path], *given: Any) -> None:
         print(f"picture: {picture}")
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the program with the arguments of the command line."""
     command_line.run(main)
+
+
+if __name__ == "__main__":
+    run()

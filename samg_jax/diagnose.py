@@ -80,5 +80,10 @@ def main(argv: list[str]) -> None:
     print("\npictures: " + ", ".join(report["pictures"]))
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the program with the arguments of the command line."""
     command_line.run(main)
+
+
+if __name__ == "__main__":
+    run()

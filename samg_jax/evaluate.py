@@ -168,5 +168,10 @@ def evaluate(
         )
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the program with the arguments of the command line."""
     command_line.run(main)
+
+
+if __name__ == "__main__":
+    run()

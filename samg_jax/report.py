@@ -163,5 +163,10 @@ def describe(outcomes: list[comparison.Outcome]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the program with the arguments of the command line."""
     command_line.run(main, positional=True)
+
+
+if __name__ == "__main__":
+    run()

@@ -61,5 +61,10 @@ def main(argv: list[str]) -> None:
         summary.report(run)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Runs the program with the arguments of the command line."""
     command_line.run(main, CONFIG)
+
+
+if __name__ == "__main__":
+    run()

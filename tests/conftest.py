@@ -1,3 +1,4 @@
+import importlib.metadata
 import os
 import shutil
 import tempfile
@@ -10,11 +11,13 @@ if OWN_CACHE:
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Workers share the cores already.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    # Without the second, programs take twice as long to compile.
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
-)
+XLA_FLAGS = ["--xla_backend_optimization_level=0"]
+# Without this flag, programs take twice as long to compile. jaxlib 0.11 dropped it, and
+# XLA aborts a process that sets a flag it does not know.
+JAXLIB = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2]))
+if JAXLIB < (0, 11):
+    XLA_FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault("XLA_FLAGS", " ".join(XLA_FLAGS))
 
 import pytest  # noqa: E402
 

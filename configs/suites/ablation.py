@@ -9,7 +9,7 @@ CQL on halfcheetah-medium is the paper's example; `--set` names others.
 
 import ml_collections
 
-from configs.suites import base
+from samg_jax.configs.suites import base
 
 
 def get_config() -> ml_collections.ConfigDict:

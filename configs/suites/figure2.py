@@ -8,7 +8,7 @@ drawn are the evaluations that `metrics.csv` has anyway.
 
 import ml_collections
 
-from configs.suites import base, table1
+from samg_jax.configs.suites import base, table1
 
 
 def get_config() -> ml_collections.ConfigDict:

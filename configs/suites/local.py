@@ -14,7 +14,7 @@ cores in days, can do it; `--set=budgets.online_steps=500000` and
 
 import ml_collections
 
-from configs.suites import base
+from samg_jax.configs.suites import base
 
 
 def get_config() -> ml_collections.ConfigDict:

@@ -10,7 +10,7 @@ With so few updates targets must move faster (`tau`) and values be smaller
 
 import ml_collections
 
-from configs.suites import local
+from samg_jax.configs.suites import local
 
 SMALL_CQL = (
     "agent.actor_hidden_dims=(128, 128)",

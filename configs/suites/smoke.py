@@ -7,7 +7,7 @@ Two algorithms on the built-in dataset, small networks and short phases.
 
 import ml_collections
 
-from configs.suites import base
+from samg_jax.configs.suites import base
 
 
 def get_config() -> ml_collections.ConfigDict:

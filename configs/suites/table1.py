@@ -8,8 +8,8 @@ The paper does not give its number of seeds; five is ours.
 
 import ml_collections
 
-from configs import base as experiments
-from configs.suites import base
+from samg_jax.configs import base as experiments
+from samg_jax.configs.suites import base
 
 DATASETS = experiments.FAMILIES["locomotion"] + experiments.FAMILIES["antmaze"]
 

@@ -7,8 +7,8 @@ Its jobs are also jobs of `table1`: in the same folder they are not run twice.
 
 import ml_collections
 
-from configs import base as experiments
-from configs.suites import base
+from samg_jax.configs import base as experiments
+from samg_jax.configs.suites import base
 
 
 def get_config() -> ml_collections.ConfigDict:

@@ -5,7 +5,7 @@ python -m samg_jax.benchmark suite --suite=threshold_sensitivity --out=runs/thre
 
 import ml_collections
 
-from configs.suites import base
+from samg_jax.configs.suites import base
 
 
 def get_config() -> ml_collections.ConfigDict:

@@ -24,7 +24,7 @@ from samg_jax.benchmarking import (
     synthetic,
     updates,
 )
-from samg_jax.training import compilation
+from samg_jax.training import compilation, config_files
 from samg_jax.training import parts as parts_lib
 
 SIZES = ("1", "4", "16", "64")
@@ -82,7 +82,7 @@ class Request:
 
     kind: str
     cases: Sequence[cases.Case]
-    configs: pathlib.Path = pathlib.Path("configs")
+    configs: pathlib.Path = config_files.HOME
     repeats: int = 7
     seconds: float = 1.0
     steps: int = 1_000

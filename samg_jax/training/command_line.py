@@ -8,7 +8,9 @@ so that what a user appends to a script's flags counts.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -94,6 +96,7 @@ def run(
     main: Callable[[list[str]], Any],
     experiment: ExperimentFlag | None = None,
     positional: bool = False,
+    arguments: Sequence[str] = (),
 ) -> None:
     """Runs a program: reads its flags, calls `main`, and ends the process.
 
@@ -101,10 +104,16 @@ def run(
         main: of the program.
         experiment: its flag `--config`, if it has one.
         positional: whether `main` takes arguments that are no flags.
+        arguments: are read before those of the command line.
     """
+    # `python -m` finds a user's modules in the current folder; a script does not.
+    with contextlib.suppress(FileNotFoundError):  # `process.check` reports it.
+        if not sys.flags.safe_path and not {"", os.getcwd()} & set(sys.path):
+            sys.path.insert(0, os.getcwd())
+    argv = [sys.argv[0], *arguments, *sys.argv[1:]]
     parser = functools.partial(parse, experiment=experiment, positional=positional)
     with process.output():
-        app.run(main, flags_parser=parser)
+        app.run(main, argv=argv, flags_parser=parser)
 
 
 def parse(

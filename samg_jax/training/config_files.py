@@ -24,8 +24,8 @@ from samg_jax import checks
 
 PACKAGE = "configs"
 SUITES = "suites"  # The folder of suites in it.
-# The package's own, beside it in a checkout.
-HOME = pathlib.Path(samg_jax.__file__).parents[1] / PACKAGE
+# The package's own; in a checkout a link to the folder `configs` at its root.
+HOME = pathlib.Path(samg_jax.__file__).parent / PACKAGE
 EXAMPLE = "--config=configs/awac_samg.py:hopper-demo"
 
 # Search path of `configs` -> its modules, so that each is run once.
@@ -51,19 +51,35 @@ def load(file: str, *dataset: str) -> ml_collections.ConfigDict:
 
 
 def find(file: str) -> pathlib.Path:
-    """The path of a config file: as given, else beside the package.
+    """The path of a config file: as given, else the package's.
+
+    Args:
+        file: a path, or the name of one of the package's files, such as `awac_samg`.
+            The path `configs/awac_samg.py` means the package's file too, unless the
+            current folder has one.
 
     Raises:
         checks.UserError: there is no such file, or it is not a Python file.
     """
-    path = pathlib.Path(file)
+    named = {path.stem: path for path in HOME.glob("*.py")}
+    del named["__init__"], named["base"]
+    if file in named:
+        return named[file]
+    path = pathlib.Path(file).expanduser()
     beside = HOME.parent / path
     if not path.exists() and beside.is_file():
         path = beside
     if path.is_file() and path.suffix == ".py":
         return path
+    if file and path.name == file and not path.suffix and not path.exists():
+        raise checks.UserError(
+            f"There is no config {file!r}. {checks.hint(file, named)}Known are "
+            f"{', '.join(sorted(named))}. Write one of these, or the path of a Python "
+            f"file of your own, and a dataset, as in {EXAMPLE}."
+        )
     folder = path if path.is_dir() else path.parent
     known = [str(other) for other in sorted(folder.glob("*.py"))]
+    known += [f"{PACKAGE}/{other.name}" for other in sorted(HOME.glob("*.py"))]
     if not file:
         given = "--config is empty. "
     elif path.is_dir():
@@ -79,8 +95,10 @@ def find(file: str) -> pathlib.Path:
     )
 
 
-def folder(given: str) -> pathlib.Path:
+def folder(given: str | None) -> pathlib.Path:
     """The folder of config files of a name: the package's if the other has none."""
+    if given is None:
+        return HOME
     path = pathlib.Path(given)
     beside = HOME.parent / path
     if not (path / "base.py").is_file() and (beside / "base.py").is_file():

@@ -8,6 +8,8 @@ from samg_jax.guidance import nearest, normals
 from tests import reference_guidance
 
 B, O, A, Z, S, M = 6, 5, 3, 4, 2, 1003  # noqa: E741
+SCALE = 30.0  # Of the widest dimension of the code.
+CODES = 400  # Fewer than rows: of two equal codes rounding decides which is nearest.
 probabilities = jax.jit(normals.probabilities, static_argnums=(0, 5))
 
 
@@ -22,7 +24,7 @@ def make_params(seed):
     rng = np.random.default_rng(seed)
     return {
         "w": jnp.float32(rng.normal(size=(O + A, Z))),
-        "scale": jnp.float32([1.0, 0.02, 30.0, 0.5]),
+        "scale": jnp.float32([1.0, 0.02, SCALE, 0.5]),
         "offset": jnp.float32([0.0, 5.0, -100.0, 0.3]),
     }
 
@@ -35,7 +37,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def fitted(data):
-    return normals.fit(encode, make_params(0), *data, batch_size=100)
+    return normals.fit(encode, make_params(0), *data, batch_size=100, codes=CODES)
 
 
 def random_code(scale=1.5):
@@ -104,24 +106,34 @@ def test_fit_keeps_its_precision_far_from_the_origin():
     np.testing.assert_allclose(actual.mean_sigma, code.std(axis=0), rtol=1e-6)
 
 
+def assert_same_fit(together, seed, alone):
+    """Fails unless a seed of a stacked fit is the fit of the seed alone."""
+    nearests = together.nearest, alone.nearest
+    others = (fit.replace(nearest=()) for fit in (together, alone))
+    for a, b in zip(*map(jax.tree.leaves, others), strict=True):
+        np.testing.assert_allclose(a[seed], b, rtol=2e-6, atol=2e-6)
+    # Which code is nearest follows from squares, so the distance to it is known to the
+    # root of float32's precision, relative to the largest scale of the code.
+    for a, b in zip(*map(jax.tree.leaves, nearests), strict=True):
+        np.testing.assert_allclose(a[seed], b, rtol=0, atol=1e-3 * SCALE)
+
+
 def test_fit_of_stacked_seeds_equals_each_seed_alone(data, fitted):
     stacked = jax.tree.map(lambda *x: jnp.stack(x), make_params(0), make_params(1))
     over_seeds = jax.vmap(encode, in_axes=(0, None, None))
-    together = normals.fit(over_seeds, stacked, *data, batch_size=100)
+    together = normals.fit(over_seeds, stacked, *data, batch_size=100, codes=CODES)
     assert together.joint_factor.shape == (S, Z, Z)
-    other = normals.fit(encode, make_params(1), *data, batch_size=100)
+    other = normals.fit(encode, make_params(1), *data, batch_size=100, codes=CODES)
     for i, alone in enumerate((fitted, other)):
-        for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
-            np.testing.assert_allclose(a[i], b, rtol=2e-6, atol=2e-6)
+        assert_same_fit(together, i, alone)
 
 
 def test_a_diverged_seed_leaves_the_others_alone(data, fitted):
     broken = {**make_params(0), "offset": jnp.full(Z, np.nan)}
     stacked = jax.tree.map(lambda *x: jnp.stack(x), make_params(0), broken)
     over_seeds = jax.vmap(encode, in_axes=(0, None, None))
-    together = normals.fit(over_seeds, stacked, *data, batch_size=100)
-    for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(fitted), strict=True):
-        np.testing.assert_allclose(a[0], b, rtol=2e-6, atol=2e-6)
+    together = normals.fit(over_seeds, stacked, *data, batch_size=100, codes=CODES)
+    assert_same_fit(together, 0, fitted)
     assert np.isnan(together.joint_factor[1]).all()
 
 

@@ -1,5 +1,6 @@
 """Config files mean the right `configs`, wherever a program is started."""
 
+import pathlib
 import sys
 
 import pytest
@@ -8,6 +9,7 @@ from samg_jax import checks
 from samg_jax.suites import definition
 from samg_jax.training import config_files
 
+ROOT = pathlib.Path(__file__).parents[2]
 OWN_BASE = "from configs import base\n\n\ndef get_config(dataset='hopper-demo'):\n"
 
 
@@ -22,6 +24,63 @@ def project(tmp_path, monkeypatch):
     for name in [name for name in sys.modules if f"{name}.".startswith("configs.")]:
         monkeypatch.delitem(sys.modules, name)
     return tmp_path
+
+
+@pytest.mark.parametrize("file", ["awac_samg", "iql", "configs/cql_samg.py"])
+def test_a_name_means_the_packages_file_from_any_folder(project, file):
+    del project
+    path = config_files.find(file)
+    assert path.samefile(ROOT / "configs" / f"{pathlib.Path(file).stem}.py")
+    config = config_files.load(file, "hopper-medium")
+    assert config.dataset.name == "hopper-medium-v2"
+
+
+def test_a_file_in_the_current_folder_wins_over_the_packages(project):
+    own = project / "configs" / "awac.py"
+    own.write_text("get_config = None\n")
+    assert config_files.find("configs/awac.py").samefile(own)
+    assert config_files.find("awac").samefile(ROOT / "configs" / "awac.py")
+
+
+@pytest.mark.parametrize("folder", ["configs", "mine"])
+def test_a_users_config_builds_on_the_packages(project, folder):
+    (project / folder).mkdir(exist_ok=True)
+    file = project / folder / "short.py"
+    file.write_text(
+        "from samg_jax.configs import awac\n\n\n"
+        "def get_config(dataset):\n"
+        "    config = awac.get_config(dataset)\n"
+        "    config.offline.updates = 7\n"
+        "    return config\n"
+    )
+    assert config_files.load(str(file), "hopper-demo").offline.updates == 7
+
+
+@pytest.mark.parametrize(
+    ("file", "texts"),
+    [
+        ("awac_smag", ["Did you mean 'awac_samg'?", "Known are awac, awac_samg, bc"]),
+        ("base", ["no config 'base'"]),
+        ("__init__", ["no config '__init__'"]),
+        ("awac.py", ["Did you mean 'configs/awac.py'?"]),
+        ("configs/awak.py", ["Did you mean 'configs/awac.py'?"]),
+        ("elsewhere/awac.py", ["no config file 'elsewhere/awac.py'"]),
+        ("", ["--config is empty"]),
+    ],
+)
+def test_an_unknown_config_is_refused_with_the_nearest(project, file, texts):
+    del project
+    with pytest.raises(checks.UserError) as error:
+        config_files.find(file)
+    for text in texts:
+        assert text in str(error.value)
+
+
+def test_every_config_file_imports_its_neighbors_by_the_packages_name():
+    for path in (ROOT / "configs").rglob("*.py"):
+        text = path.read_text()
+        assert "\nfrom configs" not in text, path
+        assert "\nimport configs" not in text, path
 
 
 @pytest.mark.parametrize("name", ["awac_samg", "cal_ql"])

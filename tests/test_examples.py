@@ -1,0 +1,79 @@
+"""The notebook of examples/: its commands are right, and it runs as it stands."""
+
+import ast
+import json
+import os
+import pathlib
+import re
+import shlex
+import time
+
+import pytest
+
+from samg_jax.training import command_line
+
+ROOT = pathlib.Path(__file__).parent.parent
+NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
+CELLS = json.loads(NOTEBOOK.read_text())["cells"]
+CODE = ["".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "code"]
+COMMANDS = [text.removeprefix("!") for text in CODE if text.startswith("!")]
+# Longer than the five minutes that it promises, as a CI shares its cores.
+PATIENCE = 900
+
+
+def variables():
+    """What the notebook's Python cells before the commands assign."""
+    (text,) = (each for each in CODE if each.startswith("SMALL"))
+    return {"sys.executable": "python", "SMALL": ast.literal_eval(text[8:])}
+
+
+def words(command):
+    """A command as the notebook's shell sees it, as words."""
+    filled = re.sub(r"{([\w.]+)}", lambda name: variables()[name[1]], command)
+    filled = filled.replace("\\\n", " ")
+    return shlex.split(filled)
+
+
+def test_notebook_holds_no_output_and_python_that_compiles():
+    for cell in CELLS:
+        assert not cell.get("outputs")
+        assert not cell.get("execution_count")
+    for text in CODE:
+        if not text.startswith("!"):
+            ast.parse(text)
+
+
+def test_commands_of_the_notebook_have_known_fields():
+    assert len(COMMANDS) == 3
+    for command in COMMANDS:
+        python, flag, program, *arguments = words(command)
+        assert (python, flag) == ("python", "-m")
+        assert (ROOT / f"{program.replace('.', '/')}.py").is_file()
+        if program == "samg_jax.train":
+            command_line.check([program, *arguments])
+            assert "--config.online.steps=4000" in arguments
+
+
+@pytest.mark.slow
+def test_notebook_runs_and_shows_metrics_and_the_curve(tmp_path, monkeypatch):
+    nbclient, nbformat = map(pytest.importorskip, ("nbclient", "nbformat"))
+    pytest.importorskip("ipykernel")
+    known = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), known])))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    client = nbclient.NotebookClient(
+        notebook,
+        timeout=PATIENCE,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
+    )
+    started = time.monotonic()
+    client.execute()
+    assert time.monotonic() - started < PATIENCE
+    shown = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    text = "".join(output.get("text", "") for output in shown)
+    assert "online" in text
+    assert any("image/png" in output.get("data", {}) for output in shown)
+    assert "error" not in text.lower()
+    for name in ("samg", "no_data"):
+        assert (tmp_path / "runs" / name / "metrics.csv").is_file()
