@@ -31,8 +31,8 @@ class Config:
         tau: The share of the new parameters in each update of the target critic.
         inverse_temperature: The factor on the advantage in the actor's exponential
             weights; `1 / awac_lambda` in CORL.
-        inverse_temperature_online: The same factor while fine-tuning; None keeps
-            `inverse_temperature`.
+        inverse_temperature_online: The factor on the advantage while fine-tuning; None
+            keeps `inverse_temperature`.
         max_weight: The cap on the actor's exponential weights.
     """
 

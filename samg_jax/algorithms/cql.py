@@ -49,7 +49,8 @@ class Config:
         tau: The share of the new parameters in each update of the target critic.
         cql_weight: The weight of the conservative gap, `cql_alpha` in CORL; 0 leaves
             SAC.
-        cql_weight_online: The same weight while fine-tuning; None keeps `cql_weight`.
+        cql_weight_online: The weight of the conservative gap while fine-tuning; None
+            keeps `cql_weight`.
         num_samples: The number of sampled actions of each of the three kinds in the
             conservative gap.
         softmax_temperature: The temperature of the log-sum-exp in the conservative gap.
@@ -64,8 +65,8 @@ class Config:
             from `config.guidance.penalty`.
         calibrated: Whether the return-to-go bounds the values of sampled actions from
             below, offline; True makes CQL Cal-QL.
-        calibrated_online: Whether that bound stays while fine-tuning, as in the Cal-QL
-            authors' code; CORL drops it.
+        calibrated_online: Whether the bound of `calibrated` stays while fine-tuning, as
+            in the Cal-QL authors' code; CORL drops it.
     """
 
     actor_learning_rate: float = 3e-5

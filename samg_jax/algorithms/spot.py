@@ -44,7 +44,7 @@ class Config:
         cooling_steps: The updates in which the weight would cool to 0; follows from the
             online updates.
         policy_noise: The standard deviation of the noise on the actions of the target.
-        noise_limit: The bound to which that noise, and the noise of exploration, is
+        noise_limit: The bound to which the noise of the target and of exploration is
             clipped.
         policy_delay: The number of critic updates per update of actor and targets.
         exploration_noise: The standard deviation of the noise on the actions that

@@ -31,7 +31,7 @@ class Config:
         value_weight: The weight of the normalized value beside the cloning term;
             `alpha` in CORL.
         policy_noise: The standard deviation of the noise on the actions of the target.
-        noise_limit: The bound to which that noise, and the noise of exploration, is
+        noise_limit: The bound to which the noise of the target and of exploration is
             clipped.
         policy_delay: The number of critic updates per update of actor and targets.
         exploration_noise: The standard deviation of the noise on the actions that
