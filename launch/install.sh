@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Creates .venv and installs the package into it, with the tested versions.
-#   bash launch/install.sh [EXTRA,...]     extras of setup.py: cuda, d4rl, minari, ray,
+#   bash launch/install.sh [EXTRA,...]     extras of setup.py: cuda, d4rl, docs, minari, ray,
 #                                          report, slurm, suite, test, torch, video, wandb
 # The extra `cuda` is added by itself where an NVIDIA driver is found.
 set -euo pipefail
