@@ -49,7 +49,10 @@ TABLES = {
 def on_page_markdown(markdown, page, config, files):
     """Puts the tables where a page asks for them."""
     del page, config, files
-    return PLACEHOLDER.sub(lambda match: TABLES[match[1]](), markdown)
+    return PLACEHOLDER.sub(
+        lambda match: f'<div class="made" markdown>\n\n{TABLES[match[1]]()}\n\n</div>',
+        markdown,
+    )
 
 
 def on_files(files, config):

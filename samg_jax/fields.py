@@ -69,10 +69,10 @@ def markdown() -> str:
 
 def suite_markdown() -> str:
     """The table of a suite's fields as Markdown."""
-    lines = ["| field | default | meaning |", "| --- | --- | --- |"]
+    lines = ["| field | meaning | default |", "| --- | --- | --- |"]
     for row in field_table.suite_table().values():
         name = row.name.removeprefix(field_table.SUITE)
-        lines.append(f"| `{name}` | {row.defaults[0][0]} | {row.meanings[0][0]} |")
+        lines.append(f"| `{name}` | {row.meanings[0][0]} | {row.defaults[0][0]} |")
     return "\n".join(lines)
 
 
@@ -92,15 +92,15 @@ def _listed(pairs, between: str = " / ") -> str:
 
 
 def _markdown_rows(rows: Iterable[field_table.Field], algorithm: str = "") -> list[str]:
-    lines = ["| field | default | allowed | meaning |", "| --- | --- | --- | --- |"]
+    lines = ["| field | meaning | default | allowed |", "| --- | --- | --- | --- |"]
     for row in rows:
         allowed = row.allowed + ("<br>sweepable" if row.sweepable else "")
         anchor = f"{algorithm}.{row.name}".removeprefix(".")
         cells = (
             f'<span id="{anchor}"></span>`{row.name}`',
+            _listed(row.meanings),
             _listed(row.defaults, "<br>"),
             allowed.removeprefix("<br>"),
-            _listed(row.meanings),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return lines
