@@ -124,6 +124,8 @@ def test_python_of_the_pages_runs(capsys, monkeypatch):
     texts = {page: text for page, _, text in blocks("python")}
     exec(texts["guidance.md"], {})
     assert capsys.readouterr().out.strip() == "21"
+    exec(texts["configuration.md"], {})
+    assert capsys.readouterr().out.startswith("config.guidance.penalty")
     exec(texts["extend.md"], {})
     assert "gentle" in weights.REGISTRY
     settings, run = texts["api/runs.md"].split("run = ")
