@@ -74,6 +74,12 @@ EXTRAS_REQUIRE = {
     # Its executors beyond one machine.
     "ray": ["ray>=2.40,<3"],
     "slurm": ["submitit>=1.5,<2"],
+    # `bash launch/docs.sh`; mkdocs 2 has another format of plugins and themes.
+    "docs": [
+        "mkdocs>=1.6,<2",
+        "mkdocs-material>=9.6,<10",
+        "mkdocstrings[python]>=0.29,<2",
+    ],
     "test": [
         "pytest>=8,<10",
         "pytest-xdist>=3.5,<4",

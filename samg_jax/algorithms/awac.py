@@ -25,13 +25,15 @@ class Config:
     """Hyperparameters of AWAC.
 
     Attributes:
-        learning_rate: of Adam, for actor and critics.
-        hidden_dims: layers of actor and critics.
-        discount: in (0, 1).
-        tau: share of the new parameters in a target update.
-        inverse_temperature: `1 / lambda`, multiplies the advantage.
-        inverse_temperature_online: the same while fine-tuning; None keeps it.
-        max_weight: cap of the exponential weights.
+        learning_rate: The step size of Adam for actor and critics.
+        hidden_dims: The widths of the hidden layers of actor and critics.
+        discount: The discount factor gamma.
+        tau: The share of the new parameters in each update of the target critic.
+        inverse_temperature: The factor on the advantage in the actor's exponential
+            weights; `1 / awac_lambda` in CORL.
+        inverse_temperature_online: The factor on the advantage while fine-tuning; None
+            keeps `inverse_temperature`.
+        max_weight: The cap on the actor's exponential weights.
     """
 
     learning_rate: float = 3e-4

@@ -23,8 +23,8 @@ class Config:
     """Hyperparameters of BC.
 
     Attributes:
-        learning_rate: of Adam.
-        hidden_dims: layers of the policy.
+        learning_rate: The step size of Adam for the policy.
+        hidden_dims: The widths of the hidden layers of the policy.
     """
 
     learning_rate: float = 3e-4

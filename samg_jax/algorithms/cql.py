@@ -35,27 +35,38 @@ class Config:
     """Hyperparameters of CQL.
 
     Attributes:
-        actor_learning_rate: of Adam, for the policy and the temperature.
-        critic_learning_rate: of Adam, for the critics and the Lagrange multiplier.
-        actor_hidden_dims: layers of the policy.
-        critic_hidden_dims: layers of each critic.
-        second_critic_hidden_dims: layers of the second of two critics; None for equal
-            ones.
-        initialization: `offline` or `finetune`, after CORL's two scripts.
-        discount: in (0, 1).
-        tau: share of the new parameters in a target update.
-        cql_weight: weight of the conservative gap; 0 leaves SAC.
-        cql_weight_online: the same while fine-tuning; None keeps `cql_weight`.
-        num_samples: actions of each of the three kinds in the gap.
-        softmax_temperature: of the log-sum-exp in the gap.
-        gap_clip_min: lower bound of the gap per sample.
-        gap_clip_max: upper bound of the gap per sample.
-        lagrange_gap: target of the gap under a learned multiplier; None for none.
-        max_target_backup: bootstrap from the best of `num_samples` actions.
-        backup_entropy: subtract the entropy term from the target (SAC does).
-        guided_penalty: let the guide act on the conservative gap as well.
-        calibrated: bound proposals from below by the return-to-go, while offline.
-        calibrated_online: keep that bound while fine-tuning.
+        actor_learning_rate: The step size of Adam for the policy and the entropy
+            temperature.
+        critic_learning_rate: The step size of Adam for the critics and the Lagrange
+            multiplier.
+        actor_hidden_dims: The widths of the hidden layers of the policy.
+        critic_hidden_dims: The widths of the hidden layers of each critic.
+        second_critic_hidden_dims: The widths of the second critic's hidden layers; None
+            makes both critics alike.
+        initialization: The initial weights: those of CORL's `offline` script or of its
+            `finetune` script.
+        discount: The discount factor gamma.
+        tau: The share of the new parameters in each update of the target critic.
+        cql_weight: The weight of the conservative gap, `cql_alpha` in CORL; 0 leaves
+            SAC.
+        cql_weight_online: The weight of the conservative gap while fine-tuning; None
+            keeps `cql_weight`.
+        num_samples: The number of sampled actions of each of the three kinds in the
+            conservative gap.
+        softmax_temperature: The temperature of the log-sum-exp in the conservative gap.
+        gap_clip_min: The lower bound to which the gap of each sample is clipped.
+        gap_clip_max: The upper bound to which the gap of each sample is clipped.
+        lagrange_gap: The gap that a learned multiplier aims at; None keeps the weight
+            fixed.
+        max_target_backup: Whether the target takes the best of `num_samples` sampled
+            next actions.
+        backup_entropy: Whether the target subtracts the entropy term, as SAC does.
+        guided_penalty: Whether the guide blends the conservative gap as well; follows
+            from `config.guidance.penalty`.
+        calibrated: Whether the return-to-go bounds the values of sampled actions from
+            below, offline; True makes CQL Cal-QL.
+        calibrated_online: Whether the bound of `calibrated` stays while fine-tuning, as
+            in the Cal-QL authors' code; CORL drops it.
     """
 
     actor_learning_rate: float = 3e-5

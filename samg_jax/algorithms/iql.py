@@ -30,17 +30,23 @@ class Config:
     """Hyperparameters of IQL.
 
     Attributes:
-        learning_rate: of Adam, for all networks; the actor's is the schedule's first.
-        hidden_dims: layers of every network.
-        discount: in (0, 1).
-        tau: share of the new parameters in a target update.
-        expectile: of Q that V fits, in (0, 1); `iql_tau` in CORL.
-        inverse_temperature: `beta`, multiplies the advantage.
-        max_weight: cap of the exponential weights.
-        deterministic: a policy without noise, fitted by weighted squared errors.
-        exploration_noise: standard deviation while a deterministic policy explores.
-        actor_schedule: `cosine` (CORL's, periodic) or `constant`.
-        schedule_steps: updates in which the cosine falls to 0: the offline ones.
+        learning_rate: The step size of Adam for all networks; the actor's schedule
+            starts there.
+        hidden_dims: The widths of the hidden layers of every network.
+        discount: The discount factor gamma.
+        tau: The share of the new parameters in each update of the target critic.
+        expectile: The expectile of Q that V fits; `iql_tau` in CORL.
+        inverse_temperature: The factor on the advantage in the actor's exponential
+            weights; `beta` in CORL.
+        max_weight: The cap on the actor's exponential weights.
+        deterministic: Whether the policy is deterministic and fits actions by weighted
+            squared errors.
+        exploration_noise: The standard deviation of the noise with which a
+            deterministic policy explores.
+        actor_schedule: The actor's learning rate: `cosine` falls to 0 over the offline
+            updates and rises again online, as in CORL; `constant` stays.
+        schedule_steps: The updates in which the cosine falls to 0; follows from
+            `config.offline.updates`.
     """
 
     learning_rate: float = 3e-4

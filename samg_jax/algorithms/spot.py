@@ -28,25 +28,33 @@ class Config:
     """Hyperparameters of SPOT.
 
     Attributes:
-        actor_learning_rate: of Adam, for the policy.
-        critic_learning_rate: of Adam, for the critics.
-        hidden_dims: layers of actor and critics.
-        actor_head_bound: of the policy's last layer at the start; None for PyTorch's.
-        critic_head_bound: the same of the critics.
-        discount: in (0, 1).
-        discount_online: the same while fine-tuning; None keeps `discount`.
-        tau: share of the new parameters in a target update.
-        support_weight: of the support penalty; `lambda`.
-        support_floor: share of that weight below which it does not cool.
-        cooling_steps: updates in which it would cool to 0: those of fine-tuning.
-        policy_noise: standard deviation of the noise on the target's actions.
-        noise_limit: that noise, and the explorer's, is clipped to this.
-        policy_delay: updates of the critic per update of actor and targets.
-        exploration_noise: standard deviation while collecting data.
-        vae_steps: first updates, which train the autoencoder alone.
-        vae_learning_rate: of Adam, for the autoencoder.
-        vae_hidden_dims: layers of its encoder and of its decoder.
-        vae_beta: weight of its KL term.
+        actor_learning_rate: The step size of Adam for the policy.
+        critic_learning_rate: The step size of Adam for the critics.
+        hidden_dims: The widths of the hidden layers of actor and critics.
+        actor_head_bound: The bound of the uniform initial weights of the policy's last
+            layer; None takes PyTorch's.
+        critic_head_bound: The bound of the uniform initial weights of the critics' last
+            layers; None takes PyTorch's.
+        discount: The discount factor gamma.
+        discount_online: The discount factor while fine-tuning; None keeps `discount`.
+        tau: The share of the new parameters in each update of the target critic.
+        support_weight: The weight of the penalty on actions outside the data's support;
+            `lambda` in CORL.
+        support_floor: The share of `support_weight` that is left when it has cooled.
+        cooling_steps: The updates in which the weight would cool to 0; follows from the
+            online updates.
+        policy_noise: The standard deviation of the noise on the actions of the target.
+        noise_limit: The bound to which the noise of the target and of exploration is
+            clipped.
+        policy_delay: The number of critic updates per update of actor and targets.
+        exploration_noise: The standard deviation of the noise on the actions that
+            collect data.
+        vae_steps: The number of first offline updates, which train the behavior
+            autoencoder alone.
+        vae_learning_rate: The step size of Adam for the autoencoder.
+        vae_hidden_dims: The widths of the hidden layers of the autoencoder's encoder
+            and decoder.
+        vae_beta: The weight of the autoencoder's KL term.
     """
 
     actor_learning_rate: float = 1e-4

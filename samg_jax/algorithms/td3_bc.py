@@ -24,16 +24,18 @@ class Config:
     """Hyperparameters of TD3+BC.
 
     Attributes:
-        learning_rate: of Adam, for actor and critics.
-        hidden_dims: layers of actor and critics.
-        discount: in (0, 1).
-        tau: share of the new parameters in a target update.
-        value_weight: of the normalised value beside the cloning term; `alpha`.
-        policy_noise: standard deviation of the noise on the target's actions.
-        noise_limit: that noise, and the explorer's, is clipped to this.
-        policy_delay: updates of the critic per update of actor and targets.
-        exploration_noise: standard deviation while collecting data. CORL has no
-            online phase; this is TD3's.
+        learning_rate: The step size of Adam for actor and critics.
+        hidden_dims: The widths of the hidden layers of actor and critics.
+        discount: The discount factor gamma.
+        tau: The share of the new parameters in each update of the target critic.
+        value_weight: The weight of the normalized value beside the cloning term;
+            `alpha` in CORL.
+        policy_noise: The standard deviation of the noise on the actions of the target.
+        noise_limit: The bound to which the noise of the target and of exploration is
+            clipped.
+        policy_delay: The number of critic updates per update of actor and targets.
+        exploration_noise: The standard deviation of the noise on the actions that
+            collect data, from TD3; CORL has no online phase.
     """
 
     learning_rate: float = 3e-4

@@ -23,21 +23,30 @@ class Config:
     """Settings of the C-VAE.
 
     Attributes:
-        hidden_dim: width of all hidden layers.
-        encoder_layers: hidden layers of the encoder.
-        decoder_layers: hidden layers of the decoder; 1 is the simplified decoder.
-        latent_size: `Z`; `None` for twice the action size.
-        beta: weight of the KL term.
-        learning_rate: of Adam.
-        batch_size: rows per update.
-        steps: number of updates.
-        kl_warmup_start: updates during which the weight of the KL term is 0.
-        kl_warmup_steps: updates, after these, over which it rises linearly to `beta`.
-        decoder_input: "latent", or "latent_and_pair" for z with s and a.
-        reconstruct: "next_state", or "next_state_action" for s' with a.
-        scale_targets: weights each reconstructed dimension by its inverse variance.
-        action_weight: factor on the squared errors of a reconstructed action.
-        holdout: share of the rows on which the encoder is examined, not trained.
+        hidden_dim: The width of every hidden layer of the C-VAE.
+        encoder_layers: The number of hidden layers of the encoder.
+        decoder_layers: The number of hidden layers of the decoder; 1 is the paper's
+            simplified decoder, None takes the paper's number for the dataset.
+        latent_size: The size Z of the latent; None takes the preset's, which in `paper`
+            is twice the action size.
+        beta: The weight of the KL term; a larger one pulls all pairs together, a
+            smaller one lets the latent spread.
+        learning_rate: The step size of Adam for the C-VAE.
+        batch_size: The number of rows in each update of the C-VAE.
+        steps: The number of updates that train the C-VAE.
+        kl_warmup_start: The number of first updates without a KL term; None takes the
+            paper's number for the dataset.
+        kl_warmup_steps: The number of updates over which the KL weight then rises
+            linearly to `beta`; None takes the paper's number for the dataset.
+        decoder_input: The decoder's input: `latent`, or `latent_and_pair` for the
+            latent with state and action, which tends to collapse.
+        reconstruct: What the decoder predicts: `next_state`, or `next_state_action` for
+            the next state and the action.
+        scale_targets: Whether each predicted dimension counts by its inverse variance.
+        action_weight: The factor on the squared errors of a predicted action; a larger
+            one makes the weight notice unusual actions.
+        holdout: The share of the offline rows that test the encoder and do not train
+            it.
     """
 
     hidden_dim: int = 400

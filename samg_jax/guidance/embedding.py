@@ -27,13 +27,14 @@ class Config:
     """Settings of the embedding network.
 
     Attributes:
-        hidden_dim: width of all hidden layers.
-        layers: hidden layers of the embedding phi, and of the head.
-        embedding_size: of phi(s).
-        learning_rate: of Adam.
-        batch_size: rows per update.
-        steps: number of updates.
-        holdout: share of the rows on which the network is examined, not trained.
+        hidden_dim: The width of every hidden layer of the embedding network.
+        layers: The number of hidden layers of the embedding phi, and of the head.
+        embedding_size: The size of the embedding phi(s).
+        learning_rate: The step size of Adam for the embedding network.
+        batch_size: The number of rows in each update of the embedding network.
+        steps: The number of updates that train the embedding network.
+        holdout: The share of the offline rows that test the network and do not train
+            it.
     """
 
     hidden_dim: int = 400

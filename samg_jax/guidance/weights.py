@@ -26,25 +26,35 @@ class GuidanceConfig:
     """Settings of the guidance.
 
     Attributes:
-        weight: name of a registered weight.
-        kind: what the C-VAE's probability means, see `normals.probabilities`.
-        fit: "per_dimension" or "pooled", see `normals.fit`.
-        cut: "hard" or "soft", see `cut`.
-        threshold: p_m_off, below which a weight is cut.
-        threshold_quantile: if given, the threshold is this quantile of p_int over the
-            offline data, and `threshold` is not read; to the nearest 0.001, and
-            interpolated between.
-        temperature: softness of the soft cut.
-        delta: half width of the window, in standard deviations.
-        use_std: averages with the probability of the latent stds.
-        references: codes that the kind "nearest" stores.
-        constant: value of the weight "constant".
-        strength: factor on all weights; 0 is the base algorithm.
-        cutoff_steps: online steps after which there is no guidance; `None` for never.
-        penalty: "mixed" blends the conservative term of CQL, "online" leaves it.
-        freeze: which parameters are the offline model, "target_critic" or "critic".
-        cvae: settings of the C-VAE.
-        embedding: settings of the embedding network.
+        weight: The weight p(s, a): `cvae` is SAMG; `embedding`, `even` (0.5),
+            `constant` and `random` are its ablations; `none` is no guidance; registered
+            weights have their own names.
+        kind: How p_int measures familiarity under the C-VAE: `tail` and `window`
+            average per-dimension probabilities, `joint` uses one normal with full
+            covariance, `nearest` the distance to stored offline latents.
+        fit: The normals fitted to the latents: one `per_dimension`, or one `pooled`
+            over all dimensions.
+        cut: How the threshold acts: `hard` sets a weight below it to 0, `soft`
+            multiplies by a sigmoid.
+        threshold: The bound p_m_off of Eq. 3, below which a hard cut sets p to 0.
+        threshold_quantile: The quantile of p_int over the offline data that replaces
+            `threshold`; None keeps `threshold`.
+        temperature: The width of the soft cut's sigmoid.
+        delta: The half-width of the kind `window`, in standard deviations of the
+            normal.
+        use_std: Whether p_int averages in the probability of the latent standard
+            deviations.
+        references: The number of offline latents that the kind `nearest` stores.
+        constant: The value of the weight `constant`.
+        strength: The factor on every weight; 0 is the p = 0 control, which learns what
+            the base algorithm learns.
+        cutoff_steps: The last online step with guidance; None guides to the end.
+        penalty: How guidance treats CQL's conservative penalty: `mixed` blends it with
+            the frozen critic's, which weakens it by p; `online` leaves it alone.
+        freeze: Which critic guides: the `target_critic` or the trained `critic`, as
+            they are when the offline phase ends.
+        cvae: The settings of the C-VAE.
+        embedding: The settings of the embedding network.
     """
 
     weight: str = "cvae"

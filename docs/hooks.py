@@ -1,0 +1,67 @@
+"""Fills the pages that are made from the package: fields, modules, measured tables.
+
+A page asks for a table by a line `{{ name }}` with a key of `TABLES`. The tables of
+launch/results/ become pages below measured/, and the report there is copied as it is.
+"""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+import re
+import sys
+
+from mkdocs.structure.files import File
+
+ROOT = pathlib.Path(__file__).parent.parent
+RESULTS = ROOT / "launch" / "results"
+REPORT = ("index.html", "figures/**/*.png")
+PLACEHOLDER = re.compile(r"^\{\{ (\w+) \}\}$", re.MULTILINE)
+
+sys.path.insert(0, str(ROOT))
+
+from samg_jax import fields  # noqa: E402
+
+
+def modules() -> str:
+    """Every module of the package with the first line of its docstring."""
+    lines = []
+    folders = sorted({path.parent for path in (ROOT / "samg_jax").rglob("*.py")})
+    for folder in folders:
+        name = ".".join(folder.relative_to(ROOT).parts)
+        lines += [f"### `{name}`", "", "| module | what |", "| --- | --- |"]
+        for path in sorted(folder.glob("*.py")):
+            docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+            about = " ".join(docstring.split("\n\n")[0].split()).replace("|", "\\|")
+            if path.stem != "__init__":
+                lines.append(f"| `{path.stem}` | {about} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+TABLES = {
+    "fields": fields.markdown,
+    "suite_fields": fields.suite_markdown,
+    "modules": modules,
+}
+
+
+def on_page_markdown(markdown, page, config, files):
+    """Puts the tables where a page asks for them."""
+    del page, config, files
+    return PLACEHOLDER.sub(
+        lambda match: f'<div class="made" markdown>\n\n{TABLES[match[1]]()}\n\n</div>',
+        markdown,
+    )
+
+
+def on_files(files, config):
+    """Adds the measured tables as pages, and the report of a suite."""
+    for path in sorted(RESULTS.glob("*.md")):
+        name = f"measured/{path.name}"
+        files.append(File.generated(config, name, abs_src_path=str(path)))
+    for pattern in REPORT:
+        for path in sorted((RESULTS / "local").glob(pattern)):
+            name = f"measured/local/{path.relative_to(RESULTS / 'local')}"
+            files.append(File.generated(config, name, abs_src_path=str(path)))
+    return files

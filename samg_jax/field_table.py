@@ -1,0 +1,304 @@
+"""The table of every config field: meaning, defaults, allowed values.
+
+Meanings stand in the docstrings of the `Config` dataclasses, and in `meanings` where no
+dataclass has the field. Defaults are those that the config files return, bounds those
+that the checks of a config declare. Nothing here imports JAX.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+import pathlib
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import ml_collections
+
+from samg_jax import declarations, meanings
+from samg_jax.guidance import presets
+
+SUITE = "suite."  # Before the names of a suite's fields.
+DEMO = "hopper-demo"  # The dataset of a config that is given none.
+# Fields whose value follows from the config file or the name of the dataset.
+BY_NAME = {
+    "algorithm": "the config file's",
+    "dataset.name": "the name after the colon",
+    "dataset.family": "the family of the name",
+}
+# Choices that no table of the checks has.
+CHOICES = {
+    "agent.initialization": ("offline", "finetune"),
+    "agent.actor_schedule": ("cosine", "constant"),
+    "guidance.weight_preset": tuple(presets.PRESETS),
+    "physics": ("d4rl", "stock"),
+}
+# Bounds likewise.
+BOUNDS = {"online.offline_share": declarations.Bounds(0, 1, open=True)}
+WIDTHS = "one width or more, each 1 or more"
+# The page of docs/ that says more, by the beginning of the name; the first one counts.
+PAGES = {
+    "guidance": "guidance",
+    "dataset": "data",
+    "env_id": "data",
+    "physics": "data",
+    "offline.restore": "resume",
+    "evaluation": "evaluate",
+    "logging": "files",
+    "devices": "performance",
+    "matmul_precision": "performance",
+    "online.overlap": "performance",
+    SUITE: "suites",
+    "": "configuration",
+}
+GROUPS = {
+    "": "Run",
+    "dataset": "Dataset",
+    "offline": "Offline phase",
+    "online": "Online phase",
+    "evaluation": "Evaluation",
+    "guidance": "Guidance",
+    "guidance.cvae": "The C-VAE of the guidance",
+    "guidance.embedding": "The embedding network of the guidance",
+    "logging": "Logging",
+    "agent": "Hyperparameters of the algorithm",
+}
+
+
+class Field(NamedTuple):
+    """What is known of one field.
+
+    Attributes:
+        name: The dotted name, without `config.`.
+        meanings: The meaning and the configs that have it, for every meaning.
+        defaults: The default in words and the configs that have it, for every default.
+        allowed: The allowed values in words.
+        sweepable: Whether `--sweep` takes it.
+    """
+
+    name: str
+    meanings: tuple[tuple[str, tuple[str, ...]], ...]
+    defaults: tuple[tuple[str, tuple[str, ...]], ...]
+    allowed: str
+    sweepable: bool
+
+    @property
+    def group(self) -> str:
+        """The part of the name before the last dot."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def configs(self) -> tuple[str, ...]:
+        """The configs that have the field."""
+        return tuple(sorted({name for _, names in self.defaults for name in names}))
+
+    @property
+    def page(self) -> str:
+        """The page of the documentation that says more."""
+        return next(PAGES[start] for start in PAGES if self.name.startswith(start))
+
+
+@functools.cache
+def table() -> dict[str, Field]:
+    """Every field of every config, by its dotted name."""
+    values = {config: _values(config) for config in config_names()}
+    names = {name for config in values for name in values[config][DEMO]}
+    bounds, choices = limits()
+    types: dict[str, type] = {}
+    for config in values:
+        types.update(_types(_import(config).get_config()))
+    rows = {}
+    for name in sorted(names, key=_order):
+        columns = {
+            config: {data: flat[name] for data, flat in by_dataset.items()}
+            for config, by_dataset in values.items()
+            if name in by_dataset[DEMO]
+        }
+        algorithms = {config: values[config][DEMO]["algorithm"] for config in columns}
+        rows[name] = Field(
+            name,
+            _merged((meanings.of(name, algorithms[c]), c) for c in columns),
+            _merged((_default(name, columns[c]), c) for c in columns),
+            _allowed(name, types[name], bounds, choices),
+            name in _sweepable(),
+        )
+    return rows
+
+
+@functools.cache
+def suite_table() -> dict[str, Field]:
+    """Every field of a suite, by its name after `suite.`."""
+    flat = _flatten(_import("suites.base").get_config().to_dict(), leaves=())
+    rows = {}
+    for name, value in flat.items():
+        texts = (meanings.OF_SUITES.get(name, ""), ("suites",))
+        default = (f"`{value!r}`", ("suites",))
+        rows[SUITE + name] = Field(SUITE + name, (texts,), (default,), "", False)
+    return rows
+
+
+def config_names() -> list[str]:
+    """The names of the config files, such as `cql_samg`."""
+    names = (path.stem for path in folder().glob("*.py"))
+    return sorted(name for name in names if name not in ("__init__", "base"))
+
+
+def folder() -> pathlib.Path:
+    """The folder of the config files: beside the package, or inside it."""
+    inside = declarations.PACKAGE / "configs"
+    return inside if inside.is_dir() else declarations.PACKAGE.parent / "configs"
+
+
+def _import(name: str) -> Any:
+    """A module of the config files, wherever they are installed."""
+    parent = str(folder().parent)
+    if parent not in sys.path:
+        sys.path.append(parent)
+    return importlib.import_module(f"configs.{name}")
+
+
+@functools.cache
+def _datasets() -> dict[str, tuple[str, ...]]:
+    return dict(_import("base").FAMILIES)
+
+
+def _values(config: str) -> dict[str, dict[str, Any]]:
+    """Dataset -> field -> value of one config file."""
+    get_config = _import(config).get_config
+    names = [name for family in _datasets().values() for name in family]
+    return {name: _flatten(get_config(name).to_dict()) for name in names}
+
+
+def _types(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, type]:
+    """Field -> type, also of those that are None."""
+    types = {}
+    for name in config:
+        if isinstance(config[name], ml_collections.ConfigDict):
+            types.update(_types(config[name], f"{prefix}{name}."))
+        else:
+            types[prefix + name] = config.get_type(name)
+    return types
+
+
+def _flatten(
+    tree: Mapping[str, Any], prefix: str = "", leaves: Any = None
+) -> dict[str, Any]:
+    """Nested fields as one dictionary; an empty group counts if `leaves` is given."""
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and (value or leaves is None):
+            flat.update(_flatten(value, f"{prefix}{name}.", leaves))
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _order(name: str) -> tuple[int, int]:
+    """Sorts groups as `GROUPS` does, and their fields as they are declared."""
+    group = name.rpartition(".")[0]
+    declared = [
+        f"{owner if owner in GROUPS else 'agent'}.{field}"
+        for owner, documented in meanings.documented().items()
+        for field in documented
+    ]
+    return [*GROUPS, group].index(group), [*declared, *meanings.OF_CONFIGS, name].index(
+        name
+    )
+
+
+@functools.cache
+def _sweepable() -> frozenset[str]:
+    module = declarations.load("training.sweeps")
+    guidance = (f"guidance.{name}" for name in module.constant("GUIDANCE"))
+    return frozenset(guidance) | {f"agent.{name}" for name in module.constant("AGENT")}
+
+
+def limits() -> tuple[dict[str, declarations.Bounds], dict[str, tuple[str, ...]]]:
+    """Field -> bounds, and field -> choices, as the checks of a config have them."""
+    bounds, choices = dict(BOUNDS), dict(CHOICES)
+    validation = declarations.load("training.validation")
+    for name, (low, high) in validation.constant("OPEN_INTERVALS").items():
+        bounds[f"agent.{name}"] = declarations.Bounds(low, high, open=True)
+    for name, (low, high) in validation.constant("CLOSED_INTERVALS").items():
+        bounds[f"agent.{name}"] = declarations.Bounds(low, high)
+    for name, least in validation.constant("COUNTS").items():
+        bounds[name] = declarations.Bounds(least, math.inf, whole=True)
+    choices.update(validation.constant("CHOICES"))
+    for group, module, class_name in (
+        ("guidance", "guidance.weights", "GuidanceConfig"),
+        ("guidance.cvae", "guidance.cvae", "Config"),
+        ("guidance.embedding", "guidance.embedding", "Config"),
+    ):
+        numbers, words = declarations.load(module).limits(class_name)
+        bounds.update({f"{group}.{name}": value for name, value in numbers.items()})
+        choices.update({f"{group}.{name}": value for name, value in words.items()})
+    return bounds, choices
+
+
+def _allowed(
+    name: str,
+    kind: type,
+    bounds: Mapping[str, declarations.Bounds],
+    choices: Mapping[str, tuple[str, ...]],
+) -> str:
+    if name in choices:
+        own = ", or one of your own" if name == "guidance.weight" else ""
+        return ", ".join(f"`{choice}`" for choice in choices[name]) + own
+    if name in bounds:
+        return str(bounds[name])
+    return {tuple: WIDTHS, bool: "`True`, `False`", float: "any number"}.get(kind, "")
+
+
+def _default(name: str, by_dataset: Mapping[str, Any]) -> str:
+    """The default in words: the demo's value, then what other datasets have."""
+    if name in BY_NAME:
+        return BY_NAME[name]
+    field = name.removeprefix("guidance.")
+    if name.startswith("guidance.") and field in presets.PRESETS["paper"]:
+        by_preset = {key: _value(row[field]) for key, row in presets.PRESETS.items()}
+        if len(set(by_preset.values())) == 1:
+            return f"`{by_preset['paper']}` in every preset"
+        own = (f"`{value}` ({key})" for key, value in by_preset.items())
+        return f"by `weight_preset`: {', '.join(own)}"
+    by_value: dict[str, list[str]] = {}
+    for dataset, value in by_dataset.items():
+        by_value.setdefault(_value(value), []).append(dataset)
+    first = _value(by_dataset[DEMO])
+    parts = [f"`{first}`"]
+    parts += [
+        f"`{value}` on {_where(datasets)}"
+        for value, datasets in by_value.items()
+        if value != first
+    ]
+    return "; ".join(parts)
+
+
+def _where(datasets: list[str]) -> str:
+    """Datasets in words: families where all of one are among them."""
+    left, words = list(datasets), []
+    for family, members in _datasets().items():
+        if len(members) > 1 and set(members) <= set(left):
+            words.append("AntMaze" if family == "antmaze" else family)
+            left = [name for name in left if name not in members]
+    return ", ".join(words + left)
+
+
+def _value(value: Any) -> str:
+    """A value as a flag takes it."""
+    if isinstance(value, bool) or value is None:
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:_}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _merged(
+    pairs: Iterable[tuple[str, str]],
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Texts with the configs that share them."""
+    found: dict[str, list[str]] = {}
+    for text, config in pairs:
+        found.setdefault(text, []).append(config)
+    return tuple((text, tuple(configs)) for text, configs in found.items())

@@ -1,0 +1,192 @@
+"""The documentation: its commands and fields exist, its numbers hold, it builds."""
+
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+from configs import awac_samg
+from samg_jax import field_table
+from samg_jax.guidance import weights
+from samg_jax.training import command_line, experiment
+from tests import programs, small
+
+ROOT = pathlib.Path(__file__).parent.parent
+PAGES = {
+    str(path.relative_to(ROOT / "docs" / "pages")): path.read_text()
+    for path in sorted((ROOT / "docs" / "pages").rglob("*.md"))
+}
+GROUPS = "guidance|online|offline|agent|dataset|evaluation|logging"
+SHELL = ("source", "export")
+
+
+def blocks(language: str) -> list[tuple[str, str, str]]:
+    """Page, title and text of all fenced blocks of a language."""
+    pattern = rf'^```{language}(?: title="([^"]*)")?\n(.*?)^```'
+    return [
+        (page, title, text)
+        for page, content in PAGES.items()
+        for title, text in re.findall(pattern, content, re.DOTALL | re.MULTILINE)
+    ]
+
+
+def commands() -> list[tuple[str, bool, list[str]]]:
+    """Page, whether it is marked as long, and words of every command."""
+    return [
+        (page, bool(title), shlex.split(line))
+        for page, title, text in blocks("bash")
+        for line in text.replace("\\\n", " ").splitlines()
+    ]
+
+
+def test_every_fence_is_of_a_kind_that_is_checked():
+    for page, content in PAGES.items():
+        for fence in re.findall(r"^```(\S.*)$", content, re.MULTILINE):
+            assert re.fullmatch(r'bash( title="[^"]+")?|python|text', fence), page
+
+
+def test_commands_that_take_long_or_install_are_marked():
+    short_programs = (
+        "samg_jax.analysis.tabular",
+        "samg_jax.diagnose",
+        "samg_jax.evaluate",
+    )
+    for page, marked, words in commands():
+        short = words[0] in SHELL or words[:2] == ["python", "-c"]
+        short |= "--dry_run" in words
+        short |= words[:2] == ["python", "-m"] and words[2] in short_programs
+        assert marked or short, (page, words)
+
+
+PROGRAMS = sorted({words[2] for _, _, words in commands() if words[1:2] == ["-m"]})
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_flags_of_the_commands_parse(program, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    name = program.removeprefix("samg_jax.")
+    own = [words for _, _, words in commands() if words[2:3] == [program]]
+    assert own
+    for words in own:
+        monkeypatch.setattr(
+            sys, "argv", words[2:]
+        )  # Fields of a config are read there.
+        with programs.running(name):
+            command_line.check(words[3:])
+            flags.FLAGS(words[2:])
+
+
+def test_scripts_and_paths_exist():
+    for _, _, words in commands():
+        if words[0] == "bash" or words[1:2] == ["launch/remedies.py"]:
+            assert (ROOT / words[1]).is_file(), words
+    for page, content in PAGES.items():
+        pattern = r"`((?:configs|launch|samg_jax|tests)/[\w./]*)`"
+        for path in re.findall(pattern, content):
+            later = "mine" in path or "NAME" in path or path.endswith("gpu/")
+            assert later or (ROOT / path).exists(), (page, path)
+
+
+def test_fields_that_pages_name_exist():
+    known = {*field_table.table(), *field_table.GROUPS}
+    for page, content in PAGES.items():
+        for name in re.findall(rf"[`-](?:config\.)?((?:{GROUPS})\.[a-z_.]+)", content):
+            assert name.rstrip(".") in known or name.endswith(".png"), (page, name)
+
+
+def test_horizons_of_the_page_follow_from_the_formula():
+    tables = re.findall(r"((?:^\|.*\n)+)", PAGES["guidance.md"], re.MULTILINE)
+    rows = [
+        [cell.strip() for cell in line.strip("|\n").split("|")]
+        for table in tables
+        if "horizon H" in table
+        for line in table.splitlines()[2:]
+    ]
+    assert len(rows) == 13
+    for first, second, third in rows:
+        by_strength = float(second) < 1  # Strength, p, horizon; else p, horizon, share.
+        p = 0.37 * float(first) if by_strength else float(first)
+        horizon, share = 1 / (1 - 0.99 * (1 - p)), 0.99 * p / (1 - 0.99 * (1 - p))
+        assert float(third if by_strength else second) == pytest.approx(
+            horizon, rel=0.03
+        )
+        if not by_strength:
+            assert float(third) == pytest.approx(share, abs=0.006)
+
+
+def test_python_of_the_pages_runs(capsys, monkeypatch):
+    monkeypatch.setattr(weights, "REGISTRY", dict(weights.REGISTRY))
+    texts = {page: text for page, _, text in blocks("python")}
+    exec(texts["guidance.md"], {})
+    assert capsys.readouterr().out.strip() == "21"
+    exec(texts["configuration.md"], {})
+    assert capsys.readouterr().out.startswith("config.guidance.penalty")
+    exec(texts["extend.md"], {})
+    assert "gentle" in weights.REGISTRY
+    settings, run = texts["api/runs.md"].split("run = ")
+    names: dict = {}
+    exec(settings, names)
+    assert names["config"].num_seeds == 2
+    assert run.startswith("experiment.run(config, ")
+    for text in texts.values():
+        compile(text, "page", "exec")
+
+
+@pytest.mark.slow
+def test_short_commands_run(tmp_path, monkeypatch):
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    (tmp_path / "launch").symlink_to(ROOT / "launch")
+    for name, steps in (("pretrained", 0), ("samg", 60)):
+        config = awac_samg.get_config("hopper-demo")
+        fields = small.fields("awac_samg", pathlib.Path("unused"))
+        del fields["dataset.path"], fields["env_id"]
+        with config.ignore_type():
+            config.update_from_flattened_dict({**fields, "online.steps": steps})
+        experiment.run(config, tmp_path / "runs" / name)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    ran = 0
+    for page, marked, words in commands():
+        if marked or words[0] != "python":
+            continue
+        done = subprocess.run(
+            [sys.executable, *words[1:]],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, f"{page}: {words}\n{done.stderr[-3000:]}"
+        ran += 1
+    assert ran >= 8
+    assert (tmp_path / "scores.json").exists()
+
+
+@pytest.mark.slow
+def test_documentation_builds_and_fetches_nothing(tmp_path):
+    pytest.importorskip("mkdocs")
+    site = tmp_path / "site"
+    done = subprocess.run(
+        ["bash", "launch/docs.sh", f"--site-dir={site}"],
+        cwd=ROOT,
+        env={**os.environ, "DOCS_PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = {path: path.read_text() for path in site.rglob("*.html")}
+    for page in PAGES:
+        assert site / page.replace(".md", ".html") in pages
+    for path, text in pages.items():
+        fetched = re.findall(r"<(?:script|img|link)\b[^>]*\b(?:src|href)=\"?http", text)
+        assert not fetched, path
+    text = pages[site / "configuration.html"]
+    for name in field_table.table():
+        assert f'id="{name}"' in text or f'.{name}"' in text, name

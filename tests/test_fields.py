@@ -1,0 +1,171 @@
+"""The reference of the fields is complete, and says what the checks of a config do."""
+
+import math
+import pathlib
+import subprocess
+import sys
+
+import ml_collections
+import pytest
+
+from configs.suites import base as suites_base
+from samg_jax import checks, declarations, field_table, fields, meanings
+from samg_jax.training import parts as parts_lib
+from samg_jax.training import validation
+from tests import small
+
+ROOT = pathlib.Path(__file__).parent.parent
+CONFIGS = {name: get_config() for name, get_config in small.CONFIGS.items()}
+
+
+def names_of(config: ml_collections.ConfigDict) -> set[str]:
+    return set(validation.flatten(config.to_dict()))
+
+
+def refusal(name: str, value) -> str:
+    """What a config is refused with if the field has that value; else nothing."""
+    config = small.CONFIGS[field_table.table()[name].configs[-1]]()
+    try:
+        with config.ignore_type(), config.unlocked():
+            config.update_from_flattened_dict({name: value})
+        parts_lib.complete(config)
+        validation.check(config)
+        parts_lib.resolve(config)
+    except checks.UserError as error:
+        return str(error)
+    return ""
+
+
+def test_every_field_of_every_config_is_explained():
+    assert sorted(CONFIGS) == field_table.config_names()
+    for config, values in CONFIGS.items():
+        for name in names_of(values):
+            row = field_table.table()[name]
+            assert config in row.configs, name
+            for text, _ in row.meanings:
+                assert text.endswith("."), name
+                assert len(text) > 15, name
+
+
+def test_no_row_is_for_a_field_that_no_config_has():
+    there = set().union(*map(names_of, CONFIGS.values()))
+    assert set(field_table.table()) == there
+    assert set(meanings.OF_CONFIGS) <= there
+    assert {*field_table.CHOICES, *field_table.BOUNDS, *field_table.BY_NAME} <= there
+
+
+def test_every_field_of_a_suite_is_explained():
+    suite = suites_base.get_config()
+    there = names_of(suite) | {"by_algorithm", "by_variant"}  # Empty groups.
+    rows = field_table.suite_table()
+    assert {name.removeprefix("suite.") for name in rows} == there
+    assert set(meanings.OF_SUITES) == there
+    assert all(row.meanings[0][0] for row in rows.values())
+
+
+def bounded() -> dict[str, declarations.Bounds]:
+    bounds, _ = field_table.limits()
+    return {name: bounds[name] for name in field_table.table() if name in bounds}
+
+
+@pytest.mark.parametrize("name", bounded())
+def test_bounds_are_those_that_the_checks_enforce(name):
+    bounds, kind = bounded()[name], int if bounded()[name].whole else float
+    outside = [kind(bounds.low - 1)]
+    if not math.isinf(bounds.high):
+        outside.append(bounds.high + 1.0)
+    if bounds.open:
+        outside.append(kind(bounds.low))
+    else:
+        assert f"config.{name} is" not in refusal(name, kind(bounds.low))
+    for value in outside:
+        assert f"config.{name}" in refusal(name, value), value
+
+
+def chosen() -> dict[str, tuple[str, ...]]:
+    _, choices = field_table.limits()
+    return {name: choices[name] for name in field_table.table() if name in choices}
+
+
+@pytest.mark.parametrize("name", chosen())
+def test_choices_are_those_that_the_checks_allow(name):
+    last = name.split(".")[-1]
+    assert last in refusal(name, "no_such_choice")
+    for value in chosen()[name]:
+        assert f"{last} is {value!r}, which is unknown" not in refusal(name, value)
+
+
+def test_every_number_has_bounds_or_may_be_any():
+    for name, row in field_table.table().items():
+        values = [validation.flatten(CONFIGS[c].to_dict())[name] for c in row.configs]
+        if any(isinstance(value, int | float) for value in values):
+            assert row.allowed, name
+
+
+def test_defaults_are_those_of_the_config_files():
+    rows = field_table.table()
+    assert rows["agent.cql_weight"].defaults == (
+        ("`10`; `5` on AntMaze", ("cal_ql", "cal_ql_samg", "cql", "cql_samg")),
+    )
+    assert dict(rows["online.steps"].defaults)["`0`"] == ("bc", "td3_bc")
+    assert "`nearest` (best)" in rows["guidance.kind"].defaults[0][0]
+    assert rows["guidance.strength"].sweepable
+    assert not rows["guidance.penalty"].sweepable
+
+
+@pytest.mark.parametrize(
+    "name", ["guidance.penalty", "config.online.data", "--config.agent.tau"]
+)
+def test_explain_says_meaning_default_and_bounds(name):
+    text = fields.explain(name)
+    row = field_table.table()[name.removeprefix("--").removeprefix("config.")]
+    assert text.startswith(f"config.{row.name}\n")
+    assert "default: " in text
+    assert "allowed: " in text
+    assert f"--config.{row.name}=VALUE" in text
+    assert ("--sweep=" in text) == row.sweepable
+    assert (ROOT / "docs" / "pages" / f"{row.page}.md").is_file()
+
+
+def test_explain_knows_groups_and_all():
+    assert "guidance.cvae.beta" in fields.explain("guidance.cvae")
+    assert "online.steps" not in fields.explain("guidance.cvae")
+    lines = fields.explain("all").splitlines()
+    assert {*field_table.table(), *field_table.suite_table()} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("given", "proposed"),
+    [
+        ("guidance.penalti", "config.guidance.penalty"),
+        ("agent.expectil", "config.agent.expectile"),
+        ("suite.num_seed", "config.suite.num_seeds"),
+        ("gidance", "config.guidance"),
+    ],
+)
+def test_explain_proposes_the_nearest_name(given, proposed):
+    with pytest.raises(checks.UserError, match=f"Did you mean {proposed}"):
+        fields.explain(given)
+
+
+def test_markdown_has_a_row_for_every_field():
+    text = fields.markdown()
+    for name in field_table.table():
+        assert f"`{name}` |" in text, name
+    assert "dataset. | `5` |" in fields.suite_markdown()
+
+
+def test_explain_imports_nothing_heavy():
+    program = (
+        "import sys; from samg_jax import fields; fields.explain('all');"
+        "print([name for name in ('jax', 'numpy', 'mujoco') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
