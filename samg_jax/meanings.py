@@ -100,6 +100,14 @@ OF_CONFIGS = {
     ),
     "evaluation.episodes": "The number of episodes per seed and evaluation.",
     "evaluation.threads": "The threads that step simulators; 0 takes one per core.",
+    "evaluation.max_steps": (
+        "The steps after which an evaluation episode is cut; needed for an environment "
+        "without a time limit."
+    ),
+    "single_env": (
+        "Whether the environment is built only once, as for a device, so that training "
+        "and evaluation take turns on it; None finds out."
+    ),
     "guidance.module": (
         "A Python module that registers your own weights; it is imported before the "
         "config is checked."

@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 import pytest
-from absl import flags
 
 from configs import awac_samg
 from samg_jax import field_table
@@ -73,12 +72,10 @@ def test_flags_of_the_commands_parse(program, monkeypatch):
     own = [words for _, _, words in commands() if words[2:3] == [program]]
     assert own
     for words in own:
-        monkeypatch.setattr(
-            sys, "argv", words[2:]
-        )  # Fields of a config are read there.
-        with programs.running(name):
-            command_line.check(words[3:])
-            flags.FLAGS(words[2:])
+        with programs.running(name) as module:
+            command_line.parse(
+                words[2:], getattr(module, "CONFIG", None), positional=True
+            )
 
 
 def test_scripts_and_paths_exist():
