@@ -44,7 +44,7 @@ def draw_switch(axis, frame: pd.DataFrame, algorithm: str, dataset: str) -> None
         look = {"color": pictures.OFFLINE_COLOR, "marker": "."}
         if near["step"].nunique() == 1:
             look |= {"marker": "o", "markersize": 9, "fillstyle": "none"}
-        _draw(axis, near, {**look, "label": "offline, shared"})
+        draw(axis, near, {**look, "label": "offline, shared"})
     _draw_variants(axis, online[online["step"] <= reach], marked=True)
     axis.axvline(0, color=pictures.OFFLINE_COLOR, linewidth=1, linestyle=":")
     _finish(axis, online, "offline updates  ◂  switch  ▸  environment steps")
@@ -75,11 +75,17 @@ def _draw_variants(axis, online, marked=False):
         count = own["seed"].nunique()
         label = f"{figures.plain(variant, pictures.LETTERS)}, {count} seed"
         label += "s" if count > 1 else ""
-        _draw(axis, own, {**look, "label": label})
+        draw(axis, own, {**look, "label": label})
 
 
-def _draw(axis, rows, look):
-    """Draws mean and 95 % band at the steps that all of the seeds have reached."""
+def draw(axis, rows: pd.DataFrame, look: dict[str, object]) -> None:
+    """Draws mean and 95 % band at the steps that all seeds have reached.
+
+    Args:
+        axis: to draw on.
+        rows: of one variant, with `step`, `seed` and `score`.
+        look: of the line, as matplotlib's `plot` takes it; with `color`.
+    """
     table = rows.pivot(index="step", columns="seed", values="score").dropna()
     if table.empty:
         return
