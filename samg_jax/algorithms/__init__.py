@@ -21,6 +21,36 @@ MODULES: dict[str, builtin_types.ModuleType] = {
 }
 
 
+def register(name: str, own: builtin_types.ModuleType) -> None:
+    """Makes an algorithm of yours available as `config.algorithm=name`.
+
+    Call it in a module of yours that `config.guidance.module` names; see
+    examples/own_algorithm.py.
+
+    Args:
+        name: not one of the package's.
+        own: has a frozen dataclass `Config` and `make(config, action_size)`, which
+            returns a `types.Algorithm`.
+
+    Raises:
+        checks.UserError: the name is taken, or the module lacks one of the two.
+    """
+    taken = MODULES.get(name)
+    if taken is not None and taken.__name__ != own.__name__:
+        raise checks.UserError(
+            f"The algorithm {name!r} is already that of {taken.__name__}. Register "
+            f"{own.__name__} under another name."
+        )
+    missing = [part for part in ("Config", "make") if not hasattr(own, part)]
+    if missing:
+        raise checks.UserError(
+            f"The module {own.__name__} has no {' and no '.join(missing)}. An algorithm "
+            "needs a frozen dataclass Config and a function make(config, action_size). "
+            "Define them before register is called."
+        )
+    MODULES[name] = own
+
+
 def module(name: str) -> builtin_types.ModuleType:
     """Returns the module of an algorithm; raises ValueError for an unknown name."""
     if name in MODULES:

@@ -1,0 +1,45 @@
+"""The examples of a weight and an algorithm of one's own, through the program."""
+
+import json
+import pathlib
+import types
+
+import pytest
+
+from samg_jax import algorithms, checks
+from samg_jax.training import experiment
+from tests import small
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("module", "fields"),
+    [
+        ("own_weight", {"guidance.weight": "gentle"}),
+        ("own_algorithm", {"algorithm": "normalized_awac"}),
+    ],
+)
+def test_an_example_trains(module, fields, dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(str(ROOT))
+    fields = {"guidance.module": f"examples.{module}", **fields}
+    config = small.config("awac_samg", dataset, fields)
+    run = experiment.run(config, tmp_path / "run")
+    meta = json.loads((run.workdir / "config.json").read_text())
+    for name, value in fields.items():
+        found = meta
+        for part in name.split("."):
+            found = found[part]
+        assert found == value
+    if "algorithm" in fields:
+        assert type(run.parts.online).__name__ == "NormalizedAWAC"
+        rows = (run.workdir / "training.csv").read_text()
+        assert "actor_loss" in rows
+
+
+def test_a_name_is_registered_once_and_with_what_it_needs():
+    with pytest.raises(checks.UserError, match=r"'awac' is already that of samg_jax"):
+        algorithms.register("awac", types.ModuleType("mine"))
+    with pytest.raises(checks.UserError, match="mine has no Config and no make"):
+        algorithms.register("mine", types.ModuleType("mine"))
