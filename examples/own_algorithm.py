@@ -19,7 +19,7 @@ Config = awac.Config
 
 @dataclasses.dataclass(frozen=True)
 class NormalizedAWAC(awac.AWAC):
-    """AWAC with normalized weights; see `types.Algorithm` for all that it may change."""
+    """AWAC with normalized weights; `types.Algorithm` is all that it may change."""
 
     def actor_loss(self, params, batch, weights):
         return super().actor_loss(params, batch, weights / weights.mean())

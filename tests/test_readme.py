@@ -1,13 +1,12 @@
-"""The README's commands, run as written, with flags added that make them small."""
+"""The README: its length, its commands and its Python, run with small settings."""
 
+import importlib.util
 import pathlib
 import re
 import shlex
 import subprocess
 import sys
-import warnings
 
-import gymnasium
 import pytest
 
 from tests import small
@@ -18,24 +17,31 @@ COMMANDS = [
     line.split("  #")[0].strip()
     for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
     for line in block.splitlines()
+    if not line.startswith("#")
 ]
-COLLECT_SMALL = [
-    "--steps=300",
-    "--train_steps=300",
-    "--eval_every=150",
-    "--medium_score=-100",
-    "--hidden_dims=16,16",
-]
+CLOSING = (
+    r"normalized score +offline +final +change\n(?:seed \d+ .*\n)+mean .*\n95 % int"
+)
 
 
-def test_readme_names_three_scripts_and_programs_only():
+def test_readme_has_at_most_200_lines():
+    assert len(README.splitlines()) <= 200
+
+
+def test_readme_names_the_two_scripts_and_programs_only():
     scripts = [command for command in COMMANDS if command.startswith("bash ")]
     names = [command.removeprefix("bash launch/") for command in scripts]
-    assert names == ["quickstart.sh", "test.sh", "smoke.sh"]
+    assert names == ["quickstart.sh", "test.sh"]
     programs = [command for command in COMMANDS if not command.startswith("bash ")]
-    assert len(programs) >= 8
+    assert len(programs) >= 7
     assert all(command.startswith("python -m samg_jax.") for command in programs)
-    for path in re.findall(r"`((?:configs|launch|samg_jax|tests)/[\w./]*)`", README):
+
+
+def test_files_that_the_readme_names_are_there():
+    links = re.findall(r"\]\(((?!https?:)[^)]+)\)", README)
+    assert len(links) > 10
+    named = re.findall(r"`?((?:examples|launch|samg_jax)/[\w/]+\.\w+)`?", README)
+    for path in [*links, *named]:
         assert (ROOT / path).exists(), path
 
 
@@ -43,116 +49,94 @@ def test_ci_calls_the_readme_test_command():
     assert "bash launch/test.sh" in (ROOT / ".ci" / "run").read_text()
 
 
-# Flags that make the programs small that take no config.
-PROGRAMS_SMALL = {
-    "samg_jax.benchmark": [
-        "--algorithms=bc",
-        "--families=locomotion",
-        "--rows=1500",
-        "--repeats=1",
-        "--seconds=0.01",
-    ],
-    "samg_jax.collect": COLLECT_SMALL,
-    "samg_jax.evaluate": ["--episodes=2"],
-    "samg_jax.report": ["--reps=10"],
-    "samg_jax.diagnose": ["--steps=20", "--rows=100", "--nocosts"],
-    "samg_jax.coverage": ["--max_rows=300", "--clusters=3", "--repeats=1"],
-    "samg_jax.analysis.tabular": ["--processes=2", "--states=10", "--iterations=4000"],
-}
-
-SUITE_SMALL = [
-    "--set=algorithms=awac",
-    "--set=variants=samg",
-    "--set=num_seeds=1",
-    "--set=budgets.offline_updates=60",
-    "--set=budgets.online_steps=60",
-    "--set=config.agent.hidden_dims=(16, 16)",
-    "--set=config.online.warmup_steps=25",
-    "--set=config.evaluation.episodes=2",
-    "--set=config.guidance.cvae.steps=40",
-    "--set=config.guidance.cvae.kl_warmup_start=5",
-    "--set=config.guidance.cvae.kl_warmup_steps=10",
-]
+def test_the_result_is_that_of_the_committed_table():
+    spec = importlib.util.spec_from_file_location(
+        "readme_results", ROOT / "launch" / "readme_results.py"
+    )
+    pytest.importorskip("pandas")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    frame = script.results.read(ROOT / "launch" / "results" / "demo")
+    rows = script.table(frame[frame["phase"] == "online"]).splitlines()[1:]
+    assert len(rows) == 6
+    for row in rows:
+        assert row in README
 
 
-def added_flags(command: str) -> list[str]:
-    """Returns flags that make a command of the README small."""
-    if "samg_jax.benchmark suite" in command:
-        return SUITE_SMALL
-    if "samg_jax.collect --env=antmaze" in command:
-        return ["--steps=300"]
-    program = command.split()[2]
-    if program in PROGRAMS_SMALL:
-        return PROGRAMS_SMALL[program]
-    if "--dry_run" in command:
-        return []
-    name = re.search(r"configs/(\w+)\.py", command)[1]
-    fields = small.fields(name, pathlib.Path("unused"))
-    del fields["dataset.path"], fields["env_id"]  # As the README says.
-    if "num_seeds" in command:
-        del fields["num_seeds"]
-    if "online.steps=0" in command:
-        del fields["online.steps"]
-    return [f"--config.{name}={value}" for name, value in fields.items()]
+def fields(command: str) -> list[str]:
+    """Fields that make an experiment of the README small."""
+    named = re.search(r"configs/(\w+)\.py", command)
+    name = named[1] if named else "awac_samg"
+    own = small.fields(name, pathlib.Path("unused"))
+    for field in ("dataset.path", "env_id", "num_seeds"):
+        del own[field]  # As the README says.
+    return [f"--config.{name}={value}" for name, value in own.items()]
 
 
-def record_minari(folder: pathlib.Path) -> None:
-    """Stands in for the download of the README's Minari dataset."""
-    minari = pytest.importorskip("minari")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MINARI_DATASETS_PATH", str(folder))
-        env = minari.DataCollector(gymnasium.make("Hopper-v5"))
-        env.action_space.seed(0)
-        for episode in range(10):
-            env.reset(seed=episode)
-            ended = False
-            while not ended:
-                ended = env.step(env.action_space.sample())[2]
-        with warnings.catch_warnings(action="ignore"):
-            env.create_dataset("mujoco/hopper/medium-v0")
-        env.close()
+def run(arguments: list[str], folder: pathlib.Path) -> str:
+    result = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, f"{arguments}\n{result.stderr[-3000:]}"
+    return result.stdout
 
 
-def test_every_command_of_the_readme_runs(tmp_path, monkeypatch):
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
-    # The original files cannot be had here: the main job is run on one of its schema.
-    cache = tmp_path / "d4rl"
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with what the checkout has, and a file of the main job's schema."""
+    path = tmp_path_factory.mktemp("readme")
+    for name in ("configs", "examples"):
+        (path / name).symlink_to(ROOT / name)
+    cache = path / "d4rl"
     cache.mkdir()
     small.write_dataset(cache / "halfcheetah_medium-v2.hdf5", env_id="HalfCheetah-v4")
-    monkeypatch.setenv("D4RL_DATASET_DIR", str(cache))
-    record_minari(tmp_path / "minari")
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    for name, code in re.findall(
-        r"```python\n# (\w+\.py)\n(.*?)```", README, re.DOTALL
-    ):
-        (tmp_path / name).write_text(code)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("D4RL_DATASET_DIR", str(cache))
+        patch.setenv("HOME", str(path))
+        patch.setenv("JAX_PLATFORMS", "cpu")
+        yield path
+
+
+def test_every_command_of_the_readme_runs(folder):
     for command in COMMANDS:
-        if command.startswith("bash "):
-            continue
         words = shlex.split(command)
-        assert words[0] == "python"
-        result = subprocess.run(
-            [sys.executable, *words[1:], *added_flags(command)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert result.returncode == 0, f"{command}\n{result.stderr[-3000:]}"
-        if words[2] == "samg_jax.train" and "dry_run" not in command:
-            assert "learning curves: " in result.stdout, command
-            shown = result.stdout.split("learning curves: ")[1].strip()
-            assert (tmp_path / shown).stat().st_size > 5_000
-    assert (tmp_path / "hopper.hdf5").exists()
-    assert (tmp_path / "scores.json").exists()
-    assert (tmp_path / "runs/smoke/results.parquet").exists()
-    assert (tmp_path / "report/index.html").exists()
-    assert (tmp_path / "runs/pretrained/diagnosis/diagnosis.json").exists()
-    forks = {"pretrained", "samg", "no_data", "vanilla", "thresholds", "gentle"}
-    assert forks <= {path.name for path in (tmp_path / "runs").iterdir()}
+        if words[0] == "bash":
+            continue
+        if words[2] == "samg_jax.evaluate":
+            pytest.importorskip("imageio")
+            run([*words[1:], "--episodes=2"], folder)
+            continue
+        output = run([*words[1:], *fields(command)], folder)
+        shown = output.split("learning curves: ")[1].strip()
+        assert (folder / shown).stat().st_size > 5_000
+        if "examples/quick.py" in command and "sweep" not in command:
+            assert re.search(CLOSING, output), command
+    assert (folder / "scores.json").exists()
+    assert (folder / "episode.mp4").exists()
+    runs = {path.name for path in (folder / "runs").iterdir()}
+    assert {"quick", "no_data", "strengths", "gentle", "normalized"} <= runs
+
+
+def test_the_python_of_the_readme_prints_what_it_says(folder):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len([line for line in code.splitlines() if line]) <= 12
+    shown = re.search(r"```text\n(.*?)```", README, re.DOTALL)[1]
+    assert re.match(CLOSING, shown)
+    values = small.fields("awac_samg", pathlib.Path("unused"))
+    for field in ("dataset.path", "env_id", "num_seeds"):
+        del values[field]
+    reduced = f"config.update_from_flattened_dict({values!r})\nresult = "
+    code = code.replace("result = ", reduced, 1)
+    code = code.replace("config.update", "config.unlock()\nconfig.update", 1)
+    (folder / "snippet.py").write_text(code)
+    output = run(["snippet.py"], folder)
+    assert re.match(CLOSING, output[output.index("normalized score") :])
+    assert len(re.findall(r"^seed \d: return -?\d+$", output, re.MULTILINE)) == 4
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "launch").glob("*.sh")))

@@ -44,9 +44,9 @@ def register(name: str, own: builtin_types.ModuleType) -> None:
     missing = [part for part in ("Config", "make") if not hasattr(own, part)]
     if missing:
         raise checks.UserError(
-            f"The module {own.__name__} has no {' and no '.join(missing)}. An algorithm "
-            "needs a frozen dataclass Config and a function make(config, action_size). "
-            "Define them before register is called."
+            f"The module {own.__name__} has no {' and no '.join(missing)}. It needs a "
+            "frozen dataclass Config and a function make(config, action_size). Define "
+            "them before register is called."
         )
     MODULES[name] = own
 
