@@ -95,8 +95,6 @@ def flags(name: str, dataset: pathlib.Path, **overrides) -> list[str]:
     """Returns the same as flags of `samg_jax.train`; dots are written as `__`."""
     overrides = {key.replace("__", "."): value for key, value in overrides.items()}
     every = fields(name, dataset, **overrides)
-    if every.get("guidance.weight") != "embedding":  # A run would warn of them.
-        every = {k: v for k, v in every.items() if "guidance.embedding." not in k}
     return [f"--config=configs/{name}.py:hopper-demo"] + [
         f"--config.{key}={value}" for key, value in every.items()
     ]

@@ -18,7 +18,10 @@ def check(dataset_id: str) -> None:
     """Refuses a dataset whose metadata would run what nobody here has registered."""
     from minari.storage import datasets_root_dir  # Optional, and slow to import.
 
-    path = datasets_root_dir.get_dataset_path(dataset_id)
+    try:
+        path = datasets_root_dir.get_dataset_path(dataset_id)
+    except OSError:
+        return  # The library cannot open it either.
     # In a version of the library that keeps them elsewhere there is no such file.
     for file in (path / "data" / "metadata.json", path / "metadata.json"):
         try:

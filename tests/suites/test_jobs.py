@@ -164,9 +164,9 @@ def test_a_job_of_another_config_is_refused(tmp_path):
 
 
 def test_a_job_runs_what_the_command_says_where_a_folder_may_differ(tmp_path):
-    folders.prepare(tmp_path, expand("smoke", "config.compilation_cache=theirs"))
+    repair.prepare(tmp_path, expand("smoke", "config.compilation_cache=theirs"))
     jobs = expand("smoke", "config.compilation_cache=mine")
-    folders.prepare(tmp_path, jobs)
+    repair.prepare(tmp_path, jobs)
     assert folders.load(tmp_path, jobs[0].name) == jobs[0]
     assert jobs[0].config["compilation_cache"] == "mine"
 
