@@ -86,6 +86,18 @@ def step_ticks(axis) -> None:
     axis.xaxis.set_major_formatter(ticker.FuncFormatter(_thousands))
 
 
+def legend_above(axis, columns: int = 2) -> None:
+    """Puts an axis's legend above it, where it covers no data."""
+    axis.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=columns,
+        fontsize="small",
+        frameon=False,
+        borderaxespad=0.1,
+    )
+
+
 def _thousands(step: float, _: int) -> str:
     """Returns a step as 500, 20k or 1M, with its sign."""
     size, sign = abs(step), "-" if step < 0 else ""

@@ -168,7 +168,7 @@ def hyperparameters(frame: pd.DataFrame, setups: Setups) -> Table:
         shared = {
             field: value
             for field, value in first.items()
-            if all(field in own and own[field] == value for own in configs.values())
+            if all(own.get(field) == value for own in configs.values() if own)
         }
         rows.append((str(dataset), str(algorithm), "all", words(shared)))
         for variant, config in configs.items():
