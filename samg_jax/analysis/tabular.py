@@ -105,7 +105,7 @@ def draw(
     _draw_biased(biased, problems, settings)
     for axis in (exact, sampled, biased):
         axis.set_yscale("log")
-        figures.legend_above(axis)
+        axis.legend(frameon=False)
     figure.suptitle(
         f"{len(problems)} random processes of {settings.states} states and "
         f"{settings.actions} actions, discount {settings.discount:g}, threshold "
