@@ -17,6 +17,7 @@ import matplotlib
 matplotlib.use("Agg")  # Pictures are files here; no display is needed.
 
 from matplotlib import pyplot as plt
+from matplotlib import ticker
 
 from samg_jax import durable
 from samg_jax.training import logs
@@ -79,13 +80,54 @@ def wrapped(text: str, width: int, lines: int = 4) -> str:
     return "\n".join(plain(line, width) for line in found)
 
 
+def step_ticks(axis) -> None:
+    """Labels an axis of steps as 500, 20k or 1M, so few that they do not touch."""
+    axis.xaxis.set_major_locator(ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axis.xaxis.set_major_formatter(ticker.FuncFormatter(_thousands))
+
+
+def legend_above(axis, columns: int = 2) -> None:
+    """Puts an axis's legend above it, where it covers no data."""
+    axis.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=columns,
+        fontsize="small",
+        frameon=False,
+        borderaxespad=0.1,
+    )
+
+
+def _thousands(step: float, _: int) -> str:
+    """Returns a step as 500, 20k or 1M, with its sign."""
+    size, sign = abs(step), "-" if step < 0 else ""
+    for unit, name in ((1e6, "M"), (1e3, "k")):
+        if size >= unit:
+            return f"{sign}{size / unit:g}{name}"
+    return f"{sign}{size:g}"
+
+
 def save(figure, path: pathlib.Path, dpi: int = 150) -> pathlib.Path:
     """Writes the picture, whole or not at all, closes it and returns its path."""
-    data = io.BytesIO()
-    figure.savefig(data, dpi=dpi, format="png")
-    plt.close(figure)
-    durable.write_bytes(path, data.getvalue())
+    try:
+        write(figure, path, dpi)
+    finally:
+        plt.close(figure)
     return path
+
+
+def write(figure, path: pathlib.Path, dpi: int = 150) -> None:
+    """Writes the picture, whole or not at all, in the format that its name ends with.
+
+    A PDF or SVG holds no date, and an SVG keeps its words as words.
+    """
+    kind = path.suffix.removeprefix(".")
+    dated = {"pdf": "CreationDate", "svg": "Date"}
+    metadata = {dated[kind]: None} if kind in dated else None
+    data = io.BytesIO()
+    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "samg_jax"}):
+        figure.savefig(data, dpi=dpi, format=kind, metadata=metadata)
+    durable.write_bytes(path, data.getvalue())
 
 
 def drawn(draw: Callable[..., T], *given, **named) -> T | None:

@@ -102,6 +102,7 @@ def draw(
     errors.set_ylabel("mean |TD error|")
     for axis in axes.flat:
         axis.set_xlabel("environment steps")
+        figures.step_ticks(axis)
     handles = [
         mlines.Line2D([], [], color=color, linewidth=0.8, label=f"seed {seed}")
         for seed, color in colors(series["fresh_p_int_q50"].seeds).items()
@@ -186,4 +187,4 @@ def _draw_lines(axis, series, names):
             label=label or None,
         )
     if axis.get_legend_handles_labels()[1]:
-        axis.legend(framealpha=0.8, edgecolor="none")  # Legible over bands and lines.
+        figures.legend_above(axis)

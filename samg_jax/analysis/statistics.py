@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import special  # `scipy.stats` takes a second to import.
 
-from samg_jax.analysis.curves import Row
+if TYPE_CHECKING:  # Curves are drawn with these statistics.
+    from samg_jax.analysis.curves import Row
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:

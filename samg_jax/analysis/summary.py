@@ -1,14 +1,20 @@
-"""How a run ends: its closing table and its picture."""
+"""What a run shows of itself: its picture while it goes on, its table at the end."""
 
 from __future__ import annotations
 
+import math
 import pathlib
 import re
+import time
 
 from samg_jax import durable
 from samg_jax.analysis import curves, figures, guidance_curves, statistics
 from samg_jax.training import environments, experiment
 from samg_jax.training.runs import Run
+
+# Between two drawings of a run under way pass at least these seconds, and so many times
+# what the last one took: drawing takes two percent of the time at most.
+PAUSE_S, PAUSE_TIMES = 10.0, 50
 
 
 def report(run: Run) -> None:
@@ -25,8 +31,7 @@ def report(run: Run) -> None:
         if label:
             print(f"{label}:")
         print(statistics.closing_table(own, run.parts.task.ref_min is not None))
-    name = f"{run.config.algorithm} {experiment.variant(run.config)}"
-    title = f"{name}, {run.data_source}"
+    title = _title(run)
     for label in by_combination:
         picture = figures.drawn(_draw_guidance, run, label, title)
         if picture:
@@ -34,6 +39,31 @@ def report(run: Run) -> None:
     picture = figures.drawn(curves.draw, rows, run.workdir / "curve.png", title)
     if picture:
         print(f"learning curves: {picture}")
+
+
+def redraw(run: Run) -> None:
+    """Draws the learning curves so far, so that a run that is stopped has a picture.
+
+    It does nothing if the last drawing was a moment ago, and after one that failed.
+    """
+    began = time.monotonic()
+    if began < run.next_drawing:
+        return
+    run.next_drawing = math.inf
+    if figures.drawn(_draw_so_far, run):
+        now = time.monotonic()
+        run.next_drawing = now + max(PAUSE_S, PAUSE_TIMES * (now - began))
+
+
+def _draw_so_far(run: Run) -> pathlib.Path:
+    run.writer.lengths()  # Writes out what is still in memory.
+    rows = curves.read(run.workdir / "metrics.csv")
+    return curves.draw(rows, run.workdir / "curve.png", _title(run))
+
+
+def _title(run: Run) -> str:
+    name = f"{run.config.algorithm} {experiment.variant(run.config)}"
+    return f"{name}, {run.data_source}"
 
 
 def _draw_guidance(run: Run, label: str, title: str) -> pathlib.Path | None:

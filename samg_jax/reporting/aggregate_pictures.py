@@ -86,7 +86,8 @@ def draw_differences(axis, differences: pd.DataFrame) -> None:
         color = pictures.style(row.over, variants)["color"]
         seeds = np.full(len(row.values), place + 0.25)
         axis.plot(row.values, seeds, ".", color=color, alpha=0.5, markersize=4)
-        ends = row.mean - row.width, row.mean + row.width
+        width = row.width if len(row.values) >= results.FEWEST_SEEDS else np.nan
+        ends = row.mean - width, row.mean + width
         _draw_point(axis, place, row.mean, *ends, row.over, variants)
     axis.axvline(0, color=pictures.OFFLINE_COLOR, linewidth=1)
     names = [f"{row.dataset}\nsamg - {row.over}" for row in differences.itertuples()]

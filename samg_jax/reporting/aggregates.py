@@ -46,6 +46,10 @@ class Group:
 def groups(courses: pd.DataFrame) -> list[Group]:
     """Returns a group per source and algorithm, and one of all where there are more.
 
+    Tasks of different budgets (offline updates, online steps, networks) are never in
+    one group; where an algorithm has several, the label ends with the budget. A task
+    whose variants have different budgets is in none.
+
     Counted are the tasks and seeds that every variant of the group has finished; a
     variant beside `CLAIMED` that was not run on all of their tasks is left out, so
     that it takes no task from them. Raw returns have no common scale and do not count.
@@ -60,10 +64,44 @@ def groups(courses: pd.DataFrame) -> list[Group]:
         labels = sorted(set(own["algorithm"]))
         parts = [(label, own[own["algorithm"] == label]) for label in labels]
         if len(labels) > 1:
-            parts.append((ALL, _of_common_variants(own)))
-        made = (_group(str(source), label, rows) for label, rows in parts)
-        found += [group for group in made if group is not None]
+            parts.append((ALL, own))
+        for label, rows in parts:
+            found += _of_label(str(source), label, rows)
     return found
+
+
+def poolable(group: Group) -> bool:
+    """Whether a group has datasets enough for a number over all of them."""
+    return len({dataset for _, dataset in group.tasks}) >= results.FEWEST_DATASETS
+
+
+def _of_label(source: str, label: str, rows: pd.DataFrame) -> list[Group]:
+    parts = _by_budget(rows)
+    if label == ALL:
+        parts = {
+            budget: _of_common_variants(own)
+            for budget, own in parts.items()
+            if own["algorithm"].nunique() > 1
+        }
+    found = []
+    for budget, own in parts.items():
+        words = courses_lib.budget_text(budget)
+        name = f"{label}, {words}" if len(parts) > 1 else label
+        found.append(_group(source, name, own))
+    return [group for group in found if group is not None]
+
+
+def _by_budget(rows: pd.DataFrame) -> dict[tuple, pd.DataFrame]:
+    """Returns budget -> rows, of tasks whose claimed variants all have that budget."""
+    rows = rows.assign(budget=courses_lib.budgets(rows))
+    parts = {}
+    for _, own in rows.groupby(results.TASK):
+        claimed = own[own["variant"].isin(CLAIMED)]
+        budgets = set((claimed if len(claimed) else own)["budget"])
+        if len(budgets) == 1:
+            (budget,) = budgets
+            parts.setdefault(budget, []).append(own[own["budget"] == budget])
+    return {budget: pd.concat(parts[budget]) for budget in sorted(parts)}
 
 
 def _of_common_variants(rows: pd.DataFrame) -> pd.DataFrame:
@@ -106,7 +144,7 @@ def summary(group: Group, reps: int) -> pd.DataFrame:
 
     Args:
         group: from `groups`.
-        reps: of the stratified bootstrap; with one seed there is no interval (NaN).
+        reps: of the stratified bootstrap; see `_bounds` for where it gives NaN.
 
     Returns:
         The columns `variant`, and of `iqm` and `gap` also `_low` and `_high`, 95 %.
@@ -120,9 +158,7 @@ def summary(group: Group, reps: int) -> pd.DataFrame:
         values, bounds = library.get_interval_estimates(group.scores, both, reps=reps)
     rows = []
     for variant, (iqm, gap) in values.items():
-        low, high = bounds[variant]
-        if len(group.seeds) < 2:
-            low = high = np.full(2, np.nan)
+        low, high = _bounds(group, bounds[variant])
         ends = {"iqm_low": low[0], "iqm_high": high[0], "gap_low": low[1]}
         rows.append(
             {"variant": variant, "iqm": iqm, "gap": gap, **ends, "gap_high": high[1]}
@@ -138,13 +174,14 @@ def profiles(
     Args:
         group: from `groups`.
         thresholds: `[K]` scores.
-        reps: of the stratified bootstrap; with one seed the band is NaN.
+        reps: of the stratified bootstrap; with fewer than `results.FEWEST_SEEDS` seeds
+            the band is NaN.
     """
     with _global_generator():
         values, bounds = library.create_performance_profile(
             group.scores, thresholds, custom_profile_func=_shares_above, reps=reps
         )
-    if len(group.seeds) < 2:
+    if len(group.seeds) < results.FEWEST_SEEDS:
         bounds = {name: np.full_like(own, np.nan) for name, own in bounds.items()}
     return {name: (own, *bounds[name]) for name, own in values.items()}
 
@@ -173,10 +210,11 @@ def improvements(group: Group, reps: int) -> pd.DataFrame:
 
     Args:
         group: from `groups`.
-        reps: of the stratified bootstrap; with one seed there is no interval (NaN).
+        reps: of the stratified bootstrap; see `_bounds` for where it gives NaN.
 
     Returns:
-        The columns `over`, `probability`, `low` and `high`; no rows without SAMG.
+        The columns `over`, `probability`, `low`, `high`, and `above`, the tasks on
+        which it is above 0.5; no rows without SAMG.
     """
     others = [name for name in group.scores if name != SAMG]
     if SAMG not in group.scores:
@@ -186,15 +224,31 @@ def improvements(group: Group, reps: int) -> pd.DataFrame:
         values, bounds = library.get_interval_estimates(pairs, chance, reps=reps)
     rows = []
     for name in others:
-        low, high = bounds[name][:, 0]
-        if len(group.seeds) < 2:
-            low = high = np.nan
-        rows.append((name, values[name][0], low, high))
-    return pd.DataFrame(rows, columns=["over", "probability", "low", "high"])
+        (low,), (high,) = _bounds(group, bounds[name])
+        tasks = zip(*(scores.T for scores in pairs[name]), strict=True)
+        above = sum(chance(one, other)[0] > 0.5 for one, other in tasks)
+        rows.append((name, values[name][0], low, high, above))
+    return pd.DataFrame(rows, columns=["over", "probability", "low", "high", "above"])
+
+
+def _bounds(group: Group, bounds: np.ndarray) -> np.ndarray:
+    """Returns `[2, K]` bounds, NaN where they would pretend to be certain.
+
+    That is with fewer than `results.FEWEST_SEEDS` seeds, and where every resample gave
+    the same number, such as 0.5 if SAMG wins all seeds of one task and loses all of
+    another: the seeds of a task then say nothing on how tasks differ.
+    """
+    bounds = np.array(bounds, float)
+    if len(group.seeds) < results.FEWEST_SEEDS:
+        bounds[:] = np.nan
+    bounds[:, np.isclose(bounds[0], bounds[1])] = np.nan
+    return bounds
 
 
 def differences(courses: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """Returns SAMG minus every other variant, of the same seed and pre-training.
+
+    A variant whose budget is not SAMG's is left out; see `incomparable`.
 
     Args:
         courses: from `courses.of`.
@@ -210,7 +264,10 @@ def differences(courses: pd.DataFrame, quantity: str) -> pd.DataFrame:
     for keys, own in kept.groupby(["data_source", "dataset", "algorithm", "unit"]):
         table = own.pivot(index="seed", columns="variant", values=quantity)
         others = [name for name in results.in_order(table) if name != SAMG]
+        budgets = _budgets_of_variants(own)
         for name in others if SAMG in table else []:
+            if budgets[name] != budgets[SAMG]:
+                continue
             values = (table[SAMG] - table[name]).dropna().to_numpy(float)
             if not len(values):
                 continue
@@ -219,6 +276,31 @@ def differences(courses: pd.DataFrame, quantity: str) -> pd.DataFrame:
             rows.append((*keys, name, values, mean, width, wins))
     names = ["data_source", "dataset", "algorithm", "unit", "over", "values"]
     return pd.DataFrame(rows, columns=[*names, "mean", "width", "wins"])
+
+
+def incomparable(courses: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Returns algorithm, dataset and variant where the budget is not that of SAMG."""
+    found = []
+    for (algorithm, dataset), own in courses_lib.finished(courses).groupby(
+        results.TASK
+    ):
+        budgets = _budgets_of_variants(own)
+        for name in results.in_order(budgets) if SAMG in budgets else []:
+            if budgets[name] != budgets[SAMG]:
+                found.append((str(algorithm), str(dataset), name))
+    return found
+
+
+def _budgets_of_variants(rows: pd.DataFrame) -> dict[str, set[tuple]]:
+    rows = rows.assign(budget=courses_lib.budgets(rows))
+    return {name: set(own["budget"]) for name, own in rows.groupby("variant")}
+
+
+def established(values: np.ndarray) -> bool:
+    """Whether the 95 % interval of paired differences has a width and excludes 0."""
+    mean, width = statistics.interval(values)
+    seeds = len(values) >= results.FEWEST_SEEDS
+    return bool(seeds and not np.isclose(width, 0) and width < abs(mean))
 
 
 @contextlib.contextmanager

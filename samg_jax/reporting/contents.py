@@ -13,10 +13,12 @@ from samg_jax.reporting import (
     aggregates,
     comparisons,
     computing,
+    glossary,
     learning_curves,
     pictures,
     published,
     results,
+    setups,
     summaries,
 )
 from samg_jax.reporting import courses as courses_lib
@@ -31,9 +33,10 @@ class Section:
     Attributes:
         title: its heading.
         anchor: what links to it name.
-        tables: shown first.
-        pictures: shown below them.
+        tables: shown below the pictures.
+        pictures: shown first.
         folded: whether it is closed until it is asked for.
+        note: said below the heading.
     """
 
     title: str
@@ -41,32 +44,74 @@ class Section:
     tables: tuple[Table, ...]
     pictures: tuple[Picture, ...] = ()
     folded: bool = False
+    note: str = ""
 
 
-def sections(frame: pd.DataFrame, folder: pathlib.Path, reps: int) -> list[Section]:
-    """Returns the whole report.
+def sections(
+    frame: pd.DataFrame,
+    courses: pd.DataFrame,
+    found: setups.Setups,
+    folder: pathlib.Path,
+    reps: int,
+) -> list[Section]:
+    """Returns the whole report, each dataset before anything that pools them.
 
     Args:
         frame: from `results.read`.
-        folder: of the PNGs, which are written here.
+        courses: from `courses.of`.
+        found: from `setups.read`.
+        folder: of the pictures, which are written here.
         reps: of every bootstrap.
     """
-    courses = courses_lib.of(frame)
-    found = []
+    shown = [Section("Variants", "variants", (glossary.table(frame, found),))]
+    for dataset in sorted(set(frame["dataset"])):
+        shown.append(of_dataset(frame, courses, dataset, folder))
     for source in sorted(set(frame["data_source"])):
         rows = frame[frame["data_source"] == source]
         own = courses[courses["data_source"] == source]
-        found += across(source, rows, own, folder, reps)
-    found.append(beside_published(frame, courses))
-    for dataset in sorted(set(frame["dataset"])):
-        found.append(of_dataset(frame, courses, dataset, folder))
-    found.append(Section("Compute", "compute", (computing.table(frame),)))
-    found.append(Section("Runs", "runs", (runs(frame),)))
+        shown += by_seed(source, rows, own, folder)
+        shown += across(source, rows, own, folder, reps)
+    trained = (
+        setups.budgets(frame, courses, found),
+        setups.hyperparameters(frame, found),
+    )
+    shown.append(Section("How it was trained", "training", trained))
+    shown.append(beside_published(frame, courses))
+    shown.append(Section("Compute", "compute", (computing.table(frame),)))
+    shown.append(Section("Runs", "runs", (runs(frame),)))
     full = map(comparisons.in_full, published.everything().values())
-    found.append(
+    shown.append(
         Section("Published tables", "published-tables", tuple(full), folded=True)
     )
-    return found
+    return shown
+
+
+def by_seed(
+    source: str, rows: pd.DataFrame, courses: pd.DataFrame, folder: pathlib.Path
+) -> list[Section]:
+    """Returns the section of paired differences, each task apart; none without any.
+
+    Args:
+        source: of the data.
+        rows: of that source.
+        courses: of these.
+        folder: of the pictures.
+    """
+    final = aggregates.differences(courses, "final")
+    if final.empty:
+        return []
+    shown = _Shown(folder, source)
+    shown.caution = results.caution(rows[rows["dataset"].isin(set(final["dataset"]))])
+    area = aggregates.differences(courses, "area")
+    shown.tables.append(summaries.of_differences(source, final, area, shown.caution))
+    for (algorithm, unit), own in final.groupby(["algorithm", "unit"]):
+        shown.draw(
+            f"differences_{unit}_{algorithm}",
+            f"{algorithm}: paired differences of the final score",
+            functools.partial(aggregate_pictures.draw_differences, differences=own),
+            aggregate_pictures.height(len(own), lines=2),
+        )
+    return [shown.section(f"SAMG against the other variants: {source}", "paired")]
 
 
 def across(
@@ -76,47 +121,33 @@ def across(
     folder: pathlib.Path,
     reps: int,
 ) -> list[Section]:
-    """Returns the section on all datasets of a source; none where there is nothing.
+    """Returns the section on all datasets of a source; none without fine-tuning.
 
     Args:
         source: of the data.
         rows: of that source.
         courses: of these.
-        folder: of the PNGs.
+        folder: of the pictures.
         reps: of every bootstrap.
     """
     groups = aggregates.groups(courses)
-    final = aggregates.differences(courses, "final")
+    pooled = [group for group in groups if aggregates.poolable(group)]
     shown = _Shown(folder, source)
-    if groups:
-        tasks = {dataset for group in groups for _, dataset in group.tasks}
+    if pooled:
+        tasks = {dataset for group in pooled for _, dataset in group.tasks}
         shown.caution = results.caution(rows[rows["dataset"].isin(tasks)])
-        _add_groups(shown, groups, reps)
-    if len(final):
-        shown.caution = results.caution(
-            rows[rows["dataset"].isin(set(final["dataset"]))]
-        )
-        area = aggregates.differences(courses, "area")
-        shown.tables.append(
-            summaries.of_differences(source, final, area, shown.caution)
-        )
-        for (algorithm, unit), own in final.groupby(["algorithm", "unit"]):
-            shown.draw(
-                f"differences_{unit}_{algorithm}",
-                f"{algorithm}: paired differences of the final score",
-                functools.partial(aggregate_pictures.draw_differences, differences=own),
-                aggregate_pictures.height(len(own), lines=2),
-            )
-    if not shown.tables:
+        _add_groups(shown, pooled, reps)
+    elif courses["dataset"].nunique() < 2:
         return []
-    return [
-        Section(
-            f"Across datasets: {source}",
-            f"across-{shown.suffix}",
-            tuple(shown.tables),
-            tuple(shown.pictures),
+    apart = [group.label for group in groups if not aggregates.poolable(group)]
+    note = ""
+    if apart or not pooled:
+        names = f" ({', '.join(apart)})" if apart else ""
+        note = (
+            f"Fewer than {results.FEWEST_DATASETS} datasets of equal budgets give no "
+            f"pooled number{names}. The tasks stand apart above."
         )
-    ]
+    return [shown.section(f"Across datasets: {source}", "across", note)]
 
 
 class _Shown:
@@ -126,14 +157,17 @@ class _Shown:
         self.tables: list[Table] = []
         self.pictures: list[Picture] = []
         self.caution = ""
-        self.suffix = source.replace(" ", "_")
+        self._suffix = source.replace(" ", "_")
         self._folder = folder
 
+    def section(self, title, anchor, note=""):
+        shown = tuple(self.tables), tuple(self.pictures)
+        return Section(title, f"{anchor}-{self._suffix}", *shown, note=note)
+
     def draw(self, name, title, draw, height=pictures.HEIGHT):
+        name = f"{name}_{self._suffix}"
         self.pictures.append(
-            pictures.write(
-                self._folder, f"{name}_{self.suffix}", title, self.caution, draw, height
-            )
+            pictures.write(self._folder, name, title, self.caution, draw, height)
         )
 
 

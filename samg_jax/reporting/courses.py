@@ -58,13 +58,14 @@ def area(steps: Sequence[float], scores: Sequence[float]) -> float:
 def of(frame: pd.DataFrame) -> pd.DataFrame:
     """Returns one row per fine-tuned seed.
 
-    Its columns: those of `results.RUN`, `data_source`, `physics` and `unit`; `steps`
-    taken; `start` and `final`, the first and the last online score; `depth` and
-    `recovery` of the dip; `area`; `regret`, the share of failures among all training
-    episodes, NaN where there is no success; and `status`: empty, `failed` where the
-    seed became non-finite, `unfinished` where another seed of the same variant has
-    gone further: another variant may have been given more steps, of which
-    `results.caution` warns. Only those with an empty status belong in statistics.
+    Its columns: those of `results.RUN`, `data_source`, `physics`, `unit` and
+    `networks`; `updates` of the pre-training, -1 where unknown, and `steps` taken;
+    `start` and `final`, the first and the last online score; `depth` and `recovery` of
+    the dip; `area`; `regret`, the share of failures among all training episodes, NaN
+    where there is no success; and `status`: empty, `failed` where the seed became
+    non-finite, `unfinished` where another seed of the same variant has gone further:
+    another variant may have been given more steps, of which `results.caution` warns.
+    Only those with an empty status belong in statistics.
 
     Args:
         frame: from `results.read`.
@@ -73,7 +74,12 @@ def of(frame: pd.DataFrame) -> pd.DataFrame:
     furthest = online.groupby(results.VARIANT)["step"].transform("max")
     online = online.assign(budget=furthest)
     rows = [_course(own) for _, own in online.groupby(results.RUN)]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    courses = pd.DataFrame(rows, columns=COLUMNS)
+    known = {task: results.updates(own) for task, own in frame.groupby(results.TASK)}
+    tasks = zip(*(courses[name] for name in results.TASK), strict=True)
+    counts = [known[task] for task in tasks]
+    courses["updates"] = [-1 if count is None else count for count in counts]
+    return courses
 
 
 COLUMNS = [
@@ -81,6 +87,8 @@ COLUMNS = [
     "data_source",
     "physics",
     "unit",
+    "networks",
+    "updates",
     "steps",
     "start",
     "final",
@@ -99,7 +107,7 @@ def _course(own: pd.DataFrame) -> dict:
     if own["failed"].any() or not np.isfinite(scores).all():
         status = FAILED
     fell = dip(steps, scores)
-    names = [*results.RUN, "data_source", "physics", "unit", "regret"]
+    names = [*results.RUN, "data_source", "physics", "unit", "networks", "regret"]
     return {
         **{name: last[name] for name in names},
         "steps": steps[-1],
@@ -115,6 +123,22 @@ def _course(own: pd.DataFrame) -> dict:
 def finished(courses: pd.DataFrame) -> pd.DataFrame:
     """Returns those that belong in statistics."""
     return courses[courses["status"] == ""]
+
+
+def budgets(courses: pd.DataFrame) -> pd.Series:
+    """What a run's score may depend on beside its variant: lengths and networks."""
+    names = ("updates", "steps", "networks")
+    columns = (courses[name] for name in names)
+    rows = list(zip(*columns, strict=True))
+    return pd.Series(rows, index=courses.index, dtype=object)
+
+
+def budget_text(budget: tuple[float, float, str]) -> str:
+    """A budget in words, such as `10,000 updates, 3,000 steps, 256x256`."""
+    updates, steps, networks = budget
+    parts = [f"{updates:,.0f} updates"] if updates >= 0 else []
+    parts.append(f"{steps:,.0f} steps")
+    return ", ".join([*parts, networks] if networks else parts)
 
 
 def left_out(courses: pd.DataFrame) -> str:

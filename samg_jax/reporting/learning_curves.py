@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib import ticker
 
 from samg_jax.analysis import figures, statistics
 from samg_jax.reporting import pictures, results
@@ -81,6 +80,8 @@ def _draw_variants(axis, online, marked=False):
 def draw(axis, rows: pd.DataFrame, look: dict[str, object]) -> None:
     """Draws mean and 95 % band at the steps that all seeds have reached.
 
+    Seeds that are too few for an interval are thin lines instead of a band.
+
     Args:
         axis: to draw on.
         rows: of one variant, with `step`, `seed` and `score`.
@@ -92,7 +93,10 @@ def draw(axis, rows: pd.DataFrame, look: dict[str, object]) -> None:
     means, widths = np.transpose([statistics.interval(row) for row in table.to_numpy()])
     steps = table.index.to_numpy(float)
     axis.plot(steps, means, **{"linewidth": 1.8, "markersize": 4, **look})
-    if np.isfinite(widths).any():
+    if table.shape[1] < results.FEWEST_SEEDS:
+        if table.shape[1] > 1:
+            axis.plot(steps, table, color=look["color"], alpha=0.4, linewidth=0.8)
+    elif np.isfinite(widths).any():
         axis.fill_between(
             steps,
             means - widths,
@@ -105,16 +109,8 @@ def draw(axis, rows: pd.DataFrame, look: dict[str, object]) -> None:
 
 def _finish(axis, online, label):
     axis.set_xlabel(label)
-    axis.set_ylabel(f"{online['unit'].iloc[0]} (95 % band)")
-    axis.xaxis.set_major_locator(ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    axis.xaxis.set_major_formatter(ticker.FuncFormatter(_thousands))
+    few = (online.groupby("variant")["seed"].nunique() < results.FEWEST_SEEDS).all()
+    shown = "thin: seeds" if few else "95 % band"
+    axis.set_ylabel(f"{online['unit'].iloc[0]} ({shown})")
+    figures.step_ticks(axis)
     pictures.legend(axis)
-
-
-def _thousands(step: float, _: int) -> str:
-    """Returns a step as 500, 20k or 1M, with its sign."""
-    size, sign = abs(step), "-" if step < 0 else ""
-    for unit, name in ((1e6, "M"), (1e3, "k")):
-        if size >= unit:
-            return f"{sign}{size / unit:g}{name}"
-    return f"{sign}{size:g}"

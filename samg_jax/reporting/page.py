@@ -11,7 +11,16 @@ import jinja2
 
 from samg_jax import checks, durable
 from samg_jax.analysis import markup
-from samg_jax.reporting import contents, pictures, results, sources, tables
+from samg_jax.reporting import (
+    contents,
+    pictures,
+    results,
+    setups,
+    sources,
+    tables,
+    verdict,
+)
+from samg_jax.reporting import courses as courses_lib
 
 PAGE = "index.html"
 REFRESH = '<meta http-equiv="refresh" content="{}">'  # The page reloads by itself.
@@ -22,9 +31,10 @@ def write(
 ) -> pathlib.Path:
     """Writes the report of a suite; returns the path of its page.
 
-    Beside `index.html` lie `figures/`, of which `figures/dark/` has the same on dark
-    ground, and `tables/` with each table in Markdown and LaTeX; `report.md` has all of
-    the tables. Every file is replaced as a whole, the page last.
+    Beside `index.html` lie `figures/` with each picture as PNG, PDF and SVG, of which
+    `figures/dark/` has the PNG on dark ground, and `tables/` with each table in
+    Markdown and LaTeX; `report.md` has all of the tables. Every file is replaced as a
+    whole, the page last.
 
     Args:
         folder: of the suite, with its table of results.
@@ -35,20 +45,25 @@ def write(
     Raises:
         ValueError: there is nothing to report, or it cannot be written.
     """
-    frame = results.read(folder)
+    found = setups.read(folder)
+    frame = setups.add(results.read(folder), found)
+    courses = courses_lib.of(frame)
     checks.folder(out / "tables", "--out=FOLDER")
-    sections = contents.sections(frame, out / "figures", reps)
+    sections = contents.sections(frame, courses, found, out / "figures", reps)
+    said = verdict.sentences(frame, courses)
     texts = []
     for section in sections:
         texts.append(f"## {markup.markdown(section.title)}\n")
+        if section.note:
+            texts.append(f"{markup.markdown(section.note)}\n")
         for table in section.tables:
             name = pictures.file_name(table.name)
-            texts.append(tables.markdown(table))
-            replace(out / "tables" / f"{name}.md", texts[-1])
+            texts.append(tables.markdown(table, alone=False))
+            replace(out / "tables" / f"{name}.md", tables.markdown(table))
             replace(out / "tables" / f"{name}.tex", tables.latex(table))
     caution = results.caution(frame)
     title = f"samg_jax: {folder.resolve().name}"
-    head = f"# {markup.markdown(title)}\n"
+    head = f"# {markup.markdown(title)}\n\n{markup.markdown(' '.join(said))}\n"
     if caution:
         head += f"\n> **{markup.markdown(caution)}**\n"
     replace(out / "report.md", "\n".join([head, *texts]))
@@ -57,6 +72,7 @@ def write(
     html = _template().render(
         title=title,
         caution=caution,
+        said=said,
         sections=sections,
         origins=sorted(set(frame["data_source"])),
         count=len(frame.drop_duplicates(results.RUN)),

@@ -1,4 +1,4 @@
-"""How the report's pictures look: light and dark, the caution on every one."""
+"""How the report's pictures look: light and dark, marked if they are not of D4RL."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from matplotlib import pyplot as plt
 
 from samg_jax import durable
 from samg_jax.analysis import figures
+from samg_jax.reporting import results
 
 # Okabe and Ito's, told apart by the colour-blind too; grey for what is shared.
 # The blue is lighter, for dark ground.
@@ -30,10 +31,12 @@ STYLES = {
 MORE_COLORS = ("#8C6BB1", "#A6761D", "#7FBF3F", "#E7298A", "#5E9FB8", "#B3A24A")
 MORE_MARKERS = ("X", "*", "<", ">", "p", "h", "d")
 OFFLINE_COLOR = "#888888"
-WARNING = "#B35900"  # Behind the white words of a caution.
+WARNING = "#B35900"  # Behind the white words of a mark.
 # Inches. So wide that a phone shows letters of 9 points at about their own size.
 WIDTH, HEIGHT = 4.8, 3.5
 LETTERS = 70  # Of a legend, that fit beside each other.
+
+VECTOR = ("pdf", "svg")  # Formats for print, beside the PNG.
 
 THEMES = {
     "light": {"ink": "#1b1b1b", "paper": "#ffffff", "grid": "#b0b0b0"},
@@ -50,12 +53,19 @@ class Picture:
         title: what it shows.
         caution: see `results.caution`.
         paths: theme -> PNG; empty where it could not be drawn.
+        vectors: format -> file of the picture on light ground.
     """
 
     name: str
     title: str
     caution: str
     paths: dict[str, pathlib.Path]
+    vectors: dict[str, pathlib.Path]
+
+    @property
+    def mark(self) -> str:
+        """The caution in a few words."""
+        return results.mark(self.caution)
 
 
 def write(
@@ -66,27 +76,32 @@ def write(
     draw: Callable[..., None],
     height: float = HEIGHT,
 ) -> Picture:
-    """Returns a picture, drawn in both themes.
+    """Returns a picture, drawn in both themes, on light ground also for print.
 
     Args:
-        folder: of the PNGs; those on dark ground are in its folder `dark`.
+        folder: of the files; those on dark ground are in its folder `dark`.
         name: of the picture; signs that no file name should have become `_`.
         title: above it.
-        caution: on it, above the title, unmissably; empty for none.
+        caution: its mark stands on the picture, below the title; empty for none.
         draw: draws onto an axis.
-        height: inches, without the caution.
+        height: inches, without title and mark.
     """
     name = file_name(name)
-    paths = {}
+    paths, vectors = {}, {}
     for theme in THEMES:
         place = folder if theme == "light" else folder / theme
         place.mkdir(parents=True, exist_ok=True)
         path = place / f"{name}.png"
-        if figures.drawn(_write, theme, path, title, caution, draw, height):
+        kinds = VECTOR if theme == "light" else ()
+        files = [path, *(place / f"{name}.{kind}" for kind in kinds)]
+        mark = results.mark(caution)
+        if figures.drawn(_write, theme, files, title, mark, draw, height):
             paths[theme] = path
+            vectors |= dict(zip(kinds, files[1:], strict=True))
         else:
-            path.unlink(missing_ok=True)  # None is better than one of before.
-    return Picture(name, title, caution, paths)
+            for file in files:  # None is better than one of before.
+                file.unlink(missing_ok=True)
+    return Picture(name, title, caution, paths, vectors)
 
 
 def file_name(name: str) -> str:
@@ -94,28 +109,33 @@ def file_name(name: str) -> str:
     return durable.short_name(re.sub(r"[^\w.-]", "_", name))
 
 
-def _write(theme, path, title, caution, draw, height) -> pathlib.Path:
+def _write(theme, files, title, mark, draw, height) -> list[pathlib.Path]:
     with _themed(theme):
-        return figures.save(_draw(title, caution, draw, height), path)
+        figure = _draw(title, mark, draw, height)
+        for file in files:
+            figures.write(figure, file)
+        plt.close(figure)
+    return files
 
 
-def _draw(title, caution, draw, height):
+def _draw(title, mark, draw, height):
     """Returns the figure; what stands above the axis may be wider than the axis."""
-    strip = figures.wrapped(caution.upper(), 62, lines=12)
+    mark = figures.wrapped(mark, 80, lines=2)
     title = figures.wrapped(title, 60)
-    strip_height = 0.15 * len(strip.splitlines()) + (0.1 if strip else 0)
-    top = strip_height + 0.05 + 0.17 * len(title.splitlines())
+    mark_height = 0.12 * len(mark.splitlines()) + (0.08 if mark else 0)
+    title_height = 0.05 + 0.17 * len(title.splitlines())
+    top = mark_height + title_height
     figure, axes = figures.subplots(1, width=WIDTH, height=height + top)
     draw(axes[0, 0])
     total = height + top
     figure.get_layout_engine().set(rect=(0, 0, 1, height / total))
     middle = {"x": 0.5, "ha": "center", "va": "top"}
-    if strip:
-        look = {"color": "white", "weight": "bold", "fontsize": 7.5}
-        box = {"facecolor": WARNING, "edgecolor": "none", "pad": 3}
-        figure.text(y=1 - 0.07 / total, s=strip, bbox=box, **look, **middle)
-    place = 1 - (strip_height + 0.05) / total
-    figure.text(y=place, s=title, fontsize=9.5, **middle)
+    figure.text(y=1 - 0.05 / total, s=title, fontsize=9.5, **middle)
+    if mark:
+        look = {"color": "white", "fontsize": 6.5}
+        box = {"facecolor": WARNING, "edgecolor": "none", "pad": 1.5}
+        place = 1 - (title_height + 0.06) / total
+        figure.text(y=place, s=mark, bbox=box, **look, **middle)
     return figure
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from samg_jax import checks
 from samg_jax.reporting import sources
 
+TASK = ["algorithm", "dataset"]
 VARIANT = ["algorithm", "variant", "dataset"]
 RUN = [*VARIANT, "seed"]  # What tells runs apart.
 NUMBERS = (
@@ -35,6 +36,8 @@ WORDS = (
 )
 # Which older tables lack; empty there.
 MACHINE = ("processor", "devices")
+FEWEST_SEEDS = 5  # Fewer give no interval.
+FEWEST_DATASETS = 3  # Fewer give no pooled number.
 D4RL = "D4RL"
 PHASES = ("offline", "online")
 # The order in which variants are shown; others follow, by name.
@@ -46,7 +49,8 @@ def read(folder: pathlib.Path) -> pd.DataFrame:
 
     Two columns are added: `score`, which is the normalised score where the whole
     dataset has one and the raw return elsewhere, and `unit`, which says which. A
-    column `failed` is all False where the table has none, and those of `MACHINE` empty.
+    column `failed` is all False where the table has none, and those of `MACHINE` and
+    `networks` empty.
 
     Raises:
         ValueError: there is no table, or not one that can be reported.
@@ -132,6 +136,8 @@ def check(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     )
     frame["score"] = frame["normalized_score"].where(finite, frame["return"])
     frame["unit"] = np.where(finite, "normalized score", "return")
+    if "networks" not in frame:
+        frame["networks"] = ""
     if "failed" not in frame:
         frame["failed"] = False
     frame["failed"] = frame["failed"].fillna(False).astype(bool)
@@ -155,7 +161,7 @@ def caution(rows: pd.DataFrame) -> str:
 
     It says which data are not D4RL's, or which simulator is not, and where variants
     were not fine-tuned for as many steps as each other; empty if all are as they
-    should be.
+    should be. Every part of it is `WHAT: WHICH`, so that `mark` can shorten it.
     """
     datasets = rows.drop_duplicates("dataset")
     others = datasets[datasets["data_source"] != D4RL]
@@ -174,6 +180,18 @@ def caution(rows: pd.DataFrame) -> str:
     if unequal:
         parts.append(f"Variants of unequal numbers of steps: {', '.join(unequal)}")
     return "; ".join(parts)
+
+
+def mark(caution: str) -> str:
+    """Shortens a caution to what it says, without the names of what it is said of."""
+    parts = dict.fromkeys(part.split(": ")[0] for part in caution.split("; "))
+    return "; ".join(parts)
+
+
+def updates(rows: pd.DataFrame) -> int | None:
+    """Offline updates of the rows; None if they have no offline evaluation."""
+    offline = rows[rows["phase"] == "offline"]
+    return int(offline["step"].max()) if len(offline) else None
 
 
 def in_order(variants: Iterable[str]) -> list[str]:

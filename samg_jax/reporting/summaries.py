@@ -14,7 +14,10 @@ from samg_jax.reporting.aggregates import Group
 from samg_jax.reporting.tables import Table
 
 NONE = "-"
-MEAN = "mean ± half-width of its 95 % interval (Student's t) over the seeds"
+MEAN = (
+    "mean ± half-width of its 95 % interval (Student's t) over the seeds; fewer than "
+    f"{results.FEWEST_SEEDS} seeds give no interval, and stand in brackets instead"
+)
 
 
 def of_dataset(frame: pd.DataFrame, courses: pd.DataFrame, dataset: str) -> Table:
@@ -92,9 +95,22 @@ def _offline_only(frame, own, dataset) -> list[tuple[str, ...]]:
 
 
 def interval(values: Sequence[float], digits: int = 1) -> str:
-    """Returns mean and half-width in words; a dash where there are no numbers."""
+    """Returns mean and half-width in words; a dash where there are no numbers.
+
+    Fewer seeds than `results.FEWEST_SEEDS` are listed instead, and seeds that are all
+    the same have no interval.
+    """
     values = np.asarray(values, float)
-    return NONE if np.isnan(values).any() else statistics.interval_text(values, digits)
+    if not len(values) or np.isnan(values).any():
+        return NONE
+    mean = f"{values.mean():.{digits}f}"
+    if len(values) == 1:
+        return mean
+    if len(values) < results.FEWEST_SEEDS:
+        return f"{mean} ({', '.join(f'{value:.{digits}f}' for value in values)})"
+    if np.ptp(values) == 0:
+        return f"{mean} (all {len(values)})"
+    return statistics.interval_text(values, digits)
 
 
 def recovery(steps: pd.Series) -> str:
@@ -166,16 +182,28 @@ def of_improvements(
     for group, table in zip(groups, found, strict=True):
         for row in table.itertuples():
             cell = between(row.probability, row.low, row.high, 2)
-            rows.append((group.label, f"samg over {row.over}", *_counts(group), cell))
+            tasks = f"{row.above} of {len(group.tasks)}"
+            rows.append(
+                (group.label, f"samg over {row.over}", *_counts(group), cell, tasks)
+            )
     return Table(
         name=f"improvement_{groups[0].source.replace(' ', '_')}",
         title=f"Probability of improvement: {groups[0].source}",
-        header=("algorithm", "comparison", "tasks", "seeds", "probability"),
+        header=(
+            "algorithm",
+            "comparison",
+            "tasks",
+            "seeds",
+            "probability",
+            "tasks above",
+        ),
         rows=tuple(rows),
         note=(
             "How likely a run of SAMG ends above a run of the other variant on the "
             "same task, ties counting half, mean over tasks; 0.5 is no difference. "
-            f"95 % bootstrap intervals, {reps:,} resamples (rliable)."
+            f"95 % bootstrap intervals, {reps:,} resamples (rliable). They are about "
+            "other seeds of these tasks, not about other tasks; where every resample "
+            "gave the same number there is none. Tasks above: with more than 0.5."
         ),
         caution=caution,
     )
@@ -216,7 +244,8 @@ def of_differences(
         note=(
             "Of the same seed and pre-training; normalized scores, or returns where a "
             f"dataset has no reference; {MEAN}. An interval that holds 0 establishes "
-            "no difference."
+            "no difference; of many intervals, one in twenty excludes 0 by chance. "
+            "Variants of different budgets are not compared."
         ),
         caution=caution,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from samg_jax.analysis import markup
+from samg_jax.reporting import results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Table:
         header: of its columns.
         rows: as long as the header.
         note: what the numbers are.
-        caution: see `results.caution`; stands above the table wherever it is shown.
+        caution: see `results.caution`; stands above the table in a file of its own.
+            Among others it is shortened to its `mark`, because it stands once on top.
     """
 
     name: str
@@ -27,11 +29,23 @@ class Table:
     note: str = ""
     caution: str = ""
 
+    @property
+    def mark(self) -> str:
+        """The caution in a few words."""
+        return results.mark(self.caution)
 
-def markdown(table: Table) -> str:
-    """Returns the table as Markdown, with its title, caution and note."""
+
+def markdown(table: Table, alone: bool = True) -> str:
+    """Returns the table as Markdown, with its title, caution and note.
+
+    Args:
+        table: to be written.
+        alone: whether it is the whole of a file; else its caution is a mark.
+    """
     parts = [f"**{markup.markdown(table.title)}**"]
-    if table.caution:
+    if table.caution and not alone:
+        parts[0] += f" *({markup.markdown(table.mark)})*"
+    elif table.caution:
         parts.append(f"> **{markup.markdown(table.caution)}**")
     parts.append(markup.markdown_table(table.header, table.rows))
     if table.note:

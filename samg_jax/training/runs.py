@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import importlib
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -46,6 +47,7 @@ class Run:
         failed: places of the seeds that were reported as failed.
         restart: compiled, from `environments.make_restart`.
         clock: where the time of fine-tuning goes, one lap per log.
+        next_drawing: monotonic time before which the learning curves stay as they are.
     """
 
     config: ml_collections.ConfigDict
@@ -60,6 +62,7 @@ class Run:
     failed: set[int] = dataclasses.field(default_factory=set)
     restart: Any = None
     clock: clock_lib.Clock = dataclasses.field(default_factory=clock_lib.Clock)
+    next_drawing: float = 0.0
 
     def spread(self) -> None:
         """Goes on with the places of fine-tuning: in a sweep, more than seeds."""
@@ -95,6 +98,8 @@ class Run:
             self.writer.training(phase, steps, {"success_rate": rates})
         text = ", ".join(f"{value:.1f}" for value in best_scale(scores))
         logs.LOGGER.info("%s %s: %s", phase, steps, text)
+        # Imported here: it needs matplotlib, and the layer above this one.
+        importlib.import_module("samg_jax.analysis.summary").redraw(self)
         return text
 
     def bar(self, phase: str, done: int, total: int, unit: str) -> tqdm:

@@ -1,5 +1,6 @@
 """Reading a run's table, and its picture."""
 
+import itertools
 import pathlib
 import shutil
 
@@ -45,6 +46,11 @@ def drawn(tmp_path, figures):
         return figure.axes
 
     return drawn
+
+
+def legend(axis):
+    (found,) = axis.figure.legends
+    return [text.get_text() for text in found.get_texts()]
 
 
 def lines(axis):
@@ -100,8 +106,8 @@ def test_a_sweep_has_a_column_a_curve_and_a_tag_per_combination(tmp_path, drawn)
 
     offline, online = drawn(table)
     assert len(offline.lines) == 2
-    texts = [text.get_text() for text in online.get_legend().get_texts()]
-    assert texts == [f"{label}, mean of 1" for label in labels]
+    texts = legend(online)
+    assert texts == [f"{label}, seed 4" for label in labels]
     shades = {tuple(line.get_color()) for line in online.lines}
     assert len(shades) == 2
 
@@ -117,8 +123,48 @@ def test_both_phases_are_drawn_side_by_side(drawn):
         ([10, 20, 30], [51.5, 52.5, 53.5]),
     ]
     assert lines(online)[-1] == ([20, 40, 60], [51.5, 52.5, 53.5])
-    (label,) = online.get_legend().get_texts()
-    assert label.get_text() == "mean of 2"
+    assert legend(online) == ["seed 0", "seed 1", "mean of seeds 0-1, 95 % band"]
+    # Student's t of two seeds that are 1 apart.
+    (band,) = online.collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert heights.min() == pytest.approx(51.5 - 12.7062 / 2, rel=1e-4)
+    assert heights.max() == pytest.approx(53.5 + 12.7062 / 2, rel=1e-4)
+
+
+def test_the_labels_of_the_steps_do_not_touch(drawn):
+    table = [row._replace(env_step=100 * row.env_step) for row in rows("online")]
+    table += [row._replace(env_step=12_000) for row in rows("online", steps=1)]
+    offline, online = drawn([*rows("offline"), *table])
+    for axis in (offline, online):
+        boxes = [
+            label.get_window_extent()
+            for label in axis.get_xticklabels()
+            if label.get_text()
+            and 0
+            <= axis.transAxes.inverted().transform(
+                label.get_window_extent().get_points().mean(axis=0)
+            )[0]
+            <= 1
+        ]
+        assert len(boxes) > 2
+        assert all(left.x1 + 4 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        ((3, 9, 40), "mean of seeds 3, 9, 40, 95 % band"),
+        (tuple(range(12)), "mean of seeds 0-11, 95 % band"),
+        (tuple(range(0, 24, 2)), "mean of seeds 0, ..., 22 (12), 95 % band"),
+    ],
+)
+def test_the_legend_names_the_seeds_below_the_axes(drawn, seeds, words):
+    (axis,) = drawn(rows("online", seeds=seeds))
+    names = legend(axis)
+    assert names[-1] == words
+    assert len(names) == (1 + len(seeds) if len(seeds) <= curves.NAMED else 1)
+    (box,) = axis.figure.legends
+    assert box.get_window_extent().y1 < axis.get_window_extent().y0
 
 
 @pytest.mark.parametrize("phase", ["offline", "online"])

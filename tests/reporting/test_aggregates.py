@@ -1,5 +1,6 @@
 """Statistics across datasets, against numbers by hand and by simulation."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -67,6 +68,9 @@ def test_the_band_of_a_curve_covers_what_it_should():
 def test_profiles_by_hand():
     group = group_of(samg=[[10, 20], [30, 40]])
     thresholds = np.array([0.0, 10.0, 25.0, 40.0])
+    for name, scores in group.scores.items():  # An interval takes five seeds.
+        group.scores[name] = np.tile(scores, (3, 1))
+    group = dataclasses.replace(group, seeds=tuple(range(6)))
     share, low, high = aggregates.profiles(group, thresholds, 50)["samg"]
     np.testing.assert_array_equal(share, [1.0, 0.75, 0.5, 0.0])
     assert (low <= share).all()
@@ -77,6 +81,9 @@ def test_the_probability_of_improvement_by_hand_and_by_rliable():
     # Task 0: of four pairs SAMG wins two and ties one; task 1: it wins all four.
     group = group_of(vanilla=[[10, 1], [30, 2]], samg=[[20, 5], [10, 6]])
     group.scores["no_data"] = np.array([[20.0, 5.0], [10.0, 6.0]])
+    group = dataclasses.replace(group, seeds=tuple(range(6)))
+    for name, scores in group.scores.items():
+        group.scores[name] = np.tile(scores, (3, 1))
     table = aggregates.improvements(group, 50).set_index("over")
     assert table.loc["vanilla", "probability"] == ((1 + 0.5) / 4 + 1) / 2
     assert table.loc["no_data", "probability"] == 0.5
@@ -151,3 +158,99 @@ def test_paired_differences_by_hand():
     assert row["values"].tolist() == [4.0, -2.0]
     assert (row["over"], row["mean"], row["wins"]) == ("vanilla", 1.0, 1)
     assert row["width"] == pytest.approx(12.7062 * 3, rel=1e-4)
+
+
+def ends_of(gains, seeds=5, **changes):
+    """Returns ends of vanilla, and of SAMG above it by the gain on each dataset."""
+    ends = {}
+    for dataset, gain in gains.items():
+        for seed in range(seeds):
+            ends["vanilla", dataset, seed] = 30.0 + seed
+            ends["samg", dataset, seed] = 30.0 + seed + gain + 0.1 * seed
+    return courses_of(ends, **changes)
+
+
+def test_a_pooled_number_takes_three_datasets():
+    two = aggregates.groups(ends_of({"a": 20.0, "b": -20.0}))
+    three = aggregates.groups(ends_of({"a": 20.0, "b": -20.0, "c": 5.0}))
+    assert [aggregates.poolable(group) for group in (*two, *three)] == [False, True]
+    # Three algorithms on one dataset are one dataset.
+    rows = [ends_of({"a": 20.0}, algorithm=name) for name in ("awac", "iql", "cql")]
+    groups = aggregates.groups(pd.concat(rows))
+    assert groups[-1].label == aggregates.ALL
+    assert not any(map(aggregates.poolable, groups))
+
+
+def test_an_interval_without_width_is_none():
+    # SAMG wins all seeds of two tasks and loses all of a third, whatever is resampled.
+    (group,) = aggregates.groups(ends_of({"a": 20.0, "b": -20.0, "c": 25.0}))
+    (row,) = aggregates.improvements(group, 50).to_dict("records")
+    assert row["probability"] == pytest.approx(2 / 3)
+    assert np.isnan([row["low"], row["high"]]).all()
+    assert row["above"] == 2
+    # The scores themselves do vary with the seeds.
+    table = aggregates.summary(group, 50)
+    assert (table["iqm_low"] < table["iqm_high"]).all()
+
+
+def test_four_seeds_have_no_interval_and_five_do():
+    for seeds, known in ((4, False), (5, True)):
+        rng = np.random.default_rng(0)
+        scores = {name: rng.normal(50, 10, (seeds, 3)) for name in ("vanilla", "samg")}
+        group = group_of(**scores)
+        table = aggregates.improvements(group, 50)
+        assert np.isfinite(table[["low", "high"]]).all(axis=None) == known
+        _, low, _ = aggregates.profiles(group, np.array([50.0]), 50)["samg"]
+        assert np.isfinite(low).all() == known
+
+
+def with_budget(courses, dataset, variant=None, **budget):
+    """Returns the courses with another budget where dataset and variant are these."""
+    courses = courses.copy()
+    chosen = courses["dataset"] == dataset
+    if variant:
+        chosen &= courses["variant"] == variant
+    for name, value in budget.items():
+        courses.loc[chosen, name] = value
+    return courses
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        ({"steps": 5000.0}, "5,000 steps"),
+        ({"updates": 700}, "700 updates, 1,000 steps"),
+        ({"networks": "64x64"}, "1,000 steps, 64x64"),
+    ],
+)
+def test_different_budgets_are_never_pooled(budget, words):
+    found = ends_of({"a": 5.0, "b": 6.0, "c": 7.0, "d": 8.0})
+    (whole,) = aggregates.groups(found)
+    assert len(whole.tasks) == 4
+    groups = aggregates.groups(with_budget(found, "d", **budget))
+    labels = {group.label: group.tasks for group in groups}
+    assert labels == {
+        "awac, 1,000 steps": (("awac", "a"), ("awac", "b"), ("awac", "c")),
+        f"awac, {words}": (("awac", "d"),),
+    }
+    # Variants of one task with different budgets are in no pool, nor a difference.
+    unequal = with_budget(found, "d", "samg", **budget)
+    (group,) = aggregates.groups(unequal)
+    assert len(group.tasks) == 3
+    assert set(aggregates.differences(unequal, "final")["dataset"]) == {"a", "b", "c"}
+    assert aggregates.incomparable(unequal) == [("awac", "d", "vanilla")]
+
+
+@pytest.mark.parametrize(
+    ("values", "known"),
+    [
+        ([1.0, 1.1, 0.9, 1.0, 1.2], True),
+        ([-1.0, -1.1, -0.9, -1.0, -1.2], True),
+        ([1.0, -1.1, 0.9, -1.0, 1.2], False),
+        ([1.0, 1.1, 0.9, 1.0], False),  # Four seeds.
+        ([2.0] * 5, False),  # An interval without a width.
+        ([0.1 + 0.2, 0.3, 0.3, 0.3, 0.3], False),
+    ],
+)
+def test_what_an_interval_establishes(values, known):
+    assert aggregates.established(np.array(values)) is known

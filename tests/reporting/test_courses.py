@@ -88,19 +88,50 @@ def test_the_line_of_a_dataset_by_hand():
     ]
     frame = results.check(pd.concat(rows), "made")
     table = summaries.of_dataset(frame, courses.of(frame), "hopper-local")
-    # Half-widths: t(0.975, 1) = 12.706 times half the difference of the two seeds.
     assert table.rows[0] == (
         "awac",
         "samg",
         "2",
         "2,000",
-        "42.0 ± 25.4",
-        "46.0 ± 50.8",
-        "4.0 ± 76.2",
-        "7.0 ± 38.1",
+        "42.0 (40.0, 44.0)",
+        "46.0 (50.0, 42.0)",
+        "4.0 (10.0, -2.0)",
+        "7.0 (10.0, 4.0)",
         "2,000 (1 of 2)",
-        "39.5 ± 25.4",  # Of 37.5 and 41.5.
+        "39.5 (37.5, 41.5)",
         "-",
     )
     assert table.rows[1] == ("bc", "offline only", "1", "-", "9.0", *["-"] * 6)
     assert table.caution == "Locally collected, not D4RL: hopper-local"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([], "-"),
+        ([4.0, np.nan], "-"),
+        ([4.0], "4.0"),
+        ([4.0, 6.0], "5.0 (4.0, 6.0)"),
+        ([1.0, 2.0, 3.0, 4.0], "2.5 (1.0, 2.0, 3.0, 4.0)"),
+        # t(0.975, 4) = 2.776 times the standard error, the root of 2.5 / 5.
+        ([1.0, 2.0, 3.0, 4.0, 5.0], "3.0 ± 2.0"),
+        ([7.0] * 5, "7.0 (all 5)"),
+    ],
+)
+def test_under_five_seeds_there_are_seeds_and_no_interval(values, words):
+    assert summaries.interval(values) == words
+
+
+def test_the_budget_of_a_seed_has_its_pre_training_steps_and_networks():
+    rows = [
+        made.rows(),
+        made.rows("awac", "offline", phase="offline", step=[10, 20, 30]),
+        made.rows("iql"),
+    ]
+    found = courses.of(results.check(pd.concat(rows), "made"))
+    budgets = list(courses.budgets(found))
+    assert budgets == [(30, 2000, ""), (-1, 2000, "")]
+    assert courses.budget_text((30_000, 2000, "256x256")) == (
+        "30,000 updates, 2,000 steps, 256x256"
+    )
+    assert courses.budget_text(budgets[1]) == "2,000 steps"

@@ -45,6 +45,19 @@ def test_the_mean_is_of_all_seeds_that_stayed_finite(frame):
     assert lines == {"samg, 2 seeds": expected}
 
 
+@pytest.mark.parametrize(("seeds", "thin", "bands"), [(4, 4, 0), (5, 0, 1)])
+def test_a_band_takes_five_seeds(seeds, thin, bands):
+    rows = [made.rows(seed=seed, scores=(40.0, 42.0 + seed)) for seed in range(seeds)]
+    frame = results.check(pd.concat(rows), "made")
+    figure, axes = figures.subplots(1)
+    learning_curves.draw_online(axes[0, 0], frame, "awac", "hopper-local")
+    figures.plt.close(figure)
+    assert len(axes[0, 0].get_lines()) == 1 + thin
+    assert len(axes[0, 0].collections) == bands
+    words = "95 % band" if bands else "thin: seeds"
+    assert axes[0, 0].get_ylabel() == f"normalized score ({words})"
+
+
 def test_the_close_up_has_the_last_of_pre_training_before_the_switch(frame):
     frame = frame[frame["seed"] != 2]
     lines = drawn(learning_curves.draw_switch, frame)

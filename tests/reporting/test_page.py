@@ -21,6 +21,16 @@ from tests.reporting import made
 
 ROOT = pathlib.Path(__file__).parents[2]
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+# The order of sections, by how their anchors begin.
+SECTIONS = (
+    "variants",
+    "dataset-antmaze-large",
+    "dataset-hopper",
+    "paired-D4RL",
+    "across-D4RL",
+    "training",
+    "published",
+)
 SIZES = {"laptop": (1280, 900), "phone": (390, 844)}
 # Chromium's numbers for the preferred colour scheme.
 SCHEMES = {"dark": 0, "light": 1}
@@ -28,11 +38,15 @@ SCHEMES = {"dark": 0, "light": 1}
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory):
-    """A suite's folder, with its report made by the program."""
+    """A suite's folder, with its report made by the program.
+
+    On D4RL it has what a pooled number takes: three datasets and five seeds.
+    """
     folder = tmp_path_factory.mktemp("suite")
     local = made.suite(("awac",), ("hopper-local",), ("vanilla", "samg"), 3, 6)
     sparse = {"data_source": "D4RL", "regret": 0.2, "success": 0.8}
-    d4rl = made.suite(("iql",), ("antmaze-umaze-v2",), ("no_data", "samg"), 2, 4)
+    mazes = [f"antmaze-{size}-v2" for size in ("umaze", "medium-play", "large-play")]
+    d4rl = made.suite(("iql",), mazes, ("no_data", "samg"), 5, 4)
     table = pd.concat([local, d4rl.assign(**sparse)])
     table.to_parquet(folder / "results.parquet")
     printed = io.StringIO()
@@ -54,10 +68,12 @@ def test_the_page_needs_nothing_else(suite):
     assert set(re.findall(r'href="#([^"]+)"', html)) == anchors
     for heading in (
         "Across datasets: D4RL",
-        "Across datasets: locally collected",
         "IQM and optimality gap: D4RL",
-        "Probability of improvement: locally collected",
+        "Probability of improvement: D4RL",
         "Paired by seed: D4RL",
+        "Paired by seed: locally collected",
+        "Variants",
+        "How it was trained",
         "Beside the published scores",
         "Regret beside the paper&#39;s Table 2 and CORL&#39;s",
         "hopper-local",
@@ -65,26 +81,49 @@ def test_the_page_needs_nothing_else(suite):
         "SAMG paper, Table 1: normalized score after fine-tuning",
     ):
         assert heading in html, heading
+    assert "Across datasets: locally collected" not in html  # It has one.
+    assert '<div class="verdict">\n<p>This report compares' in html
+    order = [html.index(f'<section id="{name}') for name in SECTIONS]
+    assert order == sorted(order)
+
+
+def test_the_vector_pictures_are_linked_and_there(suite):
+    out = suite / "report"
+    html = (out / page.PAGE).read_text()
+    links = re.findall(r'href="(figures/[^"]+)"', html)
+    assert len(links) == 2 * 14
+    for link in links:
+        data = (out / link).read_bytes()
+        assert data.startswith(b"%PDF-" if link.endswith(".pdf") else b"<?xml")
 
 
 def test_whatever_is_not_d4rls_says_so_everywhere(suite):
     out = suite / "report"
     words = "Locally collected, not D4RL: hopper-local"
-    local = ["scores_hopper-local", "aggregate_locally_collected", "compute", "runs"]
+    local = ["scores_hopper-local", "budgets", "compute", "runs"]
     for name in (*local, "published_scores", "differences_locally_collected"):
         assert f"> **{words}**" in (out / "tables" / f"{name}.md").read_text()
         assert words in (out / "tables" / f"{name}.tex").read_text()
     for name in ("scores_antmaze-umaze-v2", "aggregate_D4RL", "published_regret"):
         assert words not in (out / "tables" / f"{name}.md").read_text()
-    # On pictures it is a strip of its own colour.
-    strip = np.array([int(pictures.WARNING[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    # The page says it once in full; tables and pictures are marked.
+    html = (out / page.PAGE).read_text()
+    assert html.count(words) == html.count('class="caution"') == 1
+    assert html.count('<span class="mark">Locally collected, not D4RL</span>') == 7
+    text = (out / "report.md").read_text()
+    assert text.count(words) == 1
+    assert text.count("*(Locally collected, not D4RL)*") == 7
+    # On pictures the mark has a ground of its own color.
+    color = np.array([int(pictures.WARNING[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     found = {}
     for path in sorted((out / "figures").rglob("*.png")):
         pixels = image.imread(path)[..., :3]
-        top = np.isclose(pixels[: len(pixels) // 6], strip, atol=0.01).all(axis=-1)
-        found[path.stem] = top.mean() > 0.05
+        top = np.isclose(pixels[:100], color, atol=0.01).all(axis=-1)
+        found[path.stem] = 0.005 < top.mean() < 0.1
+        svg = (out / "figures" / path.with_suffix(".svg").name).read_text()
+        assert ("Locally collected, not D4RL" in svg) == found[path.stem]
     d4rl = [name for name in found if name.endswith("D4RL") or "antmaze" in name]
-    assert len(d4rl) == 7
+    assert len(d4rl) == 11
     assert len(found) == 14
     assert all(found[name] == (name not in d4rl) for name in found)
 
@@ -195,12 +234,13 @@ def test_a_suite_is_watched_while_it_grows(tmp_path):
                 html = wait_for(f"{runs} runs (", out / page.PAGE)
                 assert page.REFRESH.format(1) in html
                 assert "</html>" in html  # Whole at any time.
+                # Ctrl-C may come only when the page is there and told of.
+                assert process.stdout.readline() == f"report: {out / page.PAGE}\n"
         finally:
             process.send_signal(signal.SIGINT)
         printed, _ = process.communicate(timeout=120)
     assert process.returncode == 0
-    assert printed.count(f"report: {out / page.PAGE}\n") == 2
-    assert printed.endswith(f"no longer watching {folder}\n")
+    assert printed == f"no longer watching {folder}\n"
     assert "refresh" not in (out / page.PAGE).read_text()
 
 

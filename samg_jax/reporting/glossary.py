@@ -1,0 +1,62 @@
+"""What the variants of a suite are, in words."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from samg_jax.reporting import results, setups
+from samg_jax.reporting.tables import Table
+
+MEANINGS = {
+    "offline": (
+        "Pre-training on the offline data. All variants of an algorithm start from it."
+    ),
+    "vanilla": (
+        "The algorithm's own fine-tuning, on offline and online data. No guidance."
+    ),
+    "no_data": (
+        "Fine-tuning on online data only, without guidance (p = 0). The control that "
+        "shows what the guidance adds."
+    ),
+    "samg": (
+        "Fine-tuning on online data only. A frozen offline critic guides the update "
+        "with the weight p(s, a) of a C-VAE."
+    ),
+    "samg_even": "As samg, but with the constant weight p = 0.5.",
+    "samg_random": "As samg, but with a random weight, p uniform in [0, 1].",
+    "samg_embedding": "As samg, but with the weight of an embedding network.",
+}
+GUIDED = "samg"
+
+
+def table(frame: pd.DataFrame, found: setups.Setups) -> Table:
+    """Table of the variants in the results.
+
+    Args:
+        frame: from `results.read`.
+        found: from `setups.read`, which tells what a suite's own variants change.
+    """
+    variants = results.in_order(set(frame["variant"]) - {"offline"})
+    if (frame["phase"] == "offline").any():
+        variants = ["offline", *variants]
+    rows = tuple((name, meaning(name, found)) for name in variants)
+    return Table("glossary", "Variants", ("variant", "meaning"), rows)
+
+
+def meaning(variant: str, found: setups.Setups) -> str:
+    """What a variant is; of one that the suite defines itself, what it changes."""
+    if variant in MEANINGS:
+        return MEANINGS[variant]
+    base, _, swept = variant.partition(" ")
+    if swept and base in MEANINGS:
+        return f"As {base}, with {swept}."
+    for (algorithm, name, dataset), config in found.items():
+        if name != base or (algorithm, GUIDED, dataset) not in found:
+            continue
+        default = setups.decisive(found[algorithm, GUIDED, dataset])
+        own = setups.decisive(config)
+        changed = {k: v for k, v in own.items() if default.get(k) != v}
+        if changed:
+            words = f"{setups.words(changed)}{f', {swept}' if swept else ''}"
+            return f"A variant of this suite: as {GUIDED}, with {words}."
+    return f"A variant of this suite; what it changes is {setups.UNKNOWN}."

@@ -1,0 +1,218 @@
+"""How the rows of a suite were trained: networks and hyperparameters of its jobs."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from samg_jax.reporting import results
+from samg_jax.reporting.tables import Table
+from samg_jax.suites import files
+
+UNKNOWN = "not recorded"
+JOBS = "jobs"
+WIDTHS = "hidden_dims"  # Ends the name of a field that holds a network's widths.
+# The parts of a config that decide scores. The rest says where and how fast a job ran.
+PARTS = ("agent.", "dataset.", "guidance.", "offline.", "online.", "evaluation.")
+ASIDE = (
+    "dataset.name",
+    "dataset.path",
+    "evaluation.threads",
+    "offline.checkpoint_every",
+    "offline.log_every",
+    "offline.restore",
+    "offline.updates",
+    "online.checkpoint_every",
+    "online.log_every",
+    "online.steps",
+)
+
+Key = tuple[str, str, str]  # Algorithm, variant and dataset.
+Setups = Mapping[Key, Mapping[str, Any]]
+
+
+def read(folder: pathlib.Path) -> dict[Key, dict[str, Any]]:
+    """Configs of the suite's jobs, flat, where the folder still has them.
+
+    A job is described by its `job.json`, or by the `config.json` of its run. If a row
+    was trained as several jobs of other seeds, the first one counts: a suite gives all
+    seeds of a row the same config.
+    """
+    found = {}
+    for place in sorted((folder / JOBS).glob("*/*/*/*")):
+        algorithm, dataset, _, variant = place.relative_to(folder / JOBS).parts
+        job = files.read_json(place / "job.json") or {}
+        config = job.get("config")
+        if not isinstance(config, dict):
+            config = files.read_json(place / "complete" / "config.json")
+        if config is not None:
+            names = {"algorithm": algorithm, "variant": variant, "dataset": dataset}
+            key = tuple(str(job.get(name, own)) for name, own in names.items())
+            found.setdefault(key, flatten(config))
+    return found
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested config as field -> value, fields spelled with dots."""
+    flat = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def of(setups: Setups, algorithm: str, variant: str, dataset: str) -> Mapping[str, Any]:
+    """Config of a row, empty if it is not recorded.
+
+    A swept variant is called `VARIANT FIELD=VALUE ...`; it has the config of `VARIANT`.
+    """
+    for name in (variant, variant.split(" ")[0]):
+        if (algorithm, name, dataset) in setups:
+            return setups[algorithm, name, dataset]
+    return {}
+
+
+def networks(config: Mapping[str, Any]) -> str:
+    """The agent's networks in words, such as `actor 256x256`; empty if unknown."""
+    parts = []
+    for field, widths in sorted(config.items()):
+        name = field.removeprefix("agent.")
+        if field == name or not name.endswith(WIDTHS) or widths is None:
+            continue
+        name = name.removesuffix(WIDTHS).strip("_").replace("_", " ")
+        parts.append(f"{name} {'x'.join(map(str, widths))}".strip())
+    return ", ".join(parts)
+
+
+def add(frame: pd.DataFrame, setups: Setups) -> pd.DataFrame:
+    """The frame with a column `networks`, empty where they are not recorded."""
+    names = {
+        row: networks(of(setups, *row))
+        for row in frame[results.VARIANT].drop_duplicates().itertuples(index=False)
+    }
+    rows = frame[results.VARIANT].itertuples(index=False)
+    return frame.assign(networks=[names[row] for row in rows])
+
+
+def budgets(frame: pd.DataFrame, courses: pd.DataFrame, setups: Setups) -> Table:
+    """Table of the lengths and networks of every row.
+
+    Args:
+        frame: from `results.read`.
+        courses: from `courses.of`.
+        setups: from `read`.
+    """
+    rows = []
+    for (dataset, algorithm), own in frame.groupby(["dataset", "algorithm"]):
+        tuned = courses[
+            (courses["dataset"] == dataset) & (courses["algorithm"] == algorithm)
+        ]
+        updates = results.updates(own)
+        for variant in results.in_order(own["variant"]):
+            mine = tuned[tuned["variant"] == variant]
+            config = of(setups, algorithm, variant, dataset)
+            phase = "online" if len(mine) else "offline"
+            cells = (
+                UNKNOWN if updates is None else f"{updates:,}",
+                f"{mine['steps'].max():,.0f}" if len(mine) else "-",
+                _value(config, "online.updates_per_step") if len(mine) else "-",
+                _value(config, f"{phase}.batch_size"),
+                networks(config) or UNKNOWN,
+            )
+            rows.append((str(dataset), str(algorithm), variant, *cells))
+    return Table(
+        name="budgets",
+        title="Budgets and networks",
+        header=(
+            "dataset",
+            "algorithm",
+            "variant",
+            "offline updates",
+            "online steps",
+            "updates per step",
+            "batch",
+            "networks",
+        ),
+        rows=tuple(rows),
+        note=(
+            "Updates and steps are those of the last evaluation in the results. The "
+            "other columns come from the configs of the jobs. Rows with different "
+            "updates, steps or networks are never pooled."
+        ),
+        caution=results.caution(frame),
+    )
+
+
+def hyperparameters(frame: pd.DataFrame, setups: Setups) -> Table:
+    """Table of what all variants of an algorithm share, and what each one adds.
+
+    Args:
+        frame: from `results.read`.
+        setups: from `read`.
+    """
+    rows = []
+    for (dataset, algorithm), own in frame.groupby(["dataset", "algorithm"]):
+        configs = {
+            variant: decisive(of(setups, algorithm, variant, dataset))
+            for variant in results.in_order(own["variant"])
+        }
+        if not any(configs.values()):
+            rows.append((str(dataset), str(algorithm), "all", UNKNOWN))
+            continue
+        first = next(config for config in configs.values() if config)
+        shared = {
+            field: value
+            for field, value in first.items()
+            if all(own.get(field) == value for own in configs.values() if own)
+        }
+        rows.append((str(dataset), str(algorithm), "all", words(shared)))
+        for variant, config in configs.items():
+            extra = {k: v for k, v in config.items() if k not in shared}
+            text = words(extra) if config else UNKNOWN
+            if text:
+                rows.append((str(dataset), str(algorithm), variant, text))
+    return Table(
+        name="hyperparameters",
+        title="Hyperparameters",
+        header=("dataset", "algorithm", "variant", "fields of the config"),
+        rows=tuple(rows),
+        note=(
+            "Variant all: fields that every variant shares. Below it: what a variant "
+            "has beside them."
+        ),
+        caution=results.caution(frame),
+    )
+
+
+def words(fields: Mapping[str, Any]) -> str:
+    """Fields of a config as `name=value, ...`."""
+    return ", ".join(f"{name}={_plain(value)}" for name, value in fields.items())
+
+
+def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a config that decide scores, networks and lengths aside."""
+    return {
+        field: value
+        for field, value in sorted(config.items())
+        if field.startswith(PARTS)
+        and field not in ASIDE
+        and value is not None
+        and not (field.startswith("agent.") and field.endswith(WIDTHS))
+    }
+
+
+def _value(config: Mapping[str, Any], field: str) -> str:
+    return _plain(config[field]) if field in config else UNKNOWN
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return f"({', '.join(map(_plain, value))})"
+    return str(value)

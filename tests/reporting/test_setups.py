@@ -1,0 +1,101 @@
+"""Variants, networks and hyperparameters as the jobs of a suite have them."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from samg_jax.reporting import courses, glossary, results, setups
+from tests.reporting import made
+
+AGENT = {"discount": 0.99, "actor_hidden_dims": [64, 64], "critic_hidden_dims": [32]}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A suite of three variants: one by its job, one by its run, one not recorded."""
+    weights = {"samg": "cvae", "samg_mine": "even"}
+    for variant, weight in weights.items():
+        place = tmp_path / "jobs" / "cql" / "hopper-local" / "seed0-1" / variant
+        (place / "complete").mkdir(parents=True)
+        config = {
+            "agent": AGENT,
+            "dataset": {"name": "hopper", "path": "/a/b.hdf5", "reward_scale": 0.1},
+            "guidance": {"weight": weight, "threshold": 0.5},
+            "online": {"steps": 2000, "batch_size": 128, "updates_per_step": 4},
+            "offline": {"updates": 500, "batch_size": 256},
+            "seed": 0,
+        }
+        job = {"algorithm": "cql", "variant": variant, "dataset": "hopper-local"}
+        if variant == "samg":
+            content, path = {**job, "config": config}, place / "job.json"
+        else:
+            content, path = config, place / "complete" / "config.json"
+            (place / "job.json").write_text("damaged")
+        path.write_text(json.dumps(content))
+    return tmp_path
+
+
+@pytest.fixture
+def frame(folder):
+    names = ("vanilla", "samg", "samg_mine", "samg guidance.threshold=0.3")
+    rows = [made.rows("cql", variant) for variant in names]
+    return setups.add(results.check(pd.concat(rows), "made"), setups.read(folder))
+
+
+def test_networks_are_those_of_the_configs(frame):
+    found = frame.drop_duplicates("variant").set_index("variant")["networks"]
+    known = "actor 64x64, critic 32"
+    assert found.to_dict() == {
+        "vanilla": "",
+        "samg": known,
+        "samg_mine": known,
+        "samg guidance.threshold=0.3": known,
+    }
+    assert set(courses.of(frame)["networks"]) == {"", known}
+
+
+def test_budgets_say_what_is_not_recorded(folder, frame):
+    table = setups.budgets(frame, courses.of(frame), setups.read(folder))
+    rows = {row[2]: row[3:] for row in table.rows}
+    unknown = setups.UNKNOWN
+    assert rows["vanilla"] == (unknown, "2,000", unknown, unknown, unknown)
+    assert rows["samg"] == (unknown, "2,000", "4", "128", "actor 64x64, critic 32")
+    offline = made.rows("cql", "offline", phase="offline", step=[10, 500, 1500])
+    frame = results.check(pd.concat([frame, offline]), "made")
+    table = setups.budgets(frame, courses.of(frame), {})
+    rows = {row[2]: row[3:] for row in table.rows}
+    assert rows["samg"] == ("1,500", "2,000", unknown, unknown, unknown)
+    assert rows["offline"] == ("1,500", "-", "-", unknown, unknown)
+
+
+def test_hyperparameters_are_told_once_and_then_what_differs(folder, frame):
+    found = setups.read(folder)
+    kept = frame[frame["variant"] != "vanilla"]
+    rows = {row[2]: row[3] for row in setups.hyperparameters(kept, found).rows}
+    shared = (
+        "agent.discount=0.99, dataset.reward_scale=0.1, guidance.threshold=0.5, "
+        "offline.batch_size=256, online.batch_size=128, online.updates_per_step=4"
+    )
+    assert rows["all"] == shared
+    assert rows["samg_mine"] == "guidance.weight=even"
+    # One that is not recorded changes nothing for the others.
+    rows = {row[2]: row[3] for row in setups.hyperparameters(frame, found).rows}
+    assert rows["all"] == shared
+    assert rows["vanilla"] == setups.UNKNOWN
+    (row,) = setups.hyperparameters(frame, {}).rows
+    assert row == ("hopper-local", "cql", "all", setups.UNKNOWN)
+
+
+def test_the_glossary_has_known_variants_and_a_suites_own(folder, frame):
+    found = setups.read(folder)
+    rows = dict(glossary.table(frame, found).rows)
+    assert list(rows)[:2] == ["vanilla", "samg"]
+    assert rows["vanilla"] == glossary.MEANINGS["vanilla"]
+    assert rows["samg_mine"] == (
+        "A variant of this suite: as samg, with guidance.weight=even."
+    )
+    assert (
+        rows["samg guidance.threshold=0.3"] == "As samg, with guidance.threshold=0.3."
+    )
+    assert glossary.meaning("samg_best", {}).endswith("is not recorded.")
