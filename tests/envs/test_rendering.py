@@ -123,7 +123,7 @@ def test_backend_that_mujoco_does_not_know_is_named_with_the_remedy():
     )
     assert result.returncode != 0
     last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("ImportError: MuJoCo cannot be imported with MUJOCO_GL=non")
+    assert last.startswith("error: MuJoCo cannot be imported with MUJOCO_GL=non")
     assert "Unset MUJOCO_GL" in last
 
 
