@@ -29,6 +29,7 @@ results = lazy.module("samg_jax.reporting.results")
 sources = lazy.module("samg_jax.reporting.sources")
 watching = lazy.module("samg_jax.reporting.watching")
 suite_results = lazy.module("samg_jax.suites.results")
+compilation = lazy.module("samg_jax.training.compilation")
 
 BASELINE = flags.DEFINE_string(
     "baseline", None, "Of runs: algorithm; says who ends below it by two std. errors."
@@ -78,6 +79,7 @@ def main(argv: list[str]) -> None:
         for value, flag in ((OUT.value, "--out"), (JSON.value, "--json")):
             if value:
                 checks.file(pathlib.Path(value).expanduser(), flag, overwrite=True)
+        compilation.start()  # The report names the devices.
         outcomes = read(folders)
         text = describe(outcomes)
         print(text, end="")

@@ -23,6 +23,7 @@ figures = lazy.module("samg_jax.analysis.figures")
 markov = lazy.module("samg_jax.analysis.markov")
 problems_lib = lazy.module("samg_jax.analysis.problems")
 theory = lazy.module("samg_jax.analysis.theory")
+compilation = lazy.module("samg_jax.training.compilation")
 
 _PROBLEMS = declarations.load("analysis.problems")
 _DEFAULTS = _PROBLEMS.defaults("Settings")
@@ -70,6 +71,7 @@ def main(argv: list[str]) -> None:
             **{name: flags.FLAGS[name].value for name in names}
         )
         check_picture(path)
+        compilation.start()
         problem_key, td_key, check_key = jax.random.split(jax.random.key(SEED.value), 3)
         problems = problems_lib.random_problems(problem_key, settings)
     estimates = problems_lib.learn(problems, td_key, settings)
