@@ -17,6 +17,8 @@ Measure on a machine that does nothing else. A suite's `--out` is the folder of 
 and results; the same command goes on where it was stopped.
 """
 
+from __future__ import annotations
+
 import pathlib
 import shlex
 import sys
@@ -25,13 +27,24 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from samg_jax import checks, process
-from samg_jax.benchmarking import cases, measures, reports, tables
-from samg_jax.suites import executors
-from samg_jax.suites import program as suites
-from samg_jax.training import command_line, compilation, config_files, logs, signals
+from samg_jax import checks, declarations, lazy, process
+from samg_jax.training import command_line, config_files, logs, signals
 
-ALGORITHMS = flags.DEFINE_list("algorithms", list(cases.ALGORITHMS), "To measure.")
+cases = lazy.module("samg_jax.benchmarking.cases")
+measures = lazy.module("samg_jax.benchmarking.measures")
+reports = lazy.module("samg_jax.benchmarking.reports")
+tables = lazy.module("samg_jax.benchmarking.tables")
+suites = lazy.module("samg_jax.suites.program")
+compilation = lazy.module("samg_jax.training.compilation")
+
+KINDS = tuple(declarations.load("benchmarking.measures").constant("KINDS"))
+OF_COMPILATION = declarations.load("training.compilation")
+
+ALGORITHMS = flags.DEFINE_list(
+    "algorithms",
+    list(declarations.load("benchmarking.cases").constant("ALGORITHMS")),
+    "To measure.",
+)
 PHASES = flags.DEFINE_list(
     "phases",
     None,
@@ -65,8 +78,8 @@ THREADS = command_line.define_integer(
 )
 PRECISION = flags.DEFINE_enum(
     "matmul_precision",
-    compilation.DEFAULT_PRECISION,
-    list(compilation.PRECISIONS),
+    OF_COMPILATION.constant("DEFAULT_PRECISION"),
+    list(OF_COMPILATION.constant("PRECISIONS")),
     "Of our products of matrices, as the config's field; PyTorch's stay in float32.",
 )
 CONFIGS = flags.DEFINE_string(
@@ -88,7 +101,10 @@ SET = flags.DEFINE_multi_string(
     "Field of the suite, as num_seeds=2, or config.FIELD=VALUE for all experiments.",
 )
 EXECUTOR = flags.DEFINE_enum(
-    "executor", "local", list(executors.KINDS), "Where the jobs of a suite run."
+    "executor",
+    "local",
+    list(declarations.load("suites.executors").constant("KINDS")),
+    "Where the jobs of a suite run.",
 )
 OPTION = flags.DEFINE_multi_string(
     "option", [], "Of the executor, as parallel=2; a wrong one is answered with all."
@@ -99,6 +115,7 @@ RETRIES = command_line.define_integer(
 DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the jobs of the suite, their time and memory, and exit."
 )
+EXPLAIN = command_line.define_explain()
 
 SWITCH = {"off": False, "on": True}
 # Flags that not all kinds read.
@@ -186,8 +203,8 @@ def refuse(given: Sequence[flags.FlagHolder], kind: str, remedy: str) -> None:
 
 def parse(arguments: list[str]) -> measures.Request:
     """Returns the request of the flags; raises ValueError for what is not one."""
-    known = [*measures.KINDS, "suite"]
-    if len(arguments) != 1 or arguments[0] not in measures.KINDS:
+    known = [*KINDS, "suite"]
+    if len(arguments) != 1 or arguments[0] not in KINDS:
         raise checks.UserError(
             f"The arguments are {' '.join(arguments) or 'empty'}. Allowed is one of "
             f"{', '.join(known)}. Write, for example, python -m samg_jax.benchmark "

@@ -15,35 +15,37 @@ On D4RL's AntMaze with a scripted controller:
 The file says that it is locally collected, by what policy and with which returns.
 """
 
+from __future__ import annotations
+
 import pathlib
 import shlex
 import sys
 from typing import Any
 
-import numpy as np
 from absl import flags
 
 import samg_jax
-from samg_jax import checks
-from samg_jax.data import recording
-from samg_jax.envs import physics as physics_lib
-from samg_jax.envs import tasks
-from samg_jax.training import (
-    bounds,
-    collection,
-    command_line,
-    compilation,
-    environments,
-    logs,
-    maze_collection,
-    values,
-)
+from samg_jax import checks, declarations, lazy
+from samg_jax.training import command_line, logs, values
+
+np = lazy.module("numpy")
+recording = lazy.module("samg_jax.data.recording")
+physics_lib = lazy.module("samg_jax.envs.physics")
+tasks = lazy.module("samg_jax.envs.tasks")
+bounds = lazy.module("samg_jax.training.bounds")
+collection = lazy.module("samg_jax.training.collection")
+compilation = lazy.module("samg_jax.training.compilation")
+environments = lazy.module("samg_jax.training.environments")
+maze_collection = lazy.module("samg_jax.training.maze_collection")
+
+OF_SAC = declarations.load("training.collection")
+OF_MAZES = declarations.load("training.maze_collection")
 
 ENV = flags.DEFINE_string("env", None, "Gymnasium id, such as Hopper-v4.")
 LEVEL = flags.DEFINE_enum(
     "level",
     None,
-    [*collection.LEVELS, *maze_collection.LEVELS],
+    [*OF_SAC.constant("LEVELS"), *OF_MAZES.constant("LEVELS")],
     "Whose data, by default medium; of AntMaze where episodes start and where they "
     "lead, by default as in D4RL's data of that name.",
 )
@@ -54,12 +56,15 @@ STEPS = command_line.define_integer(
 SEED = command_line.define_integer("seed", 0, "Of training and rollouts.", 0)
 ACTION_NOISE = flags.DEFINE_float(
     "action_noise",
-    maze_collection.ACTION_NOISE,
+    OF_MAZES.constant("ACTION_NOISE"),
     "Standard deviation of what is added to actions; of AntMaze only.",
     0.0,
 )
 PHYSICS = flags.DEFINE_enum(
-    "physics", None, ["d4rl", "stock"], "By default d4rl where it is defined."
+    "physics",
+    None,
+    declarations.load("envs.physics").constant("PHYSICS"),
+    "By default d4rl where it is defined.",
 )
 TRAIN_STEPS = command_line.define_integer(
     "train_steps", 1_000_000, "Environment steps of SAC at most.", 1

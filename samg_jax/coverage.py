@@ -12,44 +12,50 @@ these levels is held against their coverage, in a second table, `improvement.csv
 `improvement.png`.
 """
 
+from __future__ import annotations
+
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from samg_jax import checks
-from samg_jax.analysis import (
-    clustering,
-    coverage,
-    coverage_figures,
-    figures,
-    improvements,
-)
-from samg_jax.training import bounds, command_line, logs
+from samg_jax import checks, declarations, lazy
+from samg_jax.training import command_line, logs
 
-_DEFAULTS = coverage.Settings()
+np = lazy.module("numpy")
+coverage = lazy.module("samg_jax.analysis.coverage")
+coverage_figures = lazy.module("samg_jax.analysis.coverage_figures")
+figures = lazy.module("samg_jax.analysis.figures")
+improvements = lazy.module("samg_jax.analysis.improvements")
+bounds = lazy.module("samg_jax.training.bounds")
+
+_DEFAULTS = declarations.load("analysis.coverage").defaults("Settings")
+_LINKAGES = declarations.load("analysis.clustering").constant("LINKAGES")
 DATASETS = flags.DEFINE_list("datasets", None, "D4RL names, HDF5 files and minari:ID.")
 OUT = flags.DEFINE_string("out", "runs/coverage", "Folder to write into.")
 RESULTS = flags.DEFINE_list(
     "results", [], "Folders with vanilla and SAMG runs on these levels, at any depth."
 )
 SEED = command_line.define_integer("seed", 0, "Of rows and of t-SNE.", 0)
-flags.DEFINE_float("share", _DEFAULTS.share, "Of the pooled rows, for a repeat.")
-command_line.define_integer("max_rows", _DEFAULTS.max_rows, "Rows of a repeat at most.")
-command_line.define_integer("clusters", _DEFAULTS.clusters, "Cluster centres.")
-flags.DEFINE_enum("linkage", _DEFAULTS.linkage, clustering.LINKAGES, "Of clusters.")
+flags.DEFINE_float("share", _DEFAULTS["share"], "Of the pooled rows, for a repeat.")
+command_line.define_integer(
+    "max_rows", _DEFAULTS["max_rows"], "Rows of a repeat at most."
+)
+command_line.define_integer("clusters", _DEFAULTS["clusters"], "Cluster centres.")
+flags.DEFINE_enum("linkage", _DEFAULTS["linkage"], _LINKAGES, "Of clusters.")
 command_line.define_integer(
     "min_samples",
-    _DEFAULTS.min_samples,
+    _DEFAULTS["min_samples"],
     "A centre is covered by more than these; in proportion, if a repeat draws less "
     "than the paper's tenth.",
 )
-flags.DEFINE_float("perplexity", _DEFAULTS.perplexity, "Of t-SNE.")
-flags.DEFINE_bool("standardize", _DEFAULTS.standardize, "Scale each dimension first.")
-command_line.define_integer("repeats", _DEFAULTS.repeats, "Random draws.")
+flags.DEFINE_float("perplexity", _DEFAULTS["perplexity"], "Of t-SNE.")
+flags.DEFINE_bool(
+    "standardize", _DEFAULTS["standardize"], "Scale each dimension first."
+)
+command_line.define_integer("repeats", _DEFAULTS["repeats"], "Random draws.")
 flags.mark_flag_as_required("datasets")
 SETTINGS = (
     *("share", "max_rows", "clusters", "linkage", "min_samples", "perplexity"),

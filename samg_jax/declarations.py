@@ -79,6 +79,14 @@ class Module:
         documented = attributes(ast.get_docstring(node) or "")
         return {item.target.id: documented.get(item.target.id, "") for item in found}
 
+    def defaults(self, class_name: str) -> dict[str, Any]:
+        """The default of every field of a dataclass that has one."""
+        return {
+            item.target.id: self._value(item.value, {})
+            for item in self._class(class_name).body
+            if isinstance(item, ast.AnnAssign) and item.value is not None
+        }
+
     def limits(
         self, class_name: str
     ) -> tuple[dict[str, Bounds], dict[str, tuple[str, ...]]]:
@@ -123,6 +131,16 @@ class Module:
                     given = [*call.args[2:], *(word.value for word in call.keywords)]
                     yield name, field, [self._value(value, local) for value in given]
 
+    def _elements(
+        self, parts: Iterable[ast.expr], local: Mapping[str, Any]
+    ) -> Iterator[Any]:
+        """Yields the elements of a tuple, also those behind a star."""
+        for part in parts:
+            if isinstance(part, ast.Starred):
+                yield from self._value(part.value, local)
+            else:
+                yield self._value(part, local)
+
     def _value(self, node: ast.expr, local: Mapping[str, Any]) -> Any:
         """The value of an expression of constants; `UNKNOWN` for any other.
 
@@ -132,7 +150,7 @@ class Module:
             case ast.Constant(value=value):
                 return value
             case ast.Tuple(elts=parts) | ast.List(elts=parts):
-                return tuple(self._value(part, local) for part in parts)
+                return tuple(self._elements(parts, local))
             case ast.Dict(keys=keys, values=values):
                 names = [self._value(key, local) for key in keys]
                 return dict(

@@ -14,9 +14,13 @@ import sys
 
 from absl import flags
 
-from samg_jax import checks, trust
-from samg_jax.analysis import diagnosis, diagnosis_tables
-from samg_jax.training import bounds, command_line, compilation, logs
+from samg_jax import checks, lazy, trust
+from samg_jax.training import command_line, logs
+
+diagnosis = lazy.module("samg_jax.analysis.diagnosis")
+diagnosis_tables = lazy.module("samg_jax.analysis.diagnosis_tables")
+bounds = lazy.module("samg_jax.training.bounds")
+compilation = lazy.module("samg_jax.training.compilation")
 
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Workdir of a run whose offline phase is complete."

@@ -7,37 +7,38 @@ r"""Scores of a checkpoint, per seed, and a video of an episode; opens no datase
 Of a workdir it takes the online checkpoint if there is one, else the offline one.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import pathlib
 import shlex
 import sys
 
-import gymnasium
-import jax
-import mujoco
 from absl import flags
 
 import samg_jax
-from samg_jax import checks, trust
-from samg_jax.analysis import scores as scores_lib
-from samg_jax.envs import physics, rendering
-from samg_jax.training import (
-    bounds,
-    command_line,
-    compilation,
-    environments,
-    logs,
-    policies,
-    scoring,
-)
+from samg_jax import checks, declarations, lazy, trust
+from samg_jax.training import command_line, logs
+
+gymnasium, jax, mujoco = map(lazy.module, ("gymnasium", "jax", "mujoco"))
+scores_lib = lazy.module("samg_jax.analysis.scores")
+physics = lazy.module("samg_jax.envs.physics")
+rendering = lazy.module("samg_jax.envs.rendering")
+bounds = lazy.module("samg_jax.training.bounds")
+compilation = lazy.module("samg_jax.training.compilation")
+environments = lazy.module("samg_jax.training.environments")
+policies = lazy.module("samg_jax.training.policies")
+scoring = lazy.module("samg_jax.training.scoring")
+
+PHYSICS_NAMES = declarations.load("envs.physics").constant("PHYSICS")
 
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Workdir of a run, or its folder offline/ or online/."
 )
 EPISODES = command_line.define_integer("episodes", 100, "Episodes per seed.", 1)
 PHYSICS = flags.DEFINE_enum(
-    "physics", None, [*physics.PHYSICS, "both"], "By default the run's own."
+    "physics", None, [*PHYSICS_NAMES, "both"], "By default the run's own."
 )
 SEED = command_line.define_integer(
     "seed", 0, "Of the start states; 0: those of training's evaluations.", 0

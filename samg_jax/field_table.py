@@ -145,6 +145,12 @@ def config_names() -> list[str]:
     return sorted(name for name in names if name not in ("__init__", "base"))
 
 
+@functools.cache
+def datasets() -> dict[str, tuple[str, ...]]:
+    """Family -> names of its datasets."""
+    return dict(_import("base").FAMILIES)
+
+
 def folder() -> pathlib.Path:
     """The folder of the config files: beside the package, or inside it."""
     inside = declarations.PACKAGE / "configs"
@@ -159,15 +165,10 @@ def _import(name: str) -> Any:
     return importlib.import_module(f"configs.{name}")
 
 
-@functools.cache
-def _datasets() -> dict[str, tuple[str, ...]]:
-    return dict(_import("base").FAMILIES)
-
-
 def _values(config: str) -> dict[str, dict[str, Any]]:
     """Dataset -> field -> value of one config file."""
     get_config = _import(config).get_config
-    names = [name for family in _datasets().values() for name in family]
+    names = [name for family in datasets().values() for name in family]
     return {name: _flatten(get_config(name).to_dict()) for name in names}
 
 
@@ -275,10 +276,10 @@ def _default(name: str, by_dataset: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _where(datasets: list[str]) -> str:
+def _where(chosen: list[str]) -> str:
     """Datasets in words: families where all of one are among them."""
-    left, words = list(datasets), []
-    for family, members in _datasets().items():
+    left, words = list(chosen), []
+    for family, members in datasets().items():
         if len(members) > 1 and set(members) <= set(left):
             words.append("AntMaze" if family == "antmaze" else family)
             left = [name for name in left if name not in members]

@@ -61,8 +61,37 @@ def import_jax() -> None:
         ) from error
 
 
+def import_mujoco() -> None:
+    """Imports MuJoCo if `MUJOCO_GL` is set, which it reads; refuses a wrong one.
+
+    Raises:
+        ImportError: the library of that backend cannot be loaded.
+    """
+    backend = os.environ.get("MUJOCO_GL")
+    if not backend:
+        return  # Whoever needs it imports it.
+    try:
+        importlib.import_module("mujoco")
+    except Exception as error:  # Whatever the library of that backend raises.
+        raise ImportError(
+            f"MuJoCo cannot be imported with MUJOCO_GL={backend}: {error}. Known are "
+            "egl, osmesa and glfw, each with its library installed. Unset MUJOCO_GL: "
+            "the first that works is chosen where a video is asked for."
+        ) from error
+
+
+def check_libraries() -> None:
+    """Refuses variables that JAX, XLA or MuJoCo cannot start with; takes seconds."""
+    check_xla_flags()
+    import_jax()
+    try:
+        import_mujoco()
+    except ImportError as error:
+        raise checks.UserError(str(error)) from error
+
+
 def check() -> None:
-    """Refuses folders and variables with which no program can work."""
+    """Refuses folders with which no program can work; imports nothing."""
     try:
         pathlib.Path.cwd()
     except FileNotFoundError as error:
@@ -78,7 +107,6 @@ def check() -> None:
             "a folder that can be written to."
         ) from error
     find_home()
-    check_xla_flags()
 
 
 def find_home() -> None:

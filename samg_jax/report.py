@@ -10,16 +10,26 @@ and tables, which with `--watch` follows the suite while it runs; workdirs of ru
 become a Markdown table, with what was measured and with which versions.
 """
 
-import importlib
+from __future__ import annotations
+
 import importlib.util
 import pathlib
 
 from absl import flags
 
-from samg_jax import checks, durable
-from samg_jax.analysis import comparison, machine, markup, pairing
-from samg_jax.reporting import sources
+from samg_jax import checks, durable, lazy
 from samg_jax.training import command_line, logs
+
+comparison = lazy.module("samg_jax.analysis.comparison")
+machine = lazy.module("samg_jax.analysis.machine")
+markup = lazy.module("samg_jax.analysis.markup")
+pairing = lazy.module("samg_jax.analysis.pairing")
+page = lazy.module("samg_jax.reporting.page")
+results = lazy.module("samg_jax.reporting.results")
+sources = lazy.module("samg_jax.reporting.sources")
+watching = lazy.module("samg_jax.reporting.watching")
+suite_results = lazy.module("samg_jax.suites.results")
+compilation = lazy.module("samg_jax.training.compilation")
 
 BASELINE = flags.DEFINE_string(
     "baseline", None, "Of runs: algorithm; says who ends below it by two std. errors."
@@ -69,6 +79,7 @@ def main(argv: list[str]) -> None:
         for value, flag in ((OUT.value, "--out"), (JSON.value, "--json")):
             if value:
                 checks.file(pathlib.Path(value).expanduser(), flag, overwrite=True)
+        compilation.start()  # The report names the devices.
         outcomes = read(folders)
         text = describe(outcomes)
         print(text, end="")
@@ -110,11 +121,9 @@ def report_suite(folders: list[pathlib.Path]) -> None:
     out = pathlib.Path(OUT.value or folders[0] / "report").expanduser()
     with durable.writing(out):
         if WATCH.value:
-            watching = importlib.import_module("samg_jax.reporting.watching")
             given = REPS.value, EVERY.value, WATCH_SECONDS.value
             watching.watch(folders[0], out, *given)
             return
-        page = importlib.import_module("samg_jax.reporting.page")
         print(f"report: {page.write(folders[0], out, REPS.value)}")
 
 
@@ -124,12 +133,10 @@ def restore(folder: pathlib.Path) -> None:
     Raises:
         checks.UserError: no job of it is complete.
     """
-    results = importlib.import_module("samg_jax.reporting.results")
     if not (folder / JOBS).is_dir() or results.readable(folder):
         return
     with durable.writing(folder):
-        table = importlib.import_module("samg_jax.suites.results").Table(folder)
-        rows = table.update()
+        rows = suite_results.Table(folder).update()
     if rows.empty:
         raise checks.UserError(
             f"No job of the suite in {str(folder)!r} is complete yet, so there is "

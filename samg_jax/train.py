@@ -4,23 +4,21 @@ r"""The main job: offline pre-training, then fine-tuning, of several seeds at on
     python -m samg_jax.train --config=configs/awac_samg.py:hopper-demo \
         --config.num_seeds=8 --config.online.steps=20000 --workdir=runs/mine
 
-The same command resumes a run that was stopped. `--dry_run` says what would be done.
+The same command resumes a run that was stopped. `--dry_run` says what would be done,
+`--explain=guidance.penalty` what a field means.
 """
 
 import pathlib
 
 from absl import flags
 
-from samg_jax import checks, trust
-from samg_jax.analysis import summary
-from samg_jax.training import (
-    command_line,
-    compilation,
-    estimate,
-    experiment,
-    logs,
-    signals,
-)
+from samg_jax import checks, lazy, trust
+from samg_jax.training import command_line, logs, signals
+
+summary = lazy.module("samg_jax.analysis.summary")
+compilation = lazy.module("samg_jax.training.compilation")
+estimate = lazy.module("samg_jax.training.estimate")
+experiment = lazy.module("samg_jax.training.experiment")
 
 CONFIG = command_line.ExperimentFlag(
     "Experiment, as in configs/cql_samg.py:halfcheetah-medium."
@@ -37,6 +35,7 @@ SWEEP = flags.DEFINE_multi_string(
 DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the config, update counts and memory, and exit."
 )
+EXPLAIN = command_line.define_explain()
 TRUST = trust.define_flag()
 
 

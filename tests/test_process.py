@@ -61,7 +61,7 @@ def test_xla_flags_that_would_abort_are_refused(flags, named, monkeypatch, tmp_p
     monkeypatch.setenv("XLA_FLAGS", flags)
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
     with pytest.raises(checks.UserError, match="environment variable XLA_FLAGS") as end:
-        process.check()
+        process.check_xla_flags()
     assert named in str(end.value)
     assert not list(tmp_path.iterdir())
 
@@ -69,9 +69,9 @@ def test_xla_flags_that_would_abort_are_refused(flags, named, monkeypatch, tmp_p
 def test_xla_flags_that_work_are_tried_once(monkeypatch, tmp_path):
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "new"))
-    process.check()
+    process.check_xla_flags()
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("tried again"))
-    process.check()
+    process.check_xla_flags()
 
 
 @pytest.mark.parametrize(

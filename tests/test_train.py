@@ -6,6 +6,7 @@ import io
 import json
 import pathlib
 import re
+import shutil
 import socket
 import struct
 import subprocess
@@ -28,6 +29,7 @@ from samg_jax.training import (
     experiment,
     offline,
     online,
+    provenance,
 )
 from samg_jax.training import parts as parts_lib
 from tests import runs, small
@@ -242,6 +244,30 @@ def test_complete_run_of_the_same_command_changes_nothing(finished, dataset, cap
     assert capsys.readouterr().out.endswith(table)
 
 
+def test_a_run_on_a_file_records_the_file_and_resumes_from_before(
+    finished, dataset, tmp_path, capsys
+):
+    _, workdir, output = finished
+    saved = json.loads((workdir / "config.json").read_text())
+    assert saved["dataset"]["name"] == dataset.stem
+    for text in (output, (workdir / "log.txt").read_text()):
+        assert "hopper-demo" not in text
+        assert "devices: 1 CPU (" in text
+    command = provenance.config_of({"config": saved})
+    # Earlier versions recorded the name of the config's default dataset.
+    saved["dataset"]["name"] = "hopper-demo"
+    copy = tmp_path / "copy"
+    shutil.copytree(workdir, copy)
+    (copy / "config.json").write_text(json.dumps(saved))
+    main(command, copy)
+    table = output[output.index("normalized score") :].split("learning curves")[0]
+    assert table.split("guidance over time")[0] in capsys.readouterr().out
+    # Without a file the name is what the run learns from.
+    saved["dataset"]["path"] = command.dataset.path = None
+    found = provenance.differences(saved, command)
+    assert found == [f"dataset.name: 'hopper-demo' before, {dataset.stem!r} now"]
+
+
 def test_collapsed_cvae_warns_loudly_with_remedies(dataset, tmp_path, capsys):
     overrides = {
         "offline.updates": 20,
@@ -270,6 +296,9 @@ def test_dry_run_prints_the_plan_and_writes_nothing(dataset, tmp_path):
     config, end = json.JSONDecoder().raw_decode(output)
     assert config["online"]["updates_per_step"] == 3
     assert (config["env_id"], config["physics"]) == ("Hopper-v4", "d4rl")
+    assert config["dataset"]["name"] == dataset.stem
+    assert "hopper-demo" not in output
+    assert "devices: 1 CPU (" in output
     for line in (
         f"workdir: {tmp_path / 'new'}",
         "seeds: 0, 1 in one process",

@@ -88,30 +88,36 @@ def courses(rows: Sequence[Row], normalized: bool) -> list[Course]:
 
 
 def closing_table(rows: Sequence[Row], normalized: bool) -> str:
-    """Returns the offline and the final score of every seed, and their means.
+    """The offline and the final score of every seed, and their means.
 
-    The offline score is that of the policy with which fine-tuning begins.
+    The offline score is that of the policy with which fine-tuning begins. A run that
+    did not fine-tune has no other.
 
     Args:
         rows: of `metrics.csv`.
         normalized: whether the task has reference scores; raw returns otherwise.
     """
     unit = "normalized score" if normalized else "return"
-    lines = [f"{unit:<18} {'offline':>10} {'final':>10} {'change':>10}"]
     seeds = courses(rows, normalized)
-    for seed, start, end, _, failed, _ in seeds:
-        note = "  failed" if failed else ""
-        lines.append(
-            f"seed {seed:<13} {start:>10.1f} {end:>10.1f} {end - start:>+10.1f}{note}"
-        )
+    columns = ["offline", "final", "change"]
+    if not any(row.phase == "online" for row in rows):
+        columns = columns[:1]
+    titles = " ".join(f"{column:>10}" for column in columns)
+    lines = [f"{unit:<18} {titles}"]
+    for course in seeds:
+        start, end = course.start, course.end
+        texts = (f"{start:>10.1f}", f"{end:>10.1f}", f"{end - start:>+10.1f}")
+        cells = " ".join(texts[: len(columns)])
+        note = "  failed" if course.failed else ""
+        lines.append(f"seed {course.seed:<13} {cells}{note}")
     kept = [course for course in seeds if not course.failed]
     if kept:
-        columns = np.array([(c.start, c.end, c.end - c.start) for c in kept]).T
-        cells = [interval(column) for column in columns]
+        values = np.array([(c.start, c.end, c.end - c.start) for c in kept]).T
+        intervals = [interval(column) for column in values[: len(columns)]]
         note = "" if len(kept) == len(seeds) else f"  of {len(kept)} that lasted"
-        means = " ".join(f"{mean:>10.1f}" for mean, _ in cells)
+        means = " ".join(f"{mean:>10.1f}" for mean, _ in intervals)
         lines.append(f"{'mean':<18} {means}{note}")
     if len(kept) > 1:
-        widths = " ".join(f"{f'±{width:.1f}':>10}" for _, width in cells)
+        widths = " ".join(f"{f'±{width:.1f}':>10}" for _, width in intervals)
         lines.append(f"{'95 % interval':<18} {widths}")
     return "\n".join(lines)

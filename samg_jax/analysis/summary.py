@@ -9,7 +9,7 @@ import time
 
 from samg_jax import durable
 from samg_jax.analysis import curves, figures, guidance_curves, statistics
-from samg_jax.training import environments, experiment
+from samg_jax.training import environments, experiment, hardware
 from samg_jax.training.runs import Run
 
 # Between two drawings of a run under way pass at least these seconds, and so many times
@@ -24,6 +24,7 @@ def report(run: Run) -> None:
     """
     rows = curves.read(run.workdir / "metrics.csv")
     print(f"offline data: {run.data_source}; physics {run.parts.physics}")
+    print(f"devices: {hardware.describe()}")
     for line in environments.describe(run.parts.trial):
         print(line)
     by_combination = curves.by_combination(rows)

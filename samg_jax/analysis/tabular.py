@@ -13,33 +13,44 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-import jax
-import numpy as np
 from absl import flags
 
-from samg_jax import checks
-from samg_jax.analysis import figures, markov, theory
-from samg_jax.analysis import problems as problems_lib
+from samg_jax import checks, declarations, lazy
 from samg_jax.training import command_line, logs
 
-_DEFAULTS = problems_lib.Settings()
+jax, np = lazy.module("jax"), lazy.module("numpy")
+figures = lazy.module("samg_jax.analysis.figures")
+markov = lazy.module("samg_jax.analysis.markov")
+problems_lib = lazy.module("samg_jax.analysis.problems")
+theory = lazy.module("samg_jax.analysis.theory")
+compilation = lazy.module("samg_jax.training.compilation")
+
+_PROBLEMS = declarations.load("analysis.problems")
+_DEFAULTS = _PROBLEMS.defaults("Settings")
 PROCESSES = command_line.define_integer(
-    "processes", _DEFAULTS.processes, "How many.", 1
+    "processes", _DEFAULTS["processes"], "How many.", 1
 )
-STATES = command_line.define_integer("states", _DEFAULTS.states, "Of each process.", 2)
-ACTIONS = command_line.define_integer("actions", _DEFAULTS.actions, "Of each state.", 1)
+STATES = command_line.define_integer(
+    "states", _DEFAULTS["states"], "Of each process.", 2
+)
+ACTIONS = command_line.define_integer(
+    "actions", _DEFAULTS["actions"], "Of each state.", 1
+)
 BRANCHING = command_line.define_integer(
-    "branching", _DEFAULTS.branching, "States that a pair of both leads to.", 1
+    "branching", _DEFAULTS["branching"], "States that a pair of both leads to.", 1
 )
-DISCOUNT = flags.DEFINE_float("discount", _DEFAULTS.discount, "Below 1.", 0.0)
+DISCOUNT = flags.DEFINE_float("discount", _DEFAULTS["discount"], "Below 1.", 0.0)
 THRESHOLD = flags.DEFINE_float(
-    "threshold", _DEFAULTS.threshold, "Weights below it are cut to 0.", 0.0, 1.0
+    "threshold", _DEFAULTS["threshold"], "Weights below it are cut to 0.", 0.0, 1.0
 )
 OFFLINE_ERROR = flags.DEFINE_float(
-    "offline_error", _DEFAULTS.offline_error, "Largest error of an inexact Q_off.", 0.0
+    "offline_error",
+    _DEFAULTS["offline_error"],
+    "Largest error of an inexact Q_off.",
+    0.0,
 )
 ITERATIONS = command_line.define_integer(
-    "iterations", _DEFAULTS.iterations, "Of TD(0).", problems_lib.RECORDS
+    "iterations", _DEFAULTS["iterations"], "Of TD(0).", _PROBLEMS.constant("RECORDS")
 )
 SEED = command_line.define_integer("seed", 0, "Of all that is random.", 0)
 OUT = flags.DEFINE_string("out", "runs/tabular.png", "Picture to write.")
@@ -60,6 +71,7 @@ def main(argv: list[str]) -> None:
             **{name: flags.FLAGS[name].value for name in names}
         )
         check_picture(path)
+        compilation.start()
         problem_key, td_key, check_key = jax.random.split(jax.random.key(SEED.value), 3)
         problems = problems_lib.random_problems(problem_key, settings)
     estimates = problems_lib.learn(problems, td_key, settings)

@@ -40,8 +40,8 @@ FACTS = {
     "peak_memory": (int, float),
 }
 MACHINE = ("processor", "devices", "commit")
-# What may differ between two commands of a suite; the rest of a run's.
-FREE_FIELDS = (*provenance.FREE_FIELDS, "offline.restore")
+# What may differ between two commands of a suite, besides `provenance.may_differ`.
+FREE_FIELDS = ("offline.restore",)
 
 
 def of(out: pathlib.Path, name: str) -> pathlib.Path:
@@ -60,7 +60,9 @@ def check(out: pathlib.Path, jobs: Sequence[Job]) -> None:
         different = [
             f"  {name}: {before.get(name)!r} before, {after.get(name)!r} now"
             for name in sorted(before | after)
-            if before.get(name) != after.get(name) and name not in FREE_FIELDS
+            if before.get(name) != after.get(name)
+            and name not in FREE_FIELDS
+            and not provenance.may_differ(name, before, after)
         ]
         if different:
             raise checks.UserError(

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import pathlib
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -84,7 +85,7 @@ def _run(request, executor, out, planned, estimator) -> int:
     left = [job for job in planned if runner.status(out, job) is not Status.DONE]
     print(f"{len(planned)} jobs, {len(planned) - len(left)} complete before.")
     instances.close_all()  # The processes of the jobs build their own.
-    report = Report(out, len(left))
+    report = Report(out, left)
     executor.run(work(request, out, left, estimator, report.ended))
     return report.close(planned)
 
@@ -154,35 +155,70 @@ def _fields(config: ml_collections.ConfigDict) -> dict[str, Any]:
     return validation.flatten(config.to_dict())
 
 
+def size(job: Job) -> int:
+    """The updates and environment steps of a job, of all its seeds."""
+    offline, online = job.config["offline"], job.config["online"]
+    updates = 0 if job.source else offline["updates"]
+    updates += online["steps"] * (1 + online["updates_per_step"])
+    return max(updates, 1) * job.config["num_seeds"]
+
+
 class Report:
     """Tells how jobs end, and keeps the table of results up to date."""
 
-    def __init__(self, out: pathlib.Path, total: int):
-        self._out, self._total, self._count = out, total, 0
+    def __init__(self, out: pathlib.Path, jobs: Sequence[Job]):
+        """Begins to measure time.
+
+        Args:
+            out: The folder of the suite.
+            jobs: Those that are not complete.
+        """
+        self._out, self._total, self._count = out, len(jobs), 0
+        self._left = {job.name: size(job) for job in jobs}
+        self._worked, self._began = 0, time.monotonic()
         # Its libraries come with an extra.
-        results = importlib.import_module("samg_jax.suites.results")
-        self._table = results.Table(out)
+        self._results = importlib.import_module("samg_jax.suites.results")
+        self._table = self._results.Table(out)
 
     def ended(self, job: Job, status: Status) -> None:
         """Receives a job that has ended."""
         self._count += 1
         if status is Status.WAITING:
             runner.record_blocked(self._out, job)
-        folder = folders.of(self._out, job.name)
+        folder, worked = folders.of(self._out, job.name), self._left.pop(job.name, 0)
         facts = folders.done(folder)
-        if folders.sound(
-            facts
-        ):  # Be it by another process, after this one's has failed.
+        # Perhaps by another process, after this one's has failed.
+        if folders.sound(facts):
+            self._worked += worked
             self._table.update()
-            words = f"done, {facts['wall_time']:,.0f} s"
+            words = f"done in {facts['wall_time']:,.0f} s{self._scores(folder, job)}"
         else:
             words = f"FAILED: {folders.failure(folder)}"
         print(f"[{self._count}/{self._total}] {job.name}: {words}", flush=True)
+        if self._left:
+            print(f"    {self._progress()}", flush=True)
+
+    def _scores(self, folder: pathlib.Path, job: Job) -> str:
+        """The scores of a complete job; nothing if its tables are damaged."""
+        try:
+            return f", {self._results.scores(self._results.read(folder, job))}"
+        except checks.UserError:
+            return ""  # The table of results has warned of it.
+
+    def _progress(self) -> str:
+        """The time taken, and the time left if the jobs go on at the same speed."""
+        taken = time.monotonic() - self._began
+        text = f"{plan.duration(taken)} taken, {len(self._left)} jobs left"
+        if self._worked:
+            left = taken * sum(self._left.values()) / self._worked
+            text += f", about {plan.duration(left)}"
+        return text
 
     def close(self, planned: Sequence[Job]) -> int:
         """Says where results are and what failed; returns the exit status."""
         table = self._table.update()
-        print(f"results: {self._out / 'results.parquet'}, {len(table):,} rows")
+        taken = plan.duration(time.monotonic() - self._began)
+        print(f"results: {self._out / 'results.parquet'}, {len(table):,} rows; {taken}")
         failed = [
             job for job in planned if runner.status(self._out, job) is not Status.DONE
         ]

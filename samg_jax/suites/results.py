@@ -27,6 +27,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from samg_jax import checks
+from samg_jax.analysis import statistics
 from samg_jax.suites import files, folders
 from samg_jax.suites.jobs import OFFLINE, Job
 from samg_jax.training import metrics
@@ -163,6 +164,28 @@ def read(folder: pathlib.Path, job: Job) -> pd.DataFrame:
         git_commit=about["commit"],
     )
     return rows[list(COLUMNS)].astype({"success": float, "regret": float})
+
+
+def scores(rows: pd.DataFrame) -> str:
+    """The last scores of a job in words: mean and 95 % interval over its seeds.
+
+    Args:
+        rows: of one job, from `read`; of a sweep every value has scores of its own.
+    """
+    parts = []
+    for variant, own in rows.groupby("variant", sort=False):
+        last = own.sort_values("step").groupby("seed").tail(1)
+        lasting = last[last["failed"] == 0]
+        column = "normalized_score"
+        if last[column].isna().all():
+            column = "return"
+        text = f"{column.replace('_', ' ')} "
+        text += statistics.interval_text(lasting[column].to_list())
+        if len(lasting) < len(last):
+            text += f" of {len(lasting)} of {len(last)} seeds that lasted"
+        several = rows["variant"].nunique() > 1
+        parts.append(f"{variant}: {text}" if several else text)
+    return "; ".join(parts)
 
 
 def _table(path: pathlib.Path, columns: Sequence[str]) -> pd.DataFrame:

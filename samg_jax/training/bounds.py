@@ -17,6 +17,7 @@ import jax
 import ml_collections
 
 from samg_jax import checks
+from samg_jax.training import values
 
 COUNTERS = 2**31  # JAX counts steps and updates in 32 bits.
 NUMBER = 4  # Bytes of a float32.
@@ -46,6 +47,8 @@ USUAL = {
 }
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 GIGABYTE = 1e9
+
+flatten = values.flatten
 
 
 def machine_memory() -> float:
@@ -252,14 +255,3 @@ def _of_weight(
 def dense(widths: tuple[int, ...]) -> int:
     """The number of weights of a network with these layers."""
     return sum(a * b for a, b in itertools.pairwise(widths))
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, with dotted names."""
-    flat = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
-    return flat

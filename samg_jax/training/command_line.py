@@ -19,12 +19,13 @@ from typing import Any, NamedTuple
 import ml_collections
 from absl import app, flags
 
-from samg_jax import checks, process
-from samg_jax.training import config_files, logs, validation, values
+from samg_jax import checks, fields, process
+from samg_jax.training import config_files, logs, usage, values
 
 load = config_files.load
 
 CONFIG = "config"
+EXPLAIN = "explain"
 HELP = ("help", "helpfull", "helpshort", "helpxml")
 # What a field looks like on the command line, in all spellings.
 _FIELD = re.compile(r"--?(no)?config\.([^=]+)(?:=(.*))?", re.DOTALL)
@@ -92,6 +93,16 @@ def define_integer(
     )
 
 
+def define_explain() -> flags.FlagHolder:
+    """Defines `--explain`, which `parse` answers."""
+    return flags.DEFINE_string(
+        EXPLAIN,
+        None,
+        "Print the meaning, the default and the bounds of a field such as "
+        "guidance.penalty, of a group such as guidance or suite, or of all; and exit.",
+    )
+
+
 def run(
     main: Callable[[list[str]], Any],
     experiment: ExperimentFlag | None = None,
@@ -111,7 +122,10 @@ def run(
         if not sys.flags.safe_path and not {"", os.getcwd()} & set(sys.path):
             sys.path.insert(0, os.getcwd())
     argv = [sys.argv[0], *arguments, *sys.argv[1:]]
-    parser = functools.partial(parse, experiment=experiment, positional=positional)
+    about = sys.modules[main.__module__].__doc__ or ""
+    parser = functools.partial(
+        parse, experiment=experiment, positional=positional, about=about
+    )
     with process.output():
         app.run(main, argv=argv, flags_parser=parser)
 
@@ -120,10 +134,19 @@ def parse(
     argv: Sequence[str],
     experiment: ExperimentFlag | None = None,
     positional: bool = False,
+    about: str = "",
 ) -> list[str]:
     """Reads the flags of a command line; returns the program and what is no flag.
 
-    Ends the program with one line where something is unknown or of the wrong kind.
+    Ends the program with one line if something is unknown or of the wrong kind, and
+    with an answer at `--help` and `--explain`. Libraries are looked at last: until
+    then nothing is imported that takes long.
+
+    Args:
+        argv: The program and its arguments.
+        experiment: The flag `--config` of the program, if it has one.
+        positional: Whether the program takes arguments that are no flags.
+        about: The docstring of the program, for `--help`.
     """
     logs.quiet_libraries()
     with checks.program():
@@ -133,20 +156,40 @@ def parse(
             arguments = flags.FLAGS.read_flags_from_files(arguments, force_gnu=False)
         except flags.Error as error:
             raise checks.UserError(str(error).removeprefix("ERROR:: ")) from error
-        fields: list[str] = []
-        if any(argument.lstrip("-") in HELP for argument in arguments):
-            arguments = [one for one in arguments if not _FIELD.fullmatch(one)]
-        elif experiment:
+        answer(arguments, experiment, about)
+        known: list[str] = []
+        if experiment:
             refuse_misspelt(arguments)
             experiment.experiment, arguments = read(arguments)
-            fields = list(validation.flatten(experiment.value.to_dict()))
-        left = parse_plain([name, *arguments], fields)
+            known = list(values.flatten(experiment.value.to_dict()))
+        left = parse_plain([name, *arguments], known)
         if len(left) > 1 and not positional:
             raise checks.UserError(
                 f"Unknown arguments: {' '.join(left[1:])}. All that this program takes "
                 "are flags. Write them as --NAME=VALUE, a switch as --NAME or --noNAME."
             )
+        process.check_libraries()
     return left
+
+
+def answer(
+    arguments: Sequence[str], experiment: ExperimentFlag | None, about: str
+) -> None:
+    """Prints what `--help` or `--explain` asks for, and ends the program."""
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            return
+        name, sign, value = argument.partition("=")
+        if not name.startswith("-"):
+            continue
+        name = name.lstrip("-")
+        if name in HELP:
+            print(usage.text(about, own_flags(), experiment is not None))
+            sys.exit(0)
+        if name == EXPLAIN and name in flags.FLAGS:
+            value = value if sign else "".join(arguments[place + 1 : place + 2])
+            print(fields.explain(value))
+            sys.exit(0)
 
 
 def parse_plain(argv: list[str], fields: Sequence[str] = ()) -> list[str]:
@@ -221,7 +264,7 @@ def read(arguments: Sequence[str]) -> tuple[Experiment, list[str]]:
     """The experiment that arguments describe, and the arguments that do not."""
     config = load(*_file(arguments).split(":", 1))
     fields = config.to_dict()
-    defaults = validation.flatten(fields)
+    defaults = values.flatten(fields)
     chosen: dict[str, str] = {}
     left, queue = [], list(arguments)
     while queue:
@@ -306,7 +349,7 @@ def check_field(name: str, config: Mapping[str, Any]) -> None:
         if isinstance(level, Mapping) and part in level:
             level, path = level[part], f"{path}.{part}"
             continue
-        hint = checks.hint(name, validation.flatten(config), "config.")
+        hint = checks.hint(name, values.flatten(config), "config.")
         has = "is a single value"
         if isinstance(level, Mapping):
             has = f"has the fields {', '.join(sorted(level))}"

@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from samg_jax import checks
+from samg_jax.training import hardware
 from samg_jax.training import seeds as seeds_lib
 
 T = TypeVar("T")
@@ -58,9 +59,10 @@ def largest_share(count: int, most: int) -> int:
 
 
 def describe(count: int, mesh: Mesh | None) -> str:
-    """Returns how many devices the seeds are on, and whether more could be used."""
+    """The devices, how many of them the seeds are on, and if more could be used."""
     there, used = len(jax.local_devices()), 1 if mesh is None else mesh.size
-    text = f"{used} of {there} for {count} seeds"
+    seeds = "1 seed" if count == 1 else f"{count} seeds"
+    text = f"{hardware.describe()}; {used} of {there} for {seeds}"
     if used < there:
         text += ": all take equally many; a multiple of the devices would use them all"
     return text

@@ -18,6 +18,7 @@ from samg_jax.training import (
     devices,
     environments,
     forking,
+    hardware,
     locations,
     provenance,
     sampling,
@@ -105,8 +106,8 @@ def describe(
         f"host memory: about {host / MEGABYTE:,.0f} MB",
         f"disk: at most {disk / MEGABYTE:,.0f} MB of checkpoints",
     ]
-    if idle:
-        lines.append(f"warning: {checks.with_flags(idle)}")
+    for text in filter(None, (idle, hardware.warning())):
+        lines.append(f"warning: {checks.with_flags(text)}")
     return "\n".join(lines)
 
 

@@ -14,14 +14,16 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
-from tensorboardX import record_writer
-from tensorboardX.proto import event_pb2, summary_pb2
 
-from samg_jax import durable
+from samg_jax import durable, lazy
 from samg_jax.training import logs, wandb_events
 
 FOLDER = "tensorboard"  # In the workdir.
 FLUSH_SECONDS = 30.0
+
+record_writer = lazy.module("tensorboardX.record_writer")
+event_pb2 = lazy.module("tensorboardX.proto.event_pb2")
+summary_pb2 = lazy.module("tensorboardX.proto.summary_pb2")
 
 
 class Sink(Protocol):

@@ -20,6 +20,7 @@ from samg_jax.training import (
     evaluation,
     finetuning,
     forking,
+    hardware,
     locations,
     logs,
     metrics,
@@ -196,6 +197,8 @@ def plan_phases(this: Run) -> Plan:
     find_data(this, plan, origin, needs_data)
     count, mesh = len(this.parts.seeds), this.parts.mesh
     logs.LOGGER.info("devices: %s", devices.describe(count, mesh))
+    if mend := hardware.warning():
+        logs.LOGGER.warning(mend)
     if meta is not None:
         plan.table_lengths = tuple(meta["table_lengths"])
         steps = meta["offline_step"] + meta.get("model_step", 0)

@@ -127,6 +127,9 @@ def complete(config: ml_collections.ConfigDict) -> tasks.Task:
     dataset = None if config.dataset.path else config.dataset.name
     published = cvae_settings.published(dataset, task.env_id)
     with config.unlocked():
+        if config.dataset.path:
+            # The file is what the run learns from, whatever dataset the config is for.
+            config.dataset.name = pathlib.Path(config.dataset.path).stem
         config.env_id = task.env_id
         config.physics = resolve_physics(config, task)
         presets.fill(config.guidance)

@@ -27,6 +27,17 @@ KINDS = {
 }
 
 
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, with dotted names."""
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
 def integer(text: str) -> int:
     """The integer that a text such as `1000`, `1_000`, `1e3` or `0x10` stands for.
 

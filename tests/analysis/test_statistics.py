@@ -125,6 +125,11 @@ def test_seed_that_fails_late_counts_as_failed():
     assert "failed" in table
 
 
-def test_without_fine_tuning_the_offline_score_is_the_final_one():
-    table = statistics.closing_table(rows("offline", 0, [1, 60]), normalized=True)
-    assert cells(table.splitlines()[1]) == [60, 60, 0]
+def test_without_fine_tuning_there_is_one_score_and_no_change():
+    both = [*rows("offline", 0, [1, 60]), *rows("offline", 3, [1, 40])]
+    title, *lines = statistics.closing_table(both, normalized=True).splitlines()
+    assert title == "normalized score      offline"
+    assert [cells(line) for line in lines[:3]] == [[60], [40], [50]]
+    assert "final" not in title
+    (course, _) = statistics.courses(both, True)
+    assert (course.start, course.end) == (60, 60)

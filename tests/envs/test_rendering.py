@@ -122,9 +122,9 @@ def test_backend_that_mujoco_does_not_know_is_named_with_the_remedy():
         check=False,
     )
     assert result.returncode != 0
-    (line,) = result.stderr.strip().splitlines()
-    assert line.startswith("error: MuJoCo cannot be imported with MUJOCO_GL=nonsense")
-    assert "Unset MUJOCO_GL" in line
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: MuJoCo cannot be imported with MUJOCO_GL=non")
+    assert "Unset MUJOCO_GL" in last
 
 
 def test_backend_that_hangs_does_not_work(monkeypatch):

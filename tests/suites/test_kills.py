@@ -48,7 +48,7 @@ def work(suite, out):
     planned, ended = jobs.expand(loaded, tiny.CONFIGS), []
     out.mkdir()
     repair.prepare(out, planned)
-    report = program.Report(out, len(planned))
+    report = program.Report(out, planned)
 
     def tell(job, status):
         ended.append((job.name, status))

@@ -1,7 +1,10 @@
 """Suites run whole, again, and with a job that fails; their results as data."""
 
+import contextlib
+import io
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -21,7 +24,9 @@ from tests.suites import tiny
 def finished(tmp_path_factory, dataset):
     folder = tmp_path_factory.mktemp("suite")
     suite = tiny.write(folder, dataset)
-    assert tiny.run(suite, folder / "out") == 0
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert tiny.run(suite, folder / "out") == 0
+    (folder / "printed.txt").write_text(printed.getvalue())
     return suite, folder / "out"
 
 
@@ -59,6 +64,37 @@ def test_one_offline_phase_is_forked_and_its_results_are_a_table(finished):
     assert table["processor"].str.fullmatch(r".+, \d+ cores").all()
     assert set(table["devices"]) == {"cpu"}
     assert table[["success", "regret"]].isna().all(axis=None)  # Not of a hopper.
+
+
+def test_each_job_is_told_with_its_score_the_time_taken_and_the_time_left(finished):
+    _, out = finished
+    _, first, progress, second, last = (
+        (out.parent / "printed.txt").read_text().splitlines()
+    )
+    table = pd.read_parquet(out / "results.parquet")
+    for line, variant in ((first, "offline"), (second, "samg")):
+        own = table[table["variant"] == variant]
+        final = own[own["step"] == own["step"].max()]["normalized_score"]
+        assert f", normalized score {final.mean():.1f} ± " in line
+        assert f"done in {own['wall_time'].iloc[0]:,.0f} s," in line
+    assert re.fullmatch(r" +\d+ min taken, 1 jobs left, about \d+ min", progress)
+    assert re.search(r"results\.parquet, \d+ rows; \d+ min$", last)
+
+
+def test_scores_of_a_sweep_are_told_apart_and_failed_seeds_are_left_out():
+    rows = pd.DataFrame(
+        {
+            "variant": ["samg p=0"] * 3 + ["samg p=1"] * 3,
+            "seed": [0, 0, 1] * 2,
+            "step": [0, 10, 10] * 2,
+            "normalized_score": [np.nan] * 6,
+            "return": [9.0, 1.0, 3.0, 9.0, 5.0, np.nan],
+            "failed": [0, 0, 0, 0, 0, 1],
+        }
+    )
+    first, second = results.scores(rows).split("; ")
+    assert first == "samg p=0: return 2.0 ± 12.7"
+    assert second == "samg p=1: return 5.0 of 1 of 2 seeds that lasted"
 
 
 def test_what_is_complete_is_not_run_again(finished, capsys):

@@ -1,0 +1,109 @@
+"""The backend and the devices that JAX computes on, in words."""
+
+from __future__ import annotations
+
+import collections
+import importlib.util
+import os
+import pathlib
+import shutil
+import subprocess
+
+import jax
+
+# Where the kernel says the version of the NVIDIA driver; launch/cuda.sh knows the
+# variable too.
+DRIVER_FILE = "/proc/driver/nvidia/version"
+DRIVER_VARIABLE = "NVIDIA_DRIVER_FILE"
+PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
+MIB_PER_GIB = 1024
+SECONDS = 10  # For nvidia-smi, which can hang on a broken driver.
+
+
+def describe() -> str:
+    """The devices of this process; starts JAX if nothing has before.
+
+    For example `1 CPU (no NVIDIA GPU found)` or `NVIDIA GeForce RTX 4090, 24 GB`.
+    """
+    devices = jax.local_devices()
+    if devices[0].platform == "cpu":
+        several = " devices" if len(devices) > 1 else ""
+        return f"{len(devices)} CPU{several} ({_why_no_gpu()})"
+    kinds = collections.Counter(device.device_kind for device in devices)
+    sizes = _memory_of_gpus() if devices[0].platform == "gpu" else {}
+    texts = []
+    for kind, count in kinds.items():
+        text = f"{count} x {kind}" if count > 1 else kind
+        if kind in sizes:
+            text += f", {sizes[kind]:.0f} GB"
+        texts.append(text)
+    return "; ".join(texts)
+
+
+def warning() -> str:
+    """What to do if JAX computes on the CPU though a GPU could be there; else empty."""
+    if jax.default_backend() != "cpu" or not has_driver() or _cpu_is_wanted():
+        return ""
+    installed = [name for name in PLUGINS if importlib.util.find_spec(name)]
+    if installed:
+        plugins = ", ".join(installed)
+        cause = f"JAX's CUDA plugin ({plugins}) is installed, but has not started"
+        advice = (
+            "Look whether nvidia-smi lists a GPU, and what JAX_PLATFORMS=cuda says to "
+            "the same command"
+        )
+    else:
+        cause = "this JAX is the one for CPUs only"
+        advice = (
+            "Run bash launch/install.sh, which finds the driver, or add the extra "
+            'yourself: pip install -e ".[cuda]", or ".[cuda13]" with driver 580 or '
+            "later"
+        )
+    return (
+        f"There is an NVIDIA driver, but {cause}; everything is computed on the CPU. "
+        f"{advice}. To compute on the CPU on purpose, set JAX_PLATFORMS=cpu."
+    )
+
+
+def has_driver() -> bool:
+    """Whether an NVIDIA driver is installed here."""
+    file = pathlib.Path(os.environ.get(DRIVER_VARIABLE) or DRIVER_FILE)
+    return file.exists() or shutil.which("nvidia-smi") is not None
+
+
+def _cpu_is_wanted() -> bool:
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
+    return hidden or "cpu" in (jax.config.jax_platforms or "").split(",")
+
+
+def _why_no_gpu() -> str:
+    if not has_driver():
+        return "no NVIDIA GPU found"
+    if _cpu_is_wanted():
+        return "as JAX_PLATFORMS or CUDA_VISIBLE_DEVICES says"
+    return "there is an NVIDIA driver, but JAX does not use it"
+
+
+def _memory_of_gpus() -> dict[str, float]:
+    """Name -> memory in GiB of the NVIDIA GPUs; empty where it is not known.
+
+    JAX tells only the part that it has reserved.
+    """
+    query = ("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
+    try:
+        said = subprocess.run(
+            ["nvidia-smi", *query],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+            check=False,
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    found = {}
+    for line in said.splitlines():
+        name, _, size = line.rpartition(",")
+        if size.strip().isdigit():
+            found[name.strip()] = int(size) / MIB_PER_GIB
+    return found
