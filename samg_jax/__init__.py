@@ -11,6 +11,7 @@ from samg_jax import process
 
 if process.is_program():
     process.open_missing()  # A program reads its flags before it imports libraries.
+    process.end_at_signals()
 else:
     process.import_mujoco()
 

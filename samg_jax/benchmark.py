@@ -146,6 +146,7 @@ def main(argv: list[str]) -> None:
     logs.quiet_libraries()
     if argv[1:] == ["suite"]:
         goes_on = "The same command goes on where it stopped."
+        _ = suites.run  # Imported here, where signals end the process at once.
         with (
             checks.program(f"Interrupted. {goes_on}"),
             signals.handled(f"Terminated. {goes_on}"),

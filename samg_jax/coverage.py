@@ -21,7 +21,7 @@ from typing import Any
 from absl import flags
 from tqdm import tqdm
 
-from samg_jax import checks, declarations, lazy
+from samg_jax import checks, declarations, lazy, process
 from samg_jax.training import command_line, logs
 
 np = lazy.module("numpy")
@@ -73,6 +73,7 @@ def main(argv: list[str]) -> None:
         )
         out = pathlib.Path(OUT.value).expanduser()
         checks.folder(out, "--out=FOLDER")
+        process.begin()
         levels = coverage.load(DATASETS.value)
         pooled = sum(len(level.actions) for level in levels.values())
         rows = coverage.sample_size(pooled, settings)

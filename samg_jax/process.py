@@ -14,9 +14,11 @@ import importlib.metadata
 import os
 import pathlib
 import select
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 
 from samg_jax import checks
@@ -27,6 +29,8 @@ PLAIN = {"±": "+-", "\u2013": "-", "→": "->", "▸": ">", "◂": "<", "✕": 
 # Exit status of a program whose reader has gone away, as a shell reports it.
 BROKEN_PIPE = 141
 PROBE_SECONDS = 120
+# What a program says that is stopped while it starts, and its exit status.
+_ENDS = {signal.SIGINT: ("Interrupted.", 1), signal.SIGTERM: ("Terminated.", 143)}
 
 
 def is_program() -> bool:
@@ -44,6 +48,40 @@ def open_missing() -> None:
         if getattr(sys, name) is None:
             mode = "r" if name == "stdin" else "w"
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+
+
+def end_at_signals() -> None:
+    """Ends the process at once at Ctrl-C or SIGTERM, for as long as it only starts.
+
+    An exception in the midst of an import is lost in callbacks of the libraries, or
+    breaks the import. Nothing has been begun yet, so nothing has to be put in order.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in _ENDS:
+        # What the parent wants ignored, as nohup does, is.
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            signal.signal(number, _end)
+
+
+def _end(number: int, frame: object) -> None:
+    del frame
+    words, status = _ENDS[number]
+    with contextlib.suppress(OSError):
+        os.write(2, f"{words} Nothing was begun.\n".encode())
+    os._exit(status)
+
+
+def begin() -> None:
+    """Hands signals back to Python: from here on there is something to put in order."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number, handler in {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+    }.items():
+        if signal.getsignal(number) is _end:
+            signal.signal(number, handler)
 
 
 def import_jax() -> None:

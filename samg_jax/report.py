@@ -17,7 +17,7 @@ import pathlib
 
 from absl import flags
 
-from samg_jax import checks, durable, lazy
+from samg_jax import checks, durable, lazy, process
 from samg_jax.training import command_line, logs
 
 comparison = lazy.module("samg_jax.analysis.comparison")
@@ -116,6 +116,7 @@ def report_suite(folders: list[pathlib.Path]) -> None:
             f"The report of a suite needs {', '.join(missing)}, not installed here. "
             'Run: pip install -e ".[report]"'
         )
+    process.begin()
     if not WATCH.value:
         restore(folders[0])
     out = pathlib.Path(OUT.value or folders[0] / "report").expanduser()

@@ -47,11 +47,12 @@ def main(argv: list[str]) -> None:
     if SWEEP.value:
         with config.unlocked():
             config.sweep = tuple(SWEEP.value)
-    workdir = pathlib.Path(WORKDIR.value or experiment.default_workdir(config))
     resumable = "Interrupted. The same command goes on from the last checkpoint."
-    trusted = trust.files(TRUST.value)
-    with checks.program(resumable), signals.handled(), trusted:
+    with checks.program(resumable):
         compilation.start()
+        # Imported here, where signals end the process at once.
+        workdir = pathlib.Path(WORKDIR.value or experiment.default_workdir(config))
+    with checks.program(resumable), signals.handled(), trust.files(TRUST.value):
         if DRY_RUN.value:
             print(estimate.describe(config, workdir, CONFIG.given))
             return

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import pwd
+import signal
 import subprocess
 import sys
 
@@ -190,3 +191,40 @@ def test_signs_that_an_output_lacks_are_written_plainly(tmp_path):
     with path.open("w") as file:
         subprocess.run([sys.executable, "-c", code], stdout=file, env=env, check=True)
     assert path.read_text() == "35.8 +- 1.2 -> ?\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "words"),
+    [
+        (signal.SIGINT, 1, "Interrupted. Nothing was begun."),
+        (signal.SIGTERM, 143, "Terminated. Nothing was begun."),
+    ],
+)
+def test_a_program_that_only_starts_ends_at_once_with_one_line(number, status, words):
+    # As if it came amid the import of a library, whose callbacks lose exceptions.
+    code = (
+        "import os, sys; sys.argv = ['-m']; import samg_jax\n"
+        f"try: os.kill(os.getpid(), {int(number)})\n"
+        "except BaseException: pass\n"
+        "print('went on')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stderr, result.stdout) == (
+        status,
+        f"{words}\n",
+        "",
+    )
+
+
+def test_signals_are_pythons_again_once_something_is_begun():
+    code = (
+        "import os, sys; sys.argv = ['-m']; import samg_jax\n"
+        "from samg_jax import process\n"
+        "process.begin()\n"
+        "try: os.kill(os.getpid(), 2)\n"
+        "except KeyboardInterrupt: print('in order')"
+    )
+    command = [sys.executable, "-c", code]
+    assert subprocess.check_output(command, text=True) == "in order\n"

@@ -4,7 +4,7 @@ r"""The README's figure: AWAC on half-cheetah's replay, 8 seeds, small and short
         --steps=100000 --medium_score=30 --train_steps=120000 --hidden_dims=64,64 \
         --out=runs/demo/halfcheetah-medium-replay-local.hdf5
     python -m samg_jax.benchmark suite --suite=demo --out=runs/demo/suite
-    python launch/readme_figure.py runs/demo/suite
+    python launch/readme_results.py runs/demo/suite
 
 The data are locally collected, not D4RL's. AWAC starts at a low score here, so that
 fine-tuning has something to gain within minutes. With so few updates targets must move

@@ -60,6 +60,7 @@ def start() -> None:
             raise
         text = process.wrong_platforms(platforms, str(error))
         raise checks.UserError(text) from error
+    process.begin()
 
 
 def use_cache(folder: str) -> None:

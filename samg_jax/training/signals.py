@@ -32,10 +32,11 @@ class _Stops:
     def __init__(self):
         self.protected = self.waiting = 0  # Blocks that are open.
         self.pending: type[KeyboardInterrupt] | None = None
-        self.asked = False
+        self.asked = self.interrupted = False
 
     def interrupt(self, number, frame) -> None:
         del number, frame
+        self.interrupted = True
         self._stop(KeyboardInterrupt)
 
     def terminate(self, number, frame) -> None:
@@ -84,7 +85,7 @@ def handled(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _STOPS.asked, _STOPS.pending = False, None
+        _STOPS.asked, _STOPS.interrupted, _STOPS.pending = False, False, None
 
 
 @contextlib.contextmanager
@@ -112,11 +113,17 @@ def at_boundaries() -> Iterator[None]:
 
 
 def asked() -> bool:
-    """Whether the program is to save and end."""
+    """Whether the program is to save and end.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came amid a callback of a library, which lost it.
+    """
+    if _STOPS.interrupted:
+        raise KeyboardInterrupt
     return _STOPS.asked
 
 
 def stop_if_asked() -> None:
     """Ends the program if it is to end; everything is saved."""
-    if _STOPS.asked:
+    if asked():
         raise Terminated

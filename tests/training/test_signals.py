@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: the run ends in order, and goes on as if nothing had happened."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -179,3 +180,11 @@ def test_the_program_ends_with_its_line_and_goes_on(samg_run, dataset, tmp_path)
     assert process.returncode == 0, output
     assert runs.tables(workdir) == runs.tables(samg_run)
     runs.assert_same_arrays(runs.saved(workdir), runs.saved(samg_run))
+
+
+def test_ctrl_c_that_a_librarys_callback_lost_ends_the_run_at_its_next_place():
+    with pytest.raises(KeyboardInterrupt), signals.handled():
+        with contextlib.suppress(KeyboardInterrupt):  # As a callback does.
+            os.kill(os.getpid(), signal.SIGINT)
+        signals.asked()
+    assert not signals.asked()
