@@ -19,7 +19,7 @@ import mujoco
 from absl import flags
 
 import samg_jax
-from samg_jax import checks, trust
+from samg_jax import checks, durable, trust
 from samg_jax.analysis import scores as scores_lib
 from samg_jax.envs import physics, rendering
 from samg_jax.training import (
@@ -156,7 +156,8 @@ def evaluate(
             },
             "scores": scores_lib.as_json(*arguments),
         }
-        out.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+        text = json.dumps(report, indent=2, allow_nan=False) + "\n"
+        durable.write_result(out, text)
         print(f"scores: {out}")
     if video:
         seed, episode = scoring.film(

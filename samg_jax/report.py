@@ -80,8 +80,7 @@ def write(name: str | None, text: str) -> None:
     """Writes a file, if one was asked for."""
     if name:
         path = pathlib.Path(name).expanduser()
-        with durable.writing(path.parent, len(text)):
-            durable.write_text(path, text)
+        durable.write_result(path, text)
 
 
 def is_suite(folders: list[pathlib.Path]) -> bool:
@@ -108,14 +107,13 @@ def report_suite(folders: list[pathlib.Path]) -> None:
     if not WATCH.value:
         restore(folders[0])
     out = pathlib.Path(OUT.value or folders[0] / "report").expanduser()
-    with durable.writing(out):
-        if WATCH.value:
-            watching = importlib.import_module("samg_jax.reporting.watching")
-            given = REPS.value, EVERY.value, WATCH_SECONDS.value
-            watching.watch(folders[0], out, *given)
-            return
-        page = importlib.import_module("samg_jax.reporting.page")
-        print(f"report: {page.write(folders[0], out, REPS.value)}")
+    if WATCH.value:
+        watching = importlib.import_module("samg_jax.reporting.watching")
+        given = REPS.value, EVERY.value, WATCH_SECONDS.value
+        watching.watch(folders[0], out, *given)
+        return
+    page = importlib.import_module("samg_jax.reporting.page")
+    print(f"report: {page.write(folders[0], out, REPS.value)}")
 
 
 def restore(folder: pathlib.Path) -> None:
@@ -127,7 +125,7 @@ def restore(folder: pathlib.Path) -> None:
     results = importlib.import_module("samg_jax.reporting.results")
     if not (folder / JOBS).is_dir() or results.readable(folder):
         return
-    with durable.writing(folder):
+    with durable.writing(folder, advice=durable.AGAIN):
         table = importlib.import_module("samg_jax.suites.results").Table(folder)
         rows = table.update()
     if rows.empty:

@@ -7,7 +7,7 @@ import re
 
 from samg_jax import durable
 from samg_jax.analysis import curves, figures, guidance_curves, statistics
-from samg_jax.training import environments, experiment
+from samg_jax.training import environments, experiment, logs
 from samg_jax.training.runs import Run
 
 
@@ -16,6 +16,12 @@ def report(run: Run) -> None:
 
     In a sweep, a table and a picture of the guidance for every combination.
     """
+    # The run has closed it; what fails here belongs into it, too.
+    with logs.to_file(run.workdir / "log.txt"):
+        _report(run)
+
+
+def _report(run: Run) -> None:
     rows = curves.read(run.workdir / "metrics.csv")
     print(f"offline data: {run.data_source}; physics {run.parts.physics}")
     for line in environments.describe(run.parts.trial):

@@ -80,7 +80,8 @@ def write(
     paths = {}
     for theme in THEMES:
         place = folder if theme == "light" else folder / theme
-        place.mkdir(parents=True, exist_ok=True)
+        with durable.writing(folder, advice=durable.AGAIN):
+            place.mkdir(parents=True, exist_ok=True)
         path = place / f"{name}.png"
         if figures.drawn(_write, theme, path, title, caution, draw, height):
             paths[theme] = path

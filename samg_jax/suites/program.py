@@ -76,11 +76,7 @@ def run(request: Request) -> int:
     executor = executors.make(request.executor, request.options)
     checks.folder(out, "--out=FOLDER")
     with durable.writing(out):
-        return _run(request, executor, out, planned, estimator)
-
-
-def _run(request, executor, out, planned, estimator) -> int:
-    repair.prepare(out, planned)
+        repair.prepare(out, planned)
     left = [job for job in planned if runner.status(out, job) is not Status.DONE]
     print(f"{len(planned)} jobs, {len(planned) - len(left)} complete before.")
     instances.close_all()  # The processes of the jobs build their own.
@@ -167,21 +163,27 @@ class Report:
         """Receives a job that has ended."""
         self._count += 1
         if status is Status.WAITING:
-            runner.record_blocked(self._out, job)
+            with durable.writing(self._out):
+                runner.record_blocked(self._out, job)
         folder = folders.of(self._out, job.name)
         facts = folders.done(folder)
         if folders.sound(
             facts
         ):  # Be it by another process, after this one's has failed.
-            self._table.update()
+            self._update()
             words = f"done, {facts['wall_time']:,.0f} s"
         else:
             words = f"FAILED: {folders.failure(folder)}"
         print(f"[{self._count}/{self._total}] {job.name}: {words}", flush=True)
 
+    def _update(self):
+        """Writes the table of results; the rows."""
+        with durable.writing(self._out):
+            return self._table.update()
+
     def close(self, planned: Sequence[Job]) -> int:
         """Says where results are and what failed; returns the exit status."""
-        table = self._table.update()
+        table = self._update()
         print(f"results: {self._out / 'results.parquet'}, {len(table):,} rows")
         failed = [
             job for job in planned if runner.status(self._out, job) is not Status.DONE
