@@ -198,8 +198,9 @@ WRITERS = {
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_result_that_finds_no_room_is_one_line_and_the_old_one_stays(
-    name, tmp_path, monkeypatch
+    name, tmp_path, monkeypatch, capsys
 ):
+    # `capsys`, because what is printed may go into a file, too.
     monkeypatch.setattr(tables, "describe", str)  # Of a report without machine.
     path = tmp_path / "result.json"
     path.write_text("before")
