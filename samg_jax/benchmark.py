@@ -162,11 +162,9 @@ def main(argv: list[str]) -> None:
             compilation.start()
         compilation.use_cache(compilation.DEFAULT_CACHE)
     command = shlex.join(["python", "-m", "samg_jax.benchmark", *sys.argv[1:]])
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            report = measures.run(request, pathlib.Path(folder), command)
-    except KeyboardInterrupt:
-        sys.exit(reports.stopped(request.kind, request.out))
+    stopped = reports.stopped(request.kind, request.out)
+    with checks.program(stopped), tempfile.TemporaryDirectory() as folder:
+        report = measures.run(request, pathlib.Path(folder), command)
     print(tables.describe(report))
 
 

@@ -19,6 +19,8 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from samg_jax import flushing
+
 # A field of the config in a message, unless it is spelled as a flag already.
 _FIELD = re.compile(
     r"(?<![\w./-])config\.(?=[a-z_]+\b(?!\.(?:py|json)))(?!json\b|py\b)"
@@ -115,7 +117,7 @@ def folder(path: pathlib.Path, flag: str) -> None:
         flag: how the user sets it, such as `--out=FOLDER`.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        flushing.make_folder(path)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:

@@ -17,11 +17,12 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from samg_jax import checks
+from samg_jax import checks, flushing
 
 # What the system reports if a folder takes no more: full, over quota, read-only, no
 # longer this user's, and a device or a network that is gone.
@@ -36,6 +37,19 @@ DISK_ERRORS = (
     errno.ESTALE,
 )
 FLUSHES = 16  # Concurrent ones share a commit of the file system's journal.
+# How TensorStore and HDF5 report the system's error, in the text of their own.
+IN_TEXT = re.compile(r"(?:os_error_code='|OS error |errno = )(\d+)")
+# What to do, at the end of the message.
+RESUME = (
+    "What was saved before is intact. Make room, or make the disk writable; then the "
+    "same command goes on from the last checkpoint."
+)
+AGAIN = (
+    "Make room, make the disk writable, or name another place; then give the same "
+    "command again."
+)
+
+sync, make_folder = flushing.sync, flushing.make_folder
 
 
 def write_bytes(path: pathlib.Path, data: bytes) -> None:
@@ -73,18 +87,6 @@ def json_bytes(value: Any) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
-def sync(path: pathlib.Path) -> None:
-    """Flushes a file, or the names in a folder, to the disk."""
-    # Windows cannot open folders; its renames need no flush.
-    if os.name == "nt" and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def sync_folder(folder: pathlib.Path) -> None:
     """Flushes the names in a folder: what was created, renamed or deleted there."""
     sync(folder)
@@ -103,13 +105,34 @@ def sync_tree(folder: pathlib.Path) -> None:
     sync(folder.parent)
 
 
+def write_result(path: pathlib.Path, data: bytes | str) -> None:
+    """Replaces a file that a program was asked for; see `write_bytes`.
+
+    Raises:
+        checks.UserError: the disk takes no more.
+    """
+    data = data.encode() if isinstance(data, str) else data
+    with writing(path.absolute().parent, len(data), AGAIN):
+        write_bytes(path, data)
+
+
 @contextlib.contextmanager
-def writing(folder: pathlib.Path, needed: int | None = None) -> Iterator[None]:
+def writing(
+    folder: pathlib.Path,
+    needed: int | None = None,
+    advice: str = RESUME,
+    libraries: bool = False,
+) -> Iterator[None]:
     """Turns a disk that takes no more, inside the block, into the user's error.
 
+    The block holds what is written, and nothing that computes.
+
     Args:
-        folder: that is written into, for the message.
+        folder: that is written into.
         needed: bytes that the block writes, if known.
+        advice: what to do, at the end of the message.
+        libraries: whether TensorStore or HDF5 write in the block, whose errors have
+            the system's only in their text.
 
     Raises:
         checks.UserError: the disk is full, over quota, read-only or gone.
@@ -119,27 +142,43 @@ def writing(folder: pathlib.Path, needed: int | None = None) -> Iterator[None]:
     except checks.UserError:
         raise
     except Exception as error:
-        reason = disk_error(error)
+        reason = disk_error(error, folder, libraries)
         if reason is None:
             raise
-        raise checks.UserError(_no_room(folder, needed, reason)) from error
+        raise checks.UserError(_no_room(folder, needed, reason, advice)) from error
 
 
-def disk_error(error: BaseException) -> str | None:
-    """The system's words if an error says that a disk takes no more, else None.
+def disk_error(
+    error: BaseException, folder: pathlib.Path, libraries: bool = False
+) -> str | None:
+    """The system's words if an error says that a folder takes no more, else None.
 
-    Libraries in C++ report these as text in errors of their own.
+    Args:
+        error: or one that it was raised from.
+        folder: an error of a file elsewhere says nothing of it.
+        libraries: see `writing`.
     """
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in DISK_ERRORS:
-            return os.strerror(seen.errno)
-        if not isinstance(seen, OSError):
-            for number in DISK_ERRORS:
-                if os.strerror(number) in str(seen):
-                    return os.strerror(number)
-        seen = seen.__cause__ or seen.__context__
+        number = None
+        if isinstance(seen, OSError) and seen.errno is not None:
+            number = seen.errno if _concerns(seen, folder) else None
+        elif libraries and (found := IN_TEXT.search(str(seen))):
+            number = int(found[1])
+        if number in DISK_ERRORS:
+            return os.strerror(number)
+        seen = seen.__cause__
     return None
+
+
+def _concerns(error: OSError, folder: pathlib.Path) -> bool:
+    """Whether an error is of a file in a folder, or of one that it does not name."""
+    name = error.filename
+    if not isinstance(name, (str, bytes, os.PathLike)):
+        # Rights are refused by name; whatever else this was is not the folder's.
+        return error.errno not in (errno.EACCES, errno.EPERM)
+    inside = pathlib.Path(os.path.realpath(os.fsdecode(name)))
+    return inside.is_relative_to(os.path.realpath(folder))
 
 
 def free_bytes(folder: pathlib.Path) -> int:
@@ -150,7 +189,7 @@ def free_bytes(folder: pathlib.Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def check_room(folder: pathlib.Path, needed: int) -> None:
+def check_room(folder: pathlib.Path, needed: int, advice: str = RESUME) -> None:
     """Refuses to write `needed` bytes into a folder whose disk has fewer free.
 
     Raises:
@@ -158,22 +197,18 @@ def check_room(folder: pathlib.Path, needed: int) -> None:
     """
     if free_bytes(folder) < needed:
         raise checks.UserError(
-            _no_room(folder, needed, os.strerror(errno.ENOSPC).capitalize())
+            _no_room(folder, needed, os.strerror(errno.ENOSPC), advice)
         )
 
 
-def _no_room(folder: pathlib.Path, needed: int | None, reason: str) -> str:
+def _no_room(folder: pathlib.Path, needed: int | None, reason: str, advice: str) -> str:
     try:
         free = f"{free_bytes(folder):,} bytes are free"
     except OSError:  # The disk itself is gone.
         free = "how much is free cannot be read"
     if needed is not None:
         free = f"{needed:,} bytes are needed there, {free}"
-    return (
-        f"Cannot write into {str(folder)!r}: {reason}; {free}. What was saved before "
-        "is intact. Make room, or make the disk writable; then the same command goes "
-        "on from the last checkpoint."
-    )
+    return f"Cannot write into {str(folder)!r}: {reason}; {free}. {advice}"
 
 
 def same_disk(one: pathlib.Path, other: pathlib.Path) -> bool:

@@ -18,7 +18,7 @@ import sys
 from absl import flags
 
 import samg_jax
-from samg_jax import checks, declarations, lazy, trust
+from samg_jax import checks, declarations, durable, lazy, trust
 from samg_jax.training import command_line, logs
 
 gymnasium, jax, mujoco = map(lazy.module, ("gymnasium", "jax", "mujoco"))
@@ -157,7 +157,8 @@ def evaluate(
             },
             "scores": scores_lib.as_json(*arguments),
         }
-        out.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+        text = json.dumps(report, indent=2, allow_nan=False) + "\n"
+        durable.write_result(out, text)
         print(f"scores: {out}")
     if video:
         seed, episode = scoring.film(

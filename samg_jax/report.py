@@ -91,8 +91,7 @@ def write(name: str | None, text: str) -> None:
     """Writes a file, if one was asked for."""
     if name:
         path = pathlib.Path(name).expanduser()
-        with durable.writing(path.parent, len(text)):
-            durable.write_text(path, text)
+        durable.write_result(path, text)
 
 
 def is_suite(folders: list[pathlib.Path]) -> bool:
@@ -120,12 +119,11 @@ def report_suite(folders: list[pathlib.Path]) -> None:
     if not WATCH.value:
         restore(folders[0])
     out = pathlib.Path(OUT.value or folders[0] / "report").expanduser()
-    with durable.writing(out):
-        if WATCH.value:
-            given = REPS.value, EVERY.value, WATCH_SECONDS.value
-            watching.watch(folders[0], out, *given)
-            return
-        print(f"report: {page.write(folders[0], out, REPS.value)}")
+    if WATCH.value:
+        given = REPS.value, EVERY.value, WATCH_SECONDS.value
+        watching.watch(folders[0], out, *given)
+        return
+    print(f"report: {page.write(folders[0], out, REPS.value)}")
 
 
 def restore(folder: pathlib.Path) -> None:
@@ -136,7 +134,7 @@ def restore(folder: pathlib.Path) -> None:
     """
     if not (folder / JOBS).is_dir() or results.readable(folder):
         return
-    with durable.writing(folder):
+    with durable.writing(folder, advice=durable.AGAIN):
         rows = suite_results.Table(folder).update()
     if rows.empty:
         raise checks.UserError(

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import resource
 import subprocess
 
 import pytest
@@ -61,3 +62,17 @@ def fill(path: pathlib.Path, left: int = 0) -> None:
     with path.open("r+b") as file:
         file.truncate(max(size - left, 0))
         os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def limited(size: int = 0):
+    """Lets no file of this process grow beyond `size` bytes, inside the block.
+
+    The system reports it as it does a full disk, with another number.
+    """
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -1,8 +1,16 @@
 import os
+import types
 
+import numpy as np
 import pytest
 
 from samg_jax import checks, durable
+from samg_jax.analysis import coverage_figures, improvements
+from samg_jax.benchmarking import reports, tables
+from samg_jax.data import recording
+from samg_jax.reporting import page
+from samg_jax.suites import repair
+from tests import disks, programs
 
 
 def test_a_file_is_replaced_whole_and_nothing_else_stays(tmp_path):
@@ -81,3 +89,126 @@ def test_long_names_are_cut_and_stay_apart():
     names = {durable.short_name("é" * 300 + end) for end in "ab"}
     assert len(names) == 2
     assert all(100 < len(name.encode()) <= 120 for name in names)
+
+
+ELSEWHERE = PermissionError(13, "Permission denied", "/elsewhere/robot.cfg")
+
+
+def handled():
+    try:
+        raise ELSEWHERE
+    except PermissionError:
+        first, second = [1, 2, 3]
+        return first, second
+
+
+def raiser(error):
+    def fail():
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        handled,
+        raiser(RuntimeError("robot: Permission denied")),
+        raiser(ValueError("column x: Input/output error code")),
+        raiser(ValueError("Failed to write [os_error_code='28']")),
+        raiser(KeyError("No space left on device")),
+        raiser(ELSEWHERE),
+        raiser(PermissionError(1, "Operation not permitted")),
+        raiser(OSError(5, "Input/output error", "/dev/robot")),
+        raiser(OSError(30, "Read-only file system", "/elsewhere/file")),
+    ],
+)
+def test_a_bug_or_another_place_is_not_taken_for_a_full_disk(fail, tmp_path):
+    with pytest.raises(Exception) as told, durable.writing(tmp_path):  # noqa: PT011
+        fail()
+    assert not isinstance(told.value, checks.UserError)
+
+
+def test_what_a_folder_refuses_is_told_also_through_a_library(tmp_path):
+    inside = str(tmp_path / "online" / "5")
+    texts = (
+        f"Failed writing: \"{inside}\": No space left on device [os_error_code='28']",
+        "Can't write data (file write failed: errno = 28, error message = 'No space')",
+    )
+    for text in texts:
+        with (
+            pytest.raises(checks.UserError, match="No space left on device"),
+            durable.writing(tmp_path, libraries=True),
+        ):
+            raise ValueError(text)
+    for error in (
+        PermissionError(13, "Permission denied", inside),
+        OSError(30, "Read-only file system", inside),
+        OSError(28, "No space left on device"),
+    ):
+        with pytest.raises(checks.UserError), durable.writing(tmp_path):
+            raise RuntimeError("the library's words") from error
+
+
+def test_the_name_of_every_new_folder_is_flushed(tmp_path, monkeypatch):
+    flushed, fsync = [], os.fsync
+
+    def flush(descriptor):
+        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    for place, make in (
+        ("a", durable.make_folder),
+        ("b", lambda path: checks.folder(path, "--out=FOLDER")),
+        ("c", lambda path: repair.prepare(path, [])),
+    ):
+        make(tmp_path / place / "in" / "side")
+        expected = [tmp_path, tmp_path / place, tmp_path / place / "in"]
+        assert flushed == [str(path) for path in expected]
+        flushed.clear()
+        make(tmp_path / place / "in" / "side")
+        assert not flushed
+
+
+def coverage_csv(path):
+    shares = {"state": [[0.5]]}
+    measured = types.SimpleNamespace(shares=shares, bound=1, warning="")
+    coverage_figures.write(["medium"], measured, path)
+
+
+def write_report(path):
+    with programs.running("report") as program:
+        program.write(str(path), "| table |")
+
+
+WRITERS = {
+    "coverage": coverage_csv,
+    "improvements": lambda path: improvements.write([], path),
+    "page": lambda path: page.replace(path, "<html>"),
+    "collect": lambda path: recording.write(
+        path, {key: np.zeros(3000) for key in recording.KEYS}, {}
+    ),
+    "report": write_report,
+    "benchmark": lambda path: reports.keep(
+        path, {"kind": "updates", "finished": True, "rows": []}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_result_that_finds_no_room_is_one_line_and_the_old_one_stays(
+    name, tmp_path, monkeypatch, capsys
+):
+    # `capsys`, because what is printed may go into a file, too.
+    monkeypatch.setattr(tables, "describe", str)  # Of a report without machine.
+    path = tmp_path / "result.json"
+    path.write_text("before")
+    expected = pytest.raises(checks.UserError, match="File too large")
+    with expected as told, disks.limited(4):
+        WRITERS[name](path)
+    assert str(tmp_path) in str(told.value)
+    assert str(told.value).endswith(durable.AGAIN)
+    assert "\n" not in str(told.value)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,5 +1,6 @@
 """Scores of checkpoints: found again without the dataset, and what is refused."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -13,10 +14,11 @@ import pytest
 from absl import flags
 
 import samg_jax
+from samg_jax import durable
 from samg_jax.analysis import scores as scores_lib
 from samg_jax.envs import physics, rendering, tasks
 from samg_jax.training import collection, evaluation, policies, scoring
-from tests import programs, runs, small
+from tests import disks, programs, runs, small
 
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
 
@@ -255,3 +257,21 @@ def test_default_physics_is_the_runs_own(workdir):
     stock = dataclasses.replace(parts, physics="stock")
     assert scoring.choose_physics(stock, None) == ["stock"]
     assert scoring.choose_physics(stock, "both") == ["d4rl", "stock"]
+
+
+def test_scores_that_find_no_room_are_one_line_and_no_file(
+    main, workdir, tmp_path, monkeypatch
+):
+    score = scoring.score
+    with contextlib.ExitStack() as stack:
+
+        def then_full(*given):
+            found = score(*given)
+            stack.enter_context(disks.limited(9))
+            return found
+
+        monkeypatch.setattr(scoring, "score", then_full)
+        with pytest.raises(SystemExit, match="error: Cannot write into") as told:
+            main(checkpoint=workdir, episodes=1, out=tmp_path / "scores.json")
+    assert str(told.value).endswith(durable.AGAIN)
+    assert not list(tmp_path.iterdir())

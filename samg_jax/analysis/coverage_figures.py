@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import pathlib
 
 import matplotlib
 import numpy as np
 
+from samg_jax import durable
 from samg_jax.analysis import coverage as coverage_lib
 from samg_jax.analysis import figures
 
@@ -21,14 +23,15 @@ def write(
 
     Every row has the bound that was asked of it, and the warning if that was too low.
     """
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["level", "space", "repeat", "coverage", "bound", "warning"])
-        for space, shares in coverage.shares.items():
-            for repeat, own in enumerate(shares):
-                for name, share in zip(names, own, strict=True):
-                    found = name, space, repeat, float(share)
-                    writer.writerow([*found, coverage.bound, coverage.warning])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["level", "space", "repeat", "coverage", "bound", "warning"])
+    for space, shares in coverage.shares.items():
+        for repeat, own in enumerate(shares):
+            for name, share in zip(names, own, strict=True):
+                found = name, space, repeat, float(share)
+                writer.writerow([*found, coverage.bound, coverage.warning])
+    durable.write_result(path, text.getvalue())
     return path
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from samg_jax import checks
+from samg_jax import checks, durable
 from samg_jax.analysis import (
     candidates,
     costs,
@@ -86,8 +86,13 @@ def run(request: Request) -> dict[str, Any]:
     checks.folder(folder, "--out=FOLDER")
     with compilation.matmul_precision(compilation.precision_of(checkpoint.config)):
         report = plain(examine(checkpoint, trained, request))
-    (folder / "diagnosis.json").write_text(json.dumps(report) + "\n")
-    (folder / "diagnosis.md").write_text(diagnosis_tables.text(report) + "\n")
+    text = diagnosis_tables.text(report) + "\n"
+    try:
+        durable.write_result(folder / "diagnosis.json", json.dumps(report) + "\n")
+        durable.write_result(folder / "diagnosis.md", text)
+    except checks.UserError:
+        print(text)  # What took long is not lost with the disk.
+        raise
     report["pictures"] = [str(path) for path in diagnosis_plots.draw(report, folder)]
     return report
 

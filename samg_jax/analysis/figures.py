@@ -149,7 +149,7 @@ def drawn(draw: Callable[..., T], *given, **named) -> T | None:
         logs.LOGGER.warning(
             "A picture could not be drawn (%s). Everything else is complete.", reason
         )
-        logs.LOGGER.debug("It failed here:", exc_info=error)
+        logs.trace(error)
         for number in set(plt.get_fignums()) - open_before:
             plt.close(number)
         return None

@@ -6,6 +6,7 @@ SAMG (2024), Appendix C.7, holds it against the coverage of the level's data.
 from __future__ import annotations
 
 import csv
+import io
 import pathlib
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import matplotlib
 import numpy as np
 from matplotlib import lines, patches
 
-from samg_jax import checks
+from samg_jax import checks, durable
 from samg_jax.analysis import comparison, coverage, figures, statistics
 from samg_jax.training import experiment
 
@@ -168,12 +169,13 @@ def table(
 
 def write(improvements: Sequence[Improvement], path: pathlib.Path) -> pathlib.Path:
     """Writes a CSV with one row per level, base and seed; returns its path."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["level", "algorithm", "seed", "improvement"])
-        for one in improvements:
-            for seed, gain in zip(one.seeds, one.gains, strict=True):
-                writer.writerow([one.level, one.algorithm, seed, float(gain)])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["level", "algorithm", "seed", "improvement"])
+    for one in improvements:
+        for seed, gain in zip(one.seeds, one.gains, strict=True):
+            writer.writerow([one.level, one.algorithm, seed, float(gain)])
+    durable.write_result(path, text.getvalue())
     return path
 
 

@@ -9,7 +9,7 @@ import time
 
 from samg_jax import durable
 from samg_jax.analysis import curves, figures, guidance_curves, statistics
-from samg_jax.training import environments, experiment, hardware
+from samg_jax.training import environments, experiment, hardware, logs
 from samg_jax.training.runs import Run
 
 # Between two drawings of a run under way pass at least these seconds, and so many times
@@ -22,6 +22,12 @@ def report(run: Run) -> None:
 
     In a sweep, a table and a picture of the guidance for every combination.
     """
+    # The run has closed it; what fails here belongs into it, too.
+    with logs.to_file(run.workdir / "log.txt"):
+        _report(run)
+
+
+def _report(run: Run) -> None:
     rows = curves.read(run.workdir / "metrics.csv")
     print(f"offline data: {run.data_source}; physics {run.parts.physics}")
     print(f"devices: {hardware.describe()}")

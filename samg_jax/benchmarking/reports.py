@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from samg_jax import checks
+from samg_jax import checks, durable
 from samg_jax.benchmarking import tables
 from samg_jax.suites import files
 
@@ -57,8 +57,14 @@ def keep(out: pathlib.Path | None, report: Mapping[str, Any]) -> None:
     path = file(report["kind"], out)
     partial = unfinished(path)
     place = path if report["finished"] else partial
-    files.write_json(place, report)
-    files.replace(place.with_suffix(".md"), f"{tables.describe(report)}\n".encode())
+    text = f"{tables.describe(report)}\n"
+    try:
+        with durable.writing(place.absolute().parent, advice=durable.AGAIN):
+            files.write_json(place, report)
+            files.replace(place.with_suffix(".md"), text.encode())
+    except checks.UserError:
+        print(text)  # What took long is not lost with the disk.
+        raise
     if report["finished"]:
         partial.unlink(missing_ok=True)
         partial.with_suffix(".md").unlink(missing_ok=True)

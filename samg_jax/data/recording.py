@@ -81,28 +81,35 @@ def write(
     """
     # Of its own name per process, because two may write the same file.
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    folder = path.absolute().parent
     try:
-        with h5py.File(temporary, "w") as file:
-            for key, value in rows.items():
-                kind = bool if value.dtype == bool else np.float32
-                file.create_dataset(
-                    key,
-                    data=value.astype(kind),
-                    compression="gzip",
-                    compression_opts=9,
-                    shuffle=True,
-                )
-            file.attrs.update(attributes)
-        durable.sync(temporary)
-        temporary.replace(path)
+        with durable.writing(folder, advice=durable.AGAIN, libraries=True):
+            _write(temporary, rows, attributes)
+            durable.sync(temporary)
+            temporary.replace(path)
+            durable.sync_folder(folder)
     except OSError as error:
+        reason = " ".join(str(error).split())  # HDF5 writes lines.
         raise checks.UserError(
-            f"{path} cannot be written: {error}. Make room on its disk, or name a "
-            "file on another one."
+            f"{path} cannot be written: {reason}. Name a file in a folder that there "
+            "is and that can be written to."
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
-    durable.sync_folder(path.absolute().parent)
+
+
+def _write(path: pathlib.Path, rows: Mapping, attributes: Mapping) -> None:
+    with h5py.File(path, "w") as file:
+        for key, value in rows.items():
+            kind = bool if value.dtype == bool else np.float32
+            file.create_dataset(
+                key,
+                data=value.astype(kind),
+                compression="gzip",
+                compression_opts=9,
+                shuffle=True,
+            )
+        file.attrs.update(attributes)
 
 
 def check_space(path: pathlib.Path, rows: int, width: int) -> None:

@@ -91,7 +91,7 @@ def stop_reloading(page: pathlib.Path) -> None:
 
 def replace(path: pathlib.Path, text: str) -> pathlib.Path:
     """Writes a file, whole or not at all; returns its path."""
-    durable.write_text(path, text)
+    durable.write_result(path, text)
     return path
 
 

@@ -90,7 +90,8 @@ def write(
     paths, vectors = {}, {}
     for theme in THEMES:
         place = folder if theme == "light" else folder / theme
-        place.mkdir(parents=True, exist_ok=True)
+        with durable.writing(folder, advice=durable.AGAIN):
+            place.mkdir(parents=True, exist_ok=True)
         path = place / f"{name}.png"
         kinds = VECTOR if theme == "light" else ()
         files = [path, *(place / f"{name}.{kind}" for kind in kinds)]

@@ -77,11 +77,7 @@ def run(request: Request) -> int:
     executor = executors.make(request.executor, request.options)
     checks.folder(out, "--out=FOLDER")
     with durable.writing(out):
-        return _run(request, executor, out, planned, estimator)
-
-
-def _run(request, executor, out, planned, estimator) -> int:
-    repair.prepare(out, planned)
+        repair.prepare(out, planned)
     left = [job for job in planned if runner.status(out, job) is not Status.DONE]
     print(f"{len(planned)} jobs, {len(planned) - len(left)} complete before.")
     instances.close_all()  # The processes of the jobs build their own.
@@ -184,13 +180,14 @@ class Report:
         """Receives a job that has ended."""
         self._count += 1
         if status is Status.WAITING:
-            runner.record_blocked(self._out, job)
+            with durable.writing(self._out):
+                runner.record_blocked(self._out, job)
         folder, worked = folders.of(self._out, job.name), self._left.pop(job.name, 0)
         facts = folders.done(folder)
         # Perhaps by another process, after this one's has failed.
         if folders.sound(facts):
             self._worked += worked
-            self._table.update()
+            self._update()
             words = f"done in {facts['wall_time']:,.0f} s{self._scores(folder, job)}"
         else:
             words = f"FAILED: {folders.failure(folder)}"
@@ -214,9 +211,14 @@ class Report:
             text += f", about {plan.duration(left)}"
         return text
 
+    def _update(self):
+        """Writes the table of results; the rows."""
+        with durable.writing(self._out):
+            return self._table.update()
+
     def close(self, planned: Sequence[Job]) -> int:
         """Says where results are and what failed; returns the exit status."""
-        table = self._table.update()
+        table = self._update()
         taken = plan.duration(time.monotonic() - self._began)
         print(f"results: {self._out / 'results.parquet'}, {len(table):,} rows; {taken}")
         failed = [

@@ -23,7 +23,7 @@ def prepare(out: pathlib.Path, jobs: Sequence[Job]) -> None:
         ValueError: the folder holds a job of that name and another config.
     """
     folders.check(out, jobs)
-    out.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(out)
     for job in jobs:
         folder = folders.of(out, job.name)
         files.make_folder(out, folder)

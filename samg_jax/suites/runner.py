@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 import samg_jax
-from samg_jax import checks
+from samg_jax import checks, durable
 from samg_jax.suites import claims, folders, worker
 from samg_jax.suites import processes as processes_lib
 from samg_jax.suites.jobs import Job
@@ -65,7 +65,7 @@ def attempt(
     try:
         found = status(out, folders.load(out, name))
     except checks.UserError as error:  # Its file was damaged since.
-        folders.record_failure(folder, str(error), "")
+        _record(folder, str(error), "")
         return Status.FAILED
     if found is not None:
         return found
@@ -78,7 +78,9 @@ def attempt(
     program = [sys.executable, "-m", worker.__name__]
     output = folder / f"output-{number}.txt"
     processes = processes or processes_lib.Processes()
-    with output.open("ab") as file:
+    with durable.writing(out):
+        file = output.open("ab")
+    with file:
         code = processes.run(
             [*program, str(out), name, str(number), str(os.getpid())],
             env={**os.environ, "PYTHONPATH": modules},
@@ -98,8 +100,13 @@ def attempt(
         code = -signal.SIGTERM
     by = f"signal {-code}" if code < 0 else f"exit status {code}"
     text = output.read_text(errors="replace")[-TAIL:]
-    folders.record_failure(folder, f"The process ended with {by}.", text)
+    _record(folder, f"The process ended with {by}.", text)
     return Status.KILLED if code < 0 else Status.FAILED
+
+
+def _record(folder: pathlib.Path, error: str, details: str) -> None:
+    with durable.writing(folder):
+        folders.record_failure(folder, error, details)
 
 
 def run(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import pathlib
+import traceback
+import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +17,11 @@ import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 
 from samg_jax import checks
+from samg_jax.training import aftermath
+
+PACKAGE = pathlib.Path(checks.__file__).parent
+# What NumPy raises for an archive that is damaged.
+UNPACKING = (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def write(folder: pathlib.Path, state: Any, host: np.ndarray, meta: dict) -> None:
@@ -30,7 +38,7 @@ def write(folder: pathlib.Path, state: Any, host: np.ndarray, meta: dict) -> Non
         host=ocp.args.StandardSave({"npz": host}),
         meta=ocp.args.JsonSave(meta),
     )
-    with quiet(), _checkpointer() as checkpointer:
+    with aftermath.contained(folder.parent), quiet(), _checkpointer() as checkpointer:
         checkpointer.save(folder, args=args)
 
 
@@ -50,13 +58,26 @@ def read(folder: pathlib.Path, like: Any) -> tuple[Any, dict[str, np.ndarray]]:
     try:
         with quiet(), _checkpointer() as checkpointer:
             restored = checkpointer.restore(folder, args=args)
-        different = differences(like, restored.state)
-        host = _unpack(np.asarray(restored.host["npz"]))
+    except MemoryError:
+        raise
     except Exception as error:  # Orbax has no common type for what can be wrong.
+        if _ours(error):
+            raise
         raise checks.UserError(_misfit(folder, like, error)) from error
+    different = differences(like, restored.state)
     if different:  # Orbax itself returns arrays of other shapes as they are.
         raise checks.UserError(_other(folder, different))
+    try:
+        host = _unpack(np.asarray(restored.host["npz"]))
+    except UNPACKING as error:
+        raise checks.UserError(_misfit(folder, like, error)) from error
     return restored.state, host
+
+
+def _ours(error: Exception) -> bool:
+    """Whether an error was raised in this package: a bug, not a damaged file."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    return pathlib.Path(last.filename).is_relative_to(PACKAGE)
 
 
 def unreadable(path: pathlib.Path) -> str | None:
@@ -65,6 +86,8 @@ def unreadable(path: pathlib.Path) -> str | None:
         with quiet(), ocp.StandardCheckpointer() as reader:
             for item in ("state", "host"):
                 reader.restore(path / item, _shapes(reader, path / item))
+    except MemoryError:
+        raise
     except Exception as error:
         return f"its arrays: {_first_line(error)}"
     return None
@@ -109,6 +132,8 @@ def _misfit(path: pathlib.Path, like: Any, error: Exception) -> str:
     try:
         with quiet(), ocp.StandardCheckpointer() as reader:
             different = differences(like, _shapes(reader, path / "state"))
+    except MemoryError:
+        raise
     except Exception:  # Then the first error says it.
         different = []
     if different:

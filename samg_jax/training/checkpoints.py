@@ -16,6 +16,7 @@ import os
 import pathlib
 import re
 import shutil
+import time
 import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
@@ -36,7 +37,12 @@ KEPT = 2
 LEFTOVER = re.compile(r"\d+(\.new|\.deleted|(\.new)?\.orbax-checkpoint-tmp.*)")
 # Orbax's own files, beside the arrays.
 OVERHEAD = 1 << 20
+SETTLING = 10.0  # Seconds at most until a failed save writes no more.
 ATTEMPTS = 100  # To read the newest checkpoint of a run that saves meanwhile.
+
+
+class UnreadableError(checks.UserError):
+    """None of the checkpoints of a phase can be read."""
 
 
 class Store:
@@ -75,13 +81,18 @@ class Store:
         if self.latest() is None:
             return None
         meta = self.meta()
+        self.set_aside(self._step)
+        return meta
+
+    def set_aside(self, readable: int = -1) -> None:
+        """Renames the checkpoints after a step, which cannot be read."""
         for step in locations.steps(self.directory):
-            if step > self._step:
+            if step > readable:
                 damaged = self.directory / f"{step}.damaged"
                 _delete(damaged)
                 (self.directory / str(step)).rename(damaged)
                 logs.LOGGER.warning("%s is kept as %s.", step, damaged)
-        return meta
+        durable.sync_folder(self.directory)
 
     def save(
         self,
@@ -113,10 +124,8 @@ class Store:
         packed = arrays.pack(host)
         needed = needed_bytes(state) + packed.nbytes + sum(map(len, files.values()))
         durable.check_room(self.directory, needed)
-        with durable.writing(self.directory, needed):
-            if not self.directory.exists():
-                self.directory.mkdir(parents=True)
-                durable.sync_folder(self.directory.parent)
+        with durable.writing(self.directory, needed, libraries=True):
+            durable.make_folder(self.directory)
             with self._complete(step) as folder:
                 arrays.write(folder, state, packed, {**meta, **versions})
                 for name, content in files.items():
@@ -134,10 +143,23 @@ class Store:
             durable.sync_tree(new)
             new.rename(self.directory / str(step))
         except BaseException:
-            for path in self.directory.glob(f"{step}.new*"):
-                _delete(path)
+            self._clear(step)
             raise
         durable.sync_folder(self.directory)
+
+    def _clear(self, step: int) -> None:
+        """Deletes what a save that failed has written.
+
+        TensorStore's threads cannot be waited for, and create folders anew: what they
+        were at is deleted until nothing more appears.
+        """
+        quiet, limit = 0, time.monotonic() + SETTLING
+        while quiet < 5 and time.monotonic() < limit:
+            found = list(self.directory.glob(f"{step}.new*"))
+            for path in found:
+                _delete(path)
+            quiet = 0 if found else quiet + 1
+            time.sleep(0.05)
 
     def _prune(self) -> None:
         """Deletes all but the newest checkpoints, except those that are being read."""
@@ -219,7 +241,7 @@ class Store:
                 os.close(pin)
                 refused.append((path, reason))
             else:
-                raise checks.UserError(_none_readable(self.directory, refused))
+                raise UnreadableError(_none_readable(self.directory, refused))
         raise checks.UserError(
             f"The checkpoints in {str(self.directory)!r} are replaced faster than they "
             "can be read. Give the same command again when the run saves less often."

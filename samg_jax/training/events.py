@@ -135,7 +135,7 @@ class Events:
         sink = self._sinks.pop(name, None)
         if sink is not None:
             _close(name, sink, told=True)
-        full = durable.disk_error(error) is not None
+        full = durable.disk_error(error, self._folder) is not None
         if full and durable.same_disk(self._folder, self._workdir):
             with durable.writing(self._workdir):
                 raise error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import ml_collections
@@ -62,8 +62,9 @@ def run(
             checkpoint cannot be used.
         data.download.DownloadError: where a D4RL file is missing and cannot be had.
     """
-    parts = prepare(config, workdir)
-    idle = unread.check(config, given or {})
+    with bugs_in_log(config, workdir):
+        parts = prepare(config, workdir)
+        idle = unread.check(config, given or {})
     with contextlib.ExitStack() as stack:
         stack.enter_context(compilation.matmul_precision(config.matmul_precision))
         # Before the log: a second command leaves it alone.
@@ -80,6 +81,28 @@ def run(
         if config.online.steps:
             finetuning.run_online(this, plan, pretrained)
     return this
+
+
+@contextlib.contextmanager
+def bugs_in_log(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> Iterator[None]:
+    """Writes a bug that ends the block, before the log is open, into the log.
+
+    Nothing is written into a workdir that is another run's, or in which one runs.
+    """
+    try:
+        yield
+    except checks.UserError:
+        raise
+    except Exception as error:
+        with contextlib.suppress(checks.UserError, OSError):
+            locations.check_layout(workdir)
+            provenance.check_same_config(config, workdir, complete=False)
+            durable.make_folder(workdir)
+            with runs.locked(workdir):
+                logs.append(workdir / "log.txt", error)
+        raise
 
 
 def start(
@@ -175,7 +198,7 @@ def plan_phases(this: Run) -> Plan:
         checks.UserError: something is missing, damaged or of another run.
     """
     config, plan = this.config, Plan()
-    store, meta = this.online_store, this.online_store.recover()
+    store, meta = this.online_store, recover_online(this)
     plan.online_meta = meta
     if meta is None:
         store, meta = this.offline_store, this.offline_store.recover()
@@ -206,6 +229,23 @@ def plan_phases(this: Run) -> Plan:
         tables.repair(this.workdir, meta, store)
         logs.LOGGER.info("resuming %s at step %s", this.workdir, meta["step"])
     return plan
+
+
+def recover_online(this: Run) -> dict[str, Any] | None:
+    """The description of the online checkpoint to go on from; None to begin the phase.
+
+    Where none of them can be read, the complete offline checkpoint is the one before.
+    """
+    try:
+        return this.online_store.recover()
+    except checkpoints.UnreadableError as error:
+        offline = this.offline_store.directory
+        meta = forking.meta_before(offline)
+        if meta is None:
+            raise
+        logs.LOGGER.warning(*forking.fallback(error, offline, meta))
+        this.online_store.set_aside()
+        return None
 
 
 def find_data(this: Run, plan: Plan, origin: dict | None, needed: bool) -> None:

@@ -39,6 +39,28 @@ def meta(source: pathlib.Path) -> dict[str, Any]:
         return store.meta()
 
 
+def meta_before(offline: pathlib.Path) -> dict[str, Any] | None:
+    """The description of a complete offline checkpoint, None if there is none."""
+    try:
+        found = meta(offline)
+    except checks.UserError:
+        return None
+    return found if found["complete"] else None
+
+
+def fallback(error: Exception, offline: pathlib.Path, found: dict) -> tuple:
+    """The warning, with its arguments, that an offline checkpoint replaces online ones.
+
+    Args:
+        error: says which cannot be read, and why.
+        offline: folder of the checkpoint.
+        found: its description.
+    """
+    reason = str(error).split(". Their files must")[0]
+    step = offline / str(found["step"])
+    return "%s. The checkpoint before them is used, %s.", reason, step
+
+
 def check_data(
     config: ml_collections.ConfigDict, origin: dict[str, Any] | None, found: str
 ) -> None:

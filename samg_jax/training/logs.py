@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from absl import logging as absl_logging
 from tqdm import tqdm
 
-from samg_jax import checks
+from samg_jax import checks, durable
 
 LOGGER = logging.getLogger("samg_jax")
 
@@ -60,12 +60,37 @@ def quiet_libraries() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def _open(path: pathlib.Path) -> _File:
+    with durable.writing(path.absolute().parent):
+        file = _File(path, errors="backslashreplace")
+    file.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
+    return file
+
+
+def trace(error: BaseException) -> None:
+    """Writes a traceback into the open log file, and not to the terminal."""
+    for handler in LOGGER.handlers:
+        if isinstance(handler, _File):
+            _write(handler, error)
+
+
+def append(path: pathlib.Path, error: BaseException) -> None:
+    """Writes a traceback to the end of a log that is not open."""
+    file = _open(path)
+    _write(file, error)
+    file.close()
+
+
+def _write(file: _File, error: BaseException) -> None:
+    text = "".join(traceback.format_exception(error))
+    file.handle(LOGGER.makeRecord(LOGGER.name, logging.ERROR, "", 0, text, (), None))
+
+
 @contextlib.contextmanager
 def to_file(path: pathlib.Path) -> Iterator[None]:
     """Sends the log to the terminal and to the end of `path`, inside the block."""
-    terminal, file = _AboveTheBar(), _File(path, errors="backslashreplace")
+    terminal, file = _AboveTheBar(), _open(path)
     terminal.setFormatter(_Formatter("%(message)s"))
-    file.setFormatter(_Formatter("%(asctime)s %(levelname)s %(message)s"))
     before = LOGGER.level, LOGGER.propagate
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
@@ -75,10 +100,7 @@ def to_file(path: pathlib.Path) -> Iterator[None]:
         yield
     except Exception as error:
         # The terminal has its own report; only here would it be missing.
-        text = "".join(traceback.format_exception(error))
-        file.handle(
-            LOGGER.makeRecord(LOGGER.name, logging.ERROR, "", 0, text, (), None)
-        )
+        trace(error)
         raise
     finally:
         for handler in (terminal, file):

@@ -13,7 +13,14 @@ import ml_collections
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.training import checkpoints, forking, locations, online, provenance
+from samg_jax.training import (
+    checkpoints,
+    forking,
+    locations,
+    logs,
+    online,
+    provenance,
+)
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts, Preprocessing
@@ -78,7 +85,16 @@ def find(directory: str) -> Saved:
     """
     folder = locations.find_latest(directory)
     store = checkpoints.Store(folder)
-    meta = store.meta()
+    try:
+        meta = store.meta()
+    except checkpoints.UnreadableError as error:
+        before = pathlib.Path(directory).expanduser() / "offline"
+        meta = forking.meta_before(before) if folder.name == "online" else None
+        if meta is None:
+            raise
+        logs.LOGGER.warning(*forking.fallback(error, before, meta))
+        folder, store = before, checkpoints.Store(before)
+        meta = store.meta()
     phase = "offline" if provenance.is_offline(meta, folder.name) else "online"
     if phase == "offline":
         saved = meta["config"]

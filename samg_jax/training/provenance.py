@@ -193,10 +193,15 @@ def read_config(workdir: pathlib.Path, whole: bool = True) -> dict[str, Any]:
     raise checks.UserError(f"{path} {wrong}. {_remedy(workdir)}")
 
 
+def _copies(workdir: pathlib.Path) -> list[pathlib.Path]:
+    """The copies of a run's config beside its checkpoints, the newest last."""
+    copies = workdir.glob(f"o*line/[0-9]*/{CONFIG_COPY}")
+    whole = [path for path in copies if path.parent.name.isdigit()]
+    return sorted(whole, key=lambda path: path.stat().st_mtime)
+
+
 def _remedy(workdir: pathlib.Path) -> str:
-    copies = sorted(
-        workdir.glob(f"o*line/*/{CONFIG_COPY}"), key=lambda path: path.stat().st_mtime
-    )
+    copies = _copies(workdir)
     path = workdir / CONFIG
     if copies:
         return (
@@ -214,19 +219,53 @@ def _remedy(workdir: pathlib.Path) -> str:
     )
 
 
-def check_same_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Refuses a workdir that holds a run of another config, or has lost its config."""
+def check_same_config(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, complete: bool = True
+) -> None:
+    """Refuses a workdir that holds a run of another config, or has lost its config.
+
+    Args:
+        config: of this run.
+        workdir: that it shall work in.
+        complete: whether the config is; else nothing is said of what is None in it.
+    """
     begun = any(workdir.glob("o*line/[0-9]*"))
     if not (workdir / CONFIG).exists() and not begun:
         return  # Nothing is there yet.
-    different = differences(read_config(workdir, whole=begun), config)
-    if different:
-        raise checks.UserError(
-            f"The workdir {str(workdir)!r} holds a run of another config:\n"
-            + "\n".join(f"  {line}" for line in different)
-            + "\nA workdir is resumed by the same command. Give another one with "
-            "--workdir=FOLDER, or the same values."
-        )
+    saved = read_config(workdir, whole=begun)
+    different = differences(saved, config, complete)
+    if not different:
+        return
+    edited = _edited(saved, workdir)
+    if edited:
+        raise checks.UserError(edited)
+    raise checks.UserError(
+        f"The workdir {str(workdir)!r} holds a run of another config:\n"
+        + "\n".join(f"  {line}" for line in different)
+        + "\nA workdir is resumed by the same command. Give another one with "
+        "--workdir=FOLDER, or the same values."
+    )
+
+
+def _edited(saved: dict[str, Any], workdir: pathlib.Path) -> str | None:
+    """Says that config.json is not as the newest checkpoint has it, if so."""
+    copies = _copies(workdir)
+    if not copies:
+        return None
+    try:
+        kept = json.loads(copies[-1].read_bytes())
+    except (OSError, ValueError):
+        return None
+    if config_fault(kept):
+        return None
+    path = workdir / CONFIG
+    different = differences(completed(kept), ml_collections.ConfigDict(saved))
+    return different and (
+        f"{path} was edited since the checkpoint {copies[-1].parent} was saved:\n"
+        + "\n".join(f"  {line}" for line in different)
+        + "\nThe checkpoint keeps a copy; the run goes on, with the values before, "
+        f"after: cp {copies[-1]} {path}"
+    )
 
 
 def check_same_run(
@@ -250,8 +289,8 @@ def check_same_run(
             f"The checkpoint {folder / str(meta['step'])} was saved by a run of "
             f"another config than that of {folder.parent / CONFIG}:\n"
             + "\n".join(f"  {line}" for line in different)
-            + "\nIt was copied here, or config.json was changed. Move that folder back "
-            "to its own run, or give the config that it was saved with."
+            + "\nIt was copied here, or config.json was edited. Move that folder back "
+            f"to its own run, or {_put_back(folder, meta)}."
         )
 
 
@@ -269,12 +308,32 @@ def may_differ(name: str, before: dict[str, Any], after: dict[str, Any]) -> bool
     return name in FREE_FIELDS
 
 
-def differences(before: dict[str, Any], config: ml_collections.ConfigDict) -> list[str]:
-    """The fields, with both values, in which two configs give other results."""
+def _put_back(folder: pathlib.Path, meta: dict[str, Any]) -> str:
+    copy = folder / str(meta["step"]) / CONFIG_COPY
+    if not copy.exists():
+        return "give the config that it was saved with"
+    return (
+        f"put config.json back, by cp {copy} {folder.parent / CONFIG}, and give the "
+        "values before"
+    )
+
+
+def differences(
+    before: dict[str, Any], config: ml_collections.ConfigDict, complete: bool = True
+) -> list[str]:
+    """The fields, with both values, in which two configs give other results.
+
+    Args:
+        before: from JSON.
+        config: compared with it.
+        complete: whether what is None in it counts.
+    """
     before = validation.flatten(before)
     after = validation.flatten(json.loads(json.dumps(config.to_dict())))
     return [
         f"{name}: {before.get(name)!r} before, {after.get(name)!r} now"
         for name in sorted(before | after)
-        if before.get(name) != after.get(name) and not may_differ(name, before, after)
+        if before.get(name) != after.get(name)
+        and not may_differ(name, before, after)
+        and (complete or after.get(name) is not None)
     ]

@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 import threading
 
 import jax
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 
 from samg_jax import checks
-from samg_jax.training import checkpoints, locations, logs
+from samg_jax.training import arrays, checkpoints, locations, logs
+from tests import disks
 
 META = {"offline_step": 5, "data_source": "none", "table_lengths": [0, 0]}
 LIKE = {"a": jax.ShapeDtypeStruct((50,), np.float32), "b": (), "c": np.int32(0)}
@@ -276,6 +278,27 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_is_not_begun(folder):
     assert contents(folder) == 30
 
 
+@pytest.mark.parametrize("size", [0, 100, 1 << 16])
+def test_a_save_that_finds_no_room_is_one_error_and_leaves_nothing_behind(
+    size, folder, capfd, monkeypatch
+):
+    seen = []
+    for module in (sys, threading):  # They are put back after the test.
+        monkeypatch.setattr(module, "excepthook", lambda *given: seen.append(given))
+    monkeypatch.setattr(sys, "unraisablehook", seen.append)
+    big = {f"a{i}": np.random.default_rng(i).random(1 << 16) for i in range(8)}
+    with pytest.raises(checks.UserError, match="File too large"), disks.limited(size):
+        checkpoints.Store(folder).save(40, big, {}, META)
+    assert sorted(path.name for path in folder.iterdir()) == ["20", "30"]
+    assert capfd.readouterr() == ("", "")
+    assert not seen
+    # What else fails in a thread is reported as ever.
+    bug = IndexError("a bug")
+    threading.excepthook(threading.ExceptHookArgs((IndexError, bug, None, None)))
+    assert seen[0][0].exc_value is bug
+    assert contents(folder) == 30
+
+
 def test_a_save_that_fails_leaves_nothing_behind(folder):
     class BugError(Exception):
         pass
@@ -332,3 +355,25 @@ def test_reading_while_a_run_saves_never_fails(locks, tmp_path, monkeypatch):
     finally:
         stop.set()
         thread.join()
+
+
+@pytest.mark.parametrize("error", [MemoryError("512 GB"), KeyboardInterrupt()])
+def test_what_is_no_damage_is_not_told_as_such(error, folder, monkeypatch):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(arrays.ocp.Checkpointer, "restore", fail)
+    with pytest.raises(type(error)):
+        checkpoints.Store(folder).restore(LIKE)
+
+
+def test_a_bug_in_our_code_is_not_told_as_damage(folder, monkeypatch):
+    def no_arguments():
+        raise AssertionError
+
+    monkeypatch.setattr(arrays, "_unpack", no_arguments)
+    with pytest.raises(TypeError):
+        checkpoints.Store(folder).restore(LIKE)
+    monkeypatch.setattr(arrays.ocp.Checkpointer, "restore", no_arguments)
+    with pytest.raises(TypeError):
+        checkpoints.Store(folder).restore(LIKE)

@@ -134,6 +134,38 @@ def test_an_edited_config_does_not_continue_other_arrays(
     assert str(workdir / phase) in message
 
 
+@pytest.mark.parametrize("phase", ["online", "offline"])
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("agent.discount", 0.9, "agent.discount: 0.99 before, 0.9 now"),
+        ("online.batch_size", 8, "online.batch_size: 16 before, 8 now"),
+        ("num_seeds", 2, "num_seeds: 1 before, 2 now"),
+    ],
+)
+def test_an_edited_config_is_told_with_the_copy_that_is_intact(
+    field, value, said, phase, workdir, refused, dataset, seed_0
+):
+    if phase == "offline":
+        shutil.rmtree(workdir / "online")
+    path = workdir / "config.json"
+    config = json.loads(path.read_text())
+    group, _, name = field.rpartition(".")
+    (config[group] if group else config)[name] = value
+    path.write_text(json.dumps(config))
+    step = workdir / phase / str(locations.steps(workdir / phase)[-1])
+    command = f"cp {step / 'config_copy.json'} {path}"
+    message = refused(workdir)
+    assert f"{path} was edited" in message
+    assert said in message
+    assert message.endswith(command)
+    if field != "num_seeds":  # Nor does giving the edited value help.
+        assert command in refused(workdir, **{field.replace(".", "__"): value})
+    shutil.copy(*command.split()[1:])
+    given = runs.config("awac", dataset, num_seeds=1)
+    provenance.check_same_config(given, workdir, complete=False)
+
+
 def test_a_phase_of_another_run_is_refused_also_if_its_config_says_nothing(
     workdir, dataset, tmp_path, monkeypatch
 ):
@@ -333,6 +365,28 @@ def test_a_run_goes_on_from_the_checkpoint_before_and_ends_equal(
     assert (workdir / phase / f"{last}.damaged").is_dir()
     text = (workdir / "log.txt").read_text()
     assert f"WARNING {workdir / phase / str(last)} cannot be read" in text
+
+
+def test_the_offline_checkpoint_stands_in_for_online_ones_that_cannot_be_read(
+    workdir, dataset, seed_0, caplog, monkeypatch
+):
+    monkeypatch.setattr(logs.LOGGER, "propagate", True)
+    shutil.rmtree(workdir / "online" / "40")
+    damage(workdir, "online", 60)
+    last = workdir / "offline" / str(locations.steps(workdir / "offline")[-1])
+    found = policies.find(str(workdir))
+    assert (found.phase, found.steps) == ("offline", (60, 0))
+    assert policies.restore(found).alive.all()
+    assert f"The checkpoint before them is used, {last}." in caplog.text
+    with pytest.raises(checks.UserError, match="No checkpoint in"):
+        policies.find(str(workdir / "online"))  # It is asked for by name.
+    runs.run("awac", dataset, workdir, num_seeds=1)
+    assert runs.tables(workdir) == runs.tables(seed_0)
+    runs.assert_same_arrays(runs.saved(workdir), runs.saved(seed_0))
+    assert (workdir / "online" / "60.damaged").is_dir()
+    text = (workdir / "log.txt").read_text()
+    assert f"The checkpoint before them is used, {last}." in text
+    assert "60.damaged" in text
 
 
 def test_nothing_readable_is_named_on_resume_fork_evaluation_and_diagnosis(

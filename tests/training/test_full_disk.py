@@ -137,3 +137,41 @@ def test_a_suite_says_so_in_a_line_and_goes_on_with_room(disk, dataset, tmp_path
     text, _ = process.communicate(timeout=300)
     assert process.returncode == 0, text
     pd.testing.assert_frame_equal(tiny.results(out), tiny.results(tmp_path / "whole"))
+
+
+SAVING = """
+import pathlib, sys, threading, time
+import numpy as np
+from samg_jax import checks
+from samg_jax.training import checkpoints
+
+disk = pathlib.Path(sys.argv[1])
+folder = disk / "run" / "online"
+
+def fill():
+    while not list(folder.glob("*.new*")):
+        time.sleep(0.0005)
+    with (disk / "filler").open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(1 << 16))
+        except OSError:
+            pass
+
+arrays = {
+    str(i): np.random.default_rng(i).random(1_000_000, np.float32) for i in range(10)
+}
+meta = {"offline_step": 5, "step": 1, "data_source": "none", "table_lengths": [0, 0]}
+threading.Thread(target=fill, daemon=True).start()
+with checks.program():
+    checkpoints.Store(folder).save(1, arrays, {"x": np.zeros(3)}, meta)
+"""
+
+
+def test_a_disk_that_fills_amid_a_save_says_one_line_and_keeps_no_part(disk):
+    process = start([sys.executable, "-c", SAVING, str(disk)])
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, text
+    (line,) = text.splitlines()
+    assert line.startswith(f"error: Cannot write into '{disk / 'run' / 'online'}': No ")
+    assert not list((disk / "run" / "online").iterdir())

@@ -9,8 +9,10 @@ import pytest
 from flax import struct
 
 from samg_jax import checks
+from samg_jax.analysis import summary
 from samg_jax.guidance import weights
 from samg_jax.training import experiment, offline, online, own_weights
+from samg_jax.training import runs as runs_lib
 from tests import runs
 
 FIRST = np.float32([[0.5] * 11, [-0.5] * 11])  # Observations of two seeds.
@@ -140,3 +142,62 @@ def test_every_place_is_tried_at_the_switch_with_its_own_settings(config):
     with pytest.raises(ValueError, match=r"returns 1\.2, .* 50% of its values"):
         own_weights.check_at_switch(parts, guidance, alive, FIRST)
     own_weights.check_at_switch(parts, guidance, jnp.array([True, False]), FIRST)
+
+
+def unpacks(config, guidance, s, a, s2, key):
+    first, second = [1, 2, 3]
+    return first, second
+
+
+def looks_up(config, guidance, s, a, s2, key):
+    return {}["limits"]
+
+
+@pytest.mark.parametrize(
+    ("fn", "said"),
+    [
+        (unpacks, "ValueError: too many values to unpack"),
+        (looks_up, "KeyError: 'limits'"),
+    ],
+)
+def test_a_bug_in_a_weight_is_in_the_log_with_its_traceback(fn, said, config, tmp_path):
+    workdir = tmp_path / "run"
+    with pytest.raises((ValueError, KeyError)) as error:
+        experiment.run(config(fn), workdir)
+    assert not isinstance(error.value, checks.UserError)
+    text = (workdir / "log.txt").read_text()
+    assert f"in {fn.__name__}\n" in text
+    assert said in text
+    with runs_lib.locked(workdir), pytest.raises((ValueError, KeyError)):
+        experiment.run(config(fn), workdir)
+    other = config(fn, num_seeds=1)
+    experiment.write_config(other, workdir)  # Now it is another run's.
+    with pytest.raises((ValueError, KeyError)):
+        experiment.run(config(fn), workdir)
+    assert (workdir / "log.txt").read_text() == text
+
+
+def test_a_bug_in_the_module_of_a_weight_is_in_the_log(config, tmp_path, monkeypatch):
+    (tmp_path / "arm_with_a_bug.py").write_text("x, y = [1, 2, 3]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    broken = config(small_actions, guidance__module="arm_with_a_bug")
+    with pytest.raises(ValueError, match="too many values"):
+        experiment.run(broken, tmp_path / "run")
+    text = (tmp_path / "run" / "log.txt").read_text()
+    assert "arm_with_a_bug.py" in text
+    assert "too many values" in text
+
+
+def test_a_picture_that_fails_at_the_end_leaves_its_cause_in_the_log(
+    config, tmp_path, monkeypatch, capsys
+):
+    def fail(*_):
+        raise ZeroDivisionError("a bug of ours")
+
+    run = experiment.run(config(small_actions, online__steps=0), tmp_path)
+    monkeypatch.setattr(summary.curves, "draw", fail)
+    summary.report(run)
+    assert "Traceback" not in "".join(capsys.readouterr())
+    text = (tmp_path / "log.txt").read_text()
+    assert "Traceback" in text
+    assert "ZeroDivisionError: a bug of ours" in text
