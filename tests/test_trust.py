@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 
@@ -98,6 +99,37 @@ def test_a_saved_state_calls_nothing_that_the_environment_does_not_need(
         with pytest.raises(checks.UserError, match=r"wants to call .*--trust"):
             pickling.load(simulated, pickle.dumps(state), env_id)
         assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("Walk", Call(pickling.bound_method, "a", "join")),
+        ("Calling", Call(pickling.bound_method, {}, "update")),
+        ("Calling", Call(pickling.bound_method, cases.Helper(), "__init__")),
+        ("Calling", Call(getattr, ",", "join")),
+        ("Calling", Call(re.sub, "a", "b", "c")),
+        ("Dangerous", Call(os.system, "touch ran")),
+        ("Dangerous", Call(eval, "open('ran', 'w')")),
+    ],
+)
+def test_what_the_environment_itself_holds_is_no_way_to_call_more(
+    name, call, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with cases.registered(name) as (env_id,):
+        env = vector.make(env_id, 1, [0], "stock")
+        env.reset()
+        simulated = env._simulators._envs[0]
+        own = pickling.save(simulated, env_id)
+        layers, parts = pickling.building.layers(simulated), pickling._parts(simulated)
+        content = {"attributes": [vars(layer) | {"x": call} for layer in layers]}
+        strange = pickling._dump(content, parts)
+        with pytest.raises(checks.UserError, match=r"wants to call .*--trust"):
+            pickling.load(simulated, strange, env_id)
+        assert not list(tmp_path.iterdir())
+        if name != "Dangerous":
+            pickling.load(simulated, own, env_id)
 
 
 def _plain(pickled):

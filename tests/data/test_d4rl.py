@@ -311,23 +311,42 @@ def test_download_can_be_switched_off(tmp_path, monkeypatch):
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_mirror_is_tried_after_the_original(tmp_path, monkeypatch):
+def test_mirrors_are_tried_after_the_original(tmp_path, monkeypatch):
     monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
     calls = []
     monkeypatch.setattr(
         download, "fetch", lambda *arguments: calls.append(arguments) or arguments[1]
     )
     file = d4rl.FILES["hopper-medium-v2"]
-    for base in ("https://example.org/d4rl", "https://example.org/d4rl/"):
+    known = (
+        "https://rail.eecs.berkeley.edu/datasets/offline_rl/gym_mujoco_v2/"
+        "hopper_medium-v2.hdf5",
+        "https://huggingface.co/datasets/imone/D4RL/resolve/main/hopper_medium-v2.hdf5",
+    )
+    one, other = "https://example.org/d4rl", "http://[::1]:80/x/"
+    paths = [f"{base.rstrip('/')}/{file.path}" for base in (one, other)]
+    for base, added in [
+        ("", []),
+        (one, paths[:1]),
+        (one + "/", paths[:1]),
+        (f"{one}, {other}", paths),
+        (f" {other}\t{one} ", paths[::-1]),
+    ]:
         monkeypatch.setenv("D4RL_MIRROR", base)
         d4rl.resolve("hopper-medium", log=str)
-        mirror = "https://example.org/d4rl/gym_mujoco_v2/hopper_medium-v2.hdf5"
-        assert (calls[-1][0], calls[-1][5:]) == (file.url, (mirror,))
-    for base in ("example.org", "ftp://example.org/", "/data", "https:// x"):
+        assert (calls[-1][0], calls[-1][5:]) == (file.url, (*added, *known))
+    count = len(calls)
+    for base in (
+        "example.org",
+        "ftp://example.org/",
+        "/data",
+        "https:// x",
+        f"{one},x",
+    ):
         monkeypatch.setenv("D4RL_MIRROR", base)
         with pytest.raises(checks.UserError, match="D4RL_MIRROR is"):
             d4rl.resolve("hopper-medium", log=str)
-    assert len(calls) == 2
+    assert len(calls) == count
 
 
 def test_a_file_where_the_cache_should_be_is_refused_and_the_reverse(
