@@ -81,7 +81,7 @@ def make(name: str, settings: dict, action_size: int) -> Algorithm:
         raise checks.UserError(
             f"{name!r} has no hyperparameters {', '.join(unknown)}. It has "
             f"{', '.join(known)}. Use the config file of the algorithm: "
-            f"--config=configs/{name}.py."
+            f"config=configs/{name}.py."
         )
     chosen = module(name)
     return chosen.make(chosen.Config(**settings), action_size)

@@ -127,7 +127,7 @@ def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
         hint = f" Runs are below it: {', '.join(map(str, below[:3]))}." if below else ""
         raise checks.UserError(
             f"There is no run in {str(workdir)!r}: it has no config.json.{hint} Name "
-            "the --workdir of a run of samg_jax.train, or the --out folder of a suite "
+            "the workdir of a run of samg_jax.train, or the folder of a suite "
             "that has results."
         )
     found = load_json(path)

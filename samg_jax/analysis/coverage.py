@@ -67,14 +67,14 @@ class Settings:
         if not 0.0 < self.share <= 1.0:
             raise checks.UserError(
                 f"share is {self.share!r}. It must be above 0 and at most 1. Set "
-                "--share to such a number, for example 0.1."
+                "share to such a number, for example 0.1."
             )
         checks.choice("linkage", self.linkage, clustering.LINKAGES)
         checks.number("perplexity", self.perplexity, 0, np.inf, 30, strict=True)
         for field in ("clusters", "repeats", "min_samples"):
             checks.integer(field, getattr(self, field), 1, 20)
         checks.integer("max_rows", self.max_rows, 2, 10_000)
-        check_rows(self.max_rows, self, "--max_rows allows a repeat")
+        check_rows(self.max_rows, self, "max_rows allows a repeat")
 
 
 class Embedding(NamedTuple):
@@ -121,9 +121,9 @@ def load(datasets: list[str]) -> dict[str, Level]:
     """
     if not datasets or not all(given.strip() for given in datasets):
         raise checks.UserError(
-            f"--datasets is {','.join(datasets)!r}, which has an empty name or none at "
+            f"datasets is {','.join(datasets)!r}, which has an empty name or none at "
             "all. It must list datasets or HDF5 files, separated by commas. Give "
-            "--datasets=hopper-medium,hopper-medium-replay, for example."
+            "datasets=hopper-medium,hopper-medium-replay, for example."
         )
     levels, robots, sizes = {}, {}, {}
     for given in map(str.strip, datasets):
@@ -132,7 +132,7 @@ def load(datasets: list[str]) -> dict[str, Level]:
             robot = tasks.for_dataset(name).env_id.split("-")[0]
         if name in levels:
             raise checks.UserError(
-                f"Two of --datasets are called {name!r}. Each level needs a name of "
+                f"Two of the datasets are called {name!r}. Each level needs a name of "
                 "its own. Give it once, or rename a file."
             )
         raw, _ = sources.read(*sources.split(given))
@@ -209,8 +209,8 @@ def check_rows(rows: int, settings: Settings, words: str) -> None:
         if value >= rows:
             raise checks.UserError(
                 f"{flag} is {value:g}, but {words} {rows:,} rows. It must be less than "
-                f"the rows of a repeat. Set --{flag} to less, or give more data or a "
-                "larger --share or --max_rows."
+                f"the rows of a repeat. Set {flag} to less, or give more data or a "
+                "larger share or max_rows."
             )
 
 
@@ -247,10 +247,10 @@ def warning(least: float, pooled: int, settings: Settings) -> str:
 def remedy(least: float, pooled: int, settings: Settings) -> str:
     """Returns how to reach a bound."""
     if settings.min_samples < least:
-        return f"Set --min_samples to {least:g} or more."
+        return f"Set min_samples to {least:g} or more."
     rows = math.ceil(least * PAPER_SHARE * pooled / settings.min_samples)
-    flags = [f"--max_rows={rows}"] * (settings.max_rows < rows)
-    flags += [f"--share={PAPER_SHARE}"] * (int(settings.share * pooled) < rows)
+    flags = [f"max_rows={rows}"] * (settings.max_rows < rows)
+    flags += [f"share={PAPER_SHARE}"] * (int(settings.share * pooled) < rows)
     return f"Set {' and '.join(flags)} or more."
 
 

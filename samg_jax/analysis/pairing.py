@@ -29,7 +29,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
         names = ", ".join(outcome.variant for outcome in outcomes) or "none"
         raise checks.UserError(
             f"The runs to compare seed by seed are {names}. Two or more are needed, "
-            "all fine-tuned. Name the workdirs of such runs, or leave --paired out."
+            "all fine-tuned. Name the workdirs of such runs, or leave paired out."
         )
     header = (
         "| algorithm | variant | seeds paired | final score, minus the first's | mean "

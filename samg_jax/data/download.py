@@ -166,7 +166,9 @@ def advice(url: str, destination: pathlib.Path, size: int, sha256: str) -> str:
         "  python -m samg_jax.collect --env=Hopper-v4 --level=medium --out=FILE\n"
         "and give the training command\n"
         "  config.dataset.path=FILE config.env_id=Hopper-v4\n"
-        "For AntMaze --env=antmaze-umaze, without a level, and the same as env_id."
+        "For AntMaze:\n"
+        "  python -m samg_jax.collect --env=antmaze-umaze --out=FILE\n"
+        "and antmaze-umaze as env_id."
     )
 
 

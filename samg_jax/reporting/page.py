@@ -36,7 +36,7 @@ def write(
         ValueError: there is nothing to report, or it cannot be written.
     """
     frame = results.read(folder)
-    checks.folder(out / "tables", "--out=FOLDER")
+    checks.folder(out / "tables", "out=FOLDER")
     sections = contents.sections(frame, out / "figures", reps)
     texts = []
     for section in sections:

@@ -68,7 +68,7 @@ def read(folder: pathlib.Path) -> pd.DataFrame:
         )
     raise checks.UserError(
         f"There are no results in {str(folder)!r}: it has neither "
-        f"{' nor '.join(sources.FILES)}. Name the --out folder of a suite."
+        f"{' nor '.join(sources.FILES)}. Name the out folder of a suite."
     )
 
 

@@ -67,7 +67,7 @@ def check(out: pathlib.Path, jobs: Sequence[Job]) -> None:
                 f"{str(out)!r} holds the job {job.name} with another config:\n"
                 + "\n".join(different)
                 + "\nA suite goes on in its folder with the same values. Give another "
-                "folder with --out, or the same values."
+                "folder with out=FOLDER, or the same values."
             )
 
 

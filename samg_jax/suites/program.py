@@ -74,7 +74,7 @@ def run(request: Request) -> int:
                 'installed. Install the extra: pip install -e ".[suite]".'
             )
     executor = executors.make(request.executor, request.options)
-    checks.folder(out, "--out=FOLDER")
+    checks.folder(out, "out=FOLDER")
     with durable.writing(out):
         return _run(request, executor, out, planned, estimator)
 
@@ -120,13 +120,13 @@ def prepare(request: Request) -> tuple[pathlib.Path, list[Job]]:
     for flag, value in (("suite", request.suite), ("out", request.out)):
         if not value:
             raise checks.UserError(
-                f"--{flag} is empty. It must be given. Write, for example, python -m "
+                f"{flag} is empty. It must be given. Write, for example, python -m "
                 "samg_jax.benchmark suite --suite=smoke --out=runs/smoke."
             )
     suite = definition.load(request.suite, request.configs, request.settings)
     planned = jobs.expand(suite, request.configs)
     out = pathlib.Path(request.out).expanduser()
-    checks.can_write(out, "--out=FOLDER")
+    checks.can_write(out, "out=FOLDER")
     folders.check(out, planned)
     for line in idle(suite, planned):
         print(f"warning: {checks.with_flags(line)}", file=sys.stderr)

@@ -66,7 +66,7 @@ def describe(
     """
     parts_lib.complete(config)
     validation.check(config)
-    checks.can_write(workdir, "--workdir=FOLDER")
+    checks.can_write(workdir, "workdir=FOLDER")
     locations.check_layout(workdir)
     provenance.check_same_config(config, workdir)
     parts = parts_lib.resolve(config)

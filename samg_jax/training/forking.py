@@ -58,7 +58,7 @@ def check_data(
         f"The dataset {name!r} has changed: its rows are not those that the "
         f"checkpoint was trained on ({origin['data_source']}). A run goes on with the "
         "data that it began with. Restore that dataset, or train on this one in "
-        "another --workdir=FOLDER, without config.offline.restore."
+        "another workdir=FOLDER, without config.offline.restore."
     )
 
 

@@ -216,6 +216,6 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise checks.UserError(
                 f"Another process is running in the workdir {str(workdir)!r}; one at a "
-                "time is allowed. Wait for it, stop it, or give --workdir=FOLDER."
+                "time is allowed. Wait for it, stop it, or give workdir=FOLDER."
             ) from error
         yield

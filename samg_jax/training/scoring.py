@@ -84,7 +84,7 @@ def place_of(parts: Parts, seed: int | None) -> int:
     if seed not in values:
         raise checks.UserError(
             f"The checkpoint has no seed {seed}; it has {values}. Give "
-            f"--video_seed={values[0]}, for example."
+            f"video_seed={values[0]}, for example."
         )
     return values.index(seed)
 

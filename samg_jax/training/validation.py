@@ -176,7 +176,7 @@ def check_guided(config: ml_collections.ConfigDict) -> None:
         raise checks.UserError(
             f"config.guidance.weight is {weight!r}, but this config has no settings of "
             "its model. Only the configs of SAMG do. Take the file of the same name "
-            f"with _samg, as in --config=configs/{config.algorithm}_samg.py."
+            f"with _samg, as in config=configs/{config.algorithm}_samg.py."
         )
 
 
@@ -197,7 +197,7 @@ def check_calibration(config: ml_collections.ConfigDict) -> None:
         raise checks.UserError(
             "config.agent.calibrated_online is True but config.agent.calibrated is "
             "False. Calibration can be kept while fine-tuning, not begun. Give "
-            "config.agent.calibrated=True too, or use --config=configs/cal_ql.py."
+            "config.agent.calibrated=True too, or use config=configs/cal_ql.py."
         )
 
 

@@ -299,7 +299,9 @@ def test_missing_file_is_fetched_into_the_cache(tmp_path, monkeypatch):
         "Ant_maze_u-maze_noisy_multistart_False_multigoal_False_sparse_fixed.hdf5"
     )
     assert d4rl.resolve("antmaze-umaze", log=lines.append) == local
-    assert calls == [(file.url, local, file.size, file.sha256, lines.append)]
+    assert [call[:5] for call in calls] == [
+        (file.url, local, file.size, file.sha256, lines.append)
+    ]
     assert "Downloading antmaze-umaze-v2" in lines[0]
 
 
@@ -319,8 +321,7 @@ def test_mirrors_are_tried_after_the_original(tmp_path, monkeypatch):
     )
     file = d4rl.FILES["hopper-medium-v2"]
     known = (
-        "https://rail.eecs.berkeley.edu/datasets/offline_rl/gym_mujoco_v2/"
-        "hopper_medium-v2.hdf5",
+        "https" + file.url.removeprefix("http"),
         "https://huggingface.co/datasets/imone/D4RL/resolve/main/hopper_medium-v2.hdf5",
     )
     one, other = "https://example.org/d4rl", "http://[::1]:80/x/"
