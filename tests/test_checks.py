@@ -58,8 +58,8 @@ def program_flags(monkeypatch):
             "--sweep=a=1 names x. Give --sweep=a=1.",
         ),
         (
-            "Make room, give workdir=FOLDER on a larger disk, or lower config.seed.",
-            "Make room, give --workdir=FOLDER on a larger disk, or lower --config.seed.",
+            "Make room, give workdir=FOLDER on another disk, or lower config.seed.",
+            "Make room, give --workdir=FOLDER on another disk, or lower --config.seed.",
         ),
         ("Set another one: workdir=x.", "Set another one: --workdir=x."),
         ("Set share=0.1 and rows=2 or more.", "Set --share=0.1 and --rows=2 or more."),

@@ -52,7 +52,7 @@ def register(name: str, own: builtin_types.ModuleType) -> None:
 
 
 def module(name: str) -> builtin_types.ModuleType:
-    """Returns the module of an algorithm; raises ValueError for an unknown name."""
+    """Returns the module of an algorithm; raises UserError for an unknown name."""
     if name in MODULES:
         return MODULES[name]
     hint = checks.hint(name, MODULES)

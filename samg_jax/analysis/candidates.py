@@ -85,7 +85,7 @@ def read(workdir: str) -> Checkpoint:
     """Returns the offline checkpoint of a run.
 
     Raises:
-        ValueError: where there is none, or one that is not complete.
+        checks.UserError: where there is none, or one that is not complete.
     """
     folder = locations.find_offline(workdir, "checkpoint")
     store = checkpoints.Store(folder)

@@ -67,7 +67,7 @@ def read(workdir: pathlib.Path) -> list[Outcome]:
     """Returns the outcome of the run in `workdir`; of a sweep, one per combination.
 
     Raises:
-        ValueError: no run is there, or it is not complete.
+        checks.UserError: no run is there, or it is not complete.
     """
     config = read_config(workdir)
     phase = "online" if config.online.steps else "offline"
@@ -190,7 +190,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
         outcomes: from `read`.
 
     Raises:
-        ValueError: the runs' scores are on different data, physics or scales.
+        checks.UserError: the runs' scores are on different data, physics or scales.
     """
     _check_comparable(outcomes)
     unit = "normalized score" if outcomes[0].normalized else "return"

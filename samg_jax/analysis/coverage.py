@@ -115,8 +115,8 @@ def load(datasets: list[str]) -> dict[str, Level]:
     """Returns name -> data of files, called by their stems, and of named datasets.
 
     Raises:
-        ValueError: there is no dataset, or one is unknown, is given twice or is of
-            another environment.
+        checks.UserError: there is no dataset, or one is unknown, is given twice or is
+            of another environment.
         DownloadError: a D4RL file is missing and cannot be had.
     """
     if not datasets or not all(given.strip() for given in datasets):
@@ -165,7 +165,7 @@ def measure(
         step: called after each embedding, `2 * repeats` times.
 
     Raises:
-        ValueError: there are too few rows to draw from, or too many for a repeat.
+        checks.UserError: there are too few rows to draw from, or too many for a repeat.
     """
     data = list(levels.values())
     pooled = sum(len(level.actions) for level in data)
@@ -201,7 +201,7 @@ def sample_size(pooled: int, settings: Settings) -> int:
 
 
 def check_rows(rows: int, settings: Settings, words: str) -> None:
-    """Raises ValueError where t-SNE or the clustering could not work on `rows`."""
+    """Raises UserError where t-SNE or the clustering could not work on `rows`."""
     for flag, value in [
         ("perplexity", settings.perplexity),
         ("clusters", settings.clusters),
@@ -221,7 +221,7 @@ def bound(rows: int, pooled: int, settings: Settings) -> float:
     times fewer of each level in every cluster, so the bound is as many times smaller.
 
     Raises:
-        ValueError: it is below 1, so that any sample at all would cover a centre.
+        checks.UserError: it is below 1, so that any sample at all would cover a centre.
     """
     least = settings.min_samples * min(rows / (PAPER_SHARE * pooled), 1.0)
     if least < 1.0:

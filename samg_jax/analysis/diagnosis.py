@@ -75,7 +75,7 @@ def run(request: Request) -> dict[str, Any]:
     """Judges, writes `diagnosis.json`, `diagnosis.md` and pictures; returns the report.
 
     Raises:
-        ValueError: before any compute, where something cannot be used.
+        checks.UserError: before any compute, where something cannot be used.
         DownloadError: for a D4RL file that is not there and cannot be had.
     """
     checkpoint = candidates.read(request.checkpoint)
@@ -134,8 +134,8 @@ def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Parts]]:
     """Returns name and parts of every weight to train afresh.
 
     Raises:
-        ValueError: for unknown kinds, presets or fields, and where nothing is left to
-            be judged.
+        checks.UserError: for unknown kinds, presets or fields, and where nothing is
+            left to be judged.
     """
     for kind in request.kinds:
         checks.choice("kinds", kind, normals.KINDS)

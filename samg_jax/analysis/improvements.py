@@ -54,8 +54,8 @@ def read(folders: Sequence[str], levels: Sequence[str]) -> list[Improvement]:
         levels: names of the levels, as `coverage.load` gives them.
 
     Raises:
-        ValueError: a folder is missing, a run is not complete, two runs are of the same
-            kind or a pair of them cannot be compared, or no level has both.
+        checks.UserError: a folder is missing, a run is not complete, two runs are of
+            the same kind or a pair of them cannot be compared, or no level has both.
     """
     found = defaultdict(dict)
     for workdir in sorted(workdirs(folders)):

@@ -23,7 +23,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
         outcomes: from `comparison.read`, forked from one checkpoint.
 
     Raises:
-        ValueError: there is no second run, or a run has no online scores.
+        checks.UserError: there is no second run, or a run has no online scores.
     """
     if len(outcomes) < 2 or not all(outcome.steps for outcome in outcomes):
         names = ", ".join(outcome.variant for outcome in outcomes) or "none"

@@ -106,7 +106,7 @@ def of_dataset(
         rng: chooses them.
 
     Raises:
-        ValueError: there are no such data, or they are of another size than the
+        checks.UserError: there are no such data, or they are of another size than the
             environment's.
         DownloadError: a D4RL file is missing and cannot be had.
     """

@@ -106,7 +106,7 @@ def random_problem(key: chex.PRNGKey, settings: Settings) -> Problem:
         settings: of the problem.
 
     Raises:
-        ValueError: the threshold leaves no pair to guide.
+        checks.UserError: the threshold leaves no pair to guide.
     """
     process_key, weight_key, error_key = jax.random.split(key, 3)
     process = markov.garnet(

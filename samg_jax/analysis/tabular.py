@@ -76,7 +76,7 @@ def main(argv: list[str]) -> None:
 
 
 def check_picture(path: pathlib.Path) -> None:
-    """Raises ValueError where the picture could not be written."""
+    """Raises UserError where the picture could not be written."""
     if path.suffix != ".png":
         raise checks.UserError(
             f"out is {str(path)!r}. The picture is a PNG, in a file that ends in "

@@ -22,7 +22,7 @@ SCRIPT = pathlib.Path(samg_jax.__file__).parents[1] / "launch" / "torch_baseline
 
 
 def check(name: str) -> None:
-    """Raises ValueError where the baseline cannot be run."""
+    """Raises UserError where the baseline cannot be run."""
     if name not in NAMES:
         raise checks.UserError(
             f"baseline is {name!r}. Allowed is {NAMES[0]!r}. Correct it, or "

@@ -82,7 +82,7 @@ def product(
 
 
 def check_names(flag: str, names: Sequence[str], known: Sequence[str]) -> None:
-    """Raises ValueError for names unknown or repeated, and for none at all."""
+    """Raises UserError for names unknown or repeated, and for none at all."""
     if not names:
         raise checks.UserError(
             f"{flag} is empty. Allowed are {', '.join(known)}. Name at least one."
@@ -98,7 +98,7 @@ def check_names(flag: str, names: Sequence[str], known: Sequence[str]) -> None:
 
 
 def positive_integers(flag: str, values: Sequence[str]) -> list[int]:
-    """Returns the values as integers; raises ValueError for 0, repeated, or none."""
+    """Returns the values as integers; raises UserError for 0, repeated, or none."""
     try:
         numbers = values_lib.positive(values)
     except ValueError as error:
@@ -131,7 +131,7 @@ def load(
         data: HDF5 file of `case.rows` rows; None where only the config is wanted.
 
     Raises:
-        ValueError: where the trainer would refuse it.
+        checks.UserError: where the trainer would refuse it.
     """
     samg = case.phase in ("no_data", "samg")
     name = f"{case.algorithm}_samg" if samg else case.algorithm
@@ -156,7 +156,7 @@ def load(
 
 
 def check(cases: Sequence[Case], configs: pathlib.Path) -> None:
-    """Raises ValueError where a case cannot be built; computes nothing."""
+    """Raises UserError where a case cannot be built; computes nothing."""
     for case in cases:
         if case.rows < LEAST_ROWS:
             raise checks.UserError(

@@ -93,7 +93,7 @@ class Request:
 
 
 def check(request: Request) -> None:
-    """Raises ValueError for what cannot be measured; computes nothing."""
+    """Raises UserError for what cannot be measured; computes nothing."""
     if not request.cases:
         raise checks.UserError(
             "None of these algorithms is trained in one of these phases. "
@@ -135,7 +135,7 @@ def limit(threads: int | None) -> None:
     Before JAX counts them, so before anything is computed.
 
     Raises:
-        ValueError: where the system cannot.
+        checks.UserError: where the system cannot.
     """
     if threads is None or threads == cores():
         return

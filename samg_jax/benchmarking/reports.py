@@ -29,7 +29,7 @@ def unfinished(path: pathlib.Path) -> pathlib.Path:
 
 
 def check(kind: str, out: pathlib.Path) -> None:
-    """Raises ValueError where a report cannot be written; see `file`."""
+    """Raises UserError where a report cannot be written; see `file`."""
     path = file(kind, out)
     if kind == "profile":
         checks.folder(out, "out=FOLDER")

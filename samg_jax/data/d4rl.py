@@ -133,7 +133,8 @@ def canonical_name(name: str) -> str:
     """Returns the key of `FILES` for a name with or without `-v2`, or `DEMO`.
 
     Raises:
-        ValueError: for any other name. Where D4RL has a file of it, this says which.
+        checks.UserError: for any other name. Where D4RL has a file of it, this says
+            which.
     """
     if name == DEMO or name in FILES:
         return name
@@ -190,7 +191,7 @@ def resolve(
         log: receives a line about where the file comes from.
 
     Raises:
-        ValueError: unknown name, or no file at `path`.
+        checks.UserError: unknown name, or no file at `path`.
         DownloadError: the file is not in the cache and could or should not be fetched.
     """
     if path:

@@ -49,7 +49,7 @@ def choose_backend() -> str:
     That of `MUJOCO_GL` where it is set, else the first of `BACKENDS` that works.
 
     Raises:
-        ValueError: where none does.
+        checks.UserError: where none does.
     """
     chosen = os.environ.get("MUJOCO_GL")
     for backend in [chosen] if chosen else BACKENDS:
@@ -80,7 +80,7 @@ def _works(backend: str) -> bool:
 
 
 def check(env_id: str, physics: str, path: pathlib.Path) -> None:
-    """Raises ValueError where no video of the environment could be written.
+    """Raises UserError where no video of the environment could be written.
 
     Args:
         env_id: any id that `physics.make` knows.

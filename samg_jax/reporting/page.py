@@ -33,7 +33,7 @@ def write(
         reload_s: seconds after which a browser reads the page again; None for never.
 
     Raises:
-        ValueError: there is nothing to report, or it cannot be written.
+        checks.UserError: there is nothing to report, or it cannot be written.
     """
     frame = results.read(folder)
     checks.folder(out / "tables", "out=FOLDER")

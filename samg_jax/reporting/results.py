@@ -49,7 +49,7 @@ def read(folder: pathlib.Path) -> pd.DataFrame:
     column `failed` is all False where the table has none, and those of `MACHINE` empty.
 
     Raises:
-        ValueError: there is no table, or not one that can be reported.
+        checks.UserError: there is no table, or not one that can be reported.
     """
     damaged = []
     for path in sources.there(folder):

@@ -31,7 +31,7 @@ def load(
         settings: such as `num_seeds=2` or `config.online.steps=1000`.
 
     Raises:
-        ValueError: where there is no such suite, field or value.
+        checks.UserError: where there is no such suite, field or value.
     """
     path = find(name, configs)
     suite = config_files.call(path, configs=configs)
@@ -100,7 +100,7 @@ def read_value(text: str) -> Any:
 
 
 def check(suite: ml_collections.ConfigDict, path: pathlib.Path) -> None:
-    """Raises ValueError for a suite without jobs, or with a count that cannot be."""
+    """Raises UserError for a suite without jobs, or with a count that cannot be."""
     for name in ("datasets", "algorithms", "variants"):
         values = suite[name] or ()
         if not values or len(set(values)) < len(values):

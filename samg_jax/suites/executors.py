@@ -71,7 +71,8 @@ def make(name: str, texts: Sequence[str]) -> Executor:
         texts: of its options, such as `parallel=2`.
 
     Raises:
-        ValueError: where the name or an option is not known, or an extra is missing.
+        checks.UserError: where the name or an option is not known, or an extra is
+            missing.
     """
     if name not in KINDS:
         raise checks.UserError(
@@ -115,7 +116,7 @@ def options(
 
 
 def positive(name: str, value: Any, least: float = 1) -> Any:
-    """Returns the value of an option; raises ValueError where it is too small."""
+    """Returns the value of an option; raises UserError where it is too small."""
     if not isinstance(value, (int, float)) or value < least:
         raise checks.UserError(
             f"option={name}={value} must be a number of at least {least}. Change it."

@@ -50,7 +50,7 @@ def of(out: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def check(out: pathlib.Path, jobs: Sequence[Job]) -> None:
-    """Raises ValueError where a job of that name was begun with another config."""
+    """Raises UserError where a job of that name was begun with another config."""
     for job in jobs:
         found = _config(of(out, job.name))
         if found is None:

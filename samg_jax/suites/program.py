@@ -60,7 +60,8 @@ def run(request: Request) -> int:
     """Runs a suite, or what is left of it; returns the exit status.
 
     Raises:
-        ValueError: before any compute, where suite, folder or executor cannot be used.
+        checks.UserError: before any compute, where suite, folder or executor cannot be
+            used.
     """
     out, planned = prepare(request)
     estimator = plan.Estimator(request.configs, plan.MEASURED)

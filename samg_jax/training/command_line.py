@@ -301,7 +301,7 @@ def check(argv: Sequence[str]) -> None:
 
 
 def check_field(name: str, config: Mapping[str, Any]) -> None:
-    """Raises ValueError for a dotted field that the config does not have."""
+    """Raises UserError for a dotted field that the config does not have."""
     level, path = config, "config"
     for part in name.split("."):
         if isinstance(level, Mapping) and part in level:

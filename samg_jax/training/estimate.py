@@ -62,7 +62,7 @@ def describe(
         given: see `unread.check`.
 
     Raises:
-        ValueError: where the run would be refused.
+        checks.UserError: where the run would be refused.
     """
     parts_lib.complete(config)
     validation.check(config)

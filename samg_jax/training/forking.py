@@ -63,7 +63,7 @@ def check_data(
 
 
 def check(config: ml_collections.ConfigDict, parts: Parts, saved: dict) -> None:
-    """Raises ValueError where the checkpoint cannot be fine-tuned with this config."""
+    """Raises UserError where the checkpoint cannot be fine-tuned with this config."""
     source = config.offline.restore
     if not saved["complete"]:
         raise checks.UserError(

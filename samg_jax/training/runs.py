@@ -206,7 +206,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
     The lock goes with the process, however it ends.
 
     Raises:
-        ValueError: another process is at work there.
+        checks.UserError: another process is at work there.
     """
     with durable.writing(workdir):
         file = (workdir / ".lock").open("w")

@@ -20,7 +20,7 @@ def choose_physics(parts: Parts, wanted: str | None) -> list[str]:
         wanted: `d4rl`, `stock`, `both`, or None for the run's own.
 
     Raises:
-        ValueError: where one of them is not defined for the environment.
+        checks.UserError: where one of them is not defined for the environment.
     """
     names = [wanted or parts.physics]
     if wanted == "both":

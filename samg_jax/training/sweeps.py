@@ -129,7 +129,7 @@ def sweepable(algorithm: str) -> list[str]:
 def check_values(
     axis: Axis, config: ml_collections.ConfigDict, guidance: weights.GuidanceConfig
 ) -> None:
-    """Raises ValueError for a value that the setting may not have."""
+    """Raises UserError for a value that the setting may not have."""
     group, field = axis.name.split(".")
     if axis.name == "guidance.delta" and guidance.threshold_quantile is not None:
         raise checks.UserError(
