@@ -32,6 +32,7 @@ _SETTING = re.compile(
     r"^([a-z_]+)(?==| (?:is|has|names|varies) )"
     r"|(?<![\w./])(?:[Ss]et|[Gg]ive|[Ww]rite|[Ll]ower|[Rr]aise|Check|[Ww]ith|without"
     r"|as in|and|another|example,|of|one:|or|to|use) ([a-z_]+)(?==)"
+    r"|(?<![\w./])[Ss]et ([a-z_]+)(?= to )"
 )
 
 
@@ -51,7 +52,7 @@ def program(interrupted: str = "Interrupted.") -> Iterator[None]:
     except UserError as error:
         sys.exit(f"error: {with_flags(str(error))}")
     except KeyboardInterrupt:
-        sys.exit(interrupted)
+        sys.exit(with_flags(interrupted))
 
 
 def with_flags(message: str) -> str:
@@ -60,7 +61,7 @@ def with_flags(message: str) -> str:
 
 
 def _spelled(found: re.Match[str]) -> str:
-    name = found[1] or found[2]
+    name = found[found.lastindex]
     dashes = "--" if name in flags.FLAGS else ""
     return f"{found[0].removesuffix(name)}{dashes}{name}"
 

@@ -86,7 +86,7 @@ def main(argv: list[str]) -> None:
         )
     print(f"a centre is covered by more than {least:.3g} samples of a level")
     if said := coverage.warning(least, pooled, settings):
-        print(said)
+        print(checks.with_flags(said))
     rng = np.random.default_rng(SEED.value)
     with tqdm(total=2 * settings.repeats, unit="embedding") as bar:
         measured = coverage.measure(levels, settings, rng, bar.update)

@@ -64,6 +64,7 @@ def program_flags(monkeypatch):
         ("Set another one: workdir=x.", "Set another one: --workdir=x."),
         ("Set share=0.1 and rows=2 or more.", "Set --share=0.1 and --rows=2 or more."),
         ("as in config=configs/cql.py.", "as in --config=configs/cql.py."),
+        ("Set share to less.", "Set --share to less."),
         ("Set MUJOCO_GL=egl, or out=x.", "Set MUJOCO_GL=egl, or out=x."),
         ("it must be `def reset(self, *, seed=None)`", None),
         ("no folder runs/or seed=3/x", None),
