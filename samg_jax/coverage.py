@@ -91,7 +91,7 @@ def main(argv: list[str]) -> None:
     with tqdm(total=2 * settings.repeats, unit="embedding") as bar:
         measured = coverage.measure(levels, settings, rng, bar.update)
     names = list(levels)
-    print(coverage.table(names, measured))
+    print(checks.with_flags(coverage.table(names, measured)))
     print(f"numbers: {coverage_figures.write(names, measured, out / 'coverage.csv')}")
     show(coverage_figures.draw, names, measured, out / "coverage.png")
     if gains:

@@ -340,7 +340,7 @@ def test_requests_that_cannot_be_met_are_refused(checkpoint, tmp_path, changes, 
 def test_a_checkpoint_without_a_weight_is_refused(vanilla, tmp_path):
     with pytest.raises(ValueError, match=r"has no C-VAE.*with presets=paper,best"):
         diagnosis.run(diagnosis.Request(vanilla, str(tmp_path)))
-    with pytest.raises(ValueError, match=r"no offline checkpoint.*Check --checkpoint"):
+    with pytest.raises(ValueError, match=r"no offline checkpoint.*Check checkpoint="):
         diagnosis.run(diagnosis.Request(str(tmp_path)))
 
 

@@ -124,13 +124,16 @@ def test_a_suite_goes_on_after_a_power_cut(dataset, tmp_path):
     suite = tiny.write(tmp_path, dataset)
     job = "out/jobs/*/*/*/*"
     cuts = cut_suite(
-        suite, tmp_path, [f"{job}/run-*/online/[0-9]*", f"{job}/complete/done.json"]
+        suite,
+        tmp_path,
+        [f"{job}/run-*/online/[0-9]*", "out/jobs/*/*/*/samg/complete/done.json"],
     )
     assert tiny.run(suite, tmp_path / "out", *tiny.LONGER) == 0
     for number, cut in enumerate(cuts):
         with disks.mounted(cut, tmp_path / f"again{number}") as disk:
-            begun = [path.name for path in disk.glob(f"{job}/run-*/*line/[0-9]*")]
-            assert any(name.isdigit() for name in begun)
+            # What the job that was cut off had begun from.
+            assert any(disk.glob(f"{job}/complete/done.json"))
+            assert number == 0 or any(disk.glob(f"{job}/*/online/[0-9]*"))
             assert tiny.run(suite, disk / "out", *tiny.LONGER) == 0
             pd.testing.assert_frame_equal(
                 tiny.results(disk / "out"), tiny.results(tmp_path / "out")
