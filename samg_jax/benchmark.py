@@ -191,7 +191,7 @@ def request_suite() -> suites.Request:
 
 
 def refuse(given: Sequence[flags.FlagHolder], kind: str, remedy: str) -> None:
-    """Raises ValueError where a flag was given that this kind does not read."""
+    """Raises UserError where a flag was given that this kind does not read."""
     for flag in given:
         if flag.present:
             raise checks.UserError(
@@ -201,7 +201,7 @@ def refuse(given: Sequence[flags.FlagHolder], kind: str, remedy: str) -> None:
 
 
 def parse(arguments: list[str]) -> measures.Request:
-    """Returns the request of the flags; raises ValueError for what is not one."""
+    """The request of the flags; raises UserError for what is not one."""
     known = [*KINDS, "suite"]
     if len(arguments) != 1 or arguments[0] not in KINDS:
         raise checks.UserError(

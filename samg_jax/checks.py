@@ -1,9 +1,10 @@
 """The one channel for users' mistakes, and the checks that several modules share.
 
 A `UserError` says what was given, what is allowed, and what to do. It is raised on
-purpose, where the value is known. Messages name a setting as the field
-`config.GROUP.NAME`; `program` spells it as the flag. Any other exception is a bug, in
-this package or in a module of the user's, and keeps its traceback.
+purpose, where the value is known. Messages name a setting without dashes, as the field
+`config.GROUP.NAME` or as `NAME=VALUE`; `program` spells it as the flag. Any other
+exception is a bug, in this package or in a module of the user's, and keeps its
+traceback.
 """
 
 from __future__ import annotations
@@ -19,11 +20,21 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from absl import flags
+
 from samg_jax import flushing
 
 # A field of the config in a message, unless it is spelled as a flag already.
 _FIELD = re.compile(
     r"(?<![\w./-])config\.(?=[a-z_]+\b(?!\.(?:py|json)))(?!json\b|py\b)"
+)
+# Where a message may name another setting: at its start, or as `NAME=` after one of
+# these words. Elsewhere, as in the signature of a function, it is something else.
+_SETTING = re.compile(
+    r"^([a-z_]+)(?==| (?:is|has|names|varies) )"
+    r"|(?<![\w./])(?:[Ss]et|[Gg]ive|[Ww]rite|[Ll]ower|[Rr]aise|Check|[Ww]ith|without"
+    r"|as in|and|another|example,|of|one:|or|to|use) ([a-z_]+)(?==)"
+    r"|(?<![\w./])[Ss]et ([a-z_]+)(?= to )"
 )
 
 
@@ -43,12 +54,18 @@ def program(interrupted: str = "Interrupted.") -> Iterator[None]:
     except UserError as error:
         sys.exit(f"error: {with_flags(str(error))}")
     except KeyboardInterrupt:
-        sys.exit(interrupted)
+        sys.exit(with_flags(interrupted))
 
 
 def with_flags(message: str) -> str:
-    """A message with the fields of the config spelled as flags."""
-    return _FIELD.sub("--config.", message)
+    """A message with its settings spelled as flags, if the running program has them."""
+    return _SETTING.sub(_spelled, _FIELD.sub("--config.", message))
+
+
+def _spelled(found: re.Match[str]) -> str:
+    name = found[found.lastindex]
+    dashes = "--" if name in flags.FLAGS else ""
+    return f"{found[0].removesuffix(name)}{dashes}{name}"
 
 
 def hint(
@@ -114,7 +131,7 @@ def folder(path: pathlib.Path, flag: str) -> None:
 
     Args:
         path: the folder.
-        flag: how the user sets it, such as `--out=FOLDER`.
+        flag: how the user sets it, such as `out=FOLDER`.
     """
     try:
         flushing.make_folder(path)
@@ -132,7 +149,7 @@ def file(path: pathlib.Path, flag: str, overwrite: bool) -> None:
 
     Args:
         path: the file.
-        flag: the flag that names it, such as `--out`.
+        flag: the setting that names it, such as `out`.
         overwrite: whether an existing file may be replaced.
     """
     folder(path.absolute().parent, f"{flag}=FOLDER/FILE")
@@ -143,7 +160,7 @@ def file(path: pathlib.Path, flag: str, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise UserError(
             f"{path} exists already. Nothing is overwritten unasked. Set another "
-            f"{flag}=FILE, or --overwrite."
+            f"{flag}=FILE, or overwrite=True."
         )
 
 

@@ -138,8 +138,9 @@ def collect(command: str) -> None:
     recording.write(path, rows, attributes)
     if "warning" in attributes:
         level = f"{attributes['level']!r}, not {level!r}"
+        said = checks.with_flags(attributes["warning"])
         print(
-            f"WARNING: {attributes['warning']} {path} has the data of the best policy "
+            f"WARNING: {said} {path} has the data of the best policy "
             f"and says that its level is {level}; with --strict nothing is written.",
             file=sys.stderr,
         )

@@ -93,12 +93,12 @@ def main(argv: list[str]) -> None:
         )
     print(f"a centre is covered by more than {least:.3g} samples of a level")
     if said := coverage.warning(least, pooled, settings):
-        print(said)
+        print(checks.with_flags(said))
     rng = np.random.default_rng(SEED.value)
     with tqdm(total=2 * settings.repeats, unit="embedding") as bar:
         measured = coverage.measure(levels, settings, rng, bar.update)
     names = list(levels)
-    print(coverage.table(names, measured))
+    print(checks.with_flags(coverage.table(names, measured)))
     print(f"numbers: {coverage_figures.write(names, measured, out / 'coverage.csv')}")
     show(coverage_figures.draw, names, measured, out / "coverage.png")
     if gains:

@@ -60,7 +60,7 @@ def require(wanted: str) -> None:
     if not _TRUSTED.get():
         raise checks.UserError(
             f"{wanted}. That would run code of whoever wrote the file, and this "
-            "command does not name it. If you trust them, add --trust."
+            "command does not name it. If you trust them, set trust=True."
         )
 
 

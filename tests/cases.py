@@ -6,7 +6,11 @@ names of their classes and functions, as `Cases<Name>-v0`.
 """
 
 import contextlib
+import functools
+import math
+import os
 import random
+import re
 import socket
 import tempfile
 import threading
@@ -61,6 +65,77 @@ class Bound(Walk):
     def __init__(self, render_mode=None):
         super().__init__()
         self.shift = self.noise
+
+
+class Calling(Walk):
+    """Holds what pickles by a call of the standard library, or as a method."""
+
+    def __init__(self, render_mode=None):
+        super().__init__()
+        self.pattern, self.wave, self.join = re.compile("a"), math.sin, ",".join
+        self.make = type(self).calm
+        self.helper = Helper()
+        self.runs = [functools.partial(self.helper.run, 2.0), self.__shift]
+
+    def reset(self, **kwargs):
+        answer = super().reset(**kwargs)
+        self.draw, self.helper.calls = self.np_random.normal, 0
+        return answer
+
+    @classmethod
+    def calm(cls):
+        return cls.bound
+
+    def __shift(self):
+        return 1e-3 * self.place
+
+    def noise(self):
+        found = self.pattern.match("a") is not None
+        wave = 1e-3 * self.wave(self.place) + self.draw(0.0, 1e-3)
+        return found * wave + sum(run() for run in self.runs) + 1e-3 * self.make()
+
+
+class Helper:
+    def __init__(self):
+        self.own, self.calls = self.run, 0
+
+    def run(self, factor):
+        self.calls += 1
+        return 1e-4 * factor * np.sin(self.calls)
+
+
+class Dangerous(Walk):
+    """Holds what could run anything."""
+
+    def __init__(self, render_mode=None):
+        super().__init__()
+        self.calls = [os.system, eval]
+
+
+class LateReward(Walk):
+    """Returns several rewards once it took more steps than one copy does."""
+
+    steps, late = 0, 2 * 20 + 3 + 207 + 20
+    fault = staticmethod(lambda reward: np.full(4, reward))
+
+    def step(self, action):
+        observation, reward, *rest = super().step(action)
+        type(self).steps += 1
+        if type(self).steps > self.late:
+            reward = self.fault(reward)
+        return observation, reward, *rest
+
+
+class LateNothing(LateReward):
+    fault = staticmethod(lambda reward: np.nan)
+
+
+class LateSlip(LateReward):
+    fault = staticmethod(lambda reward: reward.nothing)
+
+
+class EarlySlip(LateSlip):
+    late = 30 + 3
 
 
 class Unending(Walk):

@@ -4,7 +4,9 @@ import contextlib
 import os
 import pathlib
 import resource
+import signal
 import subprocess
+import time
 
 import pytest
 
@@ -16,11 +18,12 @@ def _run(*command):
 
 
 @contextlib.contextmanager
-def mounted(image, folder):
+def mounted(image, folder, ordered=True):
     """Mounts the file system in an image; skips the test where that is not allowed.
 
     Nothing reaches the image before somebody flushes it: the journal is committed
-    every ten minutes, and a rename alone flushes nothing.
+    every ten minutes, and a rename alone flushes nothing. Unless it is `ordered`, a
+    flush of names does not flush what is in the files.
     """
     folder.mkdir(exist_ok=True)
     try:
@@ -30,6 +33,7 @@ def mounted(image, folder):
     try:
         try:
             options = "commit=600,noauto_da_alloc,nodelalloc"
+            options += "" if ordered else ",data=writeback"
             _run("mount", "-t", "ext4", "-o", options, device, str(folder))
         except (OSError, subprocess.CalledProcessError) as error:
             pytest.skip(f"nothing can be mounted here: {error}")
@@ -50,6 +54,29 @@ def make(image: pathlib.Path, megabytes: int) -> pathlib.Path:
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"no ext4 here: {error}")
     return image
+
+
+@contextlib.contextmanager
+def halted(pids):
+    """Halts processes for the time of a block, as a power cut does for ever."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        for pid in pids:
+            while not _stands_still(pid):
+                time.sleep(0.001)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def _stands_still(pid):
+    states = []
+    for path in pathlib.Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):
+            states.append(path.read_text().rpartition(") ")[2][0])
+    return set(states) <= set("TZX")
 
 
 def fill(path: pathlib.Path, left: int = 0) -> None:

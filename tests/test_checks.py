@@ -1,4 +1,9 @@
+import ast
+import pathlib
+import re
+
 import pytest
+from absl import flags
 
 from samg_jax import checks
 
@@ -34,6 +39,87 @@ def test_ctrl_c_ends_a_program_with_its_line():
 )
 def test_only_fields_of_the_config_become_flags(text):
     assert checks.with_flags(text) == text
+
+
+@pytest.fixture
+def program_flags(monkeypatch):
+    own = flags.FlagValues()
+    for name in ("workdir", "seed", "rows", "sweep", "share", "config"):
+        flags.DEFINE_string(name, None, "", flag_values=own)
+    monkeypatch.setattr(checks.flags, "FLAGS", own)
+
+
+@pytest.mark.parametrize(
+    ("text", "spelled"),
+    [
+        ("rows is 3. Lower it.", "--rows is 3. Lower it."),
+        (
+            "sweep=a=1 names x. Give sweep=a=1.",
+            "--sweep=a=1 names x. Give --sweep=a=1.",
+        ),
+        (
+            "Make room, give workdir=FOLDER on another disk, or lower config.seed.",
+            "Make room, give --workdir=FOLDER on another disk, or lower --config.seed.",
+        ),
+        ("Set another one: workdir=x.", "Set another one: --workdir=x."),
+        ("Set share=0.1 and rows=2 or more.", "Set --share=0.1 and --rows=2 or more."),
+        ("as in config=configs/cql.py.", "as in --config=configs/cql.py."),
+        ("Set share to less.", "Set --share to less."),
+        ("Set MUJOCO_GL=egl, or out=x.", "Set MUJOCO_GL=egl, or out=x."),
+        ("it must be `def reset(self, *, seed=None)`", None),
+        ("no folder runs/or seed=3/x", None),
+        ("Set --seed=3 or /data/seed=3", None),
+        ("my.seed=3, Set my_seed=3, 'seed=3'", None),
+        ("Set PYTHONPATH=FOLDER", None),
+    ],
+)
+@pytest.mark.usefixtures("program_flags")
+def test_settings_are_spelled_as_the_flags_that_the_program_has(text, spelled):
+    assert checks.with_flags(text) == (spelled or text)
+    assert checks.with_flags(spelled or text) == (spelled or text)
+
+
+# What stands in commands that a message gives to be copied.
+COMMAND = re.compile(r"(python -m|curl|h5clear|pip install|cp) .*")
+# An argument of a command that this package runs, and what the flags begin with.
+ARGUMENT = re.compile(r"--([a-z-]+|x=x|config\.|x)")
+# Messages about the command line itself.
+COMMAND_LINE = "training/command_line.py"
+
+
+def strings(tree):
+    """The strings of a module that are no docstrings, the parts of each in one."""
+    inner = {
+        id(part) for node in ast.walk(tree) for part in getattr(node, "values", ())
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            inner.add(id(node.value))
+    for node in ast.walk(tree):
+        if id(node) in inner:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            parts = (getattr(part, "value", "") for part in node.values)
+            yield (
+                node,
+                "".join(part if isinstance(part, str) else "x" for part in parts),
+            )
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node, node.value
+
+
+def test_only_programs_spell_flags():
+    found = []
+    root = pathlib.Path(checks.__file__).parent
+    paths = [*root.glob("*/*.py"), root / "checks.py", root / "trust.py"]
+    for path in paths:
+        name = str(path.relative_to(root))
+        for node, text in strings(ast.parse(path.read_text())):
+            spelled = re.search(r"--[a-z]", COMMAND.sub("", text))
+            if spelled and not ARGUMENT.fullmatch(text) and name != COMMAND_LINE:
+                found.append(f"{name}:{node.lineno}: {text}")
+    assert len(paths) > 100
+    assert found == []
 
 
 def test_the_nearest_name_is_proposed():

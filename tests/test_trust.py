@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 
@@ -39,7 +40,7 @@ def stranger(tmp_path, monkeypatch):
 )
 def test_a_saved_config_imports_only_what_the_command_named(stranger, dataset, fields):
     saved = {**small.config("awac", dataset).to_dict(), **fields}
-    with pytest.raises(checks.UserError, match=f"{MODULE}.*--trust") as info:
+    with pytest.raises(checks.UserError, match=f"{MODULE}.*trust=True") as info:
         parts_lib.resolve_saved(saved, "The checkpoint runs/theirs")
     assert "\n" not in str(info.value)
     assert not stranger()
@@ -56,7 +57,7 @@ def test_a_fork_imports_only_what_the_command_named(stranger, dataset):
     saved = {"config": config.to_dict()}
     assert forking.first_fit_step(parts, saved) is None
     saved["config"]["guidance"]["module"] = MODULE
-    with pytest.raises(checks.UserError, match=rf"{MODULE}.*--trust"):
+    with pytest.raises(checks.UserError, match=rf"{MODULE}.*trust=True"):
         forking.first_fit_step(parts, saved)
     assert not stranger()
 
@@ -95,9 +96,40 @@ def test_a_saved_state_calls_nothing_that_the_environment_does_not_need(
         state = pickle.loads(_plain(pickling.save(simulated, env_id)))
         state["attributes"][-1]["extra"] = call
         monkeypatch.chdir(tmp_path)
-        with pytest.raises(checks.UserError, match=r"wants to call .*--trust"):
+        with pytest.raises(checks.UserError, match=r"wants to call .*trust=True"):
             pickling.load(simulated, pickle.dumps(state), env_id)
         assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("Walk", Call(pickling.bound_method, "a", "join")),
+        ("Calling", Call(pickling.bound_method, {}, "update")),
+        ("Calling", Call(pickling.bound_method, cases.Helper(), "__init__")),
+        ("Calling", Call(getattr, ",", "join")),
+        ("Calling", Call(re.sub, "a", "b", "c")),
+        ("Dangerous", Call(os.system, "touch ran")),
+        ("Dangerous", Call(eval, "open('ran', 'w')")),
+    ],
+)
+def test_what_the_environment_itself_holds_is_no_way_to_call_more(
+    name, call, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with cases.registered(name) as (env_id,):
+        env = vector.make(env_id, 1, [0], "stock")
+        env.reset()
+        simulated = env._simulators._envs[0]
+        own = pickling.save(simulated, env_id)
+        layers, parts = pickling.building.layers(simulated), pickling._parts(simulated)
+        content = {"attributes": [vars(layer) | {"x": call} for layer in layers]}
+        strange = pickling._dump(content, parts)
+        with pytest.raises(checks.UserError, match=r"wants to call .*trust=True"):
+            pickling.load(simulated, strange, env_id)
+        assert not list(tmp_path.iterdir())
+        if name != "Dangerous":
+            pickling.load(simulated, own, env_id)
 
 
 def _plain(pickled):
@@ -144,7 +176,7 @@ def test_a_minari_dataset_builds_only_registered_environments(
     if allowed:
         minari_trust.check("theirs")
     else:
-        with pytest.raises(checks.UserError, match=r"wants to call .*--trust"):
+        with pytest.raises(checks.UserError, match=r"wants to call .*trust=True"):
             minari_trust.check("theirs")
     # With both spaces nothing is built.
     path.write_text(json.dumps({**metadata, "observation_space": "{}"}))

@@ -52,7 +52,7 @@ def register(name: str, own: builtin_types.ModuleType) -> None:
 
 
 def module(name: str) -> builtin_types.ModuleType:
-    """Returns the module of an algorithm; raises ValueError for an unknown name."""
+    """Returns the module of an algorithm; raises UserError for an unknown name."""
     if name in MODULES:
         return MODULES[name]
     hint = checks.hint(name, MODULES)
@@ -81,7 +81,7 @@ def make(name: str, settings: dict, action_size: int) -> Algorithm:
         raise checks.UserError(
             f"{name!r} has no hyperparameters {', '.join(unknown)}. It has "
             f"{', '.join(known)}. Use the config file of the algorithm: "
-            f"--config=configs/{name}.py."
+            f"config=configs/{name}.py."
         )
     chosen = module(name)
     return chosen.make(chosen.Config(**settings), action_size)

@@ -42,7 +42,7 @@ from samg_jax.training.parts import Parts, Preprocessing
 
 # The built-in models of weights, with the names that they have in a config.
 MODELS = {"cvae": cvae.Config, "embedding": embedding.Config}
-FLAG = "--settings=NAME:FIELD=VALUE,..."
+FLAG = "settings=NAME:FIELD=VALUE,..."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,9 +85,9 @@ def read(workdir: str) -> Checkpoint:
     """Returns the offline checkpoint of a run.
 
     Raises:
-        ValueError: where there is none, or one that is not complete.
+        checks.UserError: where there is none, or one that is not complete.
     """
-    folder = locations.find_offline(workdir, "--checkpoint")
+    folder = locations.find_offline(workdir, "checkpoint")
     store = checkpoints.Store(folder)
     try:
         meta = store.meta()
@@ -175,8 +175,9 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     pairs = [pair.partition("=") for pair in rest.split(",") if pair]
     if not (name and colon and pairs and all(equals for _, equals, _ in pairs)):
         raise checks.UserError(
-            f"--settings is {text!r}. It must be a name and fields of config.guidance, "
-            f"as in {FLAG}. For example --settings=narrow:kind=joint,cvae.beta=0.1."
+            f"settings is {text!r}. It must be a name and fields of config.guidance, "
+            f"as in {FLAG}. Write, for example, "
+            "settings=narrow:kind=joint,cvae.beta=0.1."
         )
     known = [field.name for field in dataclasses.fields(weights.GuidanceConfig)]
     known = [name for name in known if name not in MODELS]
@@ -188,7 +189,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
         if field.name != "holdout"
     ]
     for field, _, _ in pairs:
-        checks.choice("a field of --settings", field, known, f"Correct {FLAG}.")
+        checks.choice("a field of settings", field, known, f"Correct {FLAG}.")
     return name, {field: _value(value) for field, _, value in pairs}
 
 

@@ -67,7 +67,7 @@ def read(workdir: pathlib.Path) -> list[Outcome]:
     """Returns the outcome of the run in `workdir`; of a sweep, one per combination.
 
     Raises:
-        ValueError: no run is there, or it is not complete.
+        checks.UserError: no run is there, or it is not complete.
     """
     config = read_config(workdir)
     phase = "online" if config.online.steps else "offline"
@@ -127,7 +127,7 @@ def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
         hint = f" Runs are below it: {', '.join(map(str, below[:3]))}." if below else ""
         raise checks.UserError(
             f"There is no run in {str(workdir)!r}: it has no config.json.{hint} Name "
-            "the --workdir of a run of samg_jax.train, or the --out folder of a suite "
+            "the workdir of a run of samg_jax.train, or the folder of a suite "
             "that has results."
         )
     found = load_json(path)
@@ -190,7 +190,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
         outcomes: from `read`.
 
     Raises:
-        ValueError: the runs' scores are on different data, physics or scales.
+        checks.UserError: the runs' scores are on different data, physics or scales.
     """
     _check_comparable(outcomes)
     unit = "normalized score" if outcomes[0].normalized else "return"

@@ -67,14 +67,14 @@ class Settings:
         if not 0.0 < self.share <= 1.0:
             raise checks.UserError(
                 f"share is {self.share!r}. It must be above 0 and at most 1. Set "
-                "--share to such a number, for example 0.1."
+                "share to such a number, for example 0.1."
             )
         checks.choice("linkage", self.linkage, clustering.LINKAGES)
         checks.number("perplexity", self.perplexity, 0, np.inf, 30, strict=True)
         for field in ("clusters", "repeats", "min_samples"):
             checks.integer(field, getattr(self, field), 1, 20)
         checks.integer("max_rows", self.max_rows, 2, 10_000)
-        check_rows(self.max_rows, self, "--max_rows allows a repeat")
+        check_rows(self.max_rows, self, "max_rows allows a repeat")
 
 
 class Embedding(NamedTuple):
@@ -115,15 +115,15 @@ def load(datasets: list[str]) -> dict[str, Level]:
     """Returns name -> data of files, called by their stems, and of named datasets.
 
     Raises:
-        ValueError: there is no dataset, or one is unknown, is given twice or is of
-            another environment.
+        checks.UserError: there is no dataset, or one is unknown, is given twice or is
+            of another environment.
         DownloadError: a D4RL file is missing and cannot be had.
     """
     if not datasets or not all(given.strip() for given in datasets):
         raise checks.UserError(
-            f"--datasets is {','.join(datasets)!r}, which has an empty name or none at "
+            f"datasets is {','.join(datasets)!r}, which has an empty name or none at "
             "all. It must list datasets or HDF5 files, separated by commas. Give "
-            "--datasets=hopper-medium,hopper-medium-replay, for example."
+            "datasets=hopper-medium,hopper-medium-replay, for example."
         )
     levels, robots, sizes = {}, {}, {}
     for given in map(str.strip, datasets):
@@ -132,7 +132,7 @@ def load(datasets: list[str]) -> dict[str, Level]:
             robot = tasks.for_dataset(name).env_id.split("-")[0]
         if name in levels:
             raise checks.UserError(
-                f"Two of --datasets are called {name!r}. Each level needs a name of "
+                f"Two of the datasets are called {name!r}. Each level needs a name of "
                 "its own. Give it once, or rename a file."
             )
         raw, _ = sources.read(*sources.split(given))
@@ -165,7 +165,7 @@ def measure(
         step: called after each embedding, `2 * repeats` times.
 
     Raises:
-        ValueError: there are too few rows to draw from, or too many for a repeat.
+        checks.UserError: there are too few rows to draw from, or too many for a repeat.
     """
     data = list(levels.values())
     pooled = sum(len(level.actions) for level in data)
@@ -201,7 +201,7 @@ def sample_size(pooled: int, settings: Settings) -> int:
 
 
 def check_rows(rows: int, settings: Settings, words: str) -> None:
-    """Raises ValueError where t-SNE or the clustering could not work on `rows`."""
+    """Raises UserError where t-SNE or the clustering could not work on `rows`."""
     for flag, value in [
         ("perplexity", settings.perplexity),
         ("clusters", settings.clusters),
@@ -209,8 +209,8 @@ def check_rows(rows: int, settings: Settings, words: str) -> None:
         if value >= rows:
             raise checks.UserError(
                 f"{flag} is {value:g}, but {words} {rows:,} rows. It must be less than "
-                f"the rows of a repeat. Set --{flag} to less, or give more data or a "
-                "larger --share or --max_rows."
+                f"the rows of a repeat. Set {flag} to less, or give more data or a "
+                "larger share or max_rows."
             )
 
 
@@ -221,7 +221,7 @@ def bound(rows: int, pooled: int, settings: Settings) -> float:
     times fewer of each level in every cluster, so the bound is as many times smaller.
 
     Raises:
-        ValueError: it is below 1, so that any sample at all would cover a centre.
+        checks.UserError: it is below 1, so that any sample at all would cover a centre.
     """
     least = settings.min_samples * min(rows / (PAPER_SHARE * pooled), 1.0)
     if least < 1.0:
@@ -247,10 +247,10 @@ def warning(least: float, pooled: int, settings: Settings) -> str:
 def remedy(least: float, pooled: int, settings: Settings) -> str:
     """Returns how to reach a bound."""
     if settings.min_samples < least:
-        return f"Set --min_samples to {least:g} or more."
+        return f"Set min_samples to {least:g} or more."
     rows = math.ceil(least * PAPER_SHARE * pooled / settings.min_samples)
-    flags = [f"--max_rows={rows}"] * (settings.max_rows < rows)
-    flags += [f"--share={PAPER_SHARE}"] * (int(settings.share * pooled) < rows)
+    flags = [f"max_rows={rows}"] * (settings.max_rows < rows)
+    flags += [f"share={PAPER_SHARE}"] * (int(settings.share * pooled) < rows)
     return f"Set {' and '.join(flags)} or more."
 
 

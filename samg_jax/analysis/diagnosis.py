@@ -75,7 +75,7 @@ def run(request: Request) -> dict[str, Any]:
     """Judges, writes `diagnosis.json`, `diagnosis.md` and pictures; returns the report.
 
     Raises:
-        ValueError: before any compute, where something cannot be used.
+        checks.UserError: before any compute, where something cannot be used.
         DownloadError: for a D4RL file that is not there and cannot be had.
     """
     checkpoint = candidates.read(request.checkpoint)
@@ -83,7 +83,7 @@ def run(request: Request) -> dict[str, Any]:
     folder = checkpoint.folder.parent / "diagnosis"
     if request.out is not None:
         folder = pathlib.Path(request.out).expanduser()
-    checks.folder(folder, "--out=FOLDER")
+    checks.folder(folder, "out=FOLDER")
     with compilation.matmul_precision(compilation.precision_of(checkpoint.config)):
         report = plain(examine(checkpoint, trained, request))
     text = diagnosis_tables.text(report) + "\n"
@@ -139,8 +139,8 @@ def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Parts]]:
     """Returns name and parts of every weight to train afresh.
 
     Raises:
-        ValueError: for unknown kinds, presets or fields, and where nothing is left to
-            be judged.
+        checks.UserError: for unknown kinds, presets or fields, and where nothing is
+            left to be judged.
     """
     for kind in request.kinds:
         checks.choice("kinds", kind, normals.KINDS)
@@ -150,14 +150,15 @@ def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Parts]]:
     if len(set(names)) < len(names):
         raise checks.UserError(
             f"The weights to judge are called {', '.join(names)}. Each needs a name of "
-            f"its own, and {OWN!r} is the checkpoint's. Rename those of --settings."
+            f"its own, and {OWN!r} is the checkpoint's. Set "
+            "settings=NAME:... to others."
         )
     if checkpoint.parts.guidance.weight == "none" and not asked:
         raise checks.UserError(
             f"The checkpoint in {str(checkpoint.folder)!r} has no C-VAE and no other "
             "weight: its run had config.guidance.weight 'none'. Give a checkpoint of "
             "SAMG, as of configs/awac_samg.py, or train weights on its data here with "
-            "--presets=paper,best."
+            "presets=paper,best."
         )
     result = []
     for name, fields in asked:

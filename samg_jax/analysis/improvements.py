@@ -55,8 +55,8 @@ def read(folders: Sequence[str], levels: Sequence[str]) -> list[Improvement]:
         levels: names of the levels, as `coverage.load` gives them.
 
     Raises:
-        ValueError: a folder is missing, a run is not complete, two runs are of the same
-            kind or a pair of them cannot be compared, or no level has both.
+        checks.UserError: a folder is missing, a run is not complete, two runs are of
+            the same kind or a pair of them cannot be compared, or no level has both.
     """
     found = defaultdict(dict)
     for workdir in sorted(workdirs(folders)):
@@ -67,7 +67,7 @@ def read(folders: Sequence[str], levels: Sequence[str]) -> list[Improvement]:
         pair = found[tuple(place)]
         if variant in pair:
             raise checks.UserError(
-                f"--results has two runs of {place[1]} {variant} on {place[0]}: "
+                f"results has two runs of {place[1]} {variant} on {place[0]}: "
                 f"{str(pair[variant])!r} and {str(workdir)!r}. One of each is compared "
                 "with its counterpart. Name folders that have no other."
             )
@@ -80,7 +80,7 @@ def read(folders: Sequence[str], levels: Sequence[str]) -> list[Improvement]:
     if not result:
         raise checks.UserError(
             f"No level of {', '.join(levels)} has a vanilla run and a samg run of one "
-            f"base below --results={','.join(folders)}. Both are needed, as "
+            f"base below results={','.join(folders)}. Both are needed, as "
             "launch/ablation.sh makes them. Name the folder of such runs."
         )
     return result
@@ -93,7 +93,7 @@ def workdirs(folders: Sequence[str]) -> set[pathlib.Path]:
         folder = pathlib.Path(name).expanduser()
         if not name.strip() or not folder.is_dir():
             raise checks.UserError(
-                f"--results names {name!r}, which is no folder. It must hold workdirs "
+                f"results names {name!r}, which is no folder. It must hold workdirs "
                 "of samg_jax.train, at any depth. Correct it, or leave it out."
             )
         result |= {path.parent.resolve() for path in folder.rglob("config.json")}
@@ -130,7 +130,7 @@ def difference(
             raise checks.UserError(
                 f"On {level} the vanilla run of {algorithm} and the samg run differ in "
                 f"{field}: {values[0]} and {values[1]}. Only that which is alike but "
-                "for the guidance is compared. Name other runs by --results."
+                "for the guidance is compared. Set results=FOLDER,... to other runs."
             )
     pairs = comparison.paired(vanilla, samg)
     if not pairs:

@@ -23,13 +23,13 @@ def table(outcomes: Sequence[Outcome]) -> str:
         outcomes: from `comparison.read`, forked from one checkpoint.
 
     Raises:
-        ValueError: there is no second run, or a run has no online scores.
+        checks.UserError: there is no second run, or a run has no online scores.
     """
     if len(outcomes) < 2 or not all(outcome.steps for outcome in outcomes):
         names = ", ".join(outcome.variant for outcome in outcomes) or "none"
         raise checks.UserError(
             f"The runs to compare seed by seed are {names}. Two or more are needed, "
-            "all fine-tuned. Name the workdirs of such runs, or leave --paired out."
+            "all fine-tuned. Name the workdirs of such runs, or leave paired out."
         )
     header = (
         "| algorithm | variant | seeds paired | final score, minus the first's | mean "

@@ -106,7 +106,7 @@ def of_dataset(
         rng: chooses them.
 
     Raises:
-        ValueError: there are no such data, or they are of another size than the
+        checks.UserError: there are no such data, or they are of another size than the
             environment's.
         DownloadError: a D4RL file is missing and cannot be had.
     """
@@ -115,9 +115,9 @@ def of_dataset(
     wanted = parts.task.observation_size, parts.task.action_size
     if found != wanted:
         raise checks.UserError(
-            f"--other is {source}, with observations of size {found[0]} and actions of "
+            f"other is {source}, with observations of size {found[0]} and actions of "
             f"size {found[1]}. The checkpoint's environment, {parts.task.env_id}, has "
-            f"{wanted[0]} and {wanted[1]}. Give --other data of that environment."
+            f"{wanted[0]} and {wanted[1]}. Set other=DATA of that environment."
         )
     if isinstance(raw, d4rl.Own):
         plausibility.check(source, raw, parts.task, (), logs.LOGGER.warning)

@@ -59,7 +59,7 @@ class Settings:
             raise checks.UserError(
                 f"branching is {self.branching}, but there are {self.states} states. "
                 "A pair leads to as many different states as there are, at most. Set "
-                "--branching to fewer or --states to more."
+                "branching to fewer or states to more."
             )
 
 
@@ -106,7 +106,7 @@ def random_problem(key: chex.PRNGKey, settings: Settings) -> Problem:
         settings: of the problem.
 
     Raises:
-        ValueError: the threshold leaves no pair to guide.
+        checks.UserError: the threshold leaves no pair to guide.
     """
     process_key, weight_key, error_key = jax.random.split(key, 3)
     process = markov.garnet(
@@ -121,8 +121,8 @@ def random_problem(key: chex.PRNGKey, settings: Settings) -> Problem:
     if not p.any():
         raise checks.UserError(
             f"None of {len(p)} pairs has a weight of {settings.threshold:g} or more, "
-            "so nothing is guided. The weights are uniform in [0, 1]. Set --threshold "
-            "to less or --states to more."
+            "so nothing is guided. The weights are uniform in [0, 1]. Set threshold "
+            "to less or states to more."
         )
     errors = jax.random.uniform(error_key, p.shape, minval=-1.0, maxval=1.0)
     errors = settings.offline_error * np.float64(errors)

@@ -83,18 +83,18 @@ def main(argv: list[str]) -> None:
     if broken:
         sys.exit(
             f"error: not kept: {'; '.join(broken)}. All must hold. A discount nearer "
-            "to 1 needs more samples for TD: give more --iterations."
+            "to 1 needs more samples for TD: give more: raise iterations."
         )
 
 
 def check_picture(path: pathlib.Path) -> None:
-    """Raises ValueError where the picture could not be written."""
+    """Raises UserError where the picture could not be written."""
     if path.suffix != ".png":
         raise checks.UserError(
-            f"--out is {str(path)!r}. The picture is a PNG, in a file that ends in "
-            f".png. Give --out={path.with_suffix('.png')}, for example."
+            f"out is {str(path)!r}. The picture is a PNG, in a file that ends in "
+            f".png. Give out={path.with_suffix('.png')}, for example."
         )
-    checks.file(path, "--out", overwrite=True)
+    checks.file(path, "out", overwrite=True)
 
 
 def draw(

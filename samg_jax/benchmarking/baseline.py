@@ -22,20 +22,20 @@ SCRIPT = pathlib.Path(samg_jax.__file__).parents[1] / "launch" / "torch_baseline
 
 
 def check(name: str) -> None:
-    """Raises ValueError where the baseline cannot be run."""
+    """Raises UserError where the baseline cannot be run."""
     if name not in NAMES:
         raise checks.UserError(
-            f"--baseline is {name!r}. Allowed is {NAMES[0]!r}. Correct it, or "
-            "leave the flag out."
+            f"baseline is {name!r}. Allowed is {NAMES[0]!r}. Correct it, or "
+            "leave it out."
         )
     if importlib.util.find_spec("torch") is None:
         raise checks.UserError(
-            "--baseline=torch needs PyTorch, which is not installed. It belongs to the "
+            "baseline=torch needs PyTorch, which is not installed. It belongs to the "
             'extra `torch`. Install it: pip install -e ".[torch]".'
         )
     if not SCRIPT.is_file():
         raise checks.UserError(
-            f"--baseline=torch runs {SCRIPT.name} of the folder launch/, which an "
+            f"baseline=torch runs {SCRIPT.name} of the folder launch/, which an "
             "installed package does not have. Run from a checkout of the repository."
         )
 

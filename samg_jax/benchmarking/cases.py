@@ -82,29 +82,29 @@ def product(
 
 
 def check_names(flag: str, names: Sequence[str], known: Sequence[str]) -> None:
-    """Raises ValueError for names unknown or repeated, and for none at all."""
+    """Raises UserError for names unknown or repeated, and for none at all."""
     if not names:
         raise checks.UserError(
-            f"--{flag} is empty. Allowed are {', '.join(known)}. Name at least one."
+            f"{flag} is empty. Allowed are {', '.join(known)}. Name at least one."
         )
     for name in names:
         if name not in known:
             hint = checks.hint(name, known)
             raise checks.UserError(
-                f"--{flag} has {name!r}, which is not known. {hint}Known are "
+                f"{flag} has {name!r}, which is not known. {hint}Known are "
                 f"{', '.join(known)}. Correct the name."
             )
     _check_repeated(flag, names)
 
 
 def positive_integers(flag: str, values: Sequence[str]) -> list[int]:
-    """Returns the values as integers; raises ValueError for 0, repeated, or none."""
+    """Returns the values as integers; raises UserError for 0, repeated, or none."""
     try:
         numbers = values_lib.positive(values)
     except ValueError as error:
         raise checks.UserError(
-            f"--{flag} is {','.join(values)!r}. Allowed are positive integers, "
-            f"separated by commas. Write, for example, --{flag}=1,4."
+            f"{flag} is {','.join(values)!r}. Allowed are positive integers, "
+            f"separated by commas. Write, for example, {flag}=1,4."
         ) from error
     _check_repeated(flag, numbers)
     return numbers
@@ -114,7 +114,7 @@ def _check_repeated(flag: str, values: Sequence[Any]) -> None:
     for value in values:
         if values.count(value) > 1:
             raise checks.UserError(
-                f"--{flag} is {','.join(map(str, values))!r}, which has {value} "
+                f"{flag} is {','.join(map(str, values))!r}, which has {value} "
                 f"{values.count(value)} times. Each is allowed once. Leave the others "
                 "out."
             )
@@ -131,7 +131,7 @@ def load(
         data: HDF5 file of `case.rows` rows; None where only the config is wanted.
 
     Raises:
-        ValueError: where the trainer would refuse it.
+        checks.UserError: where the trainer would refuse it.
     """
     samg = case.phase in ("no_data", "samg")
     name = f"{case.algorithm}_samg" if samg else case.algorithm
@@ -156,16 +156,16 @@ def load(
 
 
 def check(cases: Sequence[Case], configs: pathlib.Path) -> None:
-    """Raises ValueError where a case cannot be built; computes nothing."""
+    """Raises UserError where a case cannot be built; computes nothing."""
     for case in cases:
         if case.rows < LEAST_ROWS:
             raise checks.UserError(
-                f"--rows is {case.rows}. At least {LEAST_ROWS} are allowed, so that "
+                f"rows is {case.rows}. At least {LEAST_ROWS} are allowed, so that "
                 "there is a whole episode to scale rewards by. Give more."
             )
         config = load(case, configs)
         task = parts_lib.resolve(config).task
         row = bounds.NUMBER * (2 * task.observation_size + task.action_size + 3)
-        bounds.count("--rows", case.rows)
+        bounds.count("rows", case.rows)
         needed = row * case.rows
-        bounds.memory(f"--rows={case.rows} takes", needed, "Lower --rows.")
+        bounds.memory(f"rows={case.rows} takes", needed, "Lower it.")

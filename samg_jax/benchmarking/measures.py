@@ -93,28 +93,28 @@ class Request:
 
 
 def check(request: Request) -> None:
-    """Raises ValueError for what cannot be measured; computes nothing."""
+    """Raises UserError for what cannot be measured; computes nothing."""
     if not request.cases:
         raise checks.UserError(
-            "No algorithm of --algorithms is trained in a phase of --phases. "
+            "None of these algorithms is trained in one of these phases. "
             + "; ".join(f"{k}: {', '.join(v)}" for k, v in cases.TRAINED_IN.items())
-            + ". Name others."
+            + ". Set algorithms=NAME,... or phases=NAME,... to others."
         )
     if request.baseline is not None:
         if request.kind != "updates":
             raise checks.UserError(
-                f"--baseline={request.baseline} was given with {request.kind}. Only "
+                f"baseline={request.baseline} was given with {request.kind}. Only "
                 "updates are compared. Leave it out, or measure updates."
             )
         baseline_lib.check(request.baseline)
     if request.kind == "profile" and request.out is None:
         raise checks.UserError(
-            "profile needs --out, which is empty. It may be any folder. Write "
-            "--out=traces."
+            "out is empty, but profile writes files. It may be any folder. Write "
+            "out=traces."
         )
     if request.threads is not None and request.threads > cores():
         raise checks.UserError(
-            f"--threads is {request.threads}, but there are {cores()} cores to use. "
+            f"threads is {request.threads}, but there are {cores()} cores to use. "
             "Allowed are as many, or fewer. Lower it, or leave it out."
         )
     cases.check(request.cases, request.configs)
@@ -135,13 +135,13 @@ def limit(threads: int | None) -> None:
     Before JAX counts them, so before anything is computed.
 
     Raises:
-        ValueError: where the system cannot.
+        checks.UserError: where the system cannot.
     """
     if threads is None or threads == cores():
         return
     if not hasattr(os, "sched_setaffinity"):
         raise checks.UserError(
-            f"--threads is {threads}, but only Linux can keep a process on some of its "
+            f"threads is {threads}, but only Linux can keep a process on some of its "
             f"{cores()} cores. Leave it out."
         )
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])

@@ -29,17 +29,17 @@ def unfinished(path: pathlib.Path) -> pathlib.Path:
 
 
 def check(kind: str, out: pathlib.Path) -> None:
-    """Raises ValueError where a report cannot be written; see `file`."""
+    """Raises UserError where a report cannot be written; see `file`."""
     path = file(kind, out)
     if kind == "profile":
-        checks.folder(out, "--out=FOLDER")
+        checks.folder(out, "out=FOLDER")
     if path.suffix != ".json":
         raise checks.UserError(
-            f"--out is {str(path)!r}, which ends in {path.suffix!r}. Only .json is "
-            f"allowed; a .md is written beside it. Give --out={path.with_suffix('')}"
+            f"out is {str(path)!r}, which ends in {path.suffix!r}. Only .json is "
+            f"allowed; a .md is written beside it. Give out={path.with_suffix('')}"
             ".json."
         )
-    checks.file(path, "--out", overwrite=True)
+    checks.file(path, "out", overwrite=True)
 
 
 def keep(out: pathlib.Path | None, report: Mapping[str, Any]) -> None:
@@ -73,5 +73,5 @@ def keep(out: pathlib.Path | None, report: Mapping[str, Any]) -> None:
 def stopped(kind: str, out: pathlib.Path | None) -> str:
     """Returns what to say when a measurement was stopped; see `file`."""
     if out is None:
-        return "Interrupted. With --out the rows so far would have been kept."
+        return "Interrupted. With out=FILE the rows so far would have been kept."
     return f"Interrupted. The rows so far are in {unfinished(file(kind, out))}."

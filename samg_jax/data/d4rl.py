@@ -23,6 +23,12 @@ from samg_jax.data import columns, hdf5_files
 from samg_jax.data import download as downloads
 
 BASE_URL = "http://rail.eecs.berkeley.edu/datasets/offline_rl/"
+# Who else has D4RL's files, tried in turn after `BASE_URL`: the SHA-256 says whether
+# what comes is right. `{path}` is a file's path there, `{name}` the end of it.
+MIRRORS = (
+    "https://rail.eecs.berkeley.edu/datasets/offline_rl/{path}",
+    "https://huggingface.co/datasets/imone/D4RL/resolve/main/{name}",
+)
 DEMO = "hopper-demo"
 VERSION = "-v2"
 UNNAMED = "random|expert|full-replay"  # D4RL's other levels of locomotion.
@@ -127,7 +133,8 @@ def canonical_name(name: str) -> str:
     """Returns the key of `FILES` for a name with or without `-v2`, or `DEMO`.
 
     Raises:
-        ValueError: for any other name. Where D4RL has a file of it, this says which.
+        checks.UserError: for any other name. Where D4RL has a file of it, this says
+            which.
     """
     if name == DEMO or name in FILES:
         return name
@@ -184,7 +191,7 @@ def resolve(
         log: receives a line about where the file comes from.
 
     Raises:
-        ValueError: unknown name, or no file at `path`.
+        checks.UserError: unknown name, or no file at `path`.
         DownloadError: the file is not in the cache and could or should not be fetched.
     """
     if path:
@@ -225,17 +232,19 @@ def resolve(
 
 
 def mirrors(file: File) -> list[str]:
-    """Further addresses of a file: under the base URL that `D4RL_MIRROR` names."""
-    base = os.environ.get("D4RL_MIRROR", "").strip()
-    if not base:
-        return []
-    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", base):
-        raise checks.UserError(
-            f"D4RL_MIRROR is {base!r}. It must be the address of a folder with D4RL's "
-            f"files below it, as in {BASE_URL}; the file looked for is {file.path}. "
-            "Correct it, or unset it."
-        )
-    return [f"{base.rstrip('/')}/{file.path}"]
+    """Further addresses of a file: those that `D4RL_MIRROR` names, then `MIRRORS`."""
+    named = os.environ.get("D4RL_MIRROR", "").replace(",", " ").split()
+    for base in named:
+        if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", base):
+            raise checks.UserError(
+                f"D4RL_MIRROR is {' '.join(named)!r}. It must be the address of a "
+                f"folder with D4RL's files below it, as in {BASE_URL}, or several, "
+                f"separated by spaces; the file looked for is {file.path}. Correct "
+                f"{base!r}, or unset it."
+            )
+    own = [f"{base.rstrip('/')}/{file.path}" for base in named]
+    name = pathlib.PurePosixPath(file.path).name
+    return own + [base.format(path=file.path, name=name) for base in MIRRORS]
 
 
 def is_original(path: pathlib.Path) -> bool:

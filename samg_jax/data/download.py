@@ -17,6 +17,7 @@ import pathlib
 import queue
 import re
 import shutil
+import string
 import threading
 import time
 import urllib.error
@@ -73,12 +74,10 @@ def fetch(
     destination = pathlib.Path(destination)
     part = _with_suffix(destination, ".part")
     addresses = (url, *mirrors)
-    for address in addresses:
-        if urllib.parse.urlsplit(address).scheme not in SCHEMES:
-            raise DownloadError(
-                f"Cannot download from {address!r}: only the schemes "
-                f"{' and '.join(SCHEMES)} are allowed. Correct the address."
-            )
+    if all(_flaw(address) for address in addresses):
+        raise DownloadError(
+            f"Cannot download from {url!r}: {_flaw(url)}. Correct the address."
+        )
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         with _locked(_with_suffix(destination, ".lock"), log):
@@ -106,6 +105,8 @@ def _from_any(
     answers = []
     for address in addresses:
         try:
+            if flaw := _flaw(address):
+                raise _BadFileError(flaw)
             _complete(address, part, size, part.name.removesuffix(".part"))
             _check(part, sha256)
             return
@@ -122,6 +123,22 @@ def _from_any(
         + "; ".join(f"{address}: {answer}" for address, answer in pairs)
         + ")"
     ) from cause
+
+
+def _flaw(address: str) -> str:
+    """What keeps an address from being one of the web; empty if nothing does."""
+    try:
+        parts = urllib.parse.urlsplit(address)
+        host = parts.hostname or ""
+        _ = parts.port
+        host.encode("idna")
+        http.client.HTTPConnection(host, 80)  # Refuses control characters.
+        "".join((parts.path, parts.query)).encode("ascii")
+    except (ValueError, http.client.HTTPException) as error:  # Unicode's are of these.
+        return f"it is no address ({str(error).partition(' (')[0]})"
+    if parts.scheme not in SCHEMES:
+        return f"only the schemes {' and '.join(SCHEMES)} are allowed"
+    return "" if host else "it is no address (it names no host)"
 
 
 def _check_space(part: pathlib.Path, size: int) -> None:
@@ -143,11 +160,15 @@ def advice(url: str, destination: pathlib.Path, size: int, sha256: str) -> str:
         f"  curl --location --fail --create-dirs --continue-at - --output '{part}' "
         f"'{url}' && mv '{part}' '{destination}'\n"
         f"It has {size} bytes and SHA-256 {sha256}.\n"
+        "If you know of another server that has it, set the environment variable "
+        "D4RL_MIRROR to the address of its folder, or to several.\n"
         "Or make local data and train on them instead, here for Hopper:\n"
         "  python -m samg_jax.collect --env=Hopper-v4 --level=medium --out=FILE\n"
         "and give the training command\n"
         "  config.dataset.path=FILE config.env_id=Hopper-v4\n"
-        "For AntMaze --env=antmaze-umaze, without a level, and the same as env_id."
+        "For AntMaze:\n"
+        "  python -m samg_jax.collect --env=antmaze-umaze --out=FILE\n"
+        "and antmaze-umaze as env_id."
     )
 
 
@@ -220,9 +241,13 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects to the web, and to nowhere else."""
 
     def http_error_302(self, req, fp, code, msg, headers):
-        goal = urllib.parse.urljoin(req.full_url, headers.get("Location", ""))
-        if urllib.parse.urlsplit(goal).scheme not in SCHEMES:
-            raise _BadFileError(f"the server redirects to {goal!r}, not to the web")
+        goal = headers.get("Location", "")
+        with contextlib.suppress(ValueError):  # Then it is refused as it is.
+            goal = urllib.parse.urljoin(req.full_url, goal)
+        if flaw := _flaw(urllib.parse.quote(goal, safe=string.punctuation)):
+            raise _BadFileError(
+                f"the server redirects to {goal[:200]!r}, not to the web: {flaw}"
+            )
         return super().http_error_302(req, fp, code, msg, headers)
 
     http_error_301 = http_error_303 = http_error_302
@@ -254,6 +279,8 @@ def _open(url: str, start: int) -> http.client.HTTPResponse:
     request = urllib.request.Request(url, headers=headers)
     try:
         return _within(lambda: _opener().open(request, timeout=TIMEOUT))
+    except ValueError as error:  # Of an address that only the library finds wrong.
+        raise _BadFileError(f"it is no address ({error})") from error
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
             return _open(url, 0)

@@ -46,7 +46,7 @@ def load(dataset_id: str) -> d4rl.Raw:
         dataset_id: as in `minari.load_dataset`.
 
     Raises:
-        ValueError: for data that are not there or cannot be used.
+        checks.UserError: for data that are not there or cannot be used.
     """
     dataset = _open(dataset_id)
     _check_actions(dataset.action_space, dataset_id)
@@ -122,7 +122,7 @@ def env_id(dataset_id: str) -> str:
     """Returns the gymnasium id on which a dataset was recorded.
 
     Raises:
-        ValueError: where an id does not say what the environment was.
+        checks.UserError: where an id does not say what the environment was.
     """
     spec = _open(dataset_id).env_spec
     remedy = (

@@ -124,5 +124,5 @@ def check_space(path: pathlib.Path, rows: int, width: int) -> None:
     if needed > free:
         raise checks.UserError(
             f"{path} may need {needed:,} bytes, uncompressed, and {free:,} are "
-            "free there. Make room, name another --out, or collect fewer --steps."
+            "free there. Make room, give out=FILE on another disk, or lower steps."
         )

@@ -33,7 +33,7 @@ def read(
         log: receives a line about where the file comes from.
 
     Raises:
-        ValueError: what is named is unknown, or cannot be used.
+        checks.UserError: what is named is unknown, or cannot be used.
         DownloadError: a D4RL file is missing and cannot be had.
     """
     minari = minari_id(name, path)

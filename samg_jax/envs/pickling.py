@@ -8,8 +8,9 @@ spaces by their random generators.
 
 A pickle names what is called to rebuild it, and could name anything. `load` looks up
 only plain data types, classes of the modules that the environment itself comes from,
-and what the environment's own state needs here; it imports nothing. `--trust` allows
-the rest.
+and what the environment's own state names here; it imports nothing. `trust` allows the
+rest. Bound methods are saved as owner and name, not as calls of `getattr`, and only
+those that the environment's own state has here are bound again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import io
 import pickle
 import sys
 import types
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -34,6 +36,7 @@ _FIXED = (
     mujoco.MjModel,
     mujoco.MjData,
 )
+_METHODS = (types.MethodType, types.BuiltinMethodType)
 # Types of the standard library that hold data and do nothing when they are made.
 _PLAIN = {
     "_codecs": {"encode"},
@@ -63,6 +66,21 @@ _NUMPY = {
     *("Generator", "RandomState", "SeedSequence"),
     *("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"),
     *("__generator_ctor", "__bit_generator_ctor", "__randomstate_ctor"),
+}
+# What runs whatever it is given: never on a state's word, whoever else names it.
+_NEVER = {
+    "_io": {"FileIO", "open", "open_code"},
+    "builtins": {
+        *("__build_class__", "__import__", "breakpoint", "compile", "delattr", "eval"),
+        *("exec", "execfile", "getattr", "globals", "input", "open", "setattr", "vars"),
+    },
+    "functools": {"partialmethod", "reduce"},
+    "operator": {"attrgetter", "call", "methodcaller"},
+}
+_NEVER_OF = {
+    *("_pickle", "asyncio", "code", "codecs", "ctypes", "importlib", "io", "marshal"),
+    *("multiprocessing", "nt", "os", "pickle", "pkgutil", "posix", "pty", "runpy"),
+    *("shutil", "socket", "subprocess", "sys", "tempfile", "timeit", "types"),
 }
 
 
@@ -95,7 +113,7 @@ def load(env: gymnasium.Env, pickled: bytes, env_id: str) -> None:
     """
     parts = _parts(env)
     allowed = _Allowed(env, env_id)
-    saved = _Unpickler(io.BytesIO(pickled), parts, allowed).load()
+    saved = _Unpickler(io.BytesIO(pickled), parts, allowed, allowed.bind).load()
     for layer, attributes in zip(
         building.layers(env), saved["attributes"], strict=True
     ):
@@ -162,18 +180,66 @@ class _Pickler(pickle.Pickler):
     def persistent_id(self, obj: object) -> str | None:
         return self._names.get(id(obj))
 
+    def reducer_override(self, obj: object) -> Any:
+        owner = getattr(obj, "__self__", None)
+        if isinstance(obj, _METHODS) and not (
+            owner is None or isinstance(owner, types.ModuleType)
+        ):
+            name = _name_of(obj, owner)
+            if name:
+                return bound_method, (owner, name)
+        return NotImplemented
+
+
+def bound_method(owner: object, name: str) -> Callable[..., Any]:
+    """The method of that name in the class of an object, or in a class, bound to it."""
+    cls = _class_of(owner)
+    for base in (*cls.__mro__, *(type(owner).__mro__ if cls is owner else ())):
+        if name in vars(base):
+            return vars(base)[name].__get__(None if cls is owner else owner, cls)
+    raise pickle.UnpicklingError(f"{cls.__name__} has no method {name!r}")
+
+
+def _name_of(method: Any, owner: object) -> str:
+    """Under which name `bound_method` finds a method; empty if under none."""
+    cls = _class_of(owner)
+    given = method.__name__
+    private = [f"_{base.__name__.lstrip('_')}{given}" for base in cls.__mro__]
+    for name in (given, *private):
+        try:
+            if bound_method(owner, name) == method:
+                return name
+        except Exception:  # Not there, or no method; descriptors run any code.
+            continue
+    return ""
+
 
 class _Unpickler(pickle.Unpickler):
-    """Puts in the part that a name stands for; looks up what is allowed only."""
+    """Puts in the part that a name stands for; looks up what is allowed only.
 
-    def __init__(self, buffer: io.BytesIO, parts: dict[str, object], allowed: Any):
+    Args:
+        buffer: what to read.
+        parts: name -> part.
+        allowed: called with module and name, and raises where these are not.
+        bind: called instead of `bound_method`.
+    """
+
+    def __init__(
+        self,
+        buffer: io.BytesIO,
+        parts: dict[str, object],
+        allowed: Callable[[str, str], Any],
+        bind: Callable[[object, str], Any],
+    ):
         super().__init__(buffer)
-        self._parts, self._allowed = parts, allowed
+        self._parts, self._allowed, self._bind = parts, allowed, bind
 
     def persistent_load(self, pid: str) -> object:
         return self._parts[pid]
 
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == (__name__, bound_method.__name__):
+            return self._bind
         self._allowed(module, name)
         return super().find_class(module, name)
 
@@ -187,6 +253,7 @@ class _Allowed:
             type(layer).__module__.partition(".")[0] for layer in building.layers(env)
         } - {"builtins", "gymnasium", "numpy", "samg_jax"}
         self._seen: set[tuple[str, str]] = set()
+        self._bound: set[tuple[type, str]] = set()
         parts, seen = _parts(env), self._seen
         try:
             own = _dump(_content(env, parts), parts)
@@ -194,7 +261,23 @@ class _Allowed:
             return
         # These bytes were made here just now, so whatever they name is the
         # environment's own.
-        _Unpickler(io.BytesIO(own), parts, lambda *name: seen.add(name)).load()
+
+        def bind(owner: object, name: str) -> Any:
+            self._bound.add((_class_of(owner), name))
+            return bound_method(owner, name)
+
+        _Unpickler(io.BytesIO(own), parts, lambda *name: seen.add(name), bind).load()
+
+    def bind(self, owner: object, name: str) -> Any:
+        """Binds a method that the environment's own state has here too."""
+        cls = _class_of(owner)
+        if (cls, name) not in self._bound:
+            trust.require(
+                f"The saved state of the environment {self._env_id!r} wants to call "
+                f"{cls.__module__}.{cls.__qualname__}.{name}, a method that its own "
+                "state here does not have"
+            )
+        return bound_method(owner, name)
 
     def __call__(self, module: str, name: str) -> None:
         if self._is_allowed(module, name):
@@ -206,10 +289,14 @@ class _Allowed:
 
     def _is_allowed(self, module: str, name: str) -> bool:
         root = module.partition(".")[0]
-        if root in sys.stdlib_module_names:
-            return name in _PLAIN.get(module, ())
+        if name in _PLAIN.get(module, ()):
+            return True
+        if root in _NEVER_OF or name in _NEVER.get(module, ()):
+            return False
         if (module, name) in self._seen:
             return True
+        if root in sys.stdlib_module_names:
+            return False
         if root == "numpy":
             found = getattr(sys.modules.get(module), name, None)
             scalar = isinstance(found, type) and issubclass(found, np.generic)
@@ -221,6 +308,10 @@ class _Allowed:
             # Of that module, not imported into it.
             return isinstance(found, type) and found.__module__ == module
         return False
+
+
+def _class_of(owner: object) -> type:
+    return owner if isinstance(owner, type) else type(owner)
 
 
 def _parts(env: gymnasium.Env) -> dict[str, object]:

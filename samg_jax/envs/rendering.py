@@ -49,7 +49,7 @@ def choose_backend() -> str:
     That of `MUJOCO_GL` where it is set, else the first of `BACKENDS` that works.
 
     Raises:
-        ValueError: where none does.
+        checks.UserError: where none does.
     """
     chosen = os.environ.get("MUJOCO_GL")
     for backend in [chosen] if chosen else BACKENDS:
@@ -61,7 +61,7 @@ def choose_backend() -> str:
         f"Nothing can be rendered: no OpenGL backend works here ({tried}). MuJoCo "
         "needs one of them. With a GPU, or Debian's packages libegl1 and "
         "libgl1-mesa-dri, MUJOCO_GL=egl works; with libosmesa6, MUJOCO_GL=osmesa. "
-        "Install one and leave MUJOCO_GL unset, or leave out --video."
+        "Install one and leave MUJOCO_GL unset, or leave video out."
     )
 
 
@@ -80,7 +80,7 @@ def _works(backend: str) -> bool:
 
 
 def check(env_id: str, physics: str, path: pathlib.Path) -> None:
-    """Raises ValueError where no video of the environment could be written.
+    """Raises UserError where no video of the environment could be written.
 
     Args:
         env_id: any id that `physics.make` knows.
@@ -90,7 +90,7 @@ def check(env_id: str, physics: str, path: pathlib.Path) -> None:
     if path.suffix.lower() != SUFFIX:
         raise checks.UserError(
             f"The video {str(path)!r} ends in {path.suffix!r}; only {SUFFIX} is "
-            f"written. Give --video={path.with_suffix(SUFFIX)}."
+            f"written. Give video={path.with_suffix(SUFFIX)}."
         )
     missing = [
         name
@@ -108,7 +108,7 @@ def check(env_id: str, physics: str, path: pathlib.Path) -> None:
     if "rgb_array" not in modes:
         raise checks.UserError(
             f"{env_id!r} cannot be filmed: it renders as {modes or 'nothing'}, and "
-            "'rgb_array' is needed. Leave out --video."
+            "'rgb_array' is needed. Leave video out."
         )
     if simulated:
         choose_backend()
@@ -189,12 +189,12 @@ def _first_frame(env: gymnasium.Env, env_id: str) -> np.ndarray:
         frame = env.render()
     except gymnasium.error.DependencyNotInstalled as error:
         raise checks.UserError(
-            f"{env_id!r} cannot be filmed: {error} Install it, or leave out --video."
+            f"{env_id!r} cannot be filmed: {error} Install it, or leave video out."
         ) from error
     if not isinstance(frame, np.ndarray) or frame.ndim != 3:
         raise checks.UserError(
             f"{env_id!r} cannot be filmed: its render() returns a "
             f"{type(frame).__name__}. With render_mode='rgb_array' it must be an array "
-            "of height, width and 3 colors. Correct it, or leave out --video."
+            "of height, width and 3 colors. Correct it, or leave video out."
         )
     return frame

@@ -40,7 +40,7 @@ NAME = "config.guidance.weight_preset"
 
 
 def fields(name: str) -> dict[str, Any]:
-    """Returns the dotted fields of a preset; raises ValueError for an unknown name."""
+    """Returns the dotted fields of a preset; raises UserError for an unknown name."""
     checks.choice(NAME, name, PRESETS)
     return dict(PRESETS[name])
 

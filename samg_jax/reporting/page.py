@@ -43,12 +43,12 @@ def write(
         reload_s: seconds after which a browser reads the page again; None for never.
 
     Raises:
-        ValueError: there is nothing to report, or it cannot be written.
+        checks.UserError: there is nothing to report, or it cannot be written.
     """
     found = setups.read(folder)
     frame = setups.add(results.read(folder), found)
     courses = courses_lib.of(frame)
-    checks.folder(out / "tables", "--out=FOLDER")
+    checks.folder(out / "tables", "out=FOLDER")
     sections = contents.sections(frame, courses, found, out / "figures", reps)
     said = verdict.sentences(frame, courses)
     texts = []

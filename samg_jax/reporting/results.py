@@ -53,7 +53,7 @@ def read(folder: pathlib.Path) -> pd.DataFrame:
     `networks` empty.
 
     Raises:
-        ValueError: there is no table, or not one that can be reported.
+        checks.UserError: there is no table, or not one that can be reported.
     """
     damaged = []
     for path in sources.there(folder):
@@ -72,7 +72,7 @@ def read(folder: pathlib.Path) -> pd.DataFrame:
         )
     raise checks.UserError(
         f"There are no results in {str(folder)!r}: it has neither "
-        f"{' nor '.join(sources.FILES)}. Name the --out folder of a suite."
+        f"{' nor '.join(sources.FILES)}. Name the out folder of a suite."
     )
 
 

@@ -31,7 +31,7 @@ def load(
         settings: such as `num_seeds=2` or `config.online.steps=1000`.
 
     Raises:
-        ValueError: where there is no such suite, field or value.
+        checks.UserError: where there is no such suite, field or value.
     """
     path = find(name, configs)
     suite = config_files.call(path, configs=configs)
@@ -53,7 +53,7 @@ def find(name: str, configs: pathlib.Path) -> pathlib.Path:
     raise checks.UserError(
         f"There is no suite {name!r}. {hint}Known in {str(folder)!r} are "
         f"{', '.join(known) or 'none'}; a path of another file is allowed too. Write, "
-        "for example, --suite=smoke."
+        "for example, suite=smoke."
     )
 
 
@@ -69,9 +69,9 @@ def change(suite: ml_collections.ConfigDict, text: str) -> None:
     if not sign or name not in fields:
         hint = checks.hint(name, fields)
         raise checks.UserError(
-            f"--set={text} names no field of a suite. {hint}Allowed are FIELD=VALUE "
+            f"set={text} names no field of a suite. {hint}Allowed are FIELD=VALUE "
             f"with {', '.join(fields)}, and config.FIELD=VALUE for all experiments. "
-            "Write, for example, --set=num_seeds=2."
+            "Write, for example, set=num_seeds=2."
         )
     value = read_value(given)
     if isinstance(value, tuple):
@@ -86,7 +86,7 @@ def change(suite: ml_collections.ConfigDict, text: str) -> None:
             values.assign(suite, name, values.unquoted(given))
         except ValueError as error:
             raise checks.UserError(
-                f"--set={text} has a value of the wrong kind: it must be {error}. It "
+                f"set={text} has a value of the wrong kind: it must be {error}. It "
                 f"was {fields[name]!r} before."
             ) from error
 
@@ -100,20 +100,20 @@ def read_value(text: str) -> Any:
 
 
 def check(suite: ml_collections.ConfigDict, path: pathlib.Path) -> None:
-    """Raises ValueError for a suite without jobs, or with a count that cannot be."""
+    """Raises UserError for a suite without jobs, or with a count that cannot be."""
     for name in ("datasets", "algorithms", "variants"):
         values = suite[name] or ()
         if not values or len(set(values)) < len(values):
             raise checks.UserError(
                 f"{name} of the suite {str(path)!r} is {tuple(values)}. It must name "
-                f"at least one, each once. Change the file, or give --set={name}=A,B."
+                f"at least one, each once. Change the file, or give set={name}=A,B."
             )
     least = {"seed": 0, "num_seeds": 1, "seeds_per_job": 1}
     for name, low in least.items():
         if suite[name] is not None and suite[name] < low:
             raise checks.UserError(
                 f"{name} of the suite {str(path)!r} is {suite[name]}; it must be at "
-                f"least {low}. Change the file, or give --set={name}={max(low, 1)}."
+                f"least {low}. Change the file, or give set={name}={max(low, 1)}."
             )
     pattern = suite.dataset_path
     if pattern is not None and "{dataset}" not in pattern and len(suite.datasets) > 1:

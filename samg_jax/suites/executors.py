@@ -71,17 +71,18 @@ def make(name: str, texts: Sequence[str]) -> Executor:
         texts: of its options, such as `parallel=2`.
 
     Raises:
-        ValueError: where the name or an option is not known, or an extra is missing.
+        checks.UserError: where the name or an option is not known, or an extra is
+            missing.
     """
     if name not in KINDS:
         raise checks.UserError(
-            f"--executor is {name!r}. Allowed are {', '.join(KINDS)}. Write, for "
-            "example, --executor=local."
+            f"executor is {name!r}. Allowed are {', '.join(KINDS)}. Write, for "
+            "example, executor=local."
         )
     kind = KINDS[name]
     if kind.needs and importlib.util.find_spec(kind.needs) is None:
         raise checks.UserError(
-            f"--executor={name} needs the package {kind.needs}, which is not "
+            f"executor={name} needs the package {kind.needs}, which is not "
             f'installed. Install the extra: pip install -e ".[{name}]".'
         )
     module = importlib.import_module(f"{__package__}.{kind.module}")
@@ -107,17 +108,17 @@ def options(
             hint = checks.hint(key, allowed)
             listed = "; ".join(f"{key}: {about}" for key, about in allowed.items())
             raise checks.UserError(
-                f"--option={text} is not known to --executor={name}. {hint}Allowed are "
-                f"{listed}. Write, for example, --option={next(iter(allowed))}=1."
+                f"option={text} is not known to executor={name}. {hint}Allowed are "
+                f"{listed}. Write, for example, option={next(iter(allowed))}=1."
             )
         result[key] = definition.read_value(value)
     return result
 
 
 def positive(name: str, value: Any, least: float = 1) -> Any:
-    """Returns the value of an option; raises ValueError where it is too small."""
+    """Returns the value of an option; raises UserError where it is too small."""
     if not isinstance(value, (int, float)) or value < least:
         raise checks.UserError(
-            f"--option={name}={value} must be a number of at least {least}. Change it."
+            f"option={name}={value} must be a number of at least {least}. Change it."
         )
     return value

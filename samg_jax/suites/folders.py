@@ -50,7 +50,7 @@ def of(out: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def check(out: pathlib.Path, jobs: Sequence[Job]) -> None:
-    """Raises ValueError where a job of that name was begun with another config."""
+    """Raises UserError where a job of that name was begun with another config."""
     for job in jobs:
         found = _config(of(out, job.name))
         if found is None:
@@ -69,7 +69,7 @@ def check(out: pathlib.Path, jobs: Sequence[Job]) -> None:
                 f"{str(out)!r} holds the job {job.name} with another config:\n"
                 + "\n".join(different)
                 + "\nA suite goes on in its folder with the same values. Give another "
-                "folder with --out, or the same values."
+                "folder with out=FOLDER, or the same values."
             )
 
 

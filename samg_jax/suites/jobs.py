@@ -72,7 +72,7 @@ def expand(suite: ml_collections.ConfigDict, configs: pathlib.Path) -> list[Job]
         configs: folder of the config files.
 
     Raises:
-        ValueError: where the trainer would refuse a job.
+        checks.UserError: where the trainer would refuse a job.
     """
     check_names(suite, configs)
     found = {}
@@ -92,7 +92,7 @@ def expand(suite: ml_collections.ConfigDict, configs: pathlib.Path) -> list[Job]
 
 
 def check_names(suite: ml_collections.ConfigDict, configs: pathlib.Path) -> None:
-    """Raises ValueError for a variant or a row that nothing belongs to."""
+    """Raises UserError for a variant or a row that nothing belongs to."""
     variants = [VANILLA, *GUIDED, *suite.by_variant]
     files = sorted(path.stem for path in configs.glob("*.py"))
     used = [("variants", name, variants) for name in suite.variants]
@@ -217,7 +217,8 @@ def override(
     """Sets fields, in place; leaves out those that only guidance has.
 
     Raises:
-        ValueError: for a field that no config of the algorithm has, or of another type.
+        checks.UserError: for a field that no config of the algorithm has, or of another
+            type.
     """
     for text in texts:
         name, _, given = text.partition("=")

@@ -61,7 +61,8 @@ def run(request: Request) -> int:
     """Runs a suite, or what is left of it; returns the exit status.
 
     Raises:
-        ValueError: before any compute, where suite, folder or executor cannot be used.
+        checks.UserError: before any compute, where suite, folder or executor cannot be
+            used.
     """
     out, planned = prepare(request)
     estimator = plan.Estimator(request.configs, plan.MEASURED)
@@ -75,7 +76,7 @@ def run(request: Request) -> int:
                 'installed. Install the extra: pip install -e ".[suite]".'
             )
     executor = executors.make(request.executor, request.options)
-    checks.folder(out, "--out=FOLDER")
+    checks.folder(out, "out=FOLDER")
     with durable.writing(out):
         repair.prepare(out, planned)
     left = [job for job in planned if runner.status(out, job) is not Status.DONE]
@@ -117,13 +118,13 @@ def prepare(request: Request) -> tuple[pathlib.Path, list[Job]]:
     for flag, value in (("suite", request.suite), ("out", request.out)):
         if not value:
             raise checks.UserError(
-                f"--{flag} is empty. It must be given. Write, for example, python -m "
+                f"{flag} is empty. It must be given. Write, for example, python -m "
                 "samg_jax.benchmark suite --suite=smoke --out=runs/smoke."
             )
     suite = definition.load(request.suite, request.configs, request.settings)
     planned = jobs.expand(suite, request.configs)
     out = pathlib.Path(request.out).expanduser()
-    checks.can_write(out, "--out=FOLDER")
+    checks.can_write(out, "out=FOLDER")
     folders.check(out, planned)
     for line in idle(suite, planned):
         print(f"warning: {checks.with_flags(line)}", file=sys.stderr)

@@ -20,7 +20,7 @@ def prepare(out: pathlib.Path, jobs: Sequence[Job]) -> None:
     """Makes the folder of every job one that can be worked in.
 
     Raises:
-        ValueError: the folder holds a job of that name and another config.
+        checks.UserError: the folder holds a job of that name and another config.
     """
     folders.check(out, jobs)
     durable.make_folder(out)

@@ -132,7 +132,7 @@ def read(folder: pathlib.Path, job: Job) -> pd.DataFrame:
     """Returns the rows of a job that is complete.
 
     Raises:
-        ValueError: a table of its run is missing or damaged.
+        checks.UserError: a table of its run is missing or damaged.
     """
     facts = folders.done(folder)
     run = folders.finished_run(folder)

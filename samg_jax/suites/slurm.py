@@ -48,7 +48,7 @@ class Executor:
     def __init__(self, cluster: str = "slurm", **parameters: Any):
         if cluster not in ("slurm", "local"):
             raise checks.UserError(
-                f"--option=cluster={cluster} is not known. Allowed are slurm and "
+                f"option=cluster={cluster} is not known. Allowed are slurm and "
                 "local. Leave it out for slurm."
             )
         self._cluster = cluster

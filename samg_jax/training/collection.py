@@ -180,7 +180,8 @@ def missed(best: Trained, settings: Settings) -> str:
     return (
         f"No policy reached the medium return of {settings.medium_return:.0f} "
         f"within {settings.train_steps} steps; the best evaluation was "
-        f"{best.score:.0f}. Raise --train_steps, or lower --medium_return."
+        f"{best.score:.0f}. Set train_steps={2 * settings.train_steps}, or "
+        f"medium_return={best.score:.0f}."
     )
 
 

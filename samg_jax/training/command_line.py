@@ -255,7 +255,7 @@ def refuse_misspelt(arguments: Sequence[str]) -> None:
             proposed = f"--{CONFIG}{rest}" if hint else f"--{CONFIG}.{name}{rest}"
             raise checks.UserError(
                 f"Unknown flag --{name}{rest}. Did you mean {proposed}? A config and "
-                f"its fields are given as in {config_files.EXAMPLE} "
+                f"its fields are given as in --{config_files.EXAMPLE} "
                 "--config.online.steps=1000."
             )
 
@@ -310,7 +310,8 @@ def _file(arguments: Sequence[str]) -> str:
             "--config is missing. It names the file of an experiment, and a dataset "
             "after a colon"
             + ("; its fields, which are given here, are those of that file" * fields)
-            + f". Write, for example, python -m samg_jax.train {config_files.EXAMPLE}."
+            + ". Write, for example, python -m samg_jax.train "
+            f"--{config_files.EXAMPLE}."
         )
     return found
 
@@ -343,7 +344,7 @@ def check(argv: Sequence[str]) -> None:
 
 
 def check_field(name: str, config: Mapping[str, Any]) -> None:
-    """Raises ValueError for a dotted field that the config does not have."""
+    """Raises UserError for a dotted field that the config does not have."""
     level, path = config, "config"
     for part in name.split("."):
         if isinstance(level, Mapping) and part in level:

@@ -26,7 +26,7 @@ PACKAGE = "configs"
 SUITES = "suites"  # The folder of suites in it.
 # The package's own; in a checkout a link to the folder `configs` at its root.
 HOME = pathlib.Path(samg_jax.__file__).parent / PACKAGE
-EXAMPLE = "--config=configs/awac_samg.py:hopper-demo"
+EXAMPLE = "config=configs/awac_samg.py:hopper-demo"
 
 # Search path of `configs` -> its modules, so that each is run once.
 _LOADED: dict[tuple[str, ...], dict[str, types.ModuleType]] = {}
@@ -37,7 +37,7 @@ def load(file: str, *dataset: str) -> ml_collections.ConfigDict:
     path = find(file)
     if dataset and not dataset[0]:
         raise checks.UserError(
-            f"--config={file}: has no dataset after the colon. Name one, as in "
+            f"config={file}: has no dataset after the colon. Name one, as in "
             f"{EXAMPLE}, or leave the colon out for the file's default."
         )
     config = call(path, *dataset)
@@ -81,11 +81,11 @@ def find(file: str) -> pathlib.Path:
     known = [str(other) for other in sorted(folder.glob("*.py"))]
     known += [f"{PACKAGE}/{other.name}" for other in sorted(HOME.glob("*.py"))]
     if not file:
-        given = "--config is empty. "
+        given = "config is empty. "
     elif path.is_dir():
-        given = f"--config={file} is a folder. "
+        given = f"config={file} is a folder. "
     elif path.is_file():
-        given = f"--config={file} is not a Python file. "
+        given = f"config={file} is not a Python file. "
     else:
         given = f"There is no config file {file!r}. {checks.hint(file, known)}"
     raise checks.UserError(
@@ -136,7 +136,8 @@ def call(
         except TypeError as error:
             raise checks.UserError(
                 f"get_config of {str(path)!r} was given {list(arguments)}, but: "
-                f"{error}. A dataset after the colon of --config is its one argument."
+                f"{error}. A dataset after the colon of "
+                "config=FILE is its one argument."
             ) from error
         return function(*arguments)
 

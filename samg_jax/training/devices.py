@@ -34,7 +34,8 @@ def choose(count: int, wanted: int) -> Mesh | None:
         wanted: how many devices; 0 for the most that take equally many seeds each.
 
     Raises:
-        ValueError: where there are not so many, or they would not take equally many.
+        checks.UserError: where there are not so many, or they would not take equally
+            many.
     """
     devices = jax.local_devices()
     if wanted > len(devices):

@@ -36,7 +36,7 @@ def check(config: ml_collections.ConfigDict, task: tasks.Task) -> None:
             f"The environment {task.env_id!r} has no time limit, but Cal-QL sums the "
             "rewards of whole episodes, which must end. Register it with "
             "gymnasium.register(..., max_episode_steps=N), or use another algorithm, "
-            "as in --config=configs/cql.py."
+            "as in config=configs/cql.py."
         )
     check_limit(task, config.evaluation.get("max_steps"), "config.evaluation.max_steps")
 

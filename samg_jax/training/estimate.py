@@ -63,11 +63,11 @@ def describe(
         given: see `unread.check`.
 
     Raises:
-        ValueError: where the run would be refused.
+        checks.UserError: where the run would be refused.
     """
     parts_lib.complete(config)
     validation.check(config)
-    checks.can_write(workdir, "--workdir=FOLDER")
+    checks.can_write(workdir, "workdir=FOLDER")
     locations.check_layout(workdir)
     provenance.check_same_config(config, workdir)
     parts = parts_lib.resolve(config)

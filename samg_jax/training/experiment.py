@@ -179,7 +179,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Parts:
     parts = dataclasses.replace(parts, mesh=mesh)
     bounds.check_run(config, parts)
     own_weights.check_shape(parts)
-    checks.folder(workdir, "--workdir=FOLDER")
+    checks.folder(workdir, "workdir=FOLDER")
     locations.check_layout(workdir)
     check_same_config(config, workdir)
     return environments.try_out(parts, config.get("single_env"))

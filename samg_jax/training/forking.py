@@ -80,12 +80,12 @@ def check_data(
         f"The dataset {name!r} has changed: its rows are not those that the "
         f"checkpoint was trained on ({origin['data_source']}). A run goes on with the "
         "data that it began with. Restore that dataset, or train on this one in "
-        "another --workdir=FOLDER, without config.offline.restore."
+        "another workdir=FOLDER, without config.offline.restore."
     )
 
 
 def check(config: ml_collections.ConfigDict, parts: Parts, saved: dict) -> None:
-    """Raises ValueError where the checkpoint cannot be fine-tuned with this config."""
+    """Raises UserError where the checkpoint cannot be fine-tuned with this config."""
     source = config.offline.restore
     if not saved["complete"]:
         raise checks.UserError(

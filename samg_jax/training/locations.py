@@ -94,11 +94,11 @@ def find_offline(directory: str, flag: str = "config.offline.restore") -> pathli
     raise checks.UserError(
         f"There is no offline checkpoint in {str(path)!r}{_what_is_there(path)}. It "
         "must be the workdir of a run whose offline phase is complete, or its folder "
-        f"offline/. Check {flag}."
+        f"offline/. Check {flag}={path}."
     )
 
 
-def find_latest(directory: str, flag: str = "--checkpoint") -> pathlib.Path:
+def find_latest(directory: str, flag: str = "checkpoint") -> pathlib.Path:
     """The folder with a run's last checkpoint: online if there is one.
 
     Args:
@@ -118,7 +118,7 @@ def find_latest(directory: str, flag: str = "--checkpoint") -> pathlib.Path:
     raise checks.UserError(
         f"There is no checkpoint in {str(path)!r}{_what_is_there(path)}. It must be "
         "the workdir of a run that has saved one, or its folder offline/ or online/. "
-        f"Check {flag}."
+        f"Check {flag}={path}."
     )
 
 
@@ -161,17 +161,17 @@ def check_layout(workdir: pathlib.Path) -> None:
         if (workdir / name).is_dir():
             raise checks.UserError(
                 f"{workdir / name} is a folder; a run has a file of that name. Rename "
-                "it, or give another --workdir=FOLDER."
+                "it, or give another workdir=FOLDER."
             )
     for name in FOLDERS:
         path = workdir / name
         if path.is_symlink() and not path.exists():
             raise checks.UserError(
                 f"{path} is a link to {path.readlink()}, which does not exist. Mount "
-                "or restore what it points to, or give another --workdir=FOLDER."
+                "or restore what it points to, or give another workdir=FOLDER."
             )
         if path.exists() and not path.is_dir():
             raise checks.UserError(
                 f"{path} is a file; a run has a folder of that name. Rename it, or "
-                "give another --workdir=FOLDER."
+                "give another workdir=FOLDER."
             )

@@ -140,8 +140,8 @@ def label(
     if not reached.any():
         raise checks.UserError(
             f"None of the {len(reached)} rows reaches the goal at {goal.round(2)}, so "
-            "there would be no reward to learn from. Collect more with --steps=N, or "
-            "others with --seed=N."
+            "there would be no reward to learn from. Collect more with steps=N, or "
+            "others with seed=N."
         )
     return {
         **rows,

@@ -56,7 +56,7 @@ class Table:
             raise checks.UserError(
                 f"{path} has {path.stat().st_size} bytes, but the checkpoint was saved "
                 f"when it had {length}. It was shortened or replaced since. Restore "
-                "the file, or begin anew in another --workdir."
+                "the file, or begin anew and give workdir=FOLDER."
             )
         _check_header(path, columns, length)
         with durable.writing(self._folder):
@@ -110,7 +110,7 @@ def _check_header(path: pathlib.Path, columns: tuple[str, ...], length: int) -> 
     raise checks.UserError(
         f"{path} begins with {found[:60]!r}, which is not the header of this run's "
         f"table: {header}. It was edited, or another program wrote it. Restore the "
-        "header, rename the file, or give another --workdir=FOLDER."
+        "header, rename the file, or give another workdir=FOLDER."
     )
 
 

@@ -22,7 +22,7 @@ ADVICE = (
 
 
 def check_shape(parts: Parts) -> None:
-    """Raises ValueError where the weight is not one real number per transition.
+    """Raises UserError where the weight is not one real number per transition.
 
     Nothing is computed: the function is only traced, with a model of the shape that
     its fit will have.
@@ -61,7 +61,7 @@ def check_shape(parts: Parts) -> None:
 def check_on_data(
     parts: Parts, state: offline.State | None, dataset: transitions.Dataset
 ) -> None:
-    """Raises ValueError where the weight leaves [0, 1] on some offline rows.
+    """Raises UserError where the weight leaves [0, 1] on some offline rows.
 
     Args:
         parts: of the experiment.
@@ -84,7 +84,7 @@ def check_on_data(
 def check_at_switch(
     parts: Parts, guidance: Any, alive: jax.Array, observations: jax.Array
 ) -> None:
-    """Raises ValueError where the weight leaves [0, 1] in the first states online.
+    """Raises UserError where the weight leaves [0, 1] in the first states online.
 
     Args:
         parts: of the experiment.
@@ -111,7 +111,7 @@ def check_at_switch(
 
 
 def check_range(parts: Parts, p: np.ndarray, rows: str) -> None:
-    """Raises ValueError where some of `p` is not in [0, 1].
+    """Raises UserError where some of `p` is not in [0, 1].
 
     Args:
         parts: of the experiment.

@@ -144,7 +144,7 @@ def resolve(config: ml_collections.ConfigDict) -> Parts:
     """Returns the fixed parts; what the config leaves open is filled in.
 
     Raises:
-        ValueError: where they cannot be built.
+        checks.UserError: where they cannot be built.
     """
     task = complete(config)
     guidance = guidance_config(config)
@@ -299,7 +299,7 @@ def load_dataset(
         identify: receives the fingerprint of the rows, before anything is made of them.
 
     Raises:
-        ValueError: for a file that cannot be used, or not with this environment.
+        checks.UserError: for a file that cannot be used, or not with this environment.
         DownloadError: for a D4RL file that is not there and cannot be had.
     """
     raw, source = read_rows(config, log)

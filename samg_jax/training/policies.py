@@ -81,7 +81,7 @@ def find(directory: str) -> Saved:
         directory: a run's workdir, or its `offline/` or `online/`.
 
     Raises:
-        ValueError: where there is none, or none that can be read here.
+        checks.UserError: where there is none, or none that can be read here.
     """
     folder = locations.find_latest(directory)
     store = checkpoints.Store(folder)
@@ -116,7 +116,7 @@ def restore(saved: Saved) -> Policies:
     """Returns the policies of a checkpoint.
 
     Raises:
-        ValueError: where its files are damaged.
+        checks.UserError: where its files are damaged.
     """
     parts, like = saved.parts, forking.template(saved.parts)
     if saved.phase == "online":

@@ -211,11 +211,11 @@ def _remedy(workdir: pathlib.Path) -> str:
     if any(workdir.glob("o*line/[0-9]*")):
         return (
             "The checkpoints beside it belong to the config that it held. Restore "
-            "the file from a copy, or give another --workdir=FOLDER."
+            "the file from a copy, or give another workdir=FOLDER."
         )
     return (
         "No checkpoint depends on it. Rename it and give the command again, or give "
-        "another --workdir=FOLDER."
+        "another workdir=FOLDER."
     )
 
 
@@ -243,7 +243,7 @@ def check_same_config(
         f"The workdir {str(workdir)!r} holds a run of another config:\n"
         + "\n".join(f"  {line}" for line in different)
         + "\nA workdir is resumed by the same command. Give another one with "
-        "--workdir=FOLDER, or the same values."
+        "workdir=FOLDER, or the same values."
     )
 
 

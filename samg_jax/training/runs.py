@@ -211,7 +211,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
     The lock goes with the process, however it ends.
 
     Raises:
-        ValueError: another process is at work there.
+        checks.UserError: another process is at work there.
     """
     with durable.writing(workdir):
         file = (workdir / ".lock").open("w")
@@ -221,6 +221,6 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise checks.UserError(
                 f"Another process is running in the workdir {str(workdir)!r}; one at a "
-                "time is allowed. Wait for it, stop it, or give --workdir=FOLDER."
+                "time is allowed. Wait for it, stop it, or give workdir=FOLDER."
             ) from error
         yield

@@ -20,7 +20,7 @@ def choose_physics(parts: Parts, wanted: str | None) -> list[str]:
         wanted: `d4rl`, `stock`, `both`, or None for the run's own.
 
     Raises:
-        ValueError: where one of them is not defined for the environment.
+        checks.UserError: where one of them is not defined for the environment.
     """
     names = [wanted or parts.physics]
     if wanted == "both":
@@ -84,7 +84,7 @@ def place_of(parts: Parts, seed: int | None) -> int:
     if seed not in values:
         raise checks.UserError(
             f"The checkpoint has no seed {seed}; it has {values}. Give "
-            f"--video_seed={values[0]}, for example."
+            f"video_seed={values[0]}, for example."
         )
     return values.index(seed)
 

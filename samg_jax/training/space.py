@@ -58,7 +58,7 @@ def check_start(
         raise checks.UserError(
             f"The checkpoints of this run need {kept:,} bytes in {str(workdir)!r}, "
             f"{checkpoints.KEPT} of each phase, but its disk has room for {room:,}. "
-            "Make room, give --workdir=FOLDER on a larger disk, or lower "
+            "Make room, give workdir=FOLDER on a larger disk, or lower "
             "config.online.buffer_size or config.num_seeds."
         )
     return kept

@@ -70,20 +70,20 @@ def parse(
     for name in names:
         if names.count(name) > 1:
             raise checks.UserError(
-                f"--sweep names {name} more than once. Each setting has one list of "
-                f"values. Give --sweep={name}=... once, with all of them."
+                f"sweep names {name} more than once. Each setting has one list of "
+                f"values. Give sweep={name}=... once, with all of them."
             )
     if axes and not config.online.steps:
         raise checks.UserError(
-            "--sweep is given with config.online.steps 0. A sweep varies fine-tuning; "
+            "sweep is given with config.online.steps 0. A sweep varies fine-tuning; "
             "the offline phase is shared. Set config.online.steps=20000, for "
-            "example, or no --sweep."
+            "example, or leave sweep out."
         )
     for axis in axes:
         reason = unread.for_fine_tuning(axis.name, config, names)
         if reason:
             raise checks.UserError(
-                f"--sweep varies {axis.name}, but {reason}, so all of its values would "
+                f"sweep varies {axis.name}, but {reason}, so all of its values would "
                 "give the same run. Sweep a setting that is read, or change that."
             )
         check_values(axis, config, guidance)
@@ -98,9 +98,9 @@ def parse_axis(text: str, config: ml_collections.ConfigDict) -> Axis:
     if name not in allowed:
         hint = checks.hint(name, allowed)
         raise checks.UserError(
-            f"--sweep={text} varies {name!r}, which cannot be swept. {hint}Sweepable "
+            f"sweep={text} varies {name!r}, which cannot be swept. {hint}Sweepable "
             f"with {config.algorithm!r} are {', '.join(allowed)}. Give one of these, "
-            "as in --sweep guidance.threshold=0,0.3,0.5,0.75."
+            "as in sweep=guidance.threshold=0,0.3,0.5,0.75."
         )
     texts = tuple(part.strip() for part in listed.split(","))
     kind = int if name == "guidance.cutoff_steps" else float
@@ -108,12 +108,12 @@ def parse_axis(text: str, config: ml_collections.ConfigDict) -> Axis:
         values = tuple(values_lib.convert(part, kind) for part in texts)
     except ValueError as error:
         raise checks.UserError(
-            f"--sweep={text} has values that are no {kind.__name__}: {listed!r}. Give "
-            f"numbers separated by commas, as in --sweep {name}=1,2."
+            f"sweep={text} has values that are no {kind.__name__}: {listed!r}. Give "
+            f"numbers separated by commas, as in sweep={name}=1,2."
         ) from error
     if len(set(values)) < len(values):
         raise checks.UserError(
-            f"--sweep={text} names a value twice. Each is run once per seed. Give "
+            f"sweep={text} names a value twice. Each is run once per seed. Give "
             "every value once; for more runs raise config.num_seeds."
         )
     return Axis(name, texts, values)
@@ -129,11 +129,11 @@ def sweepable(algorithm: str) -> list[str]:
 def check_values(
     axis: Axis, config: ml_collections.ConfigDict, guidance: weights.GuidanceConfig
 ) -> None:
-    """Raises ValueError for a value that the setting may not have."""
+    """Raises UserError for a value that the setting may not have."""
     group, field = axis.name.split(".")
     if axis.name == "guidance.delta" and guidance.threshold_quantile is not None:
         raise checks.UserError(
-            "--sweep varies guidance.delta with config.guidance.threshold_quantile "
+            "sweep varies guidance.delta with config.guidance.threshold_quantile "
             f"{guidance.threshold_quantile}. The offline quantiles are those of one "
             "width. Set config.guidance.threshold instead, or fork a run per width."
         )

@@ -77,7 +77,7 @@ def repair(
             raise checks.UserError(
                 f"{path} {wrong}, and the checkpoint that recorded it has no copy. "
                 "It was edited or replaced since. Restore the file as the run left it, "
-                "or give another --workdir=FOLDER."
+                "or give another workdir=FOLDER."
             )
         kept = "Nothing else was lost."
         if found is not None:

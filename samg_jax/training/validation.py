@@ -74,7 +74,7 @@ CHOICES = {
 
 
 def check(config: ml_collections.ConfigDict) -> None:
-    """Raises ValueError at the first value that cannot be used."""
+    """Raises UserError at the first value that cannot be used."""
     fields = flatten(config.to_dict())
     for name, least in COUNTS.items():
         if fields.get(name) is not None and fields[name] < least:
@@ -112,7 +112,7 @@ def check(config: ml_collections.ConfigDict) -> None:
 
 
 def check_hyperparameter(name: str, value: Any) -> None:
-    """Raises ValueError for a hyperparameter outside its interval."""
+    """Raises UserError for a hyperparameter outside its interval."""
     if value is None:
         return
     if name.endswith("hidden_dims") and not is_widths(value):
@@ -164,7 +164,7 @@ def check_rewards(config: ml_collections.ConfigDict) -> None:
 
 
 def check_guided(config: ml_collections.ConfigDict) -> None:
-    """Raises ValueError where there is no value to guide, or nothing to guide it by."""
+    """Raises UserError where there is no value to guide, or nothing to guide it by."""
     if config.algorithm == "bc" and config.guidance.weight != "none":
         raise checks.UserError(
             f"config.guidance.weight is {config.guidance.weight!r} with 'bc', which "
@@ -176,12 +176,12 @@ def check_guided(config: ml_collections.ConfigDict) -> None:
         raise checks.UserError(
             f"config.guidance.weight is {weight!r}, but this config has no settings of "
             "its model. Only the configs of SAMG do. Take the file of the same name "
-            f"with _samg, as in --config=configs/{config.algorithm}_samg.py."
+            f"with _samg, as in config=configs/{config.algorithm}_samg.py."
         )
 
 
 def check_behaviour_model(config: ml_collections.ConfigDict) -> None:
-    """Raises ValueError where SPOT's behaviour model would not be finished."""
+    """Raises UserError where SPOT's behaviour model would not be finished."""
     steps, updates = config.agent.get("vae_steps", 0), config.offline.updates
     if steps > updates and not config.offline.restore:
         raise checks.UserError(
@@ -192,17 +192,17 @@ def check_behaviour_model(config: ml_collections.ConfigDict) -> None:
 
 
 def check_calibration(config: ml_collections.ConfigDict) -> None:
-    """Raises ValueError where fine-tuning would calibrate what was not before."""
+    """Raises UserError where fine-tuning would calibrate what was not before."""
     if config.agent.get("calibrated_online") and not config.agent.calibrated:
         raise checks.UserError(
             "config.agent.calibrated_online is True but config.agent.calibrated is "
             "False. Calibration can be kept while fine-tuning, not begun. Give "
-            "config.agent.calibrated=True too, or use --config=configs/cal_ql.py."
+            "config.agent.calibrated=True too, or use config=configs/cal_ql.py."
         )
 
 
 def check_online(config: ml_collections.ConfigDict) -> None:
-    """Raises ValueError where the online phase could not start."""
+    """Raises UserError where the online phase could not start."""
     online = config.online
     if config.guidance.weight != "none" and online.data != "buffer":
         raise checks.UserError(
@@ -225,7 +225,7 @@ def check_online(config: ml_collections.ConfigDict) -> None:
 
 
 def check_annealing(config: ml_collections.ConfigDict) -> None:
-    """Raises ValueError where the C-VAE's KL term would never reach its weight."""
+    """Raises UserError where the C-VAE's KL term would never reach its weight."""
     if config.guidance.weight != "cvae":
         return
     cvae = config.guidance.cvae

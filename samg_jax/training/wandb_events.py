@@ -25,7 +25,7 @@ ID_FILE = "wandb_id.txt"
 
 
 def check(mode: str) -> None:
-    """Raises ValueError where the library is needed and not installed."""
+    """Raises UserError where the library is needed and not installed."""
     if mode != "off" and importlib.util.find_spec("wandb") is None:
         raise checks.UserError(
             f"config.logging.wandb is {mode!r}, but Weights & Biases is not installed "
@@ -48,7 +48,7 @@ class Events:
             config: resolved, shown beside the curves.
 
         Raises:
-            ValueError: the service does not take it, for example without a login.
+            checks.UserError: the service does not take it, for example without a login.
         """
         wandb = importlib.import_module("wandb")
         self._error = wandb.errors.Error

@@ -323,7 +323,7 @@ def test_a_preset_is_itself_whatever_the_checkpoint_has(dataset, name, changes):
         ({"settings": ("narrow",)}, "NAME:FIELD=VALUE"),
         ({"settings": ("a:cvae.betta=1",)}, r"Did you mean 'cvae\.beta'"),
         ({"settings": ("a:cvae.beta=-1",)}, "beta is -1"),
-        ({"settings": ("a:embedding.holdout=0.2",)}, "a field of --settings"),
+        ({"settings": ("a:embedding.holdout=0.2",)}, "a field of settings"),
         ({"settings": ("checkpoint:kind=joint",)}, "needs a name of its own"),
         ({"kinds": ("tails",)}, "Did you mean 'tail'"),
         ({"data": "missing.hdf5"}, "No dataset file"),
@@ -338,9 +338,9 @@ def test_requests_that_cannot_be_met_are_refused(checkpoint, tmp_path, changes, 
 
 
 def test_a_checkpoint_without_a_weight_is_refused(vanilla, tmp_path):
-    with pytest.raises(ValueError, match=r"has no C-VAE.*--presets=paper,best"):
+    with pytest.raises(ValueError, match=r"has no C-VAE.*with presets=paper,best"):
         diagnosis.run(diagnosis.Request(vanilla, str(tmp_path)))
-    with pytest.raises(ValueError, match=r"no offline checkpoint.*Check --checkpoint"):
+    with pytest.raises(ValueError, match=r"no offline checkpoint.*Check checkpoint="):
         diagnosis.run(diagnosis.Request(str(tmp_path)))
 
 

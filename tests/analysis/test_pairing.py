@@ -74,5 +74,5 @@ def test_the_json_has_every_score():
 def test_one_run_or_one_without_fine_tuning_has_nothing_to_be_paired():
     offline = dataclasses.replace(made("best"), steps=0, variant="offline")
     for compared in ([made("paper")], [made("paper"), offline]):
-        with pytest.raises(ValueError, match="leave --paired out"):
+        with pytest.raises(ValueError, match="leave paired out"):
             pairing.table(compared)

@@ -146,10 +146,10 @@ def test_rows_are_kept_as_they_come_and_a_finished_report_until_the_next(tmp_pat
 
 def test_files_of_a_report_are_refused_that_cannot_be_written(tmp_path):
     (tmp_path / "a file").write_text("")
-    with pytest.raises(ValueError, match=r"ends in '.md'.*--out=table.json"):
+    with pytest.raises(ValueError, match=r"ends in '.md'.*Give out=table.json"):
         reports.check("updates", pathlib.Path("table.md"))
     with pytest.raises(ValueError, match="Cannot write into"):
         reports.check("updates", tmp_path / "a file" / "a.json")
-    with pytest.raises(ValueError, match="--out=FOLDER"):
+    with pytest.raises(ValueError, match="out=FOLDER"):
         reports.check("profile", tmp_path / "a file")
     reports.check("profile", tmp_path / "traces")

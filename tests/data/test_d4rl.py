@@ -299,7 +299,9 @@ def test_missing_file_is_fetched_into_the_cache(tmp_path, monkeypatch):
         "Ant_maze_u-maze_noisy_multistart_False_multigoal_False_sparse_fixed.hdf5"
     )
     assert d4rl.resolve("antmaze-umaze", log=lines.append) == local
-    assert calls == [(file.url, local, file.size, file.sha256, lines.append)]
+    assert [call[:5] for call in calls] == [
+        (file.url, local, file.size, file.sha256, lines.append)
+    ]
     assert "Downloading antmaze-umaze-v2" in lines[0]
 
 
@@ -311,23 +313,41 @@ def test_download_can_be_switched_off(tmp_path, monkeypatch):
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_mirror_is_tried_after_the_original(tmp_path, monkeypatch):
+def test_mirrors_are_tried_after_the_original(tmp_path, monkeypatch):
     monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
     calls = []
     monkeypatch.setattr(
         download, "fetch", lambda *arguments: calls.append(arguments) or arguments[1]
     )
     file = d4rl.FILES["hopper-medium-v2"]
-    for base in ("https://example.org/d4rl", "https://example.org/d4rl/"):
+    known = (
+        "https" + file.url.removeprefix("http"),
+        "https://huggingface.co/datasets/imone/D4RL/resolve/main/hopper_medium-v2.hdf5",
+    )
+    one, other = "https://example.org/d4rl", "http://[::1]:80/x/"
+    paths = [f"{base.rstrip('/')}/{file.path}" for base in (one, other)]
+    for base, added in [
+        ("", []),
+        (one, paths[:1]),
+        (one + "/", paths[:1]),
+        (f"{one}, {other}", paths),
+        (f" {other}\t{one} ", paths[::-1]),
+    ]:
         monkeypatch.setenv("D4RL_MIRROR", base)
         d4rl.resolve("hopper-medium", log=str)
-        mirror = "https://example.org/d4rl/gym_mujoco_v2/hopper_medium-v2.hdf5"
-        assert (calls[-1][0], calls[-1][5:]) == (file.url, (mirror,))
-    for base in ("example.org", "ftp://example.org/", "/data", "https:// x"):
+        assert (calls[-1][0], calls[-1][5:]) == (file.url, (*added, *known))
+    count = len(calls)
+    for base in (
+        "example.org",
+        "ftp://example.org/",
+        "/data",
+        "https:// x",
+        f"{one},x",
+    ):
         monkeypatch.setenv("D4RL_MIRROR", base)
         with pytest.raises(checks.UserError, match="D4RL_MIRROR is"):
             d4rl.resolve("hopper-medium", log=str)
-    assert len(calls) == 2
+    assert len(calls) == count
 
 
 def test_a_file_where_the_cache_should_be_is_refused_and_the_reverse(

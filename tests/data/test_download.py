@@ -301,6 +301,42 @@ def test_mirrors_are_tried_in_turn_and_continue_each_other(server, target):
     assert [line.split(": ")[0] for line in lines] == [wrong, server.url, wrong]
 
 
+BAD_ADDRESSES = [
+    "http://[x/",
+    "http://" + 300 * "a" + "/x",
+    "http://\u00e9\u2603.../x",
+    "http://\u00e9/\u2603",
+    "http://a..b/x",
+    "http://localhost:port/x",
+    "http:///x",
+    "ftp://localhost/x",
+]
+
+
+@pytest.mark.parametrize("bad", BAD_ADDRESSES)
+def test_an_address_that_is_none_is_one_answer_of_several(bad, server, target):
+    lines = []
+    with pytest.raises(download.DownloadError, match="Correct the address"):
+        download.fetch(bad, target, len(PAYLOAD), SHA256, lines.append)
+    assert not target.parent.exists()
+    download.fetch(bad, target, len(PAYLOAD), SHA256, lines.append, bad, server.url)
+    assert_complete(target)
+    assert len(lines) == 2
+    assert all("trying the next address" in line for line in lines)
+
+
+@pytest.mark.parametrize("bad", ["http://[x/", BAD_ADDRESSES[1], "http://a..b/x", ""])
+def test_a_redirect_to_no_address_is_one_answer_of_several(bad, server, target):
+    lines = []
+    server.redirects["/moved"] = bad
+    moved = server.url.replace("/data.hdf5", "/moved")
+    with pytest.raises(download.DownloadError, match=r"redirect|302"):
+        download.fetch(moved, target, len(PAYLOAD), SHA256, lines.append)
+    download.fetch(moved, target, len(PAYLOAD), SHA256, lines.append, server.url)
+    assert_complete(target)
+    assert len(lines) == 1
+
+
 def test_what_each_mirror_answered_is_said(server, target):
     missing = server.url.replace("data.hdf5", "missing")
     server.payload = PAYLOAD[:-1] + b"!"

@@ -13,6 +13,9 @@ from tests import cases
 
 def run(name, asked=None, simulators=1):
     """Tries a case out; returns the result."""
+    cases.LateReward.steps = 0
+    for kind in cases.LateReward.__subclasses__():
+        kind.steps = 0
     with cases.registered(name) as (env_id,):
         try:
             task = tasks.for_env_id(env_id)
@@ -26,7 +29,7 @@ def run(name, asked=None, simulators=1):
     [
         *("Walk", "Narrow", "Wide", "ArrayReward", "HalfPrecision"),
         *("SampledSpace", "Pendulums", "flattened", "rescaled", "dearer"),
-        "limited_by_itself",
+        *("limited_by_itself", "Bound", "Calling"),
     ],
 )
 def test_what_continues_exactly_is_saved(name):
@@ -48,7 +51,7 @@ def test_what_does_not_repeat_with_its_seed_is_saved_and_said(name):
         ("SharedState", "two copies .* differ after"),
         ("ClassState", "two copies .* differ after"),
         ("ClassSpace", "two copies .* differ after"),
-        ("Bound", r"wants to call builtins\.getattr"),
+        ("LateSlip", "cannot be continued: AttributeError: .*nothing"),
     ],
 )
 def test_what_does_not_continue_exactly_says_why(name, reason):
@@ -98,6 +101,8 @@ def test_the_try_out_leaves_the_shared_random_numbers_as_they_were():
         ("Images", "no network here reads images"),
         ("Levers", "ActionWrapper"),
         ("Talking", "no fixed size"),
+        ("LateReward", r"array of the shape \(4,\) as reward"),
+        ("LateNothing", "must be finite"),
     ],
 )
 def test_what_cannot_be_used_is_refused(name, said):
@@ -107,6 +112,12 @@ def test_what_cannot_be_used_is_refused(name, said):
     ):
         run(name)
     assert "\n" not in str(info.value)
+
+
+def test_a_bug_that_the_try_out_meets_keeps_its_traceback():
+    cases.EarlySlip.steps = 0
+    with pytest.raises(AttributeError, match="nothing"):
+        run("EarlySlip")
 
 
 @pytest.mark.parametrize("name", ["Locked", "Connected", "Journal"])
@@ -149,7 +160,10 @@ def test_a_user_decides_how_often_it_is_built():
         tryout.run(tasks.for_env_id("Hopper-v4"), "d4rl", True, 1)
 
 
-@pytest.mark.parametrize("name", ["SampledSpace", "Pendulums", "flattened", "dearer"])
+@pytest.mark.parametrize(
+    "name",
+    ["SampledSpace", "Pendulums", "flattened", "dearer", "Bound", "Calling"],
+)
 def test_a_saved_batch_of_them_continues_in_every_bit(name):
     with cases.registered(name) as (env_id,):
         env = vector.make(env_id, 2, [1, 2], "stock")

@@ -27,16 +27,6 @@ def undisturbed(tmp_path_factory, dataset):
     return suite, tiny.results(folder / "out")
 
 
-def at_work(out):
-    """Returns the pids of the processes that have jobs now, by job."""
-    result = {}
-    for path in out.glob("jobs/*/*/*/*/claim-*.json"):
-        owner = json.loads(path.read_text())
-        if not owner["released"] and pathlib.Path(f"/proc/{owner['pid']}").exists():
-            result[path.parent] = owner["pid"]
-    return result
-
-
 def has_checkpoint(folder):
     """Returns whether one is there under its final name."""
     return folder.is_dir() and any(path.name.isdigit() for path in folder.iterdir())
@@ -76,7 +66,7 @@ def test_kills_at_random_leave_the_table_as_it_would_have_been(undisturbed, tmp_
         except subprocess.TimeoutExpired:
             pass
         if rng.random() < 0.5:  # A job alone, which is tried again.
-            for pid in at_work(out).values():
+            for pid in tiny.at_work(out).values():
                 os.kill(pid, signal.SIGKILL)
                 jobs_killed += 1
             time.sleep(rng.uniform(0, 4))
@@ -107,7 +97,7 @@ def test_a_suite_stops_in_order_with_its_workers_and_goes_on(undisturbed, tmp_pa
         pattern = f"jobs/*/*/*/*/run-*/{place}/[0-9]*"
         while process.poll() is None and not any(out.glob(pattern)):
             time.sleep(0.01)
-        workers = at_work(out)
+        workers = tiny.at_work(out)
         assert workers
         before = {path.name for path in out.glob(pattern)}
         process.send_signal(number)  # To the parent alone.
@@ -165,7 +155,7 @@ def test_a_worker_of_a_ray_cluster_is_killed(undisturbed, tmp_path):
         nonlocal most
         while not killed:
             time.sleep(0.05)
-            running = at_work(given.out)
+            running = tiny.at_work(given.out)
             most = max(most, len(running))
             for folder, pid in running.items():
                 if folder.name == "samg" and has_checkpoint(folder / "run-0/online"):

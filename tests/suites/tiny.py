@@ -1,5 +1,6 @@
 """A suite small enough for tests: real processes, tiny networks, random data."""
 
+import json
 import os
 import pathlib
 import signal
@@ -81,3 +82,13 @@ def claims(out):
     paths = sorted(out.glob("jobs/*/*/*/*/claim-*.json"))
     places = [path.parent.relative_to(out / "jobs/awac/random") for path in paths]
     return [(str(p), path.stem) for p, path in zip(places, paths, strict=True)]
+
+
+def at_work(out):
+    """Returns the pids of the processes that have jobs now, by job."""
+    result = {}
+    for path in out.glob("jobs/*/*/*/*/claim-*.json"):
+        owner = json.loads(path.read_text())
+        if not owner["released"] and pathlib.Path(f"/proc/{owner['pid']}").exists():
+            result[path.parent] = owner["pid"]
+    return result

@@ -65,7 +65,7 @@ def test_a_users_config_builds_on_the_packages(project, folder):
         ("awac.py", ["Did you mean 'configs/awac.py'?"]),
         ("configs/awak.py", ["Did you mean 'configs/awac.py'?"]),
         ("elsewhere/awac.py", ["no config file 'elsewhere/awac.py'"]),
-        ("", ["--config is empty"]),
+        ("", ["config is empty"]),
     ],
 )
 def test_an_unknown_config_is_refused_with_the_nearest(project, file, texts):

@@ -6,12 +6,15 @@ it has what a disk has when the machine loses its power at that moment.
 
 import os
 import shutil
+import time
 
+import pandas as pd
 import pytest
 
 from samg_jax import checks
 from samg_jax.training import arrays, checkpoints, manifests, metrics
 from tests import disks, runs
+from tests.suites import tiny
 
 # Mounting takes a machine's administrator, whom continuous integration has not.
 pytestmark = [
@@ -56,6 +59,85 @@ def test_a_run_goes_on_after_a_power_cut_at_any_save(
             log = (workdir / "log.txt").read_text()
             assert "resuming" in log
             assert "WARNING" not in log
+
+
+def test_a_cut_that_spoils_the_newest_checkpoint_costs_that_one(
+    samg_run, dataset, tmp_path, monkeypatch
+):
+    """On a disk that says to have flushed the newest arrays, and has not."""
+    image, cuts = disks.make(tmp_path / "disk", 64), []
+    save, sync = checkpoints.Store.save, os.fsync
+
+    def lying(descriptor):
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        if "/state/" not in path or os.path.isdir(path):
+            sync(descriptor)
+
+    def save_and_cut(self, step, *args):
+        last = self.directory.name == "online" and step == 60
+        with monkeypatch.context() as patch:
+            if last:
+                patch.setattr(os, "fsync", lying)
+            save(self, step, *args)
+        if last:
+            cuts.append(shutil.copy(image, tmp_path / "cut"))
+
+    with (
+        disks.mounted(image, tmp_path / "mounted", ordered=False) as disk,
+        monkeypatch.context() as patch,
+    ):
+        patch.setattr(checkpoints.Store, "save", save_and_cut)
+        runs.run("awac_samg", dataset, disk / "run")
+    (cut,) = cuts
+    with disks.mounted(cut, tmp_path / "again") as disk:
+        workdir = disk / "run"
+        assert manifests.damage(workdir / "online" / "60")
+        assert not manifests.damage(workdir / "online" / "40")
+        runs.run("awac_samg", dataset, workdir)
+        assert runs.tables(workdir) == runs.tables(samg_run)
+        runs.assert_same_arrays(runs.saved(workdir), runs.saved(samg_run))
+        log = (workdir / "log.txt").read_text()
+        assert f"WARNING {workdir / 'online' / '60'} cannot be read" in log
+        assert (workdir / "online" / "60.damaged").is_dir()
+
+
+def cut_suite(suite, folder, patterns):
+    """Runs a suite on a disk of its own; returns its blocks when files appeared."""
+    image, cuts = disks.make(folder / "disk", 256), []
+    with disks.mounted(image, folder / "mounted") as disk:
+        process = tiny.start(suite, disk / "out", *tiny.LONGER)
+        try:
+            for pattern in patterns:
+                while process.poll() is None and not any(disk.glob(pattern)):
+                    time.sleep(0.01)
+                working = tiny.at_work(disk / "out").values()
+                assert process.poll() is None
+                with disks.halted([process.pid, *working]):
+                    cuts.append(shutil.copy(image, folder / f"cut{len(cuts)}"))
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+    return cuts
+
+
+def test_a_suite_goes_on_after_a_power_cut(dataset, tmp_path):
+    suite = tiny.write(tmp_path, dataset)
+    job = "out/jobs/*/*/*/*"
+    cuts = cut_suite(
+        suite,
+        tmp_path,
+        [f"{job}/run-*/online/[0-9]*", "out/jobs/*/*/*/samg/complete/done.json"],
+    )
+    assert tiny.run(suite, tmp_path / "out", *tiny.LONGER) == 0
+    for number, cut in enumerate(cuts):
+        with disks.mounted(cut, tmp_path / f"again{number}") as disk:
+            # What the job that was cut off had begun from.
+            assert any(disk.glob(f"{job}/complete/done.json"))
+            assert number == 0 or any(disk.glob(f"{job}/*/online/[0-9]*"))
+            assert tiny.run(suite, disk / "out", *tiny.LONGER) == 0
+            pd.testing.assert_frame_equal(
+                tiny.results(disk / "out"), tiny.results(tmp_path / "out")
+            )
 
 
 def test_the_power_cut_of_these_tests_loses_what_is_not_flushed(

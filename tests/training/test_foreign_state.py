@@ -296,7 +296,7 @@ def test_a_part_of_a_run_given_to_restore_names_the_run(part, seed_0, refused):
         part = f"offline/{locations.steps(seed_0 / 'offline')[-1]}"
     message = refused(seed_0.parent / "new", offline__restore=str(seed_0 / part))
     assert f"config.offline.restore={seed_0}." in message
-    with pytest.raises(checks.UserError, match=f"--checkpoint={seed_0}"):
+    with pytest.raises(checks.UserError, match=f"Set checkpoint={seed_0}"):
         candidates.read(str(seed_0 / part))
 
 
@@ -315,7 +315,7 @@ def test_what_has_no_offline_phase_says_what_it_is(seed_0, tmp_path, refused):
 
 
 def test_one_checkpoint_given_to_evaluate_names_its_folder(seed_0):
-    with pytest.raises(checks.UserError, match=f"--checkpoint={seed_0 / 'online'}"):
+    with pytest.raises(checks.UserError, match=f"Set checkpoint={seed_0 / 'online'}"):
         policies.find(str(seed_0 / "online" / "60"))
 
 

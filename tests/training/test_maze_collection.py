@@ -156,7 +156,7 @@ def test_other_levels_start_anywhere_and_diverse_leads_anywhere(level):
 def test_data_without_any_reward_are_refused():
     with pytest.raises(ValueError, match="None of the 30 rows") as info:
         maze_collection.collect(ENV_ID, "d4rl", "fixed", 30, seed=0)
-    for text in ("reaches the goal at", "--steps=N", "--seed=N"):
+    for text in ("reaches the goal at", "with steps=N", "with seed=N"):
         assert text in str(info.value)
 
 
