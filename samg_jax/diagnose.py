@@ -75,7 +75,7 @@ def main(argv: list[str]) -> None:
         compilation.start()
         bounds.count("--rows", ROWS.value)
         bounds.count("--steps", CVAE_STEPS.value or 0)
-        # Of one number, of which every row has several.
+        # Each row has several numbers; this counts one of them.
         needed = bounds.NUMBER * ROWS.value
         bounds.memory(f"--rows={ROWS.value} takes", needed, "Lower --rows.")
         compilation.use_cache(compilation.DEFAULT_CACHE)

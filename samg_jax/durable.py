@@ -58,7 +58,7 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
     The temporary file beside it is removed if it cannot be written, on a full disk for
     example; the file that was there before then stays.
     """
-    # Of its own name per process, because two may write the same file.
+    # Each process has its own name, because two may write the same file.
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

@@ -203,7 +203,7 @@ def check_platforms() -> None:
 def wrong_platforms(platforms: str, said: str) -> str:
     """The message about JAX_PLATFORMS, with what JAX said."""
     said = said.removeprefix("RuntimeError: ").split(" (set JAX_PLATFORMS")[0]
-    if said in ("", "AssertionError"):  # Of a plugin that is not installed.
+    if said in ("", "AssertionError"):  # A plugin is not installed.
         said = "it is not installed"
     return (
         f"The environment variable JAX_PLATFORMS is {platforms!r}, which JAX cannot "
@@ -255,7 +255,7 @@ def output() -> Iterator[None]:
             sys.stdout.flush()
     except BrokenPipeError:
         if not _is_broken(sys.stdout) and not _is_broken(sys.stderr):
-            raise  # Of something else, such as a process of ours.
+            raise  # It belongs to something else, such as a process of ours.
         # Python flushes once more when it ends, which must find an open file.
         null = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
@@ -267,7 +267,7 @@ def _is_broken(stream) -> bool:
     """Whether a stream is a pipe that nobody reads any more."""
     try:
         number = stream.fileno()
-    except (OSError, ValueError):  # Of a notebook, for example.
+    except (OSError, ValueError):  # A notebook has none, for example.
         return False
     poll = select.poll()
     poll.register(number, select.POLLOUT)

@@ -97,7 +97,7 @@ def read(workdir: str) -> Checkpoint:
                 "complete one has a fitted weight. Resume that run first, by the "
                 "command that began it."
             )
-        fields = {**meta["config"], "sweep": ()}  # Which concerns fine-tuning only.
+        fields = {**meta["config"], "sweep": ()}  # A sweep concerns fine-tuning only.
         config, parts = parts_lib.resolve_saved(fields, f"The checkpoint {folder}")
         asked = config.get("single_env")
         parts = environments.try_out(parts, asked, len(parts.seeds))

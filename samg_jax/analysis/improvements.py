@@ -104,7 +104,7 @@ def kind_of(workdir: pathlib.Path) -> tuple[str, str, str] | None:
     """Returns level, algorithm and variant of a run; None if it is not compared."""
     found = comparison.load_json(workdir / "config.json")
     if isinstance(found, dict) and found and not comparison.fits(found):
-        return None  # Of another program.
+        return None  # Another program wrote it.
     config = comparison.read_config(workdir)
     if not config.online.steps or config.get("sweep"):
         return None

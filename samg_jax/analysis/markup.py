@@ -29,7 +29,7 @@ LATEX = {
 }
 _LATEX = re.compile("|".join(map(re.escape, LATEX)))
 # An underscore between letters emphasizes nothing, and names are full of them.
-# So are brackets, of intervals, where no link follows.
+# Brackets of intervals stay too, unless a link follows.
 _MARKDOWN = re.compile(r"[\\`*|~]|\](?=[(\[:])|\[(?=\^)|(?<![^\W_])_|_(?![^\W_])")
 
 
@@ -39,14 +39,14 @@ class Markdown(str):
 
 def one_line(text: str) -> str:
     """Text without what ends a line, or is no letter at all."""
-    text = text.encode("utf-8", "replace").decode()  # Of names that are no Unicode.
+    text = text.encode("utf-8", "replace").decode()  # Names may be no Unicode.
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def latex(text: str) -> str:
     """Text that LaTeX prints as it is."""
     text = _LATEX.sub(lambda match: LATEX[match[0]], one_line(text))
-    # Behind the end of a row these would be an argument of it.
+    # After the end of a row LaTeX would read these as its argument.
     return "{}" + text if text.lstrip().startswith(("[", "*")) else text
 
 
@@ -59,8 +59,8 @@ def markdown(text: str) -> Markdown:
     """Text that Markdown prints as it is, in a cell of a table or in a sentence."""
     if isinstance(text, Markdown):
         return text
-    text = re.sub(r"&(?=#?\w+;)", "&amp;", one_line(text))  # Of an entity.
-    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)  # Of a tag.
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", one_line(text))  # It would begin an entity.
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)  # It would begin a tag.
     return Markdown(_MARKDOWN.sub(lambda match: f"\\{match[0]}", text))
 
 

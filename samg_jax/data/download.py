@@ -279,7 +279,7 @@ def _open(url: str, start: int) -> http.client.HTTPResponse:
     request = urllib.request.Request(url, headers=headers)
     try:
         return _within(lambda: _opener().open(request, timeout=TIMEOUT))
-    except ValueError as error:  # Of an address that only the library finds wrong.
+    except ValueError as error:  # Only the library finds it wrong.
         raise _BadFileError(f"it is no address ({error})") from error
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:

@@ -20,7 +20,7 @@ TOUCHES = 0.8
 # Steps of restarts are longer than all others by this factor, and at least so many.
 RESTART_GAP = 3.0
 RESTARTS = 3
-# Of the spread of all rows, what is left among rows that begin an episode.
+# Share of the spread of all rows that is left among rows that begin an episode.
 ALIKE = 0.7
 
 

@@ -79,7 +79,7 @@ def write(
             written as float32. A slash in a key makes a group, as in `infos/goal`.
         attributes: of the file; what says that it is not D4RL's.
     """
-    # Of its own name per process, because two may write the same file.
+    # Each process has its own name, because two may write the same file.
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     folder = path.absolute().parent
     try:

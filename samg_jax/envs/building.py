@@ -211,7 +211,7 @@ class FlatObservations(gymnasium.ObservationWrapper):
     def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict]:
         answer = self.env.reset(**kwargs)
         if not (isinstance(answer, tuple) and len(answer) == 2):
-            return answer  # Of the old interface, and refused as such.
+            return answer  # The old interface; the caller refuses it.
         return self.observation(answer[0]), answer[1]
 
     def step(self, action: Any) -> tuple:

@@ -132,7 +132,7 @@ class Simulators:
     def _observation(self, value: Any, where: str) -> np.ndarray:
         try:
             array = np.asarray(value)
-        except ValueError as error:  # Of rows of several lengths.
+        except ValueError as error:  # Rows differ in length.
             raise self._refusal(
                 f"{where} returns {_describe(value)} as observation",
                 f"an array of the shape {self._observation_shape}",

@@ -305,7 +305,7 @@ class _Allowed:
             found = sys.modules.get(module)
             for part in name.split("."):
                 found = getattr(found, part, None)
-            # Of that module, not imported into it.
+            # Defined in that module, not imported into it.
             return isinstance(found, type) and found.__module__ == module
         return False
 

@@ -37,7 +37,7 @@ BEFORE = 7  # Steps before the state is saved, in the midst of an episode.
 AFTER = 200  # Steps that both copies take from it.
 SECONDS = 5.0  # After which a slow environment has shown enough.
 CUTS = (5, 100)
-LEAST = 10  # Of the steps after, however slow.
+LEAST = 10  # Steps that are taken afterwards, however slow.
 DEVICE_STEPS = 3
 DEPTH = 4  # How far attributes of attributes are searched for a handle.
 # What an object holds that reaches out of the process, or of this thread.
@@ -192,7 +192,7 @@ def _compare(first: generic.Simulators, second: generic.Simulators, env_id: str)
     second.reset(0, 2)
     try:
         second.set_state(state)
-    except checks.UserError as error:  # Of `pickling`, that names what is not allowed.
+    except checks.UserError as error:  # `pickling` names what is not allowed.
         return str(error).partition(". ")[0]
     except Exception as error:  # Reading a state runs code of the environment.
         return _cannot_continue(error)

@@ -31,7 +31,7 @@ STYLES = {
 MORE_COLORS = ("#8C6BB1", "#A6761D", "#7FBF3F", "#E7298A", "#5E9FB8", "#B3A24A")
 MORE_MARKERS = ("X", "*", "<", ">", "p", "h", "d")
 OFFLINE_COLOR = "#888888"
-WARNING = "#B35900"  # Behind the white words of a mark.
+WARNING = "#B35900"  # The ground of a mark's white words.
 # Inches. So wide that a phone shows letters of 9 points at about their own size.
 WIDTH, HEIGHT = 4.8, 3.5
 LETTERS = 70  # Of a legend, that fit beside each other.

@@ -26,7 +26,7 @@ from samg_jax.suites import files
 CLAIM = "claim"
 BEAT = 2.0  # Seconds between two signs of life.
 TIMEOUT = 120.0
-# Of a claim that does not say whose it is. It may be short: an owner that is alive
+# Seconds that a claim without an owner counts. They may be few: an owner that is alive
 # after all finds a later claim than its own, and ends itself.
 DAMAGED_TIMEOUT = 5 * BEAT
 LOST = 76  # Exit status of a process that another one has replaced.

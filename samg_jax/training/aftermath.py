@@ -20,7 +20,7 @@ from absl import logging as absl_logging
 from samg_jax import durable
 
 WAIT = 30.0  # Seconds for the threads, all together.
-# Of work that is given to a loop or a pool which the failed save has closed.
+# Messages of work that is given to a loop or a pool which the failed save closed.
 CLOSED = ("Event loop is closed", "cannot schedule new futures after")
 LOGGERS = ("absl", "asyncio")
 

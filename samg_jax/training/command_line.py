@@ -288,7 +288,7 @@ def read(arguments: Sequence[str]) -> tuple[Experiment, list[str]]:
             text = "false"
         elif text is None:
             text = _next(queue, name, is_switch)
-        chosen.pop(name, None)  # So that the order is that of the last ones.
+        chosen.pop(name, None)  # The order is then that of the last ones.
         chosen[name] = text
     for name, text in chosen.items():
         values.set_field(config, name, text)

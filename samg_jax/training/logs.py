@@ -44,7 +44,7 @@ class _File(logging.FileHandler):
         self.setLevel(logging.CRITICAL + 1)
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # Of what is still to be flushed.
+        with contextlib.suppress(OSError):  # Something may still have to be flushed.
             super().close()
 
 

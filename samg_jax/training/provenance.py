@@ -16,7 +16,7 @@ import ml_collections
 from samg_jax import checks
 from samg_jax.training import validation
 
-META = "meta/metadata"  # Of a checkpoint, where Orbax writes its JSON.
+META = "meta/metadata"  # Where Orbax writes the JSON of a checkpoint.
 CONFIG = "config.json"
 # The same beside each checkpoint; of another name, because programs that look for
 # runs look for the first one.

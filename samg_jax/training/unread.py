@@ -104,7 +104,7 @@ def _of_weight(*names: str) -> Callable[[Run], str]:
     return _where(lambda run: run.built_in and run.weight not in names, _GUIDANCE)
 
 
-# Of several rules for a field the first one that applies gives the reason.
+# The first rule that applies to a field gives the reason.
 RULES: tuple[Rule, ...] = (
     Rule(("guidance.",), _where(lambda run: run.weight == "none", _GUIDANCE)),
     Rule(
