@@ -18,4 +18,4 @@ for weight in none cvae even random embedding; do
 done
 .venv/bin/python -m samg_jax.report "${workdirs[@]}" \
   --title="Ablation of the weight: $base on $name, ${LENGTH:-reduced} length" \
-  --command="bash launch/ablation.sh${*:+ $*}" --out="$runs/ablation.md"
+  --command="bash launch/ablation.sh${*:+ $*}" --overwrite --out="$runs/ablation.md"

@@ -32,4 +32,4 @@ for base in "${bases[@]}"; do
 done
 .venv/bin/python -m samg_jax.report "${workdirs[@]}" \
   --title="Fine-tuning from one checkpoint per base, reduced length" \
-  --command="bash launch/finetune.sh${*:+ $*}" --out="$runs/table.md"
+  --command="bash launch/finetune.sh${*:+ $*}" --overwrite --out="$runs/table.md"

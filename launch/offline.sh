@@ -13,7 +13,7 @@ runs="${RUNS:-runs/reduced}/offline"
 algorithms=("$@") about=()
 if [ $# -eq 0 ]; then
   algorithms=(bc td3_bc awac iql spot cql cal_ql)
-  about=(--baseline=bc --command="bash launch/offline.sh" --out="$runs/table.md")
+  about=(--baseline=bc --command="bash launch/offline.sh" --overwrite --out="$runs/table.md")
 fi
 
 for algorithm in "${algorithms[@]}"; do

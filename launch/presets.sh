@@ -43,4 +43,4 @@ done
 .venv/bin/python -m samg_jax.report "$runs/paper" "$runs/best" --paired \
   --title="Does the preset of the weight change the fine-tuning?" \
   --command="bash launch/presets.sh${*:+ $*}" \
-  --out="$results/presets.md" --json="$results/presets.json"
+  --overwrite --out="$results/presets.md" --json="$results/presets.json"

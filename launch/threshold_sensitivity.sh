@@ -16,4 +16,4 @@ source launch/pretrain.sh
 guided thresholds --sweep=guidance.threshold=0,0.3,0.5,0.75
 .venv/bin/python -m samg_jax.report "${workdirs[@]}" \
   --title="Threshold: $base on $name, ${LENGTH:-reduced} length" \
-  --command="bash launch/threshold_sensitivity.sh${*:+ $*}" --out="$runs/thresholds.md"
+  --command="bash launch/threshold_sensitivity.sh${*:+ $*}" --overwrite --out="$runs/thresholds.md"

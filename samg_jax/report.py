@@ -59,6 +59,9 @@ WATCH = flags.DEFINE_bool(
 EVERY = flags.DEFINE_float(
     "every", 10.0, "Seconds between two looks with --watch.", lower_bound=0.1
 )
+OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "Replace the files of --out and --json if they exist."
+)
 WATCH_SECONDS = flags.DEFINE_float(
     "watch_seconds", None, "End --watch after that long; by default only by Ctrl-C."
 )
@@ -78,7 +81,7 @@ def main(argv: list[str]) -> None:
             return
         for value, flag in ((OUT.value, "--out"), (JSON.value, "--json")):
             if value:
-                checks.file(pathlib.Path(value).expanduser(), flag, overwrite=True)
+                checks.file(pathlib.Path(value).expanduser(), flag, OVERWRITE.value)
         compilation.start()  # The report names the devices.
         outcomes = read(folders)
         text = describe(outcomes)

@@ -11,7 +11,7 @@ import pytest
 
 from samg_jax.analysis import comparison, machine
 from samg_jax.analysis.statistics import Course
-from tests import outcomes, runs
+from tests import outcomes, programs, runs
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -138,3 +138,14 @@ def test_the_machine_is_described_without_naming_it():
     assert all(about.values())
     assert {"jax", "python", "processor", "commit"} <= set(about)
     assert str(ROOT) not in str(about)
+
+
+@pytest.mark.parametrize("flag", ["out", "json"])
+def test_a_file_that_is_there_is_not_replaced_unasked(flag, tmp_path):
+    path = tmp_path / "data.hdf5"
+    path.write_text("not a report")
+    running = programs.running("report", **{flag: str(path)})
+    with running as report, pytest.raises(SystemExit) as end:
+        report.main(["report", str(tmp_path / "run")])
+    assert f"{path} exists already" in end.value.code
+    assert path.read_text() == "not a report"
