@@ -10,6 +10,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from samg_jax import process
 
 if process.is_program():
+    os.environ["MPLBACKEND"] = "Agg"  # Programs draw files only, whatever is set.
     process.open_missing()  # A program reads its flags before it imports libraries.
     process.end_at_signals()
 else:

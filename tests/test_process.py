@@ -193,6 +193,13 @@ def test_signs_that_an_output_lacks_are_written_plainly(tmp_path):
     assert path.read_text() == "35.8 +- 1.2 -> ?\n"
 
 
+# A job in the background inherits that Ctrl-C is ignored.
+AS_IN_A_TERMINAL = (
+    "import os, signal, sys; sys.argv = ['-m']\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+)
+
+
 @pytest.mark.parametrize(
     ("number", "status", "words"),
     [
@@ -203,7 +210,7 @@ def test_signs_that_an_output_lacks_are_written_plainly(tmp_path):
 def test_a_program_that_only_starts_ends_at_once_with_one_line(number, status, words):
     # As if it came amid the import of a library, whose callbacks lose exceptions.
     code = (
-        "import os, sys; sys.argv = ['-m']; import samg_jax\n"
+        f"{AS_IN_A_TERMINAL}import samg_jax\n"
         f"try: os.kill(os.getpid(), {int(number)})\n"
         "except BaseException: pass\n"
         "print('went on')"
@@ -220,7 +227,7 @@ def test_a_program_that_only_starts_ends_at_once_with_one_line(number, status, w
 
 def test_signals_are_pythons_again_once_something_is_begun():
     code = (
-        "import os, sys; sys.argv = ['-m']; import samg_jax\n"
+        f"{AS_IN_A_TERMINAL}import samg_jax\n"
         "from samg_jax import process\n"
         "process.begin()\n"
         "try: os.kill(os.getpid(), 2)\n"

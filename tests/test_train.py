@@ -121,6 +121,7 @@ def test_config_of_the_run_is_written_down_resolved(finished, dataset):
     saved = json.loads((workdir / "config.json").read_text())
     expected = small.config(name, dataset)
     expected.env_id, expected.physics = "Hopper-v4", "d4rl"
+    expected.dataset.name = dataset.stem  # The data are the file's.
     if name.endswith("_samg"):
         # The preset `paper`, and for hoppers.
         expected.guidance.update(kind="tail", fit="per_dimension", use_std=False)
@@ -196,7 +197,9 @@ def test_log_tells_where_data_came_from_and_every_score(finished):
     assert "400 rows" in log
     assert len(re.findall(r"INFO offline \(\d+, 0\): ", log)) == 2
     assert len(re.findall(r"INFO online \(60, \d+\): ", log)) == 3
-    assert "WARNING" not in log
+    # The small settings have an embedding network's, which this weight does not read.
+    warned = [line for line in log.splitlines() if "WARNING" in line]
+    assert all("not read by this run" in line for line in warned)
     assert "ERROR" not in log
 
 
@@ -538,7 +541,7 @@ def test_workdir_that_cannot_be_written_is_refused(refused, tmp_path):
     file = tmp_path / "file"
     file.touch()
     message = refused(workdir=file / "run")
-    for text in (f"Cannot write into '{file / 'run'}'", "Set another", "--workdir="):
+    for text in (f"Cannot write into '{file / 'run'}'", "Set another", "workdir="):
         assert text in message
     assert "Cannot write into" in refused(workdir=file)
 
