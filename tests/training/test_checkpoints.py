@@ -140,13 +140,19 @@ FILES = (
 )
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", [*FILES, "files.json"])
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        (name, damage)
+        for name in (*FILES, "files.json")
+        for damage in DAMAGES
+        # Without it the step is as earlier versions saved it; see below.
+        if (name, damage) != ("files.json", remove)
+    ],
+)
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(
     name, damage, folder, warnings
 ):
-    if (name, damage) == ("files.json", remove):
-        pytest.skip("Then it is as earlier versions saved it; see below.")
     for path in (folder / "30").glob(name):
         damage(path)
     assert contents(folder) == 20
