@@ -2,15 +2,31 @@
 
 import json
 import pathlib
+import sys
 import types
 
 import pytest
 
 from samg_jax import algorithms, checks
+from samg_jax.guidance import weights
 from samg_jax.training import experiment
 from tests import small
 
 ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    """Leaves the registries as they were, for other tests in this process."""
+    before = dict(weights.REGISTRY), dict(algorithms.MODULES)
+    yield
+    for registry, own in zip(
+        (weights.REGISTRY, algorithms.MODULES), before, strict=True
+    ):
+        registry.clear()
+        registry.update(own)
+    for name in ("own_weight", "own_algorithm"):
+        sys.modules.pop(f"examples.{name}", None)
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,10 @@ def test_the_program_ends_with_its_line_and_goes_on(samg_run, dataset, tmp_path)
     runs.assert_same_arrays(runs.saved(workdir), runs.saved(samg_run))
 
 
-def test_ctrl_c_that_a_librarys_callback_lost_ends_the_run_at_its_next_place():
+def test_ctrl_c_that_a_librarys_callback_lost_ends_the_run_at_its_next_place(request):
+    # A job in the background inherits that Ctrl-C is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with signals.handled():
         with contextlib.suppress(KeyboardInterrupt):  # As a callback does.
             os.kill(os.getpid(), signal.SIGINT)
