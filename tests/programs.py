@@ -2,12 +2,35 @@
 
 import contextlib
 import importlib
+import os
+import pathlib
+import subprocess
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import jax
 from absl import flags
 from absl.testing import flagsaver
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def start(command: Sequence[str]) -> subprocess.Popen:
+    """A process of the checkout that shares this one's compiled programs.
+
+    Args:
+        command: its words; what it prints, errors included, is in its `stdout`.
+    """
+    cache = jax.config.jax_compilation_cache_dir
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "JAX_COMPILATION_CACHE_DIR": cache},
+    )
 
 
 @contextlib.contextmanager

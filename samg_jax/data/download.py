@@ -64,7 +64,7 @@ def fetch(
         sha256: expected digest, 64 hexadecimal digits.
         log: receives a line when another process has to be waited for, and one for
             each address that failed while others are left.
-        *mirrors: further addresses of the same file, tried in turn.
+        *mirrors: Other addresses that have this file; each is tried in turn.
 
     Raises:
         DownloadError: with what each address answered, and with ways to get the file

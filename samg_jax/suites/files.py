@@ -77,7 +77,7 @@ def make_folder(out: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def exists(path: pathlib.Path) -> bool:
-    """Returns whether anything has this name, be it a link that leads nowhere."""
+    """Whether anything has this name; a link that leads nowhere counts."""
     return os.path.lexists(path)
 
 

@@ -1,17 +1,15 @@
 """A disk that fills up while a run or a suite is at work, a real one of a few MB."""
 
-import os
 import pathlib
 import signal
 import subprocess
 import sys
 import time
 
-import jax
 import pandas as pd
 import pytest
 
-from tests import runs, small
+from tests import programs, runs, small
 from tests.suites import tiny
 
 pytestmark = pytest.mark.slow
@@ -46,20 +44,6 @@ def fill(disk):
     return path
 
 
-def start(command):
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={
-            **os.environ,
-            "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
-        },
-    )
-
-
 def saved_at(folder):
     """Returns the steps of the checkpoints below a folder."""
     return {int(path.name) for path in folder.rglob("*") if path.name.isdigit()}
@@ -88,12 +72,12 @@ def test_a_run_ends_in_one_line_and_goes_on_with_room(
         module = [sys.executable, "-m", "samg_jax.train"]
         return [*module, *flags, f"--workdir={workdir}"]
 
-    process = start(command(tmp_path / "whole"))
+    process = programs.start(command(tmp_path / "whole"))
     text, _ = process.communicate(timeout=300)
     assert process.returncode == 0, text
 
     workdir = disk / "run"
-    process = start(command(workdir))
+    process = programs.start(command(workdir))
     wait_for(process, workdir, "online")
     process.send_signal(signal.SIGSTOP)  # Or it would write between our writes.
     try:
@@ -111,7 +95,7 @@ def test_a_run_ends_in_one_line_and_goes_on_with_room(
     assert (workdir / "online" / str(saved)).is_dir()
 
     filler.unlink()
-    process = start(command(workdir))
+    process = programs.start(command(workdir))
     text, _ = process.communicate(timeout=300)
     assert process.returncode == 0, text
     assert f"resuming {workdir} at step {saved}" in text
@@ -169,7 +153,7 @@ with checks.program():
 
 
 def test_a_disk_that_fills_amid_a_save_says_one_line_and_keeps_no_part(disk):
-    process = start([sys.executable, "-c", SAVING, str(disk)])
+    process = programs.start([sys.executable, "-c", SAVING, str(disk)])
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 1, text
     (line,) = text.splitlines()

@@ -1,18 +1,15 @@
 """A storm of kills: whenever a run is killed, its command goes on as if it was not."""
 
-import os
 import pathlib
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
 import pytest
 
-from tests import runs, small
+from tests import programs, runs, small
 
 pytestmark = pytest.mark.slow
 
@@ -39,23 +36,9 @@ def command(name, dataset, workdir, sweep=(), **fields):
     return [*module, *flags, *sweeps, f"--workdir={workdir}"]
 
 
-def start(given):
-    return subprocess.Popen(
-        given,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={
-            **os.environ,
-            "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
-        },
-    )
-
-
 def finish(given):
     """Runs a command to its end; returns what it printed."""
-    process = start(given)
+    process = programs.start(given)
     text, _ = process.communicate(timeout=600)
     assert process.returncode == 0, text
     return text
@@ -74,7 +57,7 @@ def storm(given, workdir, rng):
     not hang on the speed of the machine; or it is amid the start.
     """
     for _ in range(KILLS):
-        process = start(given)
+        process = programs.start(given)
         seen, left = saved(workdir), int(rng.integers(0, 6))
         if left == 0:
             time.sleep(rng.uniform(0, 6))
