@@ -1,16 +1,9 @@
 import os
-import types
 
-import numpy as np
 import pytest
 
 from samg_jax import checks, durable
-from samg_jax.analysis import coverage_figures, improvements
-from samg_jax.benchmarking import reports, tables
-from samg_jax.data import recording
-from samg_jax.reporting import page
 from samg_jax.suites import repair
-from tests import disks, programs
 
 
 def test_a_file_is_replaced_whole_and_nothing_else_stays(tmp_path):
@@ -169,46 +162,3 @@ def test_the_name_of_every_new_folder_is_flushed(tmp_path, monkeypatch):
         flushed.clear()
         make(tmp_path / place / "in" / "side")
         assert not flushed
-
-
-def coverage_csv(path):
-    shares = {"state": [[0.5]]}
-    measured = types.SimpleNamespace(shares=shares, bound=1, warning="")
-    coverage_figures.write(["medium"], measured, path)
-
-
-def write_report(path):
-    with programs.running("report") as program:
-        program.write(str(path), "| table |")
-
-
-WRITERS = {
-    "coverage": coverage_csv,
-    "improvements": lambda path: improvements.write([], path),
-    "page": lambda path: page.replace(path, "<html>"),
-    "collect": lambda path: recording.write(
-        path, {key: np.zeros(3000) for key in recording.KEYS}, {}
-    ),
-    "report": write_report,
-    "benchmark": lambda path: reports.keep(
-        path, {"kind": "updates", "finished": True, "rows": []}
-    ),
-}
-
-
-@pytest.mark.parametrize("name", WRITERS)
-def test_a_result_that_finds_no_room_is_one_line_and_the_old_one_stays(
-    name, tmp_path, monkeypatch, capsys
-):
-    # `capsys`, because what is printed may go into a file, too.
-    monkeypatch.setattr(tables, "describe", str)  # Of a report without machine.
-    path = tmp_path / "result.json"
-    path.write_text("before")
-    expected = pytest.raises(checks.UserError, match="File too large")
-    with expected as told, disks.limited(4):
-        WRITERS[name](path)
-    assert str(tmp_path) in str(told.value)
-    assert str(told.value).endswith(durable.AGAIN)
-    assert "\n" not in str(told.value)
-    assert path.read_text() == "before"
-    assert list(tmp_path.iterdir()) == [path]
