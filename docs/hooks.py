@@ -1,7 +1,7 @@
 """Fills the pages that are made from the package: fields, modules, measured tables.
 
 A page asks for a table by a line `{{ name }}` with a key of `TABLES`. The tables of
-launch/results/ become pages below measured/, and the report there is copied as it is.
+launch/results/ become pages below measured/, and so does the report of a suite.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mkdocs.structure.files import File
 
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = ROOT / "launch" / "results"
-REPORT = ("index.html", "figures/**/*.png")
+REPORT = ("report.md", "*.png")  # Files of launch/results/local/.
 PLACEHOLDER = re.compile(r"^\{\{ (\w+) \}\}$", re.MULTILINE)
 
 sys.path.insert(0, str(ROOT))

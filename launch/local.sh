@@ -2,8 +2,8 @@
 # The suite local_reduced: AWAC and IQL with the published networks on hopper-demo and a
 # half-cheetah dataset that is collected here, CQL and Cal-QL small and on hopper-demo only;
 # 5 seeds, variants vanilla, no_data, samg and samg_even; AWAC on hopper-demo also with the
-# weight's preset `best`. Then its report, in launch/results/local: index.html, pictures,
-# tables.
+# weight's preset `best`. Then its report in runs/local/report, and in launch/results/local
+# what is committed of it: the data, the configs, the tables and one figure.
 #   bash launch/local.sh [FLAG ...]     flags of `samg_jax.benchmark suite`
 # Interrupted, it goes on where it was; a failed job is reported and does not stop the rest.
 # About an hour and a half on two idle cores, by estimate.
@@ -30,6 +30,9 @@ suite() {
 suite "$@"
 suite --set=algorithms=awac --set=datasets=hopper-demo --set=variants=samg_best "$@"
 suite --set=algorithms=cql,cal_ql --set=datasets=hopper-demo "$@"
-"$python" -m samg_jax.report "$runs/local_reduced" --out=launch/results/local
-cp "$runs"/local_reduced/results.{csv,parquet} launch/results/local/
+"$python" -m samg_jax.report "$runs/local_reduced" --out="$runs/report"
+kept=launch/results/local
+cp "$runs/local_reduced/results.csv" "$runs"/report/{configs.json,report.md} "$kept/"
+cp "$runs/report/figures/differences_normalized_score_awac_locally_collected.png" \
+  "$kept/differences.png"
 exit "$failed"

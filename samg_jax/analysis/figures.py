@@ -80,9 +80,14 @@ def wrapped(text: str, width: int, lines: int = 4) -> str:
     return "\n".join(plain(line, width) for line in found)
 
 
-def step_ticks(axis) -> None:
-    """Labels an axis of steps as 500, 20k or 1M, so few that they do not touch."""
+def few_ticks(axis) -> None:
+    """Keep the labels of the horizontal axis apart: at most six ticks."""
     axis.xaxis.set_major_locator(ticker.MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+
+
+def step_ticks(axis) -> None:
+    """Label an axis of steps as 500, 20k or 1M, at few ticks."""
+    few_ticks(axis)
     axis.xaxis.set_major_formatter(ticker.FuncFormatter(_thousands))
 
 

@@ -27,6 +27,7 @@ LATEX = {
     ">": r"\textgreater{}",
     "→": r"$\rightarrow$",
 }
+ALIGNED = 40  # Letters; wider columns would only be blanks.
 _LATEX = re.compile("|".join(map(re.escape, LATEX)))
 # An underscore between letters emphasizes nothing, and names are full of them.
 # Brackets of intervals stay too, unless a link follows.
@@ -79,9 +80,10 @@ def markdown_row(cells: Sequence[str]) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with aligned columns."""
+    """A Markdown table; columns are aligned unless they are wider than `ALIGNED`."""
     lines = [[markdown(cell) for cell in line] for line in (header, *rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    widths = [min(width, ALIGNED) for width in widths]
     lines.insert(1, ["-" * width for width in widths])
     return "\n".join(
         "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"

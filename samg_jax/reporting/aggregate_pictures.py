@@ -11,9 +11,9 @@ from samg_jax.analysis import figures
 from samg_jax.reporting import pictures, results
 from samg_jax.reporting.aggregates import Group
 
-ROW = 0.26  # Inches that a row of such a picture takes, whose name is one line.
+ROW = 0.26  # Inches that a row with a name of one line takes.
 FRAME = 1.5  # Inches around the rows.
-NAME_LETTERS = 26  # Of a row's name, in one line.
+NAME_LETTERS = 26  # Letters of a row's name in one line.
 PROFILE_POINTS = 81
 LABELS = {
     "iqm": "IQM of the normalized score, 95 % interval",
@@ -22,7 +22,7 @@ LABELS = {
 
 
 def height(rows: int, lines: int = 1) -> float:
-    """Returns the inches that a picture with so many rows of so many lines needs."""
+    """Figure height in inches for `rows` rows of `lines` text lines each."""
     return max(FRAME + (ROW + 0.12 * (lines - 1)) * rows, 2.4)
 
 
@@ -139,5 +139,6 @@ def _finish_rows(axis, names, label):
     lines = ["\n".join(_short(line) for line in name.splitlines()) for name in names]
     axis.set_yticks(range(len(names)), lines, fontsize=8)
     axis.set_ylim(len(names) - 0.4, -0.6)  # The first on top.
-    # Of the figure, as it may be longer than the axis is wide.
+    figures.few_ticks(axis)
+    # The label belongs to the figure because it may be longer than the axis is wide.
     axis.get_figure().supxlabel(label, fontsize=9)

@@ -1,4 +1,4 @@
-"""The suite's numbers beside the published ones."""
+"""The suite's numbers next to the published ones."""
 
 from __future__ import annotations
 
@@ -15,19 +15,17 @@ from samg_jax.reporting.tables import Table
 
 NONE = "-"
 SPREAD = (
-    "Mean (standard deviation over the seeds); the published ones as printed, CORL's "
-    "the population's over 4 seeds. Published numbers are on D4RL's own files"
-)
-APART = (
-    ", so where the data source is another they are no yardstick of ours: only their "
-    "order of magnitude can be read."
+    "Cells are the mean and, in parentheses, the standard deviation over seeds. "
+    "Published numbers are as printed; CORL divides by its 4 seeds, not by 3. They come "
+    "from D4RL's own files and are no baseline for rows with another data source; "
+    "compare only the order of magnitude."
 )
 
 
 def scores(
     frame: pd.DataFrame, courses: pd.DataFrame, published: Mapping[str, Published]
 ) -> Table:
-    """Returns our scores beside the paper's Table 1 and CORL's tables.
+    """Table of our scores next to the paper's Table 1 and CORL's tables.
 
     Args:
         frame: from `results.read`.
@@ -60,7 +58,7 @@ def scores(
         )
     return Table(
         name="published_scores",
-        title="Scores beside the paper's Table 1 and CORL's tables",
+        title="Scores: the paper's Table 1, CORL's tables, and ours",
         header=(
             "dataset",
             "data source",
@@ -77,9 +75,10 @@ def scores(
         ),
         rows=tuple(rows),
         note=(
-            f"{SPREAD}{APART} Budgets differ too: the paper and CORL train offline for "
-            "a million updates, then fine-tune for 500,000 steps (IQL a million) and "
-            "for a million; ours are in the tables above. "
+            f"{SPREAD} Budgets differ, too. The paper and CORL train offline for "
+            "1,000,000 updates. The paper fine-tunes for 500,000 steps (IQL: "
+            "1,000,000), CORL for 1,000,000. Our budgets are in the table Budgets and "
+            "networks. "
             f"{_not_held(frame, published['paper_scores'])}"
         ).strip(),
         caution=results.caution(frame),
@@ -89,9 +88,9 @@ def scores(
 def regret(
     frame: pd.DataFrame, courses: pd.DataFrame, published: Mapping[str, Published]
 ) -> Table | None:
-    """Returns our regret beside the paper's Table 2 and CORL's; None without any.
+    """Table of our regret next to the paper's Table 2 and CORL's; None without any.
 
-    Takes what `scores` takes.
+    Takes the arguments of `scores`.
     """
     sparse = courses[np.isfinite(courses["regret"])]
     rows = []
@@ -118,7 +117,7 @@ def regret(
         return None
     return Table(
         name="published_regret",
-        title="Regret beside the paper's Table 2 and CORL's",
+        title="Regret: the paper's Table 2, CORL's, and ours",
         header=(
             "dataset",
             "data source",
@@ -131,13 +130,13 @@ def regret(
             "samg: paper",
         ),
         rows=tuple(rows),
-        note=f"Share of failures among all training episodes. {SPREAD}{APART}",
+        note=f"Regret is the share of training episodes that fail. {SPREAD}",
         caution=results.caution(frame[frame["dataset"].isin(set(sparse["dataset"]))]),
     )
 
 
 def in_full(published: Published) -> Table:
-    """Returns a published table as it is."""
+    """A published table, unchanged."""
     header = tuple(name.replace(":samg", " + SAMG") for name in published.columns)
     rows = tuple(
         (dataset, *map(published_lib.spaced, cells))
@@ -148,16 +147,16 @@ def in_full(published: Published) -> Table:
         title=published.title,
         header=("dataset", *header),
         rows=rows,
-        note=f"Published, on D4RL; not measured here. {published.note}".strip(),
+        note=f"Published numbers on D4RL, not measured here. {published.note}".strip(),
     )
 
 
 def _not_held(frame: pd.DataFrame, paper: Published) -> str:
-    """Returns for which datasets a dash is no statement on the paper's table."""
+    """A sentence on the datasets whose published numbers are missing here."""
     missing = [name for name in sorted(set(frame["dataset"])) if not paper.has(name)]
     if not missing:
         return ""
-    return f"For {', '.join(missing)} we hold no number of the paper's."
+    return f"We have no number of the paper for {', '.join(missing)}."
 
 
 def _runs(rows: pd.DataFrame) -> list[tuple[str, str, str]]:
@@ -175,7 +174,7 @@ def _of(courses, dataset, algorithm, variant) -> pd.DataFrame:
 
 
 def _offline(frame, courses, dataset, algorithm) -> Sequence[float]:
-    """Returns the last offline scores, or those with which fine-tuning began."""
+    """The last offline scores, or those at the start of fine-tuning."""
     last = results.offline_scores(frame, dataset, algorithm)
     if len(last):
         return last

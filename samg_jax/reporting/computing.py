@@ -1,7 +1,7 @@
-"""What the runs took: time and memory of a phase, updates per second, guidance.
+"""Time, memory and speed of the runs, and what the guidance costs.
 
-A suite writes down the time of whole jobs; how much of it the updates took, and what
-went into compilation and evaluations, is in no table.
+A suite records the time of whole jobs. No table separates the updates from compilation
+and evaluations.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ PLAIN = "no_data"  # SAMG without guidance, and nothing else.
 
 
 def costs(frame: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row per algorithm, variant, dataset and phase, means over the seeds.
+    """One row per algorithm, variant, dataset and phase, with means over the seeds.
 
-    Its columns beside those: `seeds`, `steps`, `seconds` of the whole job,
-    `per_second` of these, `memory` in MB, and `guidance`: of SAMG online, the share of
-    its time that `no_data` does not need, by the seeds that have both; NaN elsewhere.
+    Further columns: `seeds`, `steps`, `seconds` of the whole job, `per_second` (steps
+    per second), `memory` in MB, and `guidance`. The latter is the share of SAMG's online
+    time that `no_data` saves, over the seeds that have both; NaN for other rows.
 
     Args:
         frame: from `results.read`.
@@ -60,14 +60,14 @@ def costs(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def guidance_share(guided: pd.DataFrame, plain: pd.DataFrame) -> float:
-    """Returns `1 - plain / guided` of the times per step, mean over common seeds."""
+    """`1 - plain / guided` of the times per step, mean over common seeds."""
     times = [rows.set_index("seed").eval("seconds / steps") for rows in (guided, plain)]
     both = pd.concat(times, axis=1, keys=["guided", "plain"]).dropna()
     return float((1 - both["plain"] / both["guided"]).mean()) if len(both) else np.nan
 
 
 def table(frame: pd.DataFrame) -> Table:
-    """Returns `costs` as a table."""
+    """`costs` as a table."""
     rows = [
         (
             row.dataset,
@@ -93,21 +93,21 @@ def table(frame: pd.DataFrame) -> Table:
             "variant",
             "seeds",
             "steps",
-            "time of the job, s",
-            "updates/s, online steps/s, of the whole job",
+            "time, s",
+            "updates/s or steps/s",
             "peak memory, MB",
             "guidance, % of time",
         ),
         rows=tuple(rows),
         note=(
-            "Of a seed's job; seeds that trained as one job share its time and memory. "
-            "Updates/s: updates of a seed per second of the whole job, which includes "
-            "start, compilation, evaluations and, offline, the fit of the weight; "
-            "online environment steps per second, whatever updates each of them had. "
-            "The shorter a job, the further below the speed of training; that is what "
-            "samg_jax.benchmark measures. On a machine that did other work they say "
-            "little. Guidance: share of the time of a guided job's step that no_data, "
-            "the same without guidance, does not need; below 0 it was noise."
+            "Time and memory are those of a whole job; seeds that trained in one job "
+            "share them. The time includes start, compilation, evaluations and, "
+            "offline, the fit of the weight. Speed: updates (offline) or environment "
+            "steps (online) of a seed per second of that time. Short jobs look slower "
+            "than training is; samg_jax.benchmark measures training alone. On a "
+            "machine that does other work, times mean little. Guidance: share of the "
+            "time per step that no_data, the same run without guidance, saves; a "
+            "negative share is noise."
         ),
         caution=results.caution(frame),
     )

@@ -1,4 +1,4 @@
-"""What the report consists of: its sections, with their tables and pictures."""
+"""The sections of the report, with their tables and pictures."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Section:
     """A part of the report.
 
     Attributes:
-        title: its heading.
-        anchor: what links to it name.
-        tables: shown below the pictures.
-        pictures: shown first.
-        folded: whether it is closed until it is asked for.
-        note: said below the heading.
+        title: The heading.
+        anchor: The target of links to the section.
+        tables: The tables, below the pictures.
+        pictures: The pictures, below the heading.
+        folded: Whether the section is closed until a reader opens it.
+        note: The text below the heading.
     """
 
     title: str
@@ -53,15 +53,17 @@ def sections(
     found: setups.Setups,
     folder: pathlib.Path,
     reps: int,
+    note: str = "",
 ) -> list[Section]:
-    """Returns the whole report, each dataset before anything that pools them.
+    """The whole report, with each dataset before anything that pools them.
 
     Args:
         frame: from `results.read`.
         courses: from `courses.of`.
         found: from `setups.read`.
-        folder: of the pictures, which are written here.
-        reps: of every bootstrap.
+        folder: The folder for the pictures, which this function writes.
+        reps: The number of resamples of every bootstrap.
+        note: From `setups.note`.
     """
     shown = [Section("Variants", "variants", (glossary.table(frame, found),))]
     for dataset in sorted(set(frame["dataset"])):
@@ -75,7 +77,7 @@ def sections(
         setups.budgets(frame, courses, found),
         setups.hyperparameters(frame, found),
     )
-    shown.append(Section("How it was trained", "training", trained))
+    shown.append(Section("How it was trained", "training", trained, note=note))
     shown.append(beside_published(frame, courses))
     shown.append(Section("Compute", "compute", (computing.table(frame),)))
     shown.append(Section("Runs", "runs", (runs(frame),)))
@@ -89,13 +91,13 @@ def sections(
 def by_seed(
     source: str, rows: pd.DataFrame, courses: pd.DataFrame, folder: pathlib.Path
 ) -> list[Section]:
-    """Returns the section of paired differences, each task apart; none without any.
+    """The section of paired differences for each task; empty without any.
 
     Args:
-        source: of the data.
-        rows: of that source.
-        courses: of these.
-        folder: of the pictures.
+        source: The source of the data.
+        rows: The rows from that source.
+        courses: The courses of these rows.
+        folder: The folder for the pictures.
     """
     final = aggregates.differences(courses, "final")
     if final.empty:
@@ -121,14 +123,14 @@ def across(
     folder: pathlib.Path,
     reps: int,
 ) -> list[Section]:
-    """Returns the section on all datasets of a source; none without fine-tuning.
+    """The section on all datasets of a source; empty without fine-tuning.
 
     Args:
-        source: of the data.
-        rows: of that source.
-        courses: of these.
-        folder: of the pictures.
-        reps: of every bootstrap.
+        source: The source of the data.
+        rows: The rows from that source.
+        courses: The courses of these rows.
+        folder: The folder for the pictures.
+        reps: The number of resamples of every bootstrap.
     """
     groups = aggregates.groups(courses)
     pooled = [group for group in groups if aggregates.poolable(group)]
@@ -144,14 +146,14 @@ def across(
     if apart or not pooled:
         names = f" ({', '.join(apart)})" if apart else ""
         note = (
-            f"Fewer than {results.FEWEST_DATASETS} datasets of equal budgets give no "
-            f"pooled number{names}. The tasks stand apart above."
+            f"Fewer than {results.FEWEST_DATASETS} datasets with equal budgets give no "
+            f"pooled number{names}. Their sections above show each task by itself."
         )
     return [shown.section(f"Across datasets: {source}", "across", note)]
 
 
 class _Shown:
-    """Collects what a section shows; its pictures' names end with the source."""
+    """Tables and pictures of a section; names of pictures end with the source."""
 
     def __init__(self, folder: pathlib.Path, source: str):
         self.tables: list[Table] = []
@@ -205,7 +207,7 @@ def _add_groups(shown: _Shown, groups, reps) -> None:
 def of_dataset(
     frame: pd.DataFrame, courses: pd.DataFrame, dataset: str, folder: pathlib.Path
 ) -> Section:
-    """Returns the section of a dataset: its table, and two pictures per algorithm."""
+    """The section of a dataset: its table, and two pictures per algorithm."""
     table = summaries.of_dataset(frame, courses, dataset)
     own = courses[courses["dataset"] == dataset]
     shown = []
@@ -230,18 +232,18 @@ def of_dataset(
 
 
 def beside_published(frame: pd.DataFrame, courses: pd.DataFrame) -> Section:
-    """Returns the section that compares with the published tables."""
+    """The section that compares with the published tables."""
     tables = published.everything()
     found = (
         comparisons.scores(frame, courses, tables),
         comparisons.regret(frame, courses, tables),
     )
     kept = tuple(table for table in found if table is not None)
-    return Section("Beside the published scores", "published", kept)
+    return Section("Comparison with published scores", "published", kept)
 
 
 def runs(frame: pd.DataFrame) -> Table:
-    """Returns what was run, on which data and machine, with which versions."""
+    """Table of data, machine and versions of the runs."""
     rows = []
     for dataset, own in frame.groupby("dataset"):
         cells = [

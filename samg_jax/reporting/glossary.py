@@ -1,4 +1,4 @@
-"""What the variants of a suite are, in words."""
+"""The variants of a suite in words."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def table(frame: pd.DataFrame, found: setups.Setups) -> Table:
 
     Args:
         frame: from `results.read`.
-        found: from `setups.read`, which tells what a suite's own variants change.
+        found: From `setups.read`; it has what a suite's own variants change.
     """
     variants = results.in_order(set(frame["variant"]) - {"offline"})
     if (frame["phase"] == "offline").any():
@@ -44,7 +44,7 @@ def table(frame: pd.DataFrame, found: setups.Setups) -> Table:
 
 
 def meaning(variant: str, found: setups.Setups) -> str:
-    """What a variant is; of one that the suite defines itself, what it changes."""
+    """What a variant is, and what a variant of the suite itself changes."""
     if variant in MEANINGS:
         return MEANINGS[variant]
     base, _, swept = variant.partition(" ")
@@ -53,10 +53,10 @@ def meaning(variant: str, found: setups.Setups) -> str:
     for (algorithm, name, dataset), config in found.items():
         if name != base or (algorithm, GUIDED, dataset) not in found:
             continue
-        default = setups.decisive(found[algorithm, GUIDED, dataset])
-        own = setups.decisive(config)
+        default = setups.decisive(found[algorithm, GUIDED, dataset], algorithm)
+        own = setups.decisive(config, algorithm)
         changed = {k: v for k, v in own.items() if default.get(k) != v}
         if changed:
             words = f"{setups.words(changed)}{f', {swept}' if swept else ''}"
             return f"A variant of this suite: as {GUIDED}, with {words}."
-    return f"A variant of this suite; what it changes is {setups.UNKNOWN}."
+    return f"A variant of this suite. Its changes are {setups.UNKNOWN}."

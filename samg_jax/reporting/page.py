@@ -1,4 +1,4 @@
-"""The report as files: a page that needs nothing else, and beside it what it shows."""
+"""The files of the report: a page that needs no other file, pictures and tables."""
 
 from __future__ import annotations
 
@@ -29,27 +29,29 @@ REFRESH = '<meta http-equiv="refresh" content="{}">'  # The page reloads by itse
 def write(
     folder: pathlib.Path, out: pathlib.Path, reps: int, reload_s: int | None = None
 ) -> pathlib.Path:
-    """Writes the report of a suite; returns the path of its page.
+    """Write the report of a suite and return the path of its page.
 
-    Beside `index.html` lie `figures/` with each picture as PNG, PDF and SVG, of which
-    `figures/dark/` has the PNG on dark ground, and `tables/` with each table in
-    Markdown and LaTeX; `report.md` has all of the tables. Every file is replaced as a
-    whole, the page last.
+    The folder gets `index.html`; `figures/` with each picture as PNG, PDF and SVG, and
+    the PNG for dark pages in `figures/dark/`; `tables/` with each table in Markdown and
+    LaTeX; `report.md` with all tables; and `configs.json` with the configs of the rows,
+    if they are recorded. Every file is replaced as a whole, the page last.
 
     Args:
-        folder: of the suite, with its table of results.
-        out: folder of the report, created where missing.
-        reps: resamples of every bootstrap.
-        reload_s: seconds after which a browser reads the page again; None for never.
+        folder: The folder of the suite, with its table of results.
+        out: The folder of the report, created if missing.
+        reps: The number of resamples of every bootstrap.
+        reload_s: Seconds until a browser loads the page again; None for never.
 
     Raises:
-        checks.UserError: there is nothing to report, or it cannot be written.
+        checks.UserError: There is nothing to report, or it cannot be written.
     """
     found = setups.read(folder)
     frame = setups.add(results.read(folder), found)
     courses = courses_lib.of(frame)
     checks.folder(out / "tables", "out=FOLDER")
-    sections = contents.sections(frame, courses, found, out / "figures", reps)
+    place = out / "figures"
+    note = setups.note(folder)
+    sections = contents.sections(frame, courses, found, place, reps, note)
     said = verdict.sentences(frame, courses)
     texts = []
     for section in sections:
@@ -61,9 +63,12 @@ def write(
             texts.append(tables.markdown(table, alone=False))
             replace(out / "tables" / f"{name}.md", tables.markdown(table))
             replace(out / "tables" / f"{name}.tex", tables.latex(table))
+    if found:
+        replace(out / setups.FILE, setups.text(found, note))
     caution = results.caution(frame)
     title = f"samg_jax: {folder.resolve().name}"
-    head = f"# {markup.markdown(title)}\n\n{markup.markdown(' '.join(said))}\n"
+    parts = [f"# {markup.markdown(title)}", *map(markup.markdown, said)]
+    head = "\n\n".join(parts) + "\n"
     if caution:
         head += f"\n> **{markup.markdown(caution)}**\n"
     replace(out / "report.md", "\n".join([head, *texts]))
@@ -84,13 +89,13 @@ def write(
 
 
 def stop_reloading(page: pathlib.Path) -> None:
-    """Makes a page that reloads one that does not."""
+    """Remove the reloading from a page."""
     pattern = REFRESH.replace("{}", r"\d+")
     replace(page, re.sub(pattern, "", page.read_text()))
 
 
 def replace(path: pathlib.Path, text: str) -> pathlib.Path:
-    """Writes a file, whole or not at all; returns its path."""
+    """Write a file, whole or not at all, and return its path."""
     durable.write_result(path, text)
     return path
 
@@ -108,5 +113,5 @@ def _template() -> jinja2.Template:
 
 
 def data_uri(path: pathlib.Path) -> str:
-    """Returns a PNG as an address that holds it."""
+    """A data URI with the content of a PNG."""
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"

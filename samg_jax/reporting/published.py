@@ -1,4 +1,4 @@
-"""What was published: the paper's Tables 1 and 2, as far as held, and CORL's; on D4RL.
+"""Published numbers on D4RL: the paper's Tables 1 and 2 (in part), and CORL's.
 
 The files of `published_tables/` have a row per dataset and a column per algorithm; a
 column `cql:samg` is SAMG's, `cql` vanilla's; a cell is `mean(std)` or a mean.
@@ -17,11 +17,11 @@ class Published:
     """A published table.
 
     Attributes:
-        name: of its file.
-        title: what it is and where it stands.
-        columns: the algorithms, with `:samg` where SAMG fine-tuned.
+        name: The name of its file.
+        title: What the table shows, and where it was published.
+        columns: The algorithms, with `:samg` if SAMG fine-tuned.
         cells: dataset -> the numbers as printed, one per column.
-        note: what must be known of it; empty for nothing.
+        note: What a reader must know; may be empty.
     """
 
     name: str
@@ -31,19 +31,19 @@ class Published:
     note: str = ""
 
     def cell(self, dataset: str, column: str) -> str:
-        """Returns a number as printed; a dash where there is none here.
+        """A number as printed, or a dash if the table has none.
 
         Args:
-            dataset: with or without its version; a locally collected one, `-local`, has
-                the numbers of the published one whose name it bears.
-            column: such as `iql` or `iql:samg`.
+            dataset: A name, with or without its version. A locally collected dataset
+                (`-local`) gets the numbers of the published one with the same name.
+            column: A column, such as `iql` or `iql:samg`.
         """
         if column not in self.columns or not self.has(dataset):
             return "-"
         return spaced(self.cells[_plain(dataset)][self.columns.index(column)])
 
     def has(self, dataset: str) -> bool:
-        """Returns whether there are numbers of a dataset, named as for `cell`."""
+        """Whether the table has numbers for a dataset, named as for `cell`."""
         return _plain(dataset) in self.cells
 
 
@@ -52,7 +52,7 @@ def _plain(dataset: str) -> str:
 
 
 def spaced(cell: str) -> str:
-    """Returns `mean(std)` as `mean (std)`."""
+    """Spell `mean(std)` as `mean (std)`."""
     return cell.replace("(", " (")
 
 
@@ -64,17 +64,17 @@ TITLES = {
     "corl_finetuned": "CORL: after a million steps of fine-tuning",
     "corl_regret": "CORL: regret of fine-tuning",
 }
-# What the files lack is no statement on what was published.
+# A number that the files lack may be published nevertheless.
 NOTES = {
     "paper_scores": (
-        "Of the paper's 15 tasks these are the nine whose numbers we hold; for "
-        "half-cheetah and walker2d we hold none."
+        "The table has nine of the paper's 15 tasks. The numbers for half-cheetah and "
+        "walker2d could not be obtained."
     )
 }
 
 
 def read(name: str) -> Published:
-    """Returns a table of `TITLES`."""
+    """Read a table of `TITLES`."""
     text = (FOLDER / f"{name}.txt").read_text()
     header, *lines = (line.split() for line in text.splitlines())
     cells = {dataset: tuple(numbers) for dataset, *numbers in lines}
@@ -83,5 +83,5 @@ def read(name: str) -> Published:
 
 
 def everything() -> dict[str, Published]:
-    """Returns name -> table, of all of `TITLES`."""
+    """Read all tables of `TITLES`, by name."""
     return {name: read(name) for name in TITLES}

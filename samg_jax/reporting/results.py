@@ -178,7 +178,7 @@ def caution(rows: pd.DataFrame) -> str:
     counts = steps.groupby(["dataset", "algorithm"]).nunique()
     unequal = [" ".join(keys) for keys, count in counts.items() if count > 1]
     if unequal:
-        parts.append(f"Variants of unequal numbers of steps: {', '.join(unequal)}")
+        parts.append(f"Variants with different steps: {', '.join(unequal)}")
     return "; ".join(parts)
 
 

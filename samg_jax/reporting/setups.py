@@ -1,7 +1,8 @@
-"""How the rows of a suite were trained: networks and hyperparameters of its jobs."""
+"""Networks, budgets and hyperparameters of the rows of a suite."""
 
 from __future__ import annotations
 
+import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +12,12 @@ import pandas as pd
 from samg_jax.reporting import results
 from samg_jax.reporting.tables import Table
 from samg_jax.suites import files
+from samg_jax.training import unread
 
 UNKNOWN = "not recorded"
 JOBS = "jobs"
+OFFLINE = "offline"
+FILE = "configs.json"  # The configs of all rows; the report writes and reads it.
 WIDTHS = "hidden_dims"  # Ends the name of a field that holds a network's widths.
 # The parts of a config that decide scores. The rest says where and how fast a job ran.
 PARTS = ("agent.", "dataset.", "guidance.", "offline.", "online.", "evaluation.")
@@ -30,17 +34,25 @@ ASIDE = (
     "online.steps",
 )
 
+LENGTHS = ("offline.updates", "online.steps")
+
 Key = tuple[str, str, str]  # Algorithm, variant and dataset.
 Setups = Mapping[Key, Mapping[str, Any]]
 
 
 def read(folder: pathlib.Path) -> dict[Key, dict[str, Any]]:
-    """Configs of the suite's jobs, flat, where the folder still has them.
+    """Configs of the suite's jobs, flat, as far as the folder has them.
 
     A job is described by its `job.json`, or by the `config.json` of its run. If a row
     was trained as several jobs of other seeds, the first one counts: a suite gives all
-    seeds of a row the same config.
+    seeds of a row the same config. A folder without jobs may have `FILE` instead.
     """
+    found = _kept(folder / FILE)
+    jobs = _of_jobs(folder)
+    return found | jobs
+
+
+def _of_jobs(folder: pathlib.Path) -> dict[Key, dict[str, Any]]:
     found = {}
     for place in sorted((folder / JOBS).glob("*/*/*/*")):
         algorithm, dataset, _, variant = place.relative_to(folder / JOBS).parts
@@ -53,6 +65,46 @@ def read(folder: pathlib.Path) -> dict[Key, dict[str, Any]]:
             key = tuple(str(job.get(name, own)) for name, own in names.items())
             found.setdefault(key, flatten(config))
     return found
+
+
+def _kept(path: pathlib.Path) -> dict[Key, dict[str, Any]]:
+    """The configs of a file that `text` made; a damaged row is missing."""
+    rows = (files.read_json(path) or {}).get("rows")
+    found = {}
+    for row in rows if isinstance(rows, list) else ():
+        row = row if isinstance(row, Mapping) else {}
+        if isinstance(row.get("config"), Mapping):
+            key = tuple(str(row.get(name, "")) for name in results.VARIANT)
+            found[key] = dict(row["config"])
+    return found
+
+
+def note(folder: pathlib.Path) -> str:
+    """What the folder's `FILE` says on the origin of its configs; may be empty."""
+    said = (files.read_json(folder / FILE) or {}).get("note", "")
+    return said if isinstance(said, str) else ""
+
+
+def text(setups: Setups, said: str = "") -> str:
+    """Content of `FILE`: a line per row, with networks, lengths and `decisive` fields.
+
+    Paths of the machine are left out, so that the file can be published.
+
+    Args:
+        setups: From `read`.
+        said: From `note`; kept, so that a copy of the file has it, too.
+    """
+    rows = []
+    for key, config in sorted(setups.items()):
+        kept = decisive(config, key[0])
+        for field, value in sorted(config.items()):
+            if value is not None and (_is_widths(field) or field in LENGTHS):
+                kept[field] = value
+        names = dict(zip(results.VARIANT, key, strict=True))
+        rows.append(json.dumps({**names, "config": kept}))
+    lines = ",\n".join(rows)
+    head = f'"note": {json.dumps(said)},\n' if said else ""
+    return f'{{{head}"rows": [\n{lines}\n]}}\n'
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -158,9 +210,10 @@ def hyperparameters(frame: pd.DataFrame, setups: Setups) -> Table:
     rows = []
     for (dataset, algorithm), own in frame.groupby(["dataset", "algorithm"]):
         configs = {
-            variant: decisive(of(setups, algorithm, variant, dataset))
+            variant: decisive(of(setups, algorithm, variant, dataset), algorithm)
             for variant in results.in_order(own["variant"])
         }
+        _drop_pre_training(configs)
         if not any(configs.values()):
             rows.append((str(dataset), str(algorithm), "all", UNKNOWN))
             continue
@@ -182,8 +235,10 @@ def hyperparameters(frame: pd.DataFrame, setups: Setups) -> Table:
         header=("dataset", "algorithm", "variant", "fields of the config"),
         rows=tuple(rows),
         note=(
-            "Variant all: fields that every variant shares. Below it: what a variant "
-            "has beside them."
+            "The row all has the fields that every variant shares. The rows below it "
+            "have the fields in which a variant differs. Fields that a run does not "
+            "read are left out. The pre-training (offline) has a row only if its "
+            "fields differ from those of every variant."
         ),
         caution=results.caution(frame),
     )
@@ -194,16 +249,38 @@ def words(fields: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={_plain(value)}" for name, value in fields.items())
 
 
-def decisive(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a config that decide scores, networks and lengths aside."""
+def decisive(config: Mapping[str, Any], algorithm: str) -> dict[str, Any]:
+    """The fields that decide scores, except networks, lengths and unread fields.
+
+    Args:
+        config: A flat config.
+        algorithm: The name of the algorithm that has it.
+    """
+    fields = {**config, "algorithm": algorithm}
     return {
         field: value
         for field, value in sorted(config.items())
         if field.startswith(PARTS)
         and field not in ASIDE
         and value is not None
-        and not (field.startswith("agent.") and field.endswith(WIDTHS))
+        and not _is_widths(field)
+        and not unread.of_fields(field, fields)
     }
+
+
+def _is_widths(field: str) -> bool:
+    return field.startswith("agent.") and field.endswith(WIDTHS)
+
+
+def _drop_pre_training(configs: dict[str, dict[str, Any]]) -> None:
+    """Remove the row `offline` if a variant has all of its fields and values."""
+    offline = configs.pop(OFFLINE, None)
+    if offline is None:
+        return
+    for own in configs.values():
+        if all(field in own and own[field] == offline[field] for field in offline):
+            return
+    configs[OFFLINE] = offline
 
 
 def _value(config: Mapping[str, Any], field: str) -> str:

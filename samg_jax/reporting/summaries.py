@@ -15,18 +15,19 @@ from samg_jax.reporting.tables import Table
 
 NONE = "-"
 MEAN = (
-    "mean ± half-width of its 95 % interval (Student's t) over the seeds; fewer than "
-    f"{results.FEWEST_SEEDS} seeds give no interval, and stand in brackets instead"
+    "mean ± half-width of its 95 % interval (Student's t) over seeds. Fewer than "
+    f"{results.FEWEST_SEEDS} seeds give no interval; their values are in parentheses "
+    "instead"
 )
 
 
 def of_dataset(frame: pd.DataFrame, courses: pd.DataFrame, dataset: str) -> Table:
-    """Returns what every algorithm and variant came to on a dataset.
+    """Table of every algorithm and variant on a dataset.
 
     Args:
         frame: from `results.read`.
         courses: from `courses.of`.
-        dataset: its name.
+        dataset: The name of the dataset.
     """
     own = courses[courses["dataset"] == dataset]
     rows = []
@@ -36,11 +37,12 @@ def of_dataset(frame: pd.DataFrame, courses: pd.DataFrame, dataset: str) -> Tabl
     rows += _offline_only(frame, own, dataset)
     unit = frame.loc[frame["dataset"] == dataset, "unit"].iloc[0]
     note = (
-        f"Scores: {unit}, {MEAN}. Offline: of the policy that fine-tuning begins with. "
-        "Dip: how far below that a seed fell at any later evaluation. Recovery: steps "
-        "from the switch until a seed, from its lowest score on, is back at its first; "
-        "median of those that are, and how many. Area: mean height of the online "
-        "curve. Regret: share of failures among all training episodes."
+        f"Scores are the {unit}: {MEAN}. Steps: environment steps of fine-tuning. "
+        "Offline: the score before the first of them. Dip: the largest drop below that "
+        "score. Recovery: steps from the switch until a seed, after its lowest score, "
+        "reaches its first score again; the median over the seeds that do, and how "
+        "many do. Area: mean height of the learning curve after the switch. Regret: "
+        "share of training episodes that fail."
     )
     return Table(
         name=f"scores_{dataset}",
@@ -84,7 +86,7 @@ def _line(algorithm: str, variant: str, runs: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _offline_only(frame, own, dataset) -> list[tuple[str, ...]]:
-    """Returns the rows of algorithms that were not fine-tuned on the dataset."""
+    """Rows of the algorithms that were not fine-tuned on the dataset."""
     offline = results.pretrained(frame[frame["dataset"] == dataset])
     rows = []
     for algorithm in sorted(set(offline["algorithm"]) - set(own["algorithm"])):
@@ -95,10 +97,10 @@ def _offline_only(frame, own, dataset) -> list[tuple[str, ...]]:
 
 
 def interval(values: Sequence[float], digits: int = 1) -> str:
-    """Returns mean and half-width in words; a dash where there are no numbers.
+    """Mean and half-width in words, or a dash if there are no numbers.
 
-    Fewer seeds than `results.FEWEST_SEEDS` are listed instead, and seeds that are all
-    the same have no interval.
+    Fewer seeds than `results.FEWEST_SEEDS` are listed instead, and equal values have no
+    interval.
     """
     values = np.asarray(values, float)
     if not len(values) or np.isnan(values).any():
@@ -114,7 +116,7 @@ def interval(values: Sequence[float], digits: int = 1) -> str:
 
 
 def recovery(steps: pd.Series) -> str:
-    """Returns the median of the finite ones, and how many they are."""
+    """Median of the finite values, and their number."""
     if not len(steps):
         return NONE
     back = steps[np.isfinite(steps)]
@@ -125,13 +127,13 @@ def recovery(steps: pd.Series) -> str:
 def of_groups(
     groups: Sequence[Group], found: Sequence[pd.DataFrame], reps: int, caution: str
 ) -> Table:
-    """Returns IQM and optimality gap of every group and variant.
+    """Table of the IQM and optimality gap of every group and variant.
 
     Args:
         groups: from `aggregates.groups`.
         found: `aggregates.summary` of each.
-        reps: of the bootstrap.
-        caution: of the rows.
+        reps: The number of bootstrap resamples.
+        caution: The disclaimer of the rows.
     """
     rows = []
     for group, table in zip(groups, found, strict=True):
@@ -145,11 +147,12 @@ def of_groups(
         header=("algorithm", "variant", "tasks", "seeds", "IQM", "optimality gap"),
         rows=tuple(rows),
         note=(
-            "Final normalized scores; IQM: mean of the middle half of all runs, higher "
-            f"is better; optimality gap: mean shortfall from {aggregates.BEST:.0f}, "
-            "lower is better. In brackets 95 % intervals of a bootstrap stratified by "
-            f"task, {reps:,} resamples (rliable). A task is an algorithm on a dataset; "
-            "counted are the tasks and seeds that every variant shown has finished."
+            "Final normalized scores. IQM: mean of the middle half of all runs; higher "
+            f"is better. Optimality gap: mean shortfall from {aggregates.BEST:.0f}; "
+            "lower is better. Brackets contain 95 % intervals of a bootstrap that is "
+            f"stratified by task, with {reps:,} resamples (rliable). A task is an "
+            "algorithm on a dataset. The table counts the tasks and seeds that every "
+            "variant in it has finished."
         ),
         caution=caution,
     )
@@ -160,7 +163,7 @@ def _counts(group: Group) -> tuple[str, str]:
 
 
 def between(value: float, low: float, high: float, digits: int = 1) -> str:
-    """Returns a value and its interval in words, without one if it is NaN."""
+    """A value and its interval in words; the value alone if the interval is NaN."""
     text = f"{value:.{digits}f}"
     if np.isnan(low):
         return text
@@ -170,13 +173,13 @@ def between(value: float, low: float, high: float, digits: int = 1) -> str:
 def of_improvements(
     groups: Sequence[Group], found: Sequence[pd.DataFrame], reps: int, caution: str
 ) -> Table:
-    """Returns how probable it is that SAMG ends above another variant.
+    """Table of the probability that SAMG ends above each other variant.
 
     Args:
         groups: from `aggregates.groups`.
         found: `aggregates.improvements` of each.
-        reps: of the bootstrap.
-        caution: of the rows.
+        reps: The number of bootstrap resamples.
+        caution: The disclaimer of the rows.
     """
     rows = []
     for group, table in zip(groups, found, strict=True):
@@ -199,11 +202,12 @@ def of_improvements(
         ),
         rows=tuple(rows),
         note=(
-            "How likely a run of SAMG ends above a run of the other variant on the "
-            "same task, ties counting half, mean over tasks; 0.5 is no difference. "
-            f"95 % bootstrap intervals, {reps:,} resamples (rliable). They are about "
-            "other seeds of these tasks, not about other tasks; where every resample "
-            "gave the same number there is none. Tasks above: with more than 0.5."
+            "Probability that a run of SAMG ends above a run of the other variant on "
+            "the same task; the mean over tasks. A tie counts half, and 0.5 means no "
+            f"difference. Brackets contain 95 % bootstrap intervals, {reps:,} resamples "
+            "(rliable). They cover other seeds of these tasks, not other tasks. There "
+            "is no interval if every resample gives the same number. Tasks above: "
+            "tasks with a probability above 0.5."
         ),
         caution=caution,
     )
@@ -212,13 +216,13 @@ def of_improvements(
 def of_differences(
     source: str, final: pd.DataFrame, area: pd.DataFrame, caution: str
 ) -> Table:
-    """Returns the paired differences by seed.
+    """Table of the paired differences by seed.
 
     Args:
-        source: of the data.
+        source: The source of the data.
         final: `aggregates.differences` of the final scores.
-        area: the same of the areas under the curves; its rows are those of `final`.
-        caution: of the rows.
+        area: `aggregates.differences` of the areas, with the rows of `final`.
+        caution: The disclaimer of the rows.
     """
     keys = ["dataset", "algorithm", "over"]
     areas = area.set_index(keys)
@@ -242,16 +246,18 @@ def of_differences(
         header=("dataset", "algorithm", "difference", "final", "samg above", "area"),
         rows=tuple(rows),
         note=(
-            "Of the same seed and pre-training; normalized scores, or returns where a "
-            f"dataset has no reference; {MEAN}. An interval that holds 0 establishes "
-            "no difference; of many intervals, one in twenty excludes 0 by chance. "
-            "Variants of different budgets are not compared."
+            "Each difference is between runs of the same seed and pre-training, in "
+            "normalized score, or in return if a dataset has no reference scores: "
+            f"{MEAN}. An interval that includes 0 establishes no difference. About one "
+            "interval in twenty excludes 0 by chance. SAMG above: seeds in which SAMG "
+            "ends higher. Area: difference of the mean heights of the learning curves. "
+            "Variants with different budgets are not compared."
         ),
         caution=caution,
     )
 
 
 def signed(values: Sequence[float]) -> str:
-    """Returns mean and half-width with the sign of the mean."""
+    """Mean and half-width, with the sign of the mean."""
     text = interval(values)
     return text if text == NONE or text.startswith("-") else f"+{text}"

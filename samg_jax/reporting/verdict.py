@@ -10,7 +10,7 @@ import pandas as pd
 from samg_jax.reporting import aggregates, results
 from samg_jax.reporting import courses as courses_lib
 
-NAMED = 4  # Comparisons or datasets that a sentence names; of more it gives the number.
+NAMED = 4  # A sentence names this many comparisons or datasets, and counts the rest.
 
 
 def sentences(frame: pd.DataFrame, courses: pd.DataFrame) -> tuple[str, str, str]:
@@ -85,7 +85,7 @@ def _open(courses: pd.DataFrame, rows: pd.DataFrame, few: pd.DataFrame) -> str:
         return "No comparison is left open."
     parts = []
     if len(rows):
-        texts = "; ".join(f"against {text}" for text in _by_other(rows))
+        texts = "; ".join(f"against {text}" for text in _by_other(rows, listing=False))
         parts.append(f"the interval does not exclude 0 {texts}")
     if len(few):
         count = _seeds(few["values"].map(len))
@@ -102,15 +102,28 @@ def _open(courses: pd.DataFrame, rows: pd.DataFrame, few: pd.DataFrame) -> str:
     if parts:
         return f"Not established: {'; '.join(parts)}."
     if not set(courses["variant"]) - {aggregates.SAMG}:
-        return "Not established: samg has no other variant beside it."
+        return "Not established: the results have no variant except samg."
     return "No comparison of samg with another variant is left open."
 
 
-def _by_other(rows: pd.DataFrame, width: bool = True) -> list[str]:
-    """Texts such as `vanilla for awac on hopper (+4.1 ± 2.0)`, one per variant."""
+def _by_other(
+    rows: pd.DataFrame, width: bool = True, listing: bool = True
+) -> list[str]:
+    """Texts such as `vanilla on hopper for awac (+4.1 ± 2.0)`, one per variant.
+
+    Args:
+        rows: Rows of `aggregates.differences`.
+        width: Whether the half-widths of the intervals are given.
+        listing: Whether the first few of many tasks are named; else the text has their
+            number and the range of the means.
+    """
     texts = []
     for other in results.in_order(rows["over"]):
         own = rows[rows["over"] == other].sort_values(["dataset", "algorithm"])
+        if len(own) > NAMED and not listing:
+            low, high = own["mean"].min(), own["mean"].max()
+            texts.append(f"{other} on {len(own)} tasks ({low:+.1f} to {high:+.1f})")
+            continue
         places = []
         for dataset, here in own.head(NAMED).groupby("dataset"):
             names = [

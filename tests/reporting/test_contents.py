@@ -21,8 +21,8 @@ def test_two_tasks_stand_apart(gains, tmp_path):
     assert not section.tables
     assert not section.pictures
     assert section.note == (
-        "Fewer than 3 datasets of equal budgets give no pooled number (awac). The "
-        "tasks stand apart above."
+        "Fewer than 3 datasets with equal budgets give no pooled number (awac). Their "
+        "sections above show each task by itself."
     )
     (paired,) = contents.by_seed(source, frame, found, tmp_path)
     cells = {row[0]: row[4] for row in paired.tables[0].rows}

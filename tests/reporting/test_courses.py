@@ -76,7 +76,7 @@ def test_a_variant_with_fewer_steps_is_finished_and_warned_of():
     }
     assert results.caution(frame) == (
         "Locally collected, not D4RL: hopper-local; "
-        "Variants of unequal numbers of steps: hopper-local awac"
+        "Variants with different steps: hopper-local awac"
     )
 
 

@@ -130,6 +130,12 @@ def test_different_budgets_are_not_compared():
 def test_many_comparisons_are_counted():
     _, known, _ = said({name: 3.0 for name in "abcdef"})
     assert known.endswith("on d for awac (+3.0 ± 0.4) and 2 more.")
+    gains = (-0.2, -0.1, 0.0, 0.1, 0.3)
+    *_, left = said(dict(zip("abcde", gains, strict=True)))
+    assert left == (
+        "Not established: the interval does not exclude 0 against vanilla on 5 tasks "
+        "(-0.2 to +0.3)."
+    )
 
 
 def test_without_samg_or_fine_tuning_it_says_so():
@@ -143,7 +149,7 @@ def test_without_samg_or_fine_tuning_it_says_so():
     )
     assert known == missing
     (*_, alone) = sentences([made.rows()])
-    assert alone == "Not established: samg has no other variant beside it."
+    assert alone == "Not established: the results have no variant except samg."
 
 
 def test_seeds_that_are_left_out_are_counted():
