@@ -16,8 +16,8 @@ from samg_jax.reporting.tables import Table
 NONE = "-"
 SPREAD = (
     "Cells are the mean and, in parentheses, the standard deviation over seeds. "
-    "Published numbers are as printed; CORL divides by its 4 seeds, not by 3. They come "
-    "from D4RL's own files and are no baseline for rows with another data source; "
+    "Published numbers are as printed; CORL divides by its 4 seeds, not by 3. They "
+    "come from D4RL's own files and are no baseline for rows with another data source; "
     "compare only the order of magnitude."
 )
 

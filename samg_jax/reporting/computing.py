@@ -21,8 +21,8 @@ def costs(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per algorithm, variant, dataset and phase, with means over the seeds.
 
     Further columns: `seeds`, `steps`, `seconds` of the whole job, `per_second` (steps
-    per second), `memory` in MB, and `guidance`. The latter is the share of SAMG's online
-    time that `no_data` saves, over the seeds that have both; NaN for other rows.
+    per second), `memory` in MB, and `guidance`. The latter is the share of SAMG's
+    online time that `no_data` saves, over the seeds that have both; NaN for other rows.
 
     Args:
         frame: from `results.read`.

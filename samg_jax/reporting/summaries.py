@@ -204,10 +204,10 @@ def of_improvements(
         note=(
             "Probability that a run of SAMG ends above a run of the other variant on "
             "the same task; the mean over tasks. A tie counts half, and 0.5 means no "
-            f"difference. Brackets contain 95 % bootstrap intervals, {reps:,} resamples "
-            "(rliable). They cover other seeds of these tasks, not other tasks. There "
-            "is no interval if every resample gives the same number. Tasks above: "
-            "tasks with a probability above 0.5."
+            "difference. Brackets contain 95 % bootstrap intervals from "
+            f"{reps:,} resamples (rliable). They cover other seeds of these tasks, not "
+            "other tasks. There is no interval if every resample gives the same "
+            "number. Tasks above: tasks with a probability above 0.5."
         ),
         caution=caution,
     )

@@ -1,12 +1,24 @@
 """What the lines of the learning curves are."""
 
+import functools
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from samg_jax.analysis import figures
-from samg_jax.reporting import learning_curves, results
+from samg_jax.reporting import (
+    aggregate_pictures,
+    aggregates,
+    courses,
+    learning_curves,
+    pictures,
+    results,
+)
 from tests.reporting import made
+
+WHAT = {"algorithm": "awac", "dataset": "hopper-local"}
 
 
 @pytest.fixture
@@ -43,6 +55,46 @@ def test_the_mean_is_of_all_seeds_that_stayed_finite(frame):
     lines = drawn(learning_curves.draw_online, frame[frame["seed"] != 2])
     expected = [[0, 1000, 2000, 3000], [42, 33, 43, 51]]
     assert lines == {"samg, 2 seeds": expected}
+
+
+def labels_touch(figure, axis):
+    """Whether labels of the ticks that are in view overlap."""
+    figure.canvas.draw()
+    low, high = axis.get_xlim()
+    boxes = [
+        tick.label1.get_window_extent()
+        for tick in axis.xaxis.get_major_ticks()
+        if low <= tick.get_loc() <= high
+    ]
+    assert len(boxes) > 1
+    boxes.sort(key=lambda box: box.x0)
+    pairs = itertools.pairwise(boxes)
+    return any(one.x1 + 2 > other.x0 for one, other in pairs)
+
+
+@pytest.mark.parametrize("scale", [1, 7, 100_000])
+def test_labels_of_ticks_do_not_touch_nor_legends_cover_data(scale):
+    rows = [
+        made.rows(variant=variant, seed=seed, scores=(-12.5, seed, 5.0 + gain))
+        for variant, gain in (("vanilla", 7.0), ("no_data", 3.0), ("samg", 0.0))
+        for seed in range(5)
+    ]
+    frame = results.check(pd.concat(rows), "made")
+    frame = frame.assign(step=frame["step"] // 1000 * 1250 * scale)
+    paired = aggregates.differences(courses.of(frame), "final")
+    paired = paired.assign(values=[own * 1.1 * scale for own in paired["values"]])
+    paired = paired.assign(mean=paired["mean"] * scale, width=paired["width"] * scale)
+    for drawing in (
+        functools.partial(learning_curves.draw_online, frame=frame, **WHAT),
+        functools.partial(learning_curves.draw_switch, frame=frame, **WHAT),
+        functools.partial(aggregate_pictures.draw_differences, differences=paired),
+    ):
+        figure = pictures._draw("title", "mark", drawing, pictures.HEIGHT)
+        (axis,) = figure.axes
+        assert not labels_touch(figure, axis)
+        for legend in figure.legends:
+            assert not legend.get_window_extent().overlaps(axis.get_window_extent())
+        figures.plt.close(figure)
 
 
 @pytest.mark.parametrize(("seeds", "thin", "bands"), [(4, 4, 0), (5, 0, 1)])

@@ -1,6 +1,7 @@
 """Variants, networks and hyperparameters as the jobs of a suite have them."""
 
 import json
+import pathlib
 
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from samg_jax.reporting import courses, glossary, results, setups
 from tests.reporting import made
 
+RESULTS = pathlib.Path(__file__).parents[2] / "launch" / "results"
 AGENT = {"discount": 0.99, "actor_hidden_dims": [64, 64], "critic_hidden_dims": [32]}
 
 
@@ -20,7 +22,12 @@ def folder(tmp_path):
         (place / "complete").mkdir(parents=True)
         config = {
             "agent": AGENT,
-            "dataset": {"name": "hopper", "path": "/a/b.hdf5", "reward_scale": 0.1},
+            "dataset": {
+                "name": "hopper",
+                "path": "/a/b.hdf5",
+                "reward_scale": 0.1,
+                "reward_transform": "affine",
+            },
             "guidance": {"weight": weight, "threshold": 0.5},
             "online": {"steps": 2000, "batch_size": 128, "updates_per_step": 4},
             "offline": {"updates": 500, "batch_size": 256},
@@ -74,10 +81,13 @@ def test_hyperparameters_are_told_once_and_then_what_differs(folder, frame):
     kept = frame[frame["variant"] != "vanilla"]
     rows = {row[2]: row[3] for row in setups.hyperparameters(kept, found).rows}
     shared = (
-        "agent.discount=0.99, dataset.reward_scale=0.1, guidance.threshold=0.5, "
-        "offline.batch_size=256, online.batch_size=128, online.updates_per_step=4"
+        "agent.discount=0.99, dataset.reward_scale=0.1, "
+        "dataset.reward_transform=affine, offline.batch_size=256, "
+        "online.batch_size=128, online.updates_per_step=4"
     )
     assert rows["all"] == shared
+    # A constant weight is not cut, so it reads no threshold.
+    assert rows["samg"] == "guidance.threshold=0.5, guidance.weight=cvae"
     assert rows["samg_mine"] == "guidance.weight=even"
     # One that is not recorded changes nothing for the others.
     rows = {row[2]: row[3] for row in setups.hyperparameters(frame, found).rows}
@@ -85,6 +95,85 @@ def test_hyperparameters_are_told_once_and_then_what_differs(folder, frame):
     assert rows["vanilla"] == setups.UNKNOWN
     (row,) = setups.hyperparameters(frame, {}).rows
     assert row == ("hopper-local", "cql", "all", setups.UNKNOWN)
+
+
+def test_fields_that_a_run_does_not_read_are_left_out():
+    config = {
+        "agent.cql_weight": 5.0,
+        "dataset.reward_scale": 0.1,  # Has no transform.
+        "guidance.cvae.beta": 0.5,
+        "guidance.embedding.layers": 1,
+        "guidance.penalty": "mixed",
+        "guidance.weight": "cvae",
+        "online.offline_share": 0.5,
+        "online.data": "buffer",
+        "online.steps": 100,
+    }
+    kept = {"guidance.cvae.beta", "guidance.weight", "online.data"}
+    own = {"agent.cql_weight"}
+    assert set(setups.decisive(config, "awac")) == kept | own
+    assert set(setups.decisive(config, "cql")) == kept | own | {"guidance.penalty"}
+    config |= {"guidance.weight": "none", "online.data": "mix"}
+    kept = {"guidance.weight", "online.data", "online.offline_share"}
+    assert set(setups.decisive(config, "cql")) == kept | own
+
+
+def test_the_pre_training_has_a_row_only_if_it_differs(frame):
+    rows = made.rows("cql", "offline", phase="offline", step=[10, 500, 1500])
+    frame = results.check(pd.concat([frame, rows]), "made")
+    base = {"guidance.weight": "cvae", "online.steps": 9, "online.data": "buffer"}
+    for rate, shown in ((0.1, False), (0.2, True)):
+        found = {
+            ("cql", "samg", "hopper-local"): base | {"agent.rate": 0.1},
+            ("cql", "offline", "hopper-local"): {"agent.rate": rate},
+        }
+        table = setups.hyperparameters(frame, found)
+        assert ("offline" in {row[2] for row in table.rows}) == shown
+
+
+def test_a_copy_of_the_configs_tells_the_same(folder, frame, tmp_path):
+    found = setups.read(folder)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / setups.FILE).write_text(setups.text(found, "From elsewhere."))
+    assert "b.hdf5" not in (copy / setups.FILE).read_text()  # No path of the machine.
+    again = setups.read(copy)
+    assert setups.hyperparameters(frame, again) == setups.hyperparameters(frame, found)
+    both = [setups.budgets(frame, courses.of(frame), one) for one in (again, found)]
+    assert both[0] == both[1]
+    assert glossary.table(frame, again) == glossary.table(frame, found)
+    said = setups.note(copy)
+    assert said == "From elsewhere."
+    assert setups.text(again, said) == (copy / setups.FILE).read_text()
+    # The jobs of a folder win over the file.
+    (folder / setups.FILE).write_text('{"rows": [{"algorithm": "cql"}, 3]}')
+    assert setups.read(folder) == found
+    assert setups.note(folder) == ""
+
+
+@pytest.mark.parametrize("damaged", ["", "[]", '{"rows": 3, "note": []}', '{"rows'])
+def test_damaged_configs_are_not_recorded(damaged, tmp_path):
+    (tmp_path / setups.FILE).write_text(damaged)
+    assert setups.read(tmp_path) == {}
+    assert setups.note(tmp_path) == ""
+
+
+@pytest.mark.parametrize("name", ["demo", "local"])
+def test_the_committed_results_have_the_configs_of_all_rows(name):
+    frame = results.read(RESULTS / name)
+    found = setups.read(RESULTS / name)
+    frame = setups.add(frame, found)
+    table = setups.budgets(frame, courses.of(frame), found)
+    assert all(setups.UNKNOWN not in row for row in table.rows)
+    table = setups.hyperparameters(frame, found)
+    assert all(setups.UNKNOWN not in row for row in table.rows)
+    table = glossary.table(frame, found)
+    assert all(setups.UNKNOWN not in row[1] for row in table.rows)
+    # The lengths of the configs are those of the results.
+    for row, own in frame.groupby(results.VARIANT):
+        phase = "offline" if row[1] == "offline" else "online"
+        field = {"offline": "offline.updates", "online": "online.steps"}[phase]
+        assert own["step"].max() == found[row][field]
 
 
 def test_the_glossary_has_known_variants_and_a_suites_own(folder, frame):
@@ -98,4 +187,4 @@ def test_the_glossary_has_known_variants_and_a_suites_own(folder, frame):
     assert (
         rows["samg guidance.threshold=0.3"] == "As samg, with guidance.threshold=0.3."
     )
-    assert glossary.meaning("samg_best", {}).endswith("is not recorded.")
+    assert glossary.meaning("samg_best", {}).endswith("are not recorded.")
