@@ -1,4 +1,4 @@
-r"""The report of a suite, or finished runs side by side.
+r"""The report of a suite, or a table of finished runs.
 
     python -m samg_jax.report runs/suite --out=report/
     python -m samg_jax.report runs/suite --out=report/ --watch
@@ -6,8 +6,8 @@ r"""The report of a suite, or finished runs side by side.
     python -m samg_jax.report runs/offline/* --baseline=bc
 
 A folder with a suite's `results.parquet` or `results.csv` becomes a page with pictures
-and tables, which with `--watch` follows the suite while it runs; workdirs of runs
-become a Markdown table, with what was measured and with which versions.
+and tables. With `--watch` the page follows the suite while it runs. Workdirs of runs
+become a Markdown table with the machine and the versions.
 """
 
 from __future__ import annotations
@@ -32,38 +32,42 @@ suite_results = lazy.module("samg_jax.suites.results")
 compilation = lazy.module("samg_jax.training.compilation")
 
 BASELINE = flags.DEFINE_string(
-    "baseline", None, "Of runs: algorithm; says who ends below it by two std. errors."
+    "baseline",
+    None,
+    "Algorithm; names those that end below it by two standard errors. For runs only.",
 )
-TITLE = flags.DEFINE_string("title", None, "Of runs: heading of the table.")
+TITLE = flags.DEFINE_string("title", None, "Heading of the table. For runs only.")
 COMMAND = flags.DEFINE_string(
-    "command", None, "Of runs: what made them, to be written down."
+    "command", None, "The command that made the runs, for the table. For runs only."
 )
 PAIRED = flags.DEFINE_bool(
-    "paired", False, "Of runs: says how each differs from the first, seed by seed."
+    "paired", False, "Compare each run with the first, paired by seed. For runs only."
 )
 JSON = flags.DEFINE_string(
-    "json", None, "Of runs: file for the scores of every seed at every evaluation."
+    "json",
+    None,
+    "File for the scores of every seed at every evaluation. For runs only.",
 )
 OUT = flags.DEFINE_string(
     "out",
     None,
-    "Of a suite: folder of the report, by default report/ in the suite's. Of runs: "
-    "Markdown file to write as well.",
+    "For a suite: folder of the report, by default report/ in the suite's folder. For "
+    "runs: Markdown file for the table.",
 )
 REPS = command_line.define_integer(
-    "reps", 2_000, "Of a suite: resamples of every bootstrap.", least=10
+    "reps", 2_000, "Resamples of every bootstrap. For a suite only.", least=10
 )
 WATCH = flags.DEFINE_bool(
-    "watch", False, "Of a suite: write the report anew whenever the results change."
+    "watch", False, "Update the report when the results change. For a suite only."
 )
 EVERY = flags.DEFINE_float(
-    "every", 10.0, "Seconds between two looks with --watch.", lower_bound=0.1
+    "every", 10.0, "Seconds between two checks with --watch.", lower_bound=0.1
 )
 OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "Replace the files of --out and --json if they exist."
 )
 WATCH_SECONDS = flags.DEFINE_float(
-    "watch_seconds", None, "End --watch after that long; by default only by Ctrl-C."
+    "watch_seconds", None, "Seconds until --watch ends; by default only Ctrl-C ends it."
 )
 
 # What the report of a suite needs beside the package, all in the extra.
@@ -142,10 +146,10 @@ def restore(folder: pathlib.Path) -> None:
     if rows.empty:
         raise checks.UserError(
             f"No job of the suite in {str(folder)!r} is complete yet, so there is "
-            "nothing to report. The suite's command goes on where it stopped; --watch "
-            "waits for its first results."
+            "nothing to report. The suite's command continues where it stopped; "
+            "--watch waits for the first results."
         )
-    print(f"The table of {folder} was written anew from its complete jobs.")
+    print(f"The table of {folder} has been rebuilt from its complete jobs.")
 
 
 def read(workdirs: list[pathlib.Path]) -> list[comparison.Outcome]:

@@ -67,7 +67,7 @@ def read(folder: pathlib.Path) -> pd.DataFrame:
     if damaged:
         raise checks.UserError(
             f"{'; '.join(damaged)}. A suite's table is needed. Give the suite's "
-            "command again: it writes the table anew, and trains nothing that is "
+            "command again: it rebuilds the table, and trains nothing that is "
             "complete."
         )
     raise checks.UserError(
@@ -96,7 +96,7 @@ def check(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     if missing:
         raise checks.UserError(
             f"{name} has no column {', '.join(missing)}. A suite's table has "
-            f"{', '.join([*WORDS, *NUMBERS])}. Write it anew with the suite."
+            f"{', '.join([*WORDS, *NUMBERS])}. Rebuild it with the suite's command."
         )
     if frame.empty:
         raise checks.UserError(
@@ -110,7 +110,7 @@ def check(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         except (ValueError, TypeError) as error:
             raise checks.UserError(
                 f"{name} has something else than numbers in the column {column}: "
-                f"{error}. Give the suite's command again: it writes the table anew."
+                f"{error}. Give the suite's command again: it rebuilds the table."
             ) from error
     for column in MACHINE:
         if column not in frame:
@@ -151,8 +151,8 @@ def _check_alike(frame: pd.DataFrame, name: str) -> None:
             if len(own) > 1:
                 raise checks.UserError(
                     f"In {name} the dataset {dataset!r} has the {column} "
-                    f"{' and '.join(map(repr, sorted(own)))}. Scores stand side by "
-                    "side only if data and simulator are the same. Report them apart."
+                    f"{' and '.join(map(repr, sorted(own)))}. A report compares scores "
+                    "only if data and simulator are the same. Report them separately."
                 )
 
 

@@ -206,7 +206,9 @@ class Report:
     def _progress(self) -> str:
         """The time taken, and the time left if the jobs go on at the same speed."""
         taken = time.monotonic() - self._began
-        text = f"{plan.duration(taken)} taken, {len(self._left)} jobs left"
+        count = len(self._left)
+        jobs = "1 job" if count == 1 else f"{count} jobs"
+        text = f"{plan.duration(taken)} taken, {jobs} left"
         if self._worked:
             left = taken * sum(self._left.values()) / self._worked
             text += f", about {plan.duration(left)}"

@@ -77,7 +77,7 @@ def test_each_job_is_told_with_its_score_the_time_taken_and_the_time_left(finish
         final = own[own["step"] == own["step"].max()]["normalized_score"]
         assert f", normalized score {final.mean():.1f} ± " in line
         assert f"done in {own['wall_time'].iloc[0]:,.0f} s," in line
-    assert re.fullmatch(r" +\d+ min taken, 1 jobs left, about \d+ min", progress)
+    assert re.fullmatch(r" +\d+ min taken, 1 job left, about \d+ min", progress)
     assert re.search(r"results\.parquet, \d+ rows; \d+ min$", last)
 
 
