@@ -102,8 +102,8 @@ def table(frame: pd.DataFrame) -> Table:
         note=(
             "Time and memory are those of a whole job; seeds that trained in one job "
             "share them. The time includes start, compilation, evaluations and, "
-            "offline, the fit of the weight. Updates/s (offline) and environment steps/s "
-            "(online) are those of a seed in that time. Short jobs look slower "
+            "offline, the fit of the weight. Updates/s (offline) and environment "
+            "steps/s (online) are those of a seed in that time. Short jobs look slower "
             "than training is; samg_jax.benchmark measures training alone. On a "
             "machine that does other work, times mean little. Guidance: share of the "
             "time per step that no_data, the same run without guidance, saves; a "
