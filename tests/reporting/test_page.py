@@ -171,9 +171,13 @@ def test_a_browser_shows_the_page(suite, tmp_path, size, scheme):
     width, height = SIZES[size]
     # The page measures itself, in a frame: no window is as narrow as a phone.
     probe = """<script>addEventListener("load", () => {
+      const all = what => [...document.querySelectorAll(what)];
+      const most = (what, of) => Math.max(...all(what).map(of));
       const images = [...document.images];
       parent.postMessage([innerWidth, document.documentElement.scrollWidth,
         images.length, images.filter(i => i.naturalWidth > 300).length,
+        most(".mark", m => m.getClientRects().length),
+        most("td:first-child", c => c.offsetWidth),
         getComputedStyle(document.body).fontSize].join(" "), "*");
     });</script></body>"""
     html = (suite / "report" / page.PAGE).read_text()
@@ -186,10 +190,13 @@ def test_a_browser_shows_the_page(suite, tmp_path, size, scheme):
     printed = browse(
         frame, (1400, 1000), scheme, "--dump-dom", "--virtual-time-budget=5000"
     )
-    inner, scroll, count, loaded, font = re.search("<title>(.*?)<", printed)[1].split()
+    found = re.search("<title>(.*?)<", printed)[1].split()
+    inner, scroll, count, loaded, pieces, first, font = found
     assert int(inner) == width
     assert int(scroll) <= width, "the page is wider than the screen"
     assert count == loaded == "14"
+    assert pieces == "1", "a mark is broken over two lines"
+    assert int(first) <= 0.4 * width, "the column that stays leaves no room"
     assert font == "16px"
     shot = tmp_path / "page.png"
     browse(
