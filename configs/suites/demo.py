@@ -5,7 +5,9 @@ r"""The README's figure: AWAC on half-cheetah's replay, 8 seeds, small and short
         --out=runs/demo/halfcheetah-medium-replay-local.hdf5
     python -m samg_jax.benchmark suite --suite=demo --out=runs/demo/suite
     python launch/readme_results.py runs/demo/suite
+    python -m samg_jax.report runs/demo/suite --out=runs/demo/report
 
+`launch/results/demo` has the suite's results.csv and the report's configs.json.
 The data are locally collected, not D4RL's. AWAC starts at a low score here, so that
 fine-tuning has something to gain within minutes. With so few updates targets must move
 faster (`tau`) and values be smaller (`reward_scale`) than in the published settings.
