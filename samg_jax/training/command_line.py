@@ -250,6 +250,8 @@ def refuse_misspelt(arguments: Sequence[str]) -> None:
         if not match or match[1] in (CONFIG, f"no{CONFIG}"):
             continue
         name, rest = match[1], match[2] or ""
+        if rest:
+            _check_meant(f"{name}{rest}", argument, arguments)
         if rest or (name not in flags.FLAGS and checks.hint(name, [CONFIG])):
             hint = checks.hint(name, [CONFIG])
             proposed = f"--{CONFIG}{rest}" if hint else f"--{CONFIG}.{name}{rest}"
@@ -258,6 +260,28 @@ def refuse_misspelt(arguments: Sequence[str]) -> None:
                 f"its fields are given as in --{config_files.EXAMPLE} "
                 "--config.online.steps=1000."
             )
+
+
+def _check_meant(name: str, argument: str, arguments: Sequence[str]) -> None:
+    """Refuses `--offline.steps`, which is no field of the config that is given either.
+
+    Where no config can be read, the caller's own words have to do.
+    """
+    try:
+        config = load(*_file(arguments).split(":", 1)).to_dict()
+    except checks.UserError:
+        return
+    group = name.partition(".")[0]
+    if group not in config:
+        return
+    try:
+        check_field(name, config)
+    except checks.UserError as error:
+        flag = argument.partition("=")[0]
+        raise checks.UserError(
+            f"Unknown flag {flag}. Fields are given as --config.GROUP.NAME=VALUE. "
+            f"{error}"
+        ) from error
 
 
 def read(arguments: Sequence[str]) -> tuple[Experiment, list[str]]:
@@ -343,6 +367,29 @@ def check(argv: Sequence[str]) -> None:
         read(argv)
 
 
+def hint_at(
+    name: str, part: str, path: str, level: Any, config: Mapping[str, Any]
+) -> str:
+    """The hint at what was meant by a field that there is not.
+
+    Args:
+        name: The dotted field.
+        part: The part of it that is unknown.
+        path: What stands before the part, such as `config.online`.
+        level: The group of that path.
+        config: The whole config.
+    """
+    own = own_flags()
+    if name in (*own, *HELP):
+        return f"Did you mean --{name}? It is a flag of the program, not of a config. "
+    if isinstance(level, Mapping):
+        hint = checks.hint(part, level, f"{path}.", cutoff=0.75)
+        if hint:
+            return hint
+    hint = checks.hint(name, values.flatten(config), "config.")
+    return hint or checks.hint(name, own, "--", cutoff=0.8)
+
+
 def check_field(name: str, config: Mapping[str, Any]) -> None:
     """Raises UserError for a dotted field that the config does not have."""
     level, path = config, "config"
@@ -350,7 +397,7 @@ def check_field(name: str, config: Mapping[str, Any]) -> None:
         if isinstance(level, Mapping) and part in level:
             level, path = level[part], f"{path}.{part}"
             continue
-        hint = checks.hint(name, values.flatten(config), "config.")
+        hint = hint_at(name, part, path, level, config)
         has = "is a single value"
         if isinstance(level, Mapping):
             has = f"has the fields {', '.join(sorted(level))}"
