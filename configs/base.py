@@ -69,7 +69,6 @@ def task_of(dataset: str) -> str:
     Minari's keep theirs, and are known where they are read.
     """
     if dataset.startswith(MINARI):
-        check_named(dataset)
         return dataset
     if "/" in dataset or dataset.endswith((".hdf5", ".h5")):
         raise checks.UserError(
@@ -87,15 +86,6 @@ def task_of(dataset: str) -> str:
         "a file of your own leave the name out and set config.dataset.path=FILE "
         "config.env_id=ENVIRONMENT; for a Minari dataset write minari:ID."
     )
-
-
-def check_named(dataset: str) -> None:
-    """Refuses `minari:` without the dataset's own name."""
-    if not dataset.removeprefix(MINARI).strip():
-        raise checks.UserError(
-            f"The dataset {dataset!r} names none of Minari's. Write its id after the "
-            "colon, as in minari:mujoco/hopper/medium-v0."
-        )
 
 
 def family_of(dataset: str) -> str:

@@ -22,7 +22,7 @@ import gymnasium
 from gymnasium.envs import registration
 
 from samg_jax import checks, foreign
-from samg_jax.envs import flat, lookup
+from samg_jax.envs import flat, interface, lookup
 
 MISSING = lookup.MISSING
 NO_LIMIT = -1  # As `max_episode_steps` of `gymnasium.make`.
@@ -55,10 +55,12 @@ def make(env_id: str, **kwargs: object) -> gymnasium.Env:
         raise not_importable(env_id, error) from error
     except Exception as error:  # Constructors run code of others, and say what they
         # lack (a package, a file, a device) by exceptions of any type.
+        if isinstance(error, TypeError) and isinstance(error.__cause__, TypeError):
+            error = error.__cause__  # Gymnasium adds words, and hides the line.
         if _is_refusal_of_gymnasium(error):
             raise checks.UserError(
                 f"The environment {env_id!r} cannot be used: {foreign.line(error)}. "
-                "Its entry_point must return a gymnasium.Env. Correct that."
+                "Correct the environment or gymnasium.register."
             ) from error
         raise foreign.Raised(
             f"The environment {env_id!r} could not be built: its constructor raised "
@@ -102,8 +104,8 @@ def _creator(spec: registration.EnvSpec, env_id: str) -> Callable[..., Any]:
     if not name or not hasattr(found, name):
         raise checks.UserError(
             f"The environment {env_id!r} is registered with the entry_point {point!r}, "
-            f"but {module} has no {name!r}. {checks.hint(name, dir(found))}Correct "
-            "gymnasium.register."
+            f"but {module} has no {name!r}. {checks.hint(name, dir(found))}It must be "
+            f"'{module}:NAME', a class or a function. Correct gymnasium.register."
         )
     return _callable(getattr(found, name), env_id)
 
@@ -119,8 +121,9 @@ def _callable(point: object, env_id: str) -> Callable[..., Any]:
 
 
 def _called(value: object) -> str:
-    name = getattr(value, "__name__", "") if inspect.ismodule(value) else ""
-    return f"the module {name}" if name else f"a {type(value).__name__}"
+    if inspect.ismodule(value):
+        return f"the module {value.__name__}"
+    return interface.describe(value)
 
 
 def _check_registration(spec: registration.EnvSpec, env_id: str) -> None:
@@ -202,10 +205,9 @@ def _check_arguments(
 
 
 def _is_refusal_of_gymnasium(error: Exception) -> bool:
-    """Whether gymnasium's own `make` raised this `TypeError`, not what it called."""
-    frames = traceback.extract_tb(error.__traceback__)
-    inside = bool(frames) and frames[-1].filename == registration.__file__
-    return isinstance(error, TypeError) and inside and error.__cause__ is None
+    """Whether gymnasium's own `make` raised this, not what it called."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return set(files) <= {__file__, registration.__file__}
 
 
 def _place(error: Exception, creator: Callable[..., Any]) -> str:

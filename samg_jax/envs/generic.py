@@ -53,7 +53,7 @@ class Simulators:
         self.action_low, self.action_high = spaces.action_bounds(space, env_id)
         self._dtype = space.dtype
         self.outside = ""
-        self._check_reset()
+        self._check_methods()
         self._observation_shape = self._envs[0].observation_space.shape
 
     def step(
@@ -112,7 +112,7 @@ class Simulators:
         for env in self._envs if self._own else ():
             env.close()
 
-    def _check_reset(self) -> None:
+    def _check_methods(self) -> None:
         env = self._envs[0]
         signature = inspect.signature(env.unwrapped.reset)
         given = {"seed": 0} if env is env.unwrapped else {"seed": 0, "options": None}
@@ -123,7 +123,21 @@ class Simulators:
                 self._env_id,
                 f"its method is reset{signature}",
                 "def reset(self, *, seed=None, options=None)",
+                old=True,
             ) from error
+        step = env.unwrapped.step
+        try:
+            inspect.signature(step).bind(0.0)
+        except TypeError as error:
+            raise interface.refusal(
+                self._env_id,
+                f"its method is step{inspect.signature(step)}",
+                "def step(self, action)",
+            ) from error
+        if getattr(step, "__func__", None) is gymnasium.Env.step:
+            raise interface.refusal(
+                self._env_id, "it has no method step", "def step(self, action)"
+            )
 
     def _observation(self, value: Any, where: str) -> np.ndarray:
         return interface.observation(

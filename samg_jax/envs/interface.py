@@ -19,12 +19,14 @@ SLACK = 1e-5  # Relative; bounds and observations may be rounded differently.
 
 def reset(answer: Any, env_id: str) -> tuple[Any, Mapping]:
     """Observation and info; refuses what is no such pair."""
-    pair = isinstance(answer, tuple | list) and len(answer) == 2
-    if not pair or not isinstance(answer[1], Mapping):
-        raise refusal(
-            env_id, f"reset returns {describe(answer)}", "return observation, info"
-        )
-    return answer[0], answer[1]
+    found = describe(answer)
+    if isinstance(answer, tuple | list) and len(answer) == 2:
+        if isinstance(answer[1], Mapping):
+            return answer[0], answer[1]
+        found = f"{describe(answer[1])} as info"
+    raise refusal(
+        env_id, f"reset returns {found}", "return observation, info", old=True
+    )
 
 
 def step(answer: Any, env_id: str) -> tuple[Any, float, bool, bool]:
@@ -34,6 +36,7 @@ def step(answer: Any, env_id: str) -> tuple[Any, float, bool, bool]:
             env_id,
             f"step returns {describe(answer)}",
             "return observation, reward, terminated, truncated, info",
+            old=True,
         )
     observation, reward, terminal, truncated, info = answer
     if not isinstance(info, Mapping):
@@ -58,14 +61,14 @@ def observation(
         env_id: Named in the error.
     """
     array = _array(value)
-    if array is None:
+    if array is None or array.dtype.kind not in "biuf":
         raise refusal(
             env_id,
             f"{where} returns {describe(value)} as observation",
-            f"an array of the shape {shape}",
+            f"numbers of the shape {shape}, that of its observation_space",
         )
     one = array.size == 1 and shape == (1,)
-    if not (array.shape == shape or one) or array.dtype.kind not in "biuf":
+    if not (array.shape == shape or one):
         raise refusal(
             env_id,
             f"{where} returns an observation of the shape {array.shape} and type "
@@ -97,9 +100,8 @@ def flag(value: Any, name: str, env_id: str) -> bool:
     array = _array(value)
     single = array is not None and array.size == 1 and array.dtype.kind in "biuf"
     if not single or array.item() not in (0, 1):
-        shown = f" {array.item()!r}" if single else ""
         raise refusal(
-            env_id, f"step returns {describe(value)}{shown} as {name}", "True or False"
+            env_id, f"step returns {describe(value)} as {name}", "True or False"
         )
     return bool(array.item())
 
@@ -158,9 +160,16 @@ def outside(space: gymnasium.spaces.Box, observation: np.ndarray) -> str:
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     slack = SLACK * np.maximum(1.0, np.abs(observation))
     bad = (observation < low - slack) | (observation > high + slack)
+    if space.dtype.kind in "biu":
+        bad |= observation != np.round(observation)
     if not bad.any():
         return ""
     first = int(bad.argmax())
+    if low[first] <= observation[first] <= high[first]:
+        return (
+            f"number {first} of an observation is {observation[first]:g}, but its "
+            f"observation_space is of integers, {space.dtype}"
+        )
     return (
         f"number {first} of an observation is {observation[first]:g}, outside its "
         f"observation_space, [{low[first]:g}, {high[first]:g}]"
@@ -175,16 +184,27 @@ def describe(value: Any) -> str:
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, str):
         return f"the text {value[:40]!r}"
+    if isinstance(value, bool | int | float | np.number):
+        return f"the number {value}"
     name = type(value).__name__
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def refusal(env_id: str, found: str, allowed: str) -> checks.UserError:
-    """The error of an environment that returns something else than it must."""
+def refusal(
+    env_id: str, found: str, allowed: str, old: bool = False
+) -> checks.UserError:
+    """The error of an environment that does something else than it must.
+
+    Args:
+        env_id: Of the environment.
+        found: What it does.
+        allowed: What it must do or return.
+        old: Whether the interface of the old gym may be what it follows.
+    """
+    remedy = "; for an environment of the old gym, the package shimmy has a wrapper"
     return checks.UserError(
         f"The environment {env_id!r} does not follow gymnasium's interface: "
-        f"{found}; it must be `{allowed}`. Correct it; for an environment of the "
-        "old gym, the package shimmy has a wrapper."
+        f"{found}; it must be `{allowed}`. Correct it{remedy * old}."
     )
 
 

@@ -15,6 +15,7 @@ from samg_jax import checks, foreign
 
 # What says that a package is missing.
 MISSING = (ImportError, gymnasium.error.DependencyNotInstalled)
+LISTED = 5  # Ids of a module in a message.
 CLOSE = 0.75  # How alike names are, without their versions, for one to be proposed.
 
 
@@ -34,11 +35,16 @@ def find(env_id: str) -> registration.EnvSpec:
     ]
     if versions:
         return gymnasium.registry[max(versions, key=_version)]
+    if colon and not name:
+        raise checks.UserError(
+            f"The environment {env_id!r} ends with the colon; an id must follow. "
+            f"{_registers(module)}Set config.env_id={module}:ID."
+        )
     if colon:
         nearest = nearest_id(name, registered_by(module))
         raise checks.UserError(
             f"The module {module!r} was imported, but registers no environment "
-            f"{name!r}. {nearest}It must call gymnasium.register({name!r}, ...) while "
+            f"{name!r}. {nearest or _registers(module)}It must call gymnasium.register({name!r}, ...) while "
             "it is imported. Correct the id, or name the module that does."
         )
     nearest = nearest_id(name, gymnasium.registry)
@@ -81,6 +87,12 @@ def registered_by(module: str) -> list[str]:
         if point.partition(":")[0].partition(".")[0] == root:
             found.append(name)
     return found
+
+
+def _registers(module: str) -> str:
+    known = registered_by(module)
+    more = ", ..." if len(known) > LISTED else ""
+    return f"It registers {', '.join(known[:LISTED])}{more}. " if known else ""
 
 
 def is_module(name: str) -> bool:

@@ -20,13 +20,12 @@ import ml_collections
 from absl import app, flags
 
 from samg_jax import checks, fields, process
-from samg_jax.training import config_files, logs, usage, values
+from samg_jax.training import config_files, logs, misspelt, usage, values
 
 load = config_files.load
 
-CONFIG = "config"
+CONFIG = misspelt.CONFIG
 EXPLAIN = "explain"
-HELP = ("help", "helpfull", "helpshort", "helpxml")
 # What a field looks like on the command line, in all spellings.
 _FIELD = re.compile(r"--?(no)?config\.([^=]+)(?:=(.*))?", re.DOTALL)
 
@@ -159,7 +158,7 @@ def parse(
         answer(arguments, experiment, about)
         known: list[str] = []
         if experiment:
-            refuse_misspelt(arguments)
+            misspelt.refuse(arguments, _config_of)
             experiment.experiment, arguments = read(arguments)
             known = list(values.flatten(experiment.value.to_dict()))
         left = parse_plain([name, *arguments], known)
@@ -183,8 +182,8 @@ def answer(
         if not name.startswith("-"):
             continue
         name = name.lstrip("-")
-        if name in HELP:
-            print(usage.text(about, own_flags(), experiment is not None))
+        if name in misspelt.HELP:
+            print(usage.text(about, misspelt.own_flags(), experiment is not None))
             sys.exit(0)
         if name == EXPLAIN and name in flags.FLAGS:
             value = value if sign else "".join(arguments[place + 1 : place + 2])
@@ -202,7 +201,7 @@ def parse_plain(argv: list[str], fields: Sequence[str] = ()) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
-        raise unknown(error.flagname, fields) from error
+        raise misspelt.unknown(error.flagname, fields) from error
     except flags.Error as error:
         text = re.sub(r"^flag (?=--)", "", str(error))
         missing = re.search(r"Flag --(\w+) must have a value", text)
@@ -214,79 +213,9 @@ def parse_plain(argv: list[str], fields: Sequence[str] = ()) -> list[str]:
         ) from error
 
 
-def unknown(name: str, fields: Sequence[str] = ()) -> checks.UserError:
-    """The error of a flag that a program does not have."""
-    own = own_flags()
-    hint = checks.hint(name, own, "--")
-    field = name.removeprefix("no")
-    nearest = [known for known in (name, field) if known in fields]
-    if nearest:
-        hint = f"Did you mean --config.{nearest[0]}? "
-    elif not hint:
-        hint = checks.hint(name, fields, "--config.", cutoff=0.8)
-    listed = ", ".join(f"--{known}" for known in own)
-    return checks.UserError(
-        f"Unknown flag --{name}. {hint}This program has {listed}. Correct the name; "
-        "--help says what they mean."
-    )
-
-
-def own_flags() -> list[str]:
-    """The names of the flags that our programs define in this process."""
-    return sorted(
-        flag.name
-        for module, defined in flags.FLAGS.flags_by_module_dict().items()
-        if module.startswith("samg_jax.") or module == sys.argv[0]
-        for flag in defined
-    )
-
-
-def refuse_misspelt(arguments: Sequence[str]) -> None:
-    """Refuses `--confg` and `--confg.seed`, before a missing `--config` is told."""
-    for argument in arguments:
-        if argument == "--":
-            return
-        match = re.match(r"--?(\w+)(?=[.=]|$)(\.[\w.]*)?", argument)
-        if not match or match[1] in (CONFIG, f"no{CONFIG}"):
-            continue
-        name, rest = match[1], match[2] or ""
-        if rest:
-            _check_meant(f"{name}{rest}", argument, arguments)
-        if rest or (name not in flags.FLAGS and checks.hint(name, [CONFIG])):
-            hint = checks.hint(name, [CONFIG])
-            proposed = f"--{CONFIG}{rest}" if hint else f"--{CONFIG}.{name}{rest}"
-            raise checks.UserError(
-                f"Unknown flag --{name}{rest}. Did you mean {proposed}? A config and "
-                f"its fields are given as in --{config_files.EXAMPLE} "
-                "--config.online.steps=1000."
-            )
-
-
-def _check_meant(name: str, argument: str, arguments: Sequence[str]) -> None:
-    """Refuses `--offline.steps`, which is no field of the config that is given either.
-
-    Where no config can be read, the caller's own words have to do.
-    """
-    try:
-        config = load(*_file(arguments).split(":", 1)).to_dict()
-    except checks.UserError:
-        return
-    group = name.partition(".")[0]
-    if group not in config:
-        return
-    try:
-        check_field(name, config)
-    except checks.UserError as error:
-        flag = argument.partition("=")[0]
-        raise checks.UserError(
-            f"Unknown flag {flag}. Fields are given as --config.GROUP.NAME=VALUE. "
-            f"{error}"
-        ) from error
-
-
 def read(arguments: Sequence[str]) -> tuple[Experiment, list[str]]:
     """The experiment that arguments describe, and the arguments that do not."""
-    config = load(*_file(arguments).split(":", 1))
+    config = _config_of(arguments)
     fields = config.to_dict()
     defaults = values.flatten(fields)
     chosen: dict[str, str] = {}
@@ -301,7 +230,7 @@ def read(arguments: Sequence[str]) -> tuple[Experiment, list[str]]:
             left.append(argument)
             continue
         negated, name, text = field.groups()
-        check_field(name, fields)
+        misspelt.check_field(name, fields)
         is_switch = _is_switch(config, name)
         if negated:
             if not is_switch or text is not None:
@@ -317,6 +246,10 @@ def read(arguments: Sequence[str]) -> tuple[Experiment, list[str]]:
     for name, text in chosen.items():
         values.set_field(config, name, text)
     return Experiment(config, {name: defaults.get(name) for name in chosen}), left
+
+
+def _config_of(arguments: Sequence[str]) -> ml_collections.ConfigDict:
+    return load(*_file(arguments).split(":", 1))
 
 
 def _file(arguments: Sequence[str]) -> str:
@@ -365,43 +298,3 @@ def check(argv: Sequence[str]) -> None:
     """Raises `checks.UserError` where `--config=FILE:DATASET` or a field is wrong."""
     if any(argument.startswith("--config") for argument in argv):
         read(argv)
-
-
-def hint_at(
-    name: str, part: str, path: str, level: Any, config: Mapping[str, Any]
-) -> str:
-    """The hint at what was meant by a field that there is not.
-
-    Args:
-        name: The dotted field.
-        part: The part of it that is unknown.
-        path: What stands before the part, such as `config.online`.
-        level: The group of that path.
-        config: The whole config.
-    """
-    own = own_flags()
-    if name in (*own, *HELP):
-        return f"Did you mean --{name}? It is a flag of the program, not of a config. "
-    if isinstance(level, Mapping):
-        hint = checks.hint(part, level, f"{path}.", cutoff=0.75)
-        if hint:
-            return hint
-    hint = checks.hint(name, values.flatten(config), "config.")
-    return hint or checks.hint(name, own, "--", cutoff=0.8)
-
-
-def check_field(name: str, config: Mapping[str, Any]) -> None:
-    """Raises UserError for a dotted field that the config does not have."""
-    level, path = config, "config"
-    for part in name.split("."):
-        if isinstance(level, Mapping) and part in level:
-            level, path = level[part], f"{path}.{part}"
-            continue
-        hint = hint_at(name, part, path, level, config)
-        has = "is a single value"
-        if isinstance(level, Mapping):
-            has = f"has the fields {', '.join(sorted(level))}"
-        raise checks.UserError(
-            f"Unknown field config.{name}. {hint}{path} {has}. Correct the name; "
-            "--dry_run prints all fields."
-        )

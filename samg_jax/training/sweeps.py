@@ -108,7 +108,7 @@ def parse_axis(text: str, config: ml_collections.ConfigDict) -> Axis:
         values = tuple(values_lib.convert(part, kind) for part in texts)
     except ValueError as error:
         raise checks.UserError(
-            f"sweep={text} has values that are no {kind.__name__}: {listed!r}. Set "
+            f"sweep={text} has values that are no {kind.__name__}: {listed!r}. Write "
             f"numbers separated by commas, as in sweep={name}=1,2."
         ) from error
     if len(set(values)) < len(values):
