@@ -41,10 +41,10 @@ def find(env_id: str) -> registration.EnvSpec:
             f"{_registers(module)}Set config.env_id={module}:ID."
         )
     if colon:
-        nearest = nearest_id(name, registered_by(module))
+        nearest = nearest_id(name, registered_by(module)) or _registers(module)
         raise checks.UserError(
             f"The module {module!r} was imported, but registers no environment "
-            f"{name!r}. {nearest or _registers(module)}It must call gymnasium.register({name!r}, ...) while "
+            f"{name!r}. {nearest}It must call gymnasium.register({name!r}, ...) while "
             "it is imported. Correct the id, or name the module that does."
         )
     nearest = nearest_id(name, gymnasium.registry)
