@@ -157,16 +157,14 @@ def parse(
             raise checks.UserError(str(error).removeprefix("ERROR:: ")) from error
         answer(arguments, experiment, about)
         known: list[str] = []
+        misspelt.refuse_dashes(arguments)
         if experiment:
             misspelt.refuse(arguments, _config_of)
             experiment.experiment, arguments = read(arguments)
             known = list(values.flatten(experiment.value.to_dict()))
         left = parse_plain([name, *arguments], known)
         if len(left) > 1 and not positional:
-            raise checks.UserError(
-                f"Unknown arguments: {' '.join(left[1:])}. All that this program takes "
-                "are flags. Write them as --NAME=VALUE, a switch as --NAME or --noNAME."
-            )
+            raise misspelt.no_flags(left[1:])
         process.check_libraries()
     return left
 

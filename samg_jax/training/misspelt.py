@@ -15,6 +15,7 @@ from samg_jax.training import config_files, values
 
 CONFIG = "config"
 CLOSE = 0.65  # How alike names are at least, for one to be proposed.
+DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 HELP = ("help", "helpfull", "helpshort", "helpxml")
 
 
@@ -37,6 +38,38 @@ def unknown(name: str, fields: Sequence[str] = ()) -> checks.UserError:
         f"Unknown flag --{name}. {hint}This program has {listed}. Correct the name; "
         "--help says what they mean."
     )
+
+
+def refuse_dashes(arguments: Sequence[str]) -> None:
+    """Refuses flags that begin with a dash which an editor has put for `--`."""
+    for argument in arguments:
+        if argument == "--":
+            return
+        bare = argument.lstrip(f"-{DASHES}")
+        # A file of that name is no flag.
+        if argument[:1] in DASHES and _is_own(bare):
+            raise checks.UserError(
+                f"{argument[:1]!r} begins an argument, a dash that is no hyphen; "
+                f"editors put it for two. Write --{bare}."
+            )
+
+
+def no_flags(arguments: Sequence[str]) -> checks.UserError:
+    """The error of arguments that are no flags, for a program that has only flags."""
+    meant = [argument for argument in arguments if _is_own(argument)]
+    given = f"Unknown arguments: {' '.join(arguments)}. "
+    if meant:  # Not repeated: the fields in it would be spelled as flags.
+        given = f"An argument lacks its dashes. Did you mean --{meant[0]}? "
+    return checks.UserError(
+        f"{given}All that this program takes are flags. Write them as --NAME=VALUE, a "
+        "switch as --NAME or --noNAME."
+    )
+
+
+def _is_own(argument: str) -> bool:
+    """Whether an argument would be a flag or a field, with dashes before it."""
+    name = argument.partition("=")[0]
+    return name in own_flags() or name.startswith(f"{CONFIG}.")
 
 
 def own_flags() -> list[str]:
