@@ -259,6 +259,11 @@ def _file(arguments: Sequence[str]) -> str:
         name, sign, text = argument.partition("=")
         if name.lstrip("-") == CONFIG and name.startswith("-"):
             found = text if sign else "".join(arguments[place + 1 : place + 2])
+            if found.startswith("--"):
+                raise checks.UserError(
+                    "--config is given without a value. Write "
+                    f"--{config_files.EXAMPLE}, for example."
+                )
     if found is None:
         fields = any(_FIELD.fullmatch(argument) for argument in arguments)
         raise checks.UserError(

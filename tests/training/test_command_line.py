@@ -131,6 +131,7 @@ def test_what_was_a_placeholder_can_be_none_again():
         ([AWAC, "config.seed=3"], ["Did you mean --config.seed=3?"]),
         ([AWAC, "workdir=x"], ["Did you mean --workdir=x?"]),
         ([AWAC, "--explain"], ["No field is named to explain"]),
+        (["--config", AWAC], ["--config is given without a value"]),
         (["--config="], ["--config is empty"]),
         (["--config=configs/awac.py:"], ["no dataset after the colon"]),
         (["--config=configs"], ["is a folder"]),
