@@ -163,6 +163,7 @@ def parse(
             experiment.experiment, arguments = read(arguments)
             known = list(values.flatten(experiment.value.to_dict()))
         left = parse_plain([name, *arguments], known)
+        misspelt.refuse_empty()
         if len(left) > 1 and not positional:
             raise misspelt.no_flags(left[1:])
         process.check_libraries()

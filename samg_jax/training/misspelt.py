@@ -26,6 +26,9 @@ def unknown(name: str, fields: Sequence[str] = ()) -> checks.UserError:
     field = name.removeprefix("no")
     nearest = [known for known in (name, field) if known in fields]
     nearest += [known for known in fields if known.endswith(f".{name}")]
+    leaf = name.rpartition(".")[2]
+    if leaf != name and leaf in own:  # Of a program without a config.
+        hint = f"Did you mean --{leaf}? "
     if nearest:
         every = " or ".join(f"--config.{known}" for known in nearest[:3])
         hint = f"Did you mean {every}? "
@@ -38,6 +41,16 @@ def unknown(name: str, fields: Sequence[str] = ()) -> checks.UserError:
         f"Unknown flag --{name}. {hint}This program has {listed}. Correct the name; "
         "--help says what they mean."
     )
+
+
+def refuse_empty() -> None:
+    """Refuses an empty text for a flag, as of a variable of the shell without value."""
+    for name in own_flags():
+        flag = flags.FLAGS[name]
+        if flag.present and flag.value == "" and flag.default != "" and name != CONFIG:
+            raise checks.UserError(
+                f"--{name} is given, but empty. Write --{name}=VALUE, or leave it out."
+            )
 
 
 def refuse_dashes(arguments: Sequence[str]) -> None:
