@@ -30,12 +30,14 @@ _FIELD = re.compile(
 )
 _ENV_ID = re.compile(r"(?<![\w./-])config\.env_id\b")
 # Where a message may name another setting: at its start, or as `NAME=` after one of
-# these words. Elsewhere, as in the signature of a function, it is something else.
+# these words, or at the end as what to change. Elsewhere, as in the signature of a
+# function, it is something else.
 _SETTING = re.compile(
     r"^([a-z_]+)(?==| (?:is|has|names|varies) )"
     r"|(?<![\w./])(?:[Ss]et|[Gg]ive|[Ww]rite|[Ll]ower|[Rr]aise|Check|[Ww]ith|without"
     r"|as in|and|another|example,|of|one:|or|to|use) ([a-z_]+)(?==)"
     r"|(?<![\w./])[Ss]et ([a-z_]+)(?= to )"
+    r"|(?<![\w./])(?:[Ll]ower|[Rr]aise) ([a-z_]+)(?=\.$)"
 )
 
 
