@@ -208,8 +208,8 @@ def parse(arguments: list[str]) -> measures.Request:
         hint = checks.hint(arguments[0], known) if arguments else ""
         raise checks.UserError(
             f"The arguments are {' '.join(arguments) or 'empty'}. Allowed is one of "
-            f"{', '.join(known)}. {hint}Write, for example, python -m samg_jax.benchmark "
-            f"{example}."
+            f"{', '.join(known)}. {hint}Write, for example, python -m "
+            f"samg_jax.benchmark {example}."
         )
     refuse(OF_SUITES, arguments[0], "it belongs to `suite`")
     kind = measures.KINDS[arguments[0]]
