@@ -25,11 +25,11 @@ class Raised(checks.UserError):
 
 def line(error: BaseException) -> str:
     """The message of an error on one line, without its last full stop."""
-    words = " ".join(str(error).split())
+    words = " ".join(str(error).split()).rstrip(".")
     shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in words)
     if len(shown) > LONGEST:
         shown = f"{shown[:LONGEST]}..."
-    return shown.rstrip(".") or "no message"
+    return shown or "no message"
 
 
 def named(error: BaseException) -> str:

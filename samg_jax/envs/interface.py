@@ -179,7 +179,8 @@ def outside(space: gymnasium.spaces.Box, observation: np.ndarray) -> str:
 def describe(value: Any) -> str:
     """A value in words: its type and its size."""
     if isinstance(value, np.ndarray):
-        return f"an array of the shape {value.shape} and type {value.dtype}"
+        kind = "" if value.dtype.kind in "biuf" else f" and type {value.dtype}"
+        return f"an array of the shape {value.shape}{kind}"
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, str):
