@@ -59,21 +59,24 @@ def find(env_id: str) -> registration.EnvSpec:
 
 
 def nearest_id(name: str, known: Iterable[str]) -> str:
-    """A hint at the id whose name is really close, in its newest version; or nothing.
+    """A hint at the id whose name is really close, or nothing.
 
-    Versions do not count: `Arm-v0` and `Ant-v5` are as far apart as arms and ants.
+    It is of the version that was asked for if there is that, else the newest. Versions do not count: `Arm-v0` and `Ant-v5` are as far apart as arms and ants.
     """
-    newest: dict[str, str] = {}
-    for other in sorted(known, key=_version):
-        newest[_unversioned(other)] = other
+    found: dict[str, str] = {}
+    version = _version(name)
+    for other in sorted(
+        known, key=lambda one: (_version(one) == version, _version(one))
+    ):
+        found[_unversioned(other)] = other
     wanted = _unversioned(name)
-    lower = {base.lower(): base for base in newest}
+    lower = {base.lower(): base for base in found}
     base = lower.get(wanted.lower())
     if base is None:
-        close = difflib.get_close_matches(wanted, newest, n=1, cutoff=CLOSE)
+        close = difflib.get_close_matches(wanted, found, n=1, cutoff=CLOSE)
         base = close[0] if close else None
     # `hint` words what is certain by now: the id itself.
-    return checks.hint(newest[base], [newest[base]]) if base else ""
+    return checks.hint(found[base], [found[base]]) if base else ""
 
 
 def registered_by(module: str) -> list[str]:
@@ -130,8 +133,8 @@ def not_importable(
         if env_id.startswith(f"{module}:"):
             where = "stands before the colon"
         return checks.UserError(
-            f"{said}. The module {module!r} {where}. Start in the folder that holds "
-            "it, set PYTHONPATH=FOLDER, or correct the name."
+            f"{said}. The module {module!r} {where}. Install the package that has it, "
+            "start in its folder, set PYTHONPATH=FOLDER, or correct the name."
         )
     if isinstance(error, gymnasium.error.DependencyNotInstalled):
         return checks.UserError(

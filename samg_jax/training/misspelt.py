@@ -25,7 +25,7 @@ def unknown(name: str, fields: Sequence[str] = ()) -> checks.UserError:
     hint = checks.hint(name, own, "--", cutoff=CLOSE)
     field = name.removeprefix("no")
     nearest = [known for known in (name, field) if known in fields]
-    nearest += [known for known in fields if known.endswith(f".{name}")]
+    nearest = nearest[:1] or [one for one in fields if one.endswith(f".{name}")]
     leaf = name.rpartition(".")[2]
     if leaf != name and leaf in own:  # Of a program without a config.
         hint = f"Did you mean --{leaf}? "

@@ -229,9 +229,9 @@ def test_registrations_that_lead_nowhere_are_refused(point, said):
         ("ALE/Pong-v5", ""),
         ("Arm-v0", ""),
         ("Nope-v0", ""),
-        ("HalfCheeta-v4", "Did you mean 'HalfCheetah-v5'? "),
+        ("HalfCheeta-v4", "Did you mean 'HalfCheetah-v4'? "),
         ("pendulum-v0", "Did you mean 'Pendulum-v1'? "),
-        ("Cheetah-v4", "Did you mean 'HalfCheetah-v5'? "),
+        ("Cheetah-v9", "Did you mean 'HalfCheetah-v5'? "),
     ],
 )
 def test_only_an_id_that_is_really_close_is_proposed(env_id, hint):
