@@ -61,7 +61,8 @@ def find(env_id: str) -> registration.EnvSpec:
 def nearest_id(name: str, known: Iterable[str]) -> str:
     """A hint at the id whose name is really close, or nothing.
 
-    It is of the version that was asked for if there is that, else the newest. Versions do not count: `Arm-v0` and `Ant-v5` are as far apart as arms and ants.
+    It is of the version that was asked for if there is that, else the newest. Versions
+    do not count: `Arm-v0` and `Ant-v5` are as far apart as arms and ants.
     """
     found: dict[str, str] = {}
     version = _version(name)
