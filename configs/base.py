@@ -70,6 +70,12 @@ def task_of(dataset: str) -> str:
     """
     if dataset.startswith(MINARI):
         return dataset
+    if "/" in dataset or dataset.endswith((".hdf5", ".h5")):
+        raise checks.UserError(
+            f"The dataset {dataset!r} is a path; after the colon stands a name. Leave "
+            f"the colon and the path out, and set config.dataset.path={dataset} "
+            "config.env_id=ENVIRONMENT, the one that the data were collected on."
+        )
     task = dataset.removesuffix("-v2")
     known = [name for tasks in FAMILIES.values() for name in tasks]
     if task in known:
@@ -77,7 +83,7 @@ def task_of(dataset: str) -> str:
     hint = checks.hint(task, known)
     raise checks.UserError(
         f"Unknown dataset {dataset!r}. {hint}Known datasets: {', '.join(known)}. For "
-        "a file of your own leave the name out and give config.dataset.path=FILE "
+        "a file of your own leave the name out and set config.dataset.path=FILE "
         "config.env_id=ENVIRONMENT; for a Minari dataset write minari:ID."
     )
 

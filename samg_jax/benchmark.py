@@ -204,10 +204,12 @@ def parse(arguments: list[str]) -> measures.Request:
     """The request of the flags; raises UserError for what is not one."""
     known = [*KINDS, "suite"]
     if len(arguments) != 1 or arguments[0] not in KINDS:
+        example = "suite" if flags.FLAGS["suite"].present else "updates"
+        hint = checks.hint(arguments[0], known) if arguments else ""
         raise checks.UserError(
             f"The arguments are {' '.join(arguments) or 'empty'}. Allowed is one of "
-            f"{', '.join(known)}. Write, for example, python -m samg_jax.benchmark "
-            "updates."
+            f"{', '.join(known)}. {hint}Write, for example, python -m "
+            f"samg_jax.benchmark {example}."
         )
     refuse(OF_SUITES, arguments[0], "it belongs to `suite`")
     kind = measures.KINDS[arguments[0]]

@@ -28,13 +28,16 @@ from samg_jax import flushing
 _FIELD = re.compile(
     r"(?<![\w./-])config\.(?=[a-z_]+\b(?!\.(?:py|json)))(?!json\b|py\b)"
 )
+_ENV_ID = re.compile(r"(?<![\w./-])config\.env_id\b")
 # Where a message may name another setting: at its start, or as `NAME=` after one of
-# these words. Elsewhere, as in the signature of a function, it is something else.
+# these words, or at the end as what to change. Elsewhere, as in the signature of a
+# function, it is something else.
 _SETTING = re.compile(
     r"^([a-z_]+)(?==| (?:is|has|names|varies) )"
     r"|(?<![\w./])(?:[Ss]et|[Gg]ive|[Ww]rite|[Ll]ower|[Rr]aise|Check|[Ww]ith|without"
     r"|as in|and|another|example,|of|one:|or|to|use) ([a-z_]+)(?==)"
     r"|(?<![\w./])[Ss]et ([a-z_]+)(?= to )"
+    r"|(?<![\w./])(?:[Ll]ower|[Rr]aise) ([a-z_]+)(?=\.$)"
 )
 
 
@@ -59,6 +62,9 @@ def program(interrupted: str = "Interrupted.") -> Iterator[None]:
 
 def with_flags(message: str) -> str:
     """A message with its settings spelled as flags, if the running program has them."""
+    if "env" in flags.FLAGS and "config" not in flags.FLAGS:
+        # A program without a config, which takes the environment by a flag.
+        message = _ENV_ID.sub("--env", message)
     return _SETTING.sub(_spelled, _FIELD.sub("--config.", message))
 
 

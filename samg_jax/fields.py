@@ -32,10 +32,13 @@ def explain(name: str) -> str:
     if name in ("all", "config"):
         chosen = list(known.values())
     if not chosen:
+        given = f"There is no field config.{name}. "
+        if not name:
+            given = "No field is named to explain. "
         groups = sorted({row.group for row in known.values()} - {""})
         hint = checks.hint(name, [*known, *groups], "config.")
         raise checks.UserError(
-            f"There is no field config.{name}. {hint}Allowed are the dotted name of a "
+            f"{given}{hint}Allowed are the dotted name of a "
             "field, such as guidance.penalty, the name of a group "
             f"({', '.join(groups)}), or all. Ask for all to see every field."
         )

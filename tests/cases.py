@@ -12,6 +12,7 @@ import os
 import random
 import re
 import socket
+import sys
 import tempfile
 import threading
 
@@ -506,6 +507,195 @@ class Slip(Walk):
 
     def __init__(self, render_mode=None):
         self.nothing.at_all()
+
+
+class Keyless(Walk):
+    """Its constructor looks up what is not there."""
+
+    def __init__(self, render_mode=None):
+        self.port = {}["port"]
+
+
+class Sizeless(Walk):
+    """Its constructor measures a number: Gymnasium wraps this kind of error."""
+
+    def __init__(self, render_mode=None):
+        self.size = len(3)
+
+
+class Talkative(Walk):
+    """Its constructor raises a long message, of several lines and a color."""
+
+    def __init__(self, render_mode=None):
+        raise RuntimeError("no\nrobot \x1b[31m" + "!" * 9_000)
+
+
+class Leaving(Walk):
+    """Its constructor ends the process."""
+
+    def __init__(self, render_mode=None):
+        sys.exit("no license")
+
+
+class Interrupting(Walk):
+    def __init__(self, render_mode=None):
+        raise KeyboardInterrupt
+
+
+class Odd(BaseException):
+    pass
+
+
+class Throwing(Walk):
+    def __init__(self, render_mode=None):
+        raise Odd("strange")
+
+
+class LeavingLate(Walk):
+    """Ends the process when it is reset."""
+
+    def reset(self, **kwargs):
+        sys.exit(0)
+
+
+class Spaceless(Walk):
+    def __init__(self, render_mode=None):
+        self.action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+
+class Actionless(Walk):
+    def __init__(self, render_mode=None):
+        self.observation_space = spaces.Box(-1.0, 1.0, (3,), np.float32)
+
+
+class Shaped(Walk):
+    """Says how many numbers it observes, and not in which space."""
+
+    def __init__(self, render_mode=None):
+        super().__init__()
+        self.observation_space = (3,)
+
+
+class Asking(Walk):
+    """Finds its space out too late."""
+
+    def __init__(self, render_mode=None):
+        pass
+
+    @property
+    def action_space(self):
+        return self.robot.space
+
+    observation_space = spaces.Box(-np.inf, np.inf, (3,), np.float64)
+
+
+class Parts(Walk):
+    """Observes in parts, by a Dict space."""
+
+    def __init__(self, render_mode=None):
+        super().__init__()
+        self.observation_space = spaces.Dict(
+            {"arm": spaces.Box(-9.0, 9.0, (2,)), "mode": spaces.Discrete(3)}
+        )
+
+    def observe(self):
+        return {"arm": super().observe()[1:], "mode": 1}
+
+
+class PartsAsArray(Parts):
+    def observe(self):
+        return np.zeros(3)
+
+
+class PartsMissing(Parts):
+    def observe(self):
+        return {"mode": 1}
+
+
+class PartsOfAnotherShape(Parts):
+    def observe(self):
+        return {"arm": np.zeros(5), "mode": 1}
+
+
+class PartsBeyond(Parts):
+    def observe(self):
+        return {"arm": np.zeros(2), "mode": 7}
+
+
+class NoParts(Parts):
+    def __init__(self, render_mode=None):
+        super().__init__()
+        self.observation_space = spaces.Dict({})
+
+
+def answering(name, *at, value):
+    """An environment whose step returns another value at a place of its answer."""
+
+    def step(self, action):
+        answer = list(Walk.step(self, action))
+        for place in at:
+            answer[place] = value
+        return tuple(answer)
+
+    return type(name, (Walk,), {"step": step})
+
+
+TextReward = answering("TextReward", 1, value="1.0")
+RaggedReward = answering("RaggedReward", 1, value=[0.0, [1.0]])
+ComplexReward = answering("ComplexReward", 1, value=1j)
+UndecidedEnd = answering("UndecidedEnd", 2, value=None)
+WordyEnd = answering("WordyEnd", 3, value="False")
+PartlyEnded = answering("PartlyEnded", 2, value=0.3)
+Uninformed = answering("Uninformed", 4, value=None)
+Listing = answering("Listing", 4, value=[])
+Unobserved = answering("Unobserved", 0, value=None)
+Worded = answering("Worded", 0, value="abc")
+
+
+class Silent(Walk):
+    """Resets without info."""
+
+    def reset(self, **kwargs):
+        return super().reset(**kwargs)[0], None
+
+
+class Unsteppable(Walk):
+    """Its step takes no action."""
+
+    def step(self):
+        return super().step(np.zeros(1))
+
+
+class Stepless(gymnasium.Env):
+    """Has no step of its own."""
+
+    observation_space = spaces.Box(-1.0, 1.0, (3,))
+    action_space = spaces.Box(-1.0, 1.0, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        return np.zeros(3), {}
+
+
+class Boundless(Walk):
+    """Has bounds that bound nothing."""
+
+    bound = float(np.finfo(np.float32).max)
+
+
+class Narrowed(Walk):
+    """Observes more than its space holds."""
+
+    def __init__(self, render_mode=None):
+        super().__init__()
+        self.observation_space = spaces.Box(-0.5, 0.5, (3,), np.float64)
+
+
+class Counted(Walk):
+    """Observes fractions in a space of integers."""
+
+    def __init__(self, render_mode=None):
+        super().__init__()
+        self.observation_space = spaces.Box(-99, 99, (3,), np.int64)
 
 
 class Exclusive(Walk):

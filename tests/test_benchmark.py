@@ -65,6 +65,8 @@ def test_all_combinations_are_measured_that_exist():
         ([], {}, "Allowed is one of updates, online, compile"),
         (["update"], {}, "arguments are update. Allowed"),
         (["updates", "online"], {}, "Allowed is one of"),
+        (["onlin"], {}, "Did you mean 'online'"),
+        ([], {"suite": "demo"}, "samg_jax.benchmark suite"),
         (["updates"], {"algorithms": ["awc"]}, "Did you mean 'awac'"),
         (["updates"], {"algorithms": []}, "algorithms is empty"),
         (["updates"], {"families": ["adroit"]}, "locomotion, antmaze"),

@@ -6,6 +6,7 @@ import pytest
 from absl import flags
 
 from samg_jax import checks
+from tests import programs
 
 
 def test_a_users_mistake_ends_a_program_with_one_line():
@@ -65,6 +66,9 @@ def program_flags(monkeypatch):
         ("Set share=0.1 and rows=2 or more.", "Set --share=0.1 and --rows=2 or more."),
         ("as in config=configs/cql.py.", "as in --config=configs/cql.py."),
         ("Set share to less.", "Set --share to less."),
+        ("It is 9. Lower rows.", "It is 9. Lower --rows."),
+        ("It is 9. Raise seed.", "It is 9. Raise --seed."),
+        ("Lower it. Or raise that.", None),
         ("Set MUJOCO_GL=egl, or out=x.", "Set MUJOCO_GL=egl, or out=x."),
         ("it must be `def reset(self, *, seed=None)`", None),
         ("no folder runs/or seed=3/x", None),
@@ -79,6 +83,14 @@ def test_settings_are_spelled_as_the_flags_that_the_program_has(text, spelled):
     assert checks.with_flags(spelled or text) == (spelled or text)
 
 
+@pytest.mark.parametrize(
+    ("program", "spelled"), [("collect", "--env=ID"), ("train", "--config.env_id=ID")]
+)
+def test_the_environment_is_spelled_as_the_flag_that_the_program_has(program, spelled):
+    with programs.running(program):
+        assert checks.with_flags("Set config.env_id=ID.") == f"Set {spelled}."
+
+
 # What stands in commands that a message gives to be copied.
 COMMAND = re.compile(r"(python -m|curl|h5clear|pip install|cp) .*")
 # An argument of a command that this package runs, and what the flags begin with.
@@ -87,6 +99,7 @@ ARGUMENT = re.compile(r"--([a-z-]+|x=x|config\.|x)")
 # What reads and explains flags, and what has arguments for a program of NVIDIA.
 COMMAND_LINE = (
     "training/command_line.py",
+    "training/misspelt.py",
     "training/usage.py",
     "training/hardware.py",
 )

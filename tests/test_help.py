@@ -13,7 +13,7 @@ from samg_jax import declarations, lazy, process
 from samg_jax.analysis import coverage, problems
 from samg_jax.benchmarking import cases, measures
 from samg_jax.suites import executors
-from samg_jax.training import command_line, compilation
+from samg_jax.training import command_line, compilation, misspelt
 from tests import programs
 from tests.test_fields import ROOT
 
@@ -62,7 +62,7 @@ def test_help_says_how_a_program_is_used_and_imports_nothing_heavy(program):
     assert (status, said, heavy) == (0, [], [])
     assert f"python -m samg_jax.{program}" in text
     with programs.running(program):
-        for flag in command_line.own_flags():
+        for flag in misspelt.own_flags():
             assert re.search(rf"^  --(\[no\])?{flag}\b", text, re.MULTILINE), flag
 
 

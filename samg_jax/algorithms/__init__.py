@@ -80,8 +80,8 @@ def make(name: str, settings: dict, action_size: int) -> Algorithm:
     if unknown:
         raise checks.UserError(
             f"{name!r} has no hyperparameters {', '.join(unknown)}. It has "
-            f"{', '.join(known)}. Use the config file of the algorithm: "
-            f"config=configs/{name}.py."
+            f"{', '.join(known)}. Name the config file of the algorithm "
+            f"too, as in config=configs/{name}.py."
         )
     chosen = module(name)
     return chosen.make(chosen.Config(**settings), action_size)

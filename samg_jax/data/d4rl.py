@@ -150,6 +150,11 @@ def canonical_name(name: str) -> str:
             "one with samg_jax.collect, and give its path, FILE.hdf5, instead of the "
             "name; in training, config.dataset.path=FILE."
         )
+    if "/" in name:
+        raise checks.UserError(
+            f"{name!r} is a path, but of no HDF5 file: it must end in .hdf5 or .h5. "
+            "Name the file, or one of D4RL's datasets, such as hopper-medium."
+        )
     known = [DEMO, *(key.removesuffix(VERSION) for key in FILES)]
     hint = checks.hint(name, [*known, *FILES])
     raise checks.UserError(

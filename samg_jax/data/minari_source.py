@@ -126,7 +126,7 @@ def env_id(dataset_id: str) -> str:
     """
     spec = _open(dataset_id).env_spec
     remedy = (
-        "Register the environment with gymnasium under an id of its own, and give "
+        "Register the environment with gymnasium under an id of its own, and set "
         "config.env_id=ID."
     )
     if spec is None:
@@ -203,7 +203,7 @@ def _open(dataset_id: str) -> Any:
             f"There is no Minari dataset {dataset_id!r} on this machine; there are: "
             f"{_known(minari)}. Get it by: minari download {dataset_id}. Minari looks "
             f"in $MINARI_DATASETS_PATH, by default ~/.minari/datasets; here in "
-            f"{_folder(dataset_id)}. To resume what no longer opens the data, give "
+            f"{_folder(dataset_id)}. To resume what no longer opens the data, set "
             "config.env_id=ENVIRONMENT instead."
         ) from error
     except OSError as error:

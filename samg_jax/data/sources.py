@@ -6,6 +6,7 @@ import os
 import pathlib
 from collections.abc import Callable
 
+from samg_jax import checks
 from samg_jax.data import d4rl, minari_source
 
 FILE_SUFFIXES = (".hdf5", ".h5")
@@ -15,7 +16,13 @@ def minari_id(name: str, path: str | os.PathLike[str] | None = None) -> str | No
     """Returns the id of the Minari dataset that is named, None for other data."""
     if path or not name.startswith(minari_source.PREFIX):
         return None
-    return name.removeprefix(minari_source.PREFIX)
+    found = name.removeprefix(minari_source.PREFIX).strip()
+    if not found:
+        raise checks.UserError(
+            f"The dataset {name!r} names none of Minari's. Write its id after the "
+            "colon, as in minari:mujoco/hopper/medium-v0."
+        )
+    return found
 
 
 def read(

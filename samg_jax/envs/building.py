@@ -1,15 +1,16 @@
 """One gymnasium environment by its id, or one line on why there is none.
 
 What an id, a registration or a constructor lacks is the user's to mend, and becomes a
-`checks.UserError`. A bug in a module of the user's keeps its traceback: whatever a
-module raises while it is imported, except `ImportError`, and what Python itself raises
-for a slip in a constructor, such as `NameError`.
+`checks.UserError`; a constructor that raises is named with the line of the user's file.
+A bug in a module of the user's keeps its traceback: whatever a module raises while it
+is imported, except `ImportError`, and except what would end the program without words.
 """
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import inspect
+import numbers
 import re
 import sys
 import traceback
@@ -18,16 +19,16 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium
-import numpy as np
 from gymnasium.envs import registration
 
-from samg_jax import checks
+from samg_jax import checks, foreign
+from samg_jax.envs import flat, interface, lookup
 
-# Python raises these for slips in code; nobody raises them to say something.
-SLIPS = (AttributeError, NameError, SyntaxError, TypeError)
-# What says that a package is missing.
-MISSING = (ImportError, gymnasium.error.DependencyNotInstalled)
+MISSING = lookup.MISSING
 NO_LIMIT = -1  # As `max_episode_steps` of `gymnasium.make`.
+
+find = lookup.find
+not_importable = lookup.not_importable
 
 
 def make(env_id: str, **kwargs: object) -> gymnasium.Env:
@@ -41,87 +42,43 @@ def make(env_id: str, **kwargs: object) -> gymnasium.Env:
         **kwargs: of `gymnasium.make`, or of the constructor.
     """
     spec = find(env_id)
+    _check_registration(spec, env_id)
     creator = _creator(spec, env_id)
     _check_arguments(spec, creator, kwargs, env_id)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), ending_aloud(env_id, "constructor"):
             warnings.filterwarnings("ignore", category=DeprecationWarning)
             env = gymnasium.make(env_id, disable_env_checker=True, **kwargs)
-    except (checks.UserError, *SLIPS) as error:
-        if _is_refusal_of_gymnasium(error):
-            raise checks.UserError(
-                f"The environment {env_id!r} cannot be used: {_line(error)}"
-            ) from error
+    except checks.UserError:
         raise
     except MISSING as error:
         raise not_importable(env_id, error) from error
     except Exception as error:  # Constructors run code of others, and say what they
         # lack (a package, a file, a device) by exceptions of any type.
-        raise checks.UserError(
-            f"The environment {env_id!r} could not be built: "
-            f"{type(error).__name__}: {_line(error)} ({_place(error, creator)}). Its "
-            "constructor must succeed. Mend what it says, or set another config.env_id."
+        if isinstance(error, TypeError) and isinstance(error.__cause__, TypeError):
+            error = error.__cause__  # Gymnasium adds words, and hides the line.
+        if _is_refusal_of_gymnasium(error):
+            raise checks.UserError(
+                f"The environment {env_id!r} cannot be used: {foreign.line(error)}. "
+                "Correct the environment or gymnasium.register."
+            ) from error
+        raise foreign.Raised(
+            f"The environment {env_id!r} could not be built: its constructor raised "
+            f"{foreign.named(error)} ({_place(error, creator)}). It must succeed. Mend "
+            "what it says, or set another config.env_id."
         ) from error
+    _check_spaces(env, env_id)
     if isinstance(env.observation_space, gymnasium.spaces.Dict):
-        env = FlatObservations(env)
+        env = flat.FlatObservations(env)
     return env
 
 
-def find(env_id: str) -> registration.EnvSpec:
-    """The registration of an id; imports the module before its colon, if any."""
-    module, colon, name = env_id.rpartition(":")
-    if colon:
-        _import(module, env_id)
-    if name in gymnasium.registry:
-        return gymnasium.registry[name]
-    # Without its version an id stands for the newest one.
-    versions = [
-        other
-        for other in gymnasium.registry
-        if re.fullmatch(rf"{re.escape(name)}-v\d+", other)
-    ]
-    if versions:
-        newest = max(versions, key=lambda other: int(other.rpartition("-v")[2]))
-        return gymnasium.registry[newest]
-    nearest = checks.hint(name, list(gymnasium.registry), cutoff=0.5)
-    if colon:
-        raise checks.UserError(
-            f"The module {module!r} was imported, but registers no environment "
-            f"{name!r}. {nearest}It must call gymnasium.register({name!r}, ...) while "
-            "it is imported. Correct the id, or name the module that does."
-        )
-    raise checks.UserError(
-        f"Unknown environment {env_id!r}. {nearest}Allowed are ids registered with "
-        "gymnasium, which D4RL's AntMaze names and the locomotion ids are. To use your "
-        "own environment, put the module that registers it, with gymnasium.register, "
-        f"before a colon: config.env_id=MODULE:{name}, as in module:{name} for "
-        "module.py. Python must find the module: start in its folder, or set "
-        "PYTHONPATH=FOLDER."
-    )
-
-
-def _import(module: str, env_id: str) -> None:
-    if not re.fullmatch(r"\w+(\.\w+)*", module) or module.endswith(".py"):
-        name = re.sub(r"\.py$", "", module).rpartition("/")[2]
-        raise checks.UserError(
-            f"The environment {env_id!r} names {module!r} as the module that registers "
-            "it. A module is named as Python imports it: without .py, without a "
-            f"folder. Set config.env_id={name or 'MODULE'}:{env_id.rpartition(':')[2]} "
-            "and PYTHONPATH=FOLDER."
-        )
-    try:
-        importlib.import_module(module)
-    except MISSING as error:
-        raise not_importable(env_id, error) from error
-
-
-def not_importable(env_id: str, error: Exception) -> checks.UserError:
-    """What to raise if a package that an environment needs is missing."""
-    return checks.UserError(
-        f"The environment {env_id!r} cannot be imported: {_line(error)}. What stands "
-        "before a colon is the module that registers it; others name one where they "
-        "are registered. Install the package that has it, start in the folder of the "
-        "module or set PYTHONPATH=FOLDER, or correct the id."
+def ending_aloud(env_id: str, what: str) -> contextlib.AbstractContextManager:
+    """Turns the end of the process by code of an environment into one line."""
+    return foreign.ending_aloud(
+        f"The {what} of the environment {env_id!r}",
+        "It must raise an exception that says what is wrong, or succeed. Correct it, "
+        "or set another config.env_id.",
     )
 
 
@@ -135,19 +92,91 @@ def _creator(spec: registration.EnvSpec, env_id: str) -> Callable[..., Any]:
                 "must be a class, a function, or 'module:Name'. Correct "
                 "gymnasium.register."
             )
-        return point
+        return _callable(point, env_id)
     module, _, name = point.partition(":")
-    try:
-        found = importlib.import_module(module)
-    except MISSING as error:
-        raise not_importable(env_id, error) from error
+    if not lookup.is_module(module):
+        raise checks.UserError(
+            f"The environment {env_id!r} is registered with the entry_point {point!r}, "
+            "which names no module. It must be a class, a function, or 'module:Name'. "
+            "Correct gymnasium.register."
+        )
+    found = lookup.import_module(module, env_id)
     if not name or not hasattr(found, name):
         raise checks.UserError(
             f"The environment {env_id!r} is registered with the entry_point {point!r}, "
-            f"but {module} has no {name!r}. {checks.hint(name, dir(found))}Correct "
+            f"but {module} has no {name!r}. {checks.hint(name, dir(found))}It must be "
+            f"'{module}:NAME', a class or a function. Correct gymnasium.register."
+        )
+    return _callable(getattr(found, name), env_id)
+
+
+def _callable(point: object, env_id: str) -> Callable[..., Any]:
+    if callable(point):
+        return point
+    raise checks.UserError(
+        f"The environment {env_id!r} is registered with "
+        f"{_called(point)} as its entry_point, which cannot be called. It must be a "
+        "class, a function, or 'module:Name'. Correct gymnasium.register."
+    )
+
+
+def _called(value: object) -> str:
+    if inspect.ismodule(value):
+        return f"the module {value.__name__}"
+    return interface.describe(value)
+
+
+def _check_registration(spec: registration.EnvSpec, env_id: str) -> None:
+    """Refuses arguments that are none, and a time limit that is no number of steps."""
+    if not isinstance(spec.kwargs, dict):
+        raise checks.UserError(
+            f"The environment {env_id!r} is registered with kwargs={spec.kwargs!r}. It "
+            "must be a dict of the constructor's arguments. Correct "
             "gymnasium.register."
         )
-    return getattr(found, name)
+    if spec.max_episode_steps is not None:
+        _check_limit(spec.max_episode_steps, env_id)
+
+
+def _check_limit(limit: object, env_id: str) -> int:
+    if isinstance(limit, numbers.Integral) and limit >= 1 and limit is not True:
+        return int(limit)
+    whole = isinstance(limit, float | str) and re.fullmatch(
+        r"\s*([1-9]\d*)(\.0*)?\s*", str(limit)
+    )
+    raise checks.UserError(
+        f"The environment {env_id!r} has the time limit max_episode_steps={limit!r}. "
+        "It must be an integer of at least 1, or None for no limit. Write "
+        f"max_episode_steps={whole[1] if whole else 1000} in gymnasium.register."
+    )
+
+
+def _check_spaces(env: gymnasium.Env, env_id: str) -> None:
+    """Refuses an environment without the two spaces that everything is sized by."""
+    for name in ("observation_space", "action_space"):
+        cause = None
+        try:
+            space = getattr(env.unwrapped, name)
+            space = getattr(env, name)
+        except Exception as error:  # A property runs code of others.
+            if hasattr(type(env.unwrapped), name):
+                raise foreign.Raised(
+                    f"The {name} of the environment {env_id!r} cannot be read: it "
+                    f"raised {foreign.named(error)} ({foreign.place(error)}). It must "
+                    "be a space of gymnasium from the constructor on. Correct it."
+                ) from error
+            found, cause = "does not have it", error
+        else:
+            if isinstance(space, gymnasium.Space):
+                continue
+            found = f"has {_called(space)} there"
+            if type(space).__module__.partition(".")[0] == "gym":
+                found = "has a space of the old package gym there"
+        raise checks.UserError(
+            f"The environment {env_id!r} must have an {name}, a space of "
+            f"gymnasium, and {found}. Set it in the constructor, as in self.{name} = "
+            "gymnasium.spaces.Box(-1.0, 1.0, (3,)), for 3 numbers within 1."
+        ) from cause
 
 
 def _check_arguments(
@@ -168,7 +197,7 @@ def _check_arguments(
         name = getattr(creator, "__name__", str(creator))
         raise checks.UserError(
             f"The environment {env_id!r} cannot be built: {name}{signature} "
-            f"{_line(error)}. It is called with the registered arguments only: "
+            f"{foreign.line(error)}. It is called with the registered arguments only: "
             f"{sorted({**spec.kwargs, **own}) or 'none'}. Register it with all that it "
             f"needs, as in gymnasium.register({spec.id!r}, ..., "
             "kwargs={'NAME': VALUE}), or give the arguments defaults."
@@ -176,60 +205,15 @@ def _check_arguments(
 
 
 def _is_refusal_of_gymnasium(error: Exception) -> bool:
-    """Whether gymnasium's own `make` raised this `TypeError`, not what it called."""
-    frames = traceback.extract_tb(error.__traceback__)
-    inside = bool(frames) and frames[-1].filename == registration.__file__
-    return isinstance(error, TypeError) and inside and error.__cause__ is None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or "no message"
+    """Whether gymnasium's own `make` raised this, not what it called."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return set(files) <= {__file__, registration.__file__}
 
 
 def _place(error: Exception, creator: Callable[..., Any]) -> str:
     """The file and line that raised, in the constructor's own file if it is there."""
-    frames = traceback.extract_tb(error.__traceback__)
-    module = sys.modules.get(getattr(creator, "__module__", ""))
-    file = getattr(module, "__file__", None)
-    own = [frame for frame in frames if frame.filename == file]
-    frame = (own or frames)[-1]
-    return f"{frame.filename}, line {frame.lineno}"
-
-
-class FlatObservations(gymnasium.ObservationWrapper):
-    """Observations of a Dict space as one vector, its parts by sorted keys.
-
-    Gymnasium's own wrapper keeps the order of the space, which need not survive being
-    written into a dataset, and holds a function, which cannot be saved.
-    """
-
-    def __init__(self, env: gymnasium.Env):
-        super().__init__(env)
-        self._parts = _sorted(env.observation_space)
-        self.observation_space = gymnasium.spaces.flatten_space(self._parts)
-
-    def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict]:
-        answer = self.env.reset(**kwargs)
-        if not (isinstance(answer, tuple) and len(answer) == 2):
-            return answer  # The old interface; the caller refuses it.
-        return self.observation(answer[0]), answer[1]
-
-    def step(self, action: Any) -> tuple:
-        answer = self.env.step(action)
-        if not (isinstance(answer, tuple) and len(answer) == 5):
-            return answer
-        return self.observation(answer[0]), *answer[1:]
-
-    def observation(self, observation: dict) -> np.ndarray:
-        return gymnasium.spaces.flatten(self._parts, observation)
-
-
-def _sorted(space: gymnasium.Space) -> gymnasium.Space:
-    if not isinstance(space, gymnasium.spaces.Dict):
-        return space
-    return gymnasium.spaces.Dict(
-        {key: _sorted(space[key]) for key in sorted(space.spaces)}
-    )
+    module = sys.modules.get(getattr(creator, "__module__", None) or "")
+    return foreign.place(error, getattr(module, "__file__", None))
 
 
 def time_limit(env: gymnasium.Env, spec: registration.EnvSpec) -> int | None:
@@ -240,10 +224,10 @@ def time_limit(env: gymnasium.Env, spec: registration.EnvSpec) -> int | None:
         spec: from `find`.
     """
     if spec.max_episode_steps is not None:
-        return spec.max_episode_steps
+        return _check_limit(spec.max_episode_steps, spec.id)
     for layer in layers(env):
         if isinstance(layer, gymnasium.wrappers.TimeLimit):
-            return layer._max_episode_steps
+            return _check_limit(layer._max_episode_steps, spec.id)
     return None
 
 

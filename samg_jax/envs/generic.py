@@ -16,8 +16,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from samg_jax import checks
-from samg_jax.envs import building, instances, pickling, spaces
+from samg_jax.envs import building, instances, interface, pickling, spaces
 
 _BLOCK = 4096  # Sizes are rounded up to this, so that they seldom differ.
 
@@ -29,6 +28,7 @@ class Simulators:
         action_low: `[A]` float64.
         action_high: `[A]` float64.
         state_names: the arrays of `get_state`.
+        outside: what `note` has found; empty if nothing.
     """
 
     state_names = ("pickled", "pickled_sizes")
@@ -52,7 +52,8 @@ class Simulators:
         space = self._envs[0].action_space
         self.action_low, self.action_high = spaces.action_bounds(space, env_id)
         self._dtype = space.dtype
-        self._check_reset()
+        self.outside = ""
+        self._check_methods()
         self._observation_shape = self._envs[0].observation_space.shape
 
     def step(
@@ -70,16 +71,9 @@ class Simulators:
         terminals, truncations = np.zeros(count, bool), np.zeros(count, bool)
         for index in np.flatnonzero(active):
             answer = self._envs[index].step(actions[index].astype(self._dtype))
-            if not (isinstance(answer, tuple | list) and len(answer) == 5):
-                raise self._refusal(
-                    f"step returns {_describe(answer)}",
-                    "return observation, reward, terminated, truncated, info",
-                )
-            observation, reward, terminal, truncated, _ = answer
+            observation, *rest = interface.step(answer, self._env_id)
             observations[index] = self._observation(observation, "step")
-            rewards[index] = self._number(reward, "reward")
-            terminals[index] = self._number(terminal, "terminated")
-            truncations[index] = self._number(truncated, "truncated")
+            rewards[index], terminals[index], truncations[index] = rest
         return observations, rewards, terminals, truncations
 
     def reset(self, index: int, seed: int | None) -> np.ndarray:
@@ -87,12 +81,13 @@ class Simulators:
         if seed is not None:
             pickling.seed_spaces(self._envs[index], seed)
         answer = self._envs[index].reset(seed=seed)
-        pair = isinstance(answer, tuple | list) and len(answer) == 2
-        if not pair or not isinstance(answer[1], dict):
-            raise self._refusal(
-                f"reset returns {_describe(answer)}", "return observation, info"
-            )
-        return self._observation(answer[0], "reset")
+        observation, _ = interface.reset(answer, self._env_id)
+        return self._observation(observation, "reset")
+
+    def note(self, observation: np.ndarray) -> None:
+        """Remembers the first of several `[O]` that the observation space excludes."""
+        space = self._envs[0].observation_space
+        self.outside = self.outside or interface.outside(space, observation)
 
     def get_state(self) -> dict[str, np.ndarray]:
         """Returns `pickled` `[n, size]` uint8, padded with 0, and `pickled_sizes`."""
@@ -117,64 +112,34 @@ class Simulators:
         for env in self._envs if self._own else ():
             env.close()
 
-    def _check_reset(self) -> None:
+    def _check_methods(self) -> None:
         env = self._envs[0]
         signature = inspect.signature(env.unwrapped.reset)
         given = {"seed": 0} if env is env.unwrapped else {"seed": 0, "options": None}
         try:
             signature.bind(**given)  # As gymnasium's wrappers call it.
         except TypeError as error:
-            raise self._refusal(
+            raise interface.refusal(
+                self._env_id,
                 f"its method is reset{signature}",
                 "def reset(self, *, seed=None, options=None)",
+                old=True,
             ) from error
+        step = env.unwrapped.step
+        try:
+            inspect.signature(step).bind(0.0)
+        except TypeError as error:
+            raise interface.refusal(
+                self._env_id,
+                f"its method is step{inspect.signature(step)}",
+                "def step(self, action)",
+            ) from error
+        if getattr(step, "__func__", None) is gymnasium.Env.step:
+            raise interface.refusal(
+                self._env_id, "it has no method step", "def step(self, action)"
+            )
 
     def _observation(self, value: Any, where: str) -> np.ndarray:
-        try:
-            array = np.asarray(value)
-        except ValueError as error:  # Rows differ in length.
-            raise self._refusal(
-                f"{where} returns {_describe(value)} as observation",
-                f"an array of the shape {self._observation_shape}",
-            ) from error
-        one = array.size == 1 and self._observation_shape == (1,)
-        if not (array.shape == self._observation_shape or one) or (
-            array.dtype.kind not in "biuf"
-        ):
-            raise self._refusal(
-                f"{where} returns an observation of the shape {array.shape} and type "
-                f"{array.dtype}",
-                f"numbers of the shape {self._observation_shape}, that of its "
-                "observation_space",
-            )
-        return array.reshape(self._observation_shape).astype(np.float64)
-
-    def _number(self, value: Any, name: str) -> float:
-        """Returns a number, also of an array that has just one."""
-        array = np.asarray(value)
-        if array.size != 1 or array.dtype.kind not in "biufO":
-            raise self._refusal(
-                f"step returns {_describe(value)} as {name}",
-                "one number, or an array of one number",
-            )
-        try:
-            return float(array.item())
-        except (TypeError, ValueError) as error:
-            raise self._refusal(
-                f"step returns {_describe(value)} as {name}", "one number"
-            ) from error
-
-    def _refusal(self, found: str, allowed: str) -> checks.UserError:
-        return checks.UserError(
-            f"The environment {self._env_id!r} does not follow gymnasium's interface: "
-            f"{found}; it must be `{allowed}`. Correct it; for an environment of the "
-            "old gym, the package shimmy has a wrapper."
+        return interface.observation(
+            value, self._observation_shape, where, self._env_id
         )
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return f"an array of the shape {value.shape}"
-    if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of {len(value)}"
-    return f"a {type(value).__name__}"

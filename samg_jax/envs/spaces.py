@@ -7,6 +7,8 @@ import numpy as np
 
 from samg_jax import checks
 
+UNBOUNDED = 1e30  # Bounds such as the largest float32 bound nothing.
+
 
 def action_bounds(space: gymnasium.Space, env_id: str) -> tuple[np.ndarray, np.ndarray]:
     """The lowest and highest action, two `[A]` float64; refuses other spaces.
@@ -33,7 +35,9 @@ def action_bounds(space: gymnasium.Space, env_id: str) -> tuple[np.ndarray, np.n
             "environment with continuous control."
         )
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-    bad = ~(np.isfinite(low) & np.isfinite(high)) | (low >= high)
+    with np.errstate(invalid="ignore"):
+        inside = np.maximum(np.abs(low), np.abs(high)) < UNBOUNDED
+    bad = ~inside | (low >= high)
     if bad.any():
         first = int(bad.argmax())
         raise checks.UserError(

@@ -59,11 +59,12 @@ def for_dataset(name: str) -> Task:
         return _antmaze(f"{base}-v2")
     if base not in _DATASETS:
         known = [*_DATASETS, *(name.removesuffix("-v2") for name in mazes.TASKS)]
-        nearest = checks.hint(base, known, cutoff=0.5)
+        nearest = checks.hint(base, known)
         raise checks.UserError(
             f"Unknown dataset {name!r}. {nearest}Known datasets, with or "
-            f"without '-v2': {', '.join(sorted(known))}. For any other environment use "
-            "for_env_id."
+            f"without '-v2': {', '.join(sorted(known))}. For a file of your own "
+            "set config.dataset.path=FILE and config.env_id=ENVIRONMENT; for a Minari "
+            "dataset write minari:ID."
         )
     return for_env_id(_DATASETS[base])
 

@@ -63,6 +63,7 @@ class Trial:
         single: whether this process builds it only once, for training and evaluation.
         why_single: the reason for that; empty otherwise.
         repeats: whether equal seeds give equal episodes, whatever was played before.
+        outside: which number its observation space excludes; empty if none was met.
     """
 
     exact: bool = True
@@ -70,6 +71,7 @@ class Trial:
     single: bool = False
     why_single: str = ""
     repeats: bool = True
+    outside: str = ""
 
 
 EXACT = Trial()
@@ -105,7 +107,8 @@ def run(
     spec, key = building.find(env_id), (env_id, asked, simulators == 1)
     tried, trial = _TRIED.get(key, (None, EXACT))
     if tried is not spec:
-        trial = _try(env_id, asked, simulators)
+        with building.ending_aloud(env_id, "code"):
+            trial = _try(env_id, asked, simulators)
         _TRIED[key] = spec, trial
     if trial.single and simulators > 1:
         raise checks.UserError(
@@ -120,31 +123,29 @@ def run(
 def _try(env_id: str, asked: bool | None, simulators: int) -> Trial:
     env = instances.share(env_id)
     with _leaving_no_trace():
-        if asked:
-            return _single(env_id, env, "config.single_env is True")
         first = generic.Simulators(env_id, 1, [env])
         _step_gently(first, env_id)
+        if asked:
+            return _single(first, "config.single_env is True")
         handle = None if asked is False else _handle(env, env_id)
         if handle is not None and simulators == 1:
-            return _single(env_id, env, f"it holds {handle}", stepped=True)
+            return _single(first, f"it holds {handle}")
         try:
             twin = building.make(env_id, max_episode_steps=building.NO_LIMIT)
         except checks.UserError as error:
             if asked is False:
                 raise
-            return _single(env_id, env, f"a second one fails: {error}", stepped=True)
+            return _single(first, f"a second one fails: {error}")
         second = generic.Simulators(env_id, 1, [twin])
         repeats = _repeats(second, env_id)
         reason = _compare(first, second, env_id)
     twin.close()
     instances.close(env_id)  # Training begins with one that was never stepped.
-    return Trial(not reason, reason, repeats=repeats)
+    return Trial(not reason, reason, repeats=repeats, outside=first.outside)
 
 
-def _single(env_id: str, env: gymnasium.Env, why: str, stepped: bool = False) -> Trial:
-    if not stepped:
-        _step_gently(generic.Simulators(env_id, 1, [env]), env_id)
-    return Trial(False, "it is built only once", True, why)
+def _single(tried: generic.Simulators, why: str) -> Trial:
+    return Trial(False, "it is built only once", True, why, outside=tried.outside)
 
 
 def _step_gently(simulators: generic.Simulators, env_id: str) -> None:
@@ -231,6 +232,7 @@ def _trajectory(
         rewards, terminals, truncations = rest
         row = [observations.ravel(), rewards, terminals, truncations]
         _check_finite(np.concatenate(row[:2]), f"step {count}", env_id)
+        simulators.note(row[0])
         if terminals[0] or truncations[0] or count in CUTS:
             row.append(simulators.reset(0, None))
             _check_finite(row[-1], "reset", env_id)

@@ -113,7 +113,7 @@ def check(suite: ml_collections.ConfigDict, path: pathlib.Path) -> None:
         if suite[name] is not None and suite[name] < low:
             raise checks.UserError(
                 f"{name} of the suite {str(path)!r} is {suite[name]}; it must be at "
-                f"least {low}. Change the file, or give set={name}={max(low, 1)}."
+                f"least {low}. Change the file, or give set={name}={low}."
             )
     pattern = suite.dataset_path
     if pattern is not None and "{dataset}" not in pattern and len(suite.datasets) > 1:

@@ -16,7 +16,13 @@ from samg_jax import checks, durable
 from samg_jax.data import d4rl
 from samg_jax.envs import tasks
 from samg_jax.suites import definition
-from samg_jax.training import command_line, environments, validation, values
+from samg_jax.training import (
+    command_line,
+    environments,
+    misspelt,
+    validation,
+    values,
+)
 from samg_jax.training import parts as parts_lib
 
 OFFLINE = "offline"
@@ -226,9 +232,9 @@ def override(
             guided = recipe.file(guided=True)
             if guided.is_file():  # A misspelt name is nowhere.
                 whole = command_line.load(str(guided), recipe.dataset)
-                command_line.check_field(name, whole.to_dict())
+                misspelt.check_field(name, whole.to_dict())
             continue
-        command_line.check_field(name, config.to_dict())
+        misspelt.check_field(name, config.to_dict())
         before = _value(config, name)
         try:
             values.assign(config, name, values.unquoted(given))

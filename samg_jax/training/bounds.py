@@ -97,8 +97,7 @@ def check(
     check_counters(fields)
     needs = least_bytes(fields, observation_size, action_size)
     name = largest(fields)
-    advice = f"Lower config.{name}, or config.num_seeds."
-    memory(f"{describe(fields, name)} would take", sum(needs.values()), advice)
+    memory(f"{describe(fields, name)} would take", sum(needs.values()), lower(name))
 
 
 def check_run(config: ml_collections.ConfigDict, parts: Any) -> None:
@@ -121,8 +120,7 @@ def check_run(config: ml_collections.ConfigDict, parts: Any) -> None:
     if needed > there * used:
         raise checks.UserError(
             f"{describe(fields, name)} would take at least {needed / GIGABYTE:,.0f} GB "
-            f"on {used} devices of {there / GIGABYTE:,.0f} GB. Lower config.{name}, or "
-            "config.num_seeds."
+            f"on {used} devices of {there / GIGABYTE:,.0f} GB. {lower(name)}"
         )
 
 
@@ -142,6 +140,12 @@ def describe(fields: Mapping[str, Any], name: str) -> str:
     seeds = fields["num_seeds"]
     text = f"config.{name} {fields[name]}"
     return text if name == "num_seeds" else f"{text} with {seeds:,} seeds"
+
+
+def lower(name: str) -> str:
+    """What to do about a size: lower it, or the number of seeds that it is for."""
+    others = "" if name == "num_seeds" else ", or config.num_seeds"
+    return f"Lower config.{name}{others}."
 
 
 def memory(what: str, needed: float, advice: str) -> None:

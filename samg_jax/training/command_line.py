@@ -20,13 +20,12 @@ import ml_collections
 from absl import app, flags
 
 from samg_jax import checks, fields, process
-from samg_jax.training import config_files, logs, usage, values
+from samg_jax.training import config_files, logs, misspelt, usage, values
 
 load = config_files.load
 
-CONFIG = "config"
+CONFIG = misspelt.CONFIG
 EXPLAIN = "explain"
-HELP = ("help", "helpfull", "helpshort", "helpxml")
 # What a field looks like on the command line, in all spellings.
 _FIELD = re.compile(r"--?(no)?config\.([^=]+)(?:=(.*))?", re.DOTALL)
 
@@ -158,16 +157,15 @@ def parse(
             raise checks.UserError(str(error).removeprefix("ERROR:: ")) from error
         answer(arguments, experiment, about)
         known: list[str] = []
+        misspelt.refuse_dashes(arguments)
         if experiment:
-            refuse_misspelt(arguments)
+            misspelt.refuse(arguments, _config_of)
             experiment.experiment, arguments = read(arguments)
             known = list(values.flatten(experiment.value.to_dict()))
         left = parse_plain([name, *arguments], known)
+        misspelt.refuse_empty()
         if len(left) > 1 and not positional:
-            raise checks.UserError(
-                f"Unknown arguments: {' '.join(left[1:])}. All that this program takes "
-                "are flags. Write them as --NAME=VALUE, a switch as --NAME or --noNAME."
-            )
+            raise misspelt.no_flags(left[1:])
         process.check_libraries()
     return left
 
@@ -183,8 +181,8 @@ def answer(
         if not name.startswith("-"):
             continue
         name = name.lstrip("-")
-        if name in HELP:
-            print(usage.text(about, own_flags(), experiment is not None))
+        if name in misspelt.HELP:
+            print(usage.text(about, misspelt.own_flags(), experiment is not None))
             sys.exit(0)
         if name == EXPLAIN and name in flags.FLAGS:
             value = value if sign else "".join(arguments[place + 1 : place + 2])
@@ -202,7 +200,7 @@ def parse_plain(argv: list[str], fields: Sequence[str] = ()) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
-        raise unknown(error.flagname, fields) from error
+        raise misspelt.unknown(error.flagname, fields) from error
     except flags.Error as error:
         text = re.sub(r"^flag (?=--)", "", str(error))
         missing = re.search(r"Flag --(\w+) must have a value", text)
@@ -214,55 +212,9 @@ def parse_plain(argv: list[str], fields: Sequence[str] = ()) -> list[str]:
         ) from error
 
 
-def unknown(name: str, fields: Sequence[str] = ()) -> checks.UserError:
-    """The error of a flag that a program does not have."""
-    own = own_flags()
-    hint = checks.hint(name, own, "--")
-    field = name.removeprefix("no")
-    nearest = [known for known in (name, field) if known in fields]
-    if nearest:
-        hint = f"Did you mean --config.{nearest[0]}? "
-    elif not hint:
-        hint = checks.hint(name, fields, "--config.", cutoff=0.8)
-    listed = ", ".join(f"--{known}" for known in own)
-    return checks.UserError(
-        f"Unknown flag --{name}. {hint}This program has {listed}. Correct the name; "
-        "--help says what they mean."
-    )
-
-
-def own_flags() -> list[str]:
-    """The names of the flags that our programs define in this process."""
-    return sorted(
-        flag.name
-        for module, defined in flags.FLAGS.flags_by_module_dict().items()
-        if module.startswith("samg_jax.") or module == sys.argv[0]
-        for flag in defined
-    )
-
-
-def refuse_misspelt(arguments: Sequence[str]) -> None:
-    """Refuses `--confg` and `--confg.seed`, before a missing `--config` is told."""
-    for argument in arguments:
-        if argument == "--":
-            return
-        match = re.match(r"--?(\w+)(?=[.=]|$)(\.[\w.]*)?", argument)
-        if not match or match[1] in (CONFIG, f"no{CONFIG}"):
-            continue
-        name, rest = match[1], match[2] or ""
-        if rest or (name not in flags.FLAGS and checks.hint(name, [CONFIG])):
-            hint = checks.hint(name, [CONFIG])
-            proposed = f"--{CONFIG}{rest}" if hint else f"--{CONFIG}.{name}{rest}"
-            raise checks.UserError(
-                f"Unknown flag --{name}{rest}. Did you mean {proposed}? A config and "
-                f"its fields are given as in --{config_files.EXAMPLE} "
-                "--config.online.steps=1000."
-            )
-
-
 def read(arguments: Sequence[str]) -> tuple[Experiment, list[str]]:
     """The experiment that arguments describe, and the arguments that do not."""
-    config = load(*_file(arguments).split(":", 1))
+    config = _config_of(arguments)
     fields = config.to_dict()
     defaults = values.flatten(fields)
     chosen: dict[str, str] = {}
@@ -277,7 +229,7 @@ def read(arguments: Sequence[str]) -> tuple[Experiment, list[str]]:
             left.append(argument)
             continue
         negated, name, text = field.groups()
-        check_field(name, fields)
+        misspelt.check_field(name, fields)
         is_switch = _is_switch(config, name)
         if negated:
             if not is_switch or text is not None:
@@ -295,6 +247,10 @@ def read(arguments: Sequence[str]) -> tuple[Experiment, list[str]]:
     return Experiment(config, {name: defaults.get(name) for name in chosen}), left
 
 
+def _config_of(arguments: Sequence[str]) -> ml_collections.ConfigDict:
+    return load(*_file(arguments).split(":", 1))
+
+
 def _file(arguments: Sequence[str]) -> str:
     """The file and dataset of the last `--config`."""
     found = None
@@ -304,6 +260,11 @@ def _file(arguments: Sequence[str]) -> str:
         name, sign, text = argument.partition("=")
         if name.lstrip("-") == CONFIG and name.startswith("-"):
             found = text if sign else "".join(arguments[place + 1 : place + 2])
+            if found.startswith("--"):
+                raise checks.UserError(
+                    "--config is given without a value. Write "
+                    f"--{config_files.EXAMPLE}, for example."
+                )
     if found is None:
         fields = any(_FIELD.fullmatch(argument) for argument in arguments)
         raise checks.UserError(
@@ -341,20 +302,3 @@ def check(argv: Sequence[str]) -> None:
     """Raises `checks.UserError` where `--config=FILE:DATASET` or a field is wrong."""
     if any(argument.startswith("--config") for argument in argv):
         read(argv)
-
-
-def check_field(name: str, config: Mapping[str, Any]) -> None:
-    """Raises UserError for a dotted field that the config does not have."""
-    level, path = config, "config"
-    for part in name.split("."):
-        if isinstance(level, Mapping) and part in level:
-            level, path = level[part], f"{path}.{part}"
-            continue
-        hint = checks.hint(name, values.flatten(config), "config.")
-        has = "is a single value"
-        if isinstance(level, Mapping):
-            has = f"has the fields {', '.join(sorted(level))}"
-        raise checks.UserError(
-            f"Unknown field config.{name}. {hint}{path} {has}. Correct the name; "
-            "--dry_run prints all fields."
-        )

@@ -20,7 +20,7 @@ from typing import Any
 import ml_collections
 
 import samg_jax
-from samg_jax import checks
+from samg_jax import checks, foreign
 
 PACKAGE = "configs"
 SUITES = "suites"  # The folder of suites in it.
@@ -123,7 +123,11 @@ def call(
     beside = str(path.absolute().parent.parent)
     if beside not in sys.path:
         sys.path.append(beside)
-    with importing(path, configs):
+    aloud = foreign.ending_aloud(
+        f"The config file {str(path)!r}",
+        "It must only define get_config, which returns a ConfigDict. Correct the file.",
+    )
+    with importing(path, configs), aloud:
         function = runpy.run_path(str(path)).get("get_config")
         if not callable(function):
             raise checks.UserError(

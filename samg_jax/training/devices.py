@@ -41,7 +41,7 @@ def choose(count: int, wanted: int) -> Mesh | None:
     if wanted > len(devices):
         raise checks.UserError(
             f"config.devices is {wanted}, but this machine has {len(devices)}: "
-            f"{', '.join(device.device_kind for device in devices)}. Give "
+            f"{', '.join(device.device_kind for device in devices)}. Set "
             f"config.devices={len(devices)} or fewer, or 0 for what there is."
         )
     if wanted and count % wanted:

@@ -89,6 +89,10 @@ def describe(trial: tryout.Trial) -> list[str]:
             "same one and interrupts the training episode, and training then begins a "
             "new one"
         )
+    if trial.outside:
+        lines.append(
+            f"environment: {trial.outside}; nothing here reads these bounds or clips"
+        )
     return lines
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import ml_collections
 
-from samg_jax import checks, durable
+from samg_jax import checks, durable, foreign
 from samg_jax.training import (
     bounds,
     checkpoints,
@@ -70,9 +70,11 @@ def run(
         # Before the log: a second command leaves it alone.
         stack.enter_context(runs.locked(workdir))
         stack.enter_context(logs.to_file(workdir / "log.txt"))
-        if idle:
-            logs.LOGGER.warning(idle)
         this, plan = start(config, parts, workdir, stack)
+        for line in environments.describe(parts.trial):
+            logs.LOGGER.info(line)
+        if idle:  # Only now: an error of the start comes alone.
+            logs.LOGGER.warning(idle)
         stack.enter_context(signals.at_boundaries())
         if plan.online_meta is None:
             pretrained = pretraining.run_offline(this, plan)
@@ -89,20 +91,36 @@ def bugs_in_log(
 ) -> Iterator[None]:
     """Writes a bug that ends the block, before the log is open, into the log.
 
-    Nothing is written into a workdir that is another run's, or in which one runs.
+    Nothing is written into a workdir that is another run's, or in which one runs. A
+    bug of the user's that is told in one line says where its traceback is.
     """
     try:
         yield
+    except foreign.Raised as error:
+        if not _append(config, workdir, error):
+            raise
+        raise checks.UserError(
+            f"{error} Its traceback is in {workdir / 'log.txt'}."
+        ) from error
     except checks.UserError:
         raise
     except Exception as error:
-        with contextlib.suppress(checks.UserError, OSError):
-            locations.check_layout(workdir)
-            provenance.check_same_config(config, workdir, complete=False)
-            durable.make_folder(workdir)
-            with runs.locked(workdir):
-                logs.append(workdir / "log.txt", error)
+        _append(config, workdir, error)
         raise
+
+
+def _append(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, error: Exception
+) -> bool:
+    """Whether the traceback could be written to the end of the log."""
+    with contextlib.suppress(checks.UserError, OSError):
+        locations.check_layout(workdir)
+        provenance.check_same_config(config, workdir, complete=False)
+        durable.make_folder(workdir)
+        with runs.locked(workdir):
+            logs.append(workdir / "log.txt", error)
+        return True
+    return False
 
 
 def start(
@@ -117,8 +135,6 @@ def start(
     online_store = checkpoints.Store(workdir / "online")
     stack.callback(online_store.close)
     this = Run(config, parts, workdir, offline_store, online_store)
-    for line in environments.describe(parts.trial):
-        logs.LOGGER.info(line)
     plan = plan_phases(this)
     if parts.model is None and plan.dataset is not None:
         own_weights.check_on_data(parts, None, plan.dataset)

@@ -14,7 +14,7 @@ import ml_collections
 import numpy as np
 from flax import struct
 
-from samg_jax import algorithms, checks, trust
+from samg_jax import algorithms, checks, foreign, trust
 from samg_jax.data import (
     d4rl,
     fingerprints,
@@ -197,7 +197,7 @@ def resolve_task(config: ml_collections.ConfigDict) -> tasks.Task:
         raise checks.UserError(
             f"config.dataset.path is {config.dataset.path!r} but config.env_id is "
             "empty. A file of your own does not say where its policies are evaluated. "
-            "Give the environment too, as in config.env_id=Hopper-v4."
+            "Set the environment too, as in config.env_id=Hopper-v4."
         )
     return tasks.for_dataset(config.dataset.name)
 
@@ -263,7 +263,11 @@ def import_weights(module: str | None) -> None:
             "config.guidance.module."
         )
     try:
-        importlib.import_module(module)
+        with foreign.ending_aloud(
+            f"config.guidance.module {module!r}, while it is imported,",
+            "It must only define and register. Correct the module.",
+        ):
+            importlib.import_module(module)
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
             raise  # Something that the user's own module imports.
@@ -364,7 +368,7 @@ def check_sizes(source: str, raw: d4rl.Raw, task: tasks.Task) -> None:
         raise checks.UserError(
             f"The dataset {source} has observations of size {found[0]} and actions of "
             f"size {found[1]}, but {task.env_id} has {wanted[0]} and {wanted[1]}. "
-            "Give the environment that the data were collected on: config.env_id=..."
+            "Set config.env_id=ENVIRONMENT, the one that the data were collected on."
         )
 
 

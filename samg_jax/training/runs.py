@@ -200,7 +200,7 @@ def check_seeds(this: Run, state: Any, store: checkpoints.Store) -> None:
         raise checks.UserError(
             f"The checkpoint in {store.directory} holds the seeds {found}; this run "
             f"has {wanted}. It was copied here from another run. Move it back there, "
-            "or give config.seed and config.num_seeds of its run."
+            "or set config.seed and config.num_seeds as in its run."
         )
 
 

@@ -71,7 +71,7 @@ def parse(
         if names.count(name) > 1:
             raise checks.UserError(
                 f"sweep names {name} more than once. Each setting has one list of "
-                f"values. Give sweep={name}=... once, with all of them."
+                f"values. Set sweep={name}=... once, with all of them."
             )
     if axes and not config.online.steps:
         raise checks.UserError(
@@ -99,7 +99,7 @@ def parse_axis(text: str, config: ml_collections.ConfigDict) -> Axis:
         hint = checks.hint(name, allowed)
         raise checks.UserError(
             f"sweep={text} varies {name!r}, which cannot be swept. {hint}Sweepable "
-            f"with {config.algorithm!r} are {', '.join(allowed)}. Give one of these, "
+            f"with {config.algorithm!r} are {', '.join(allowed)}. Name one of these, "
             "as in sweep=guidance.threshold=0,0.3,0.5,0.75."
         )
     texts = tuple(part.strip() for part in listed.split(","))
@@ -108,12 +108,12 @@ def parse_axis(text: str, config: ml_collections.ConfigDict) -> Axis:
         values = tuple(values_lib.convert(part, kind) for part in texts)
     except ValueError as error:
         raise checks.UserError(
-            f"sweep={text} has values that are no {kind.__name__}: {listed!r}. Give "
+            f"sweep={text} has values that are no {kind.__name__}: {listed!r}. Write "
             f"numbers separated by commas, as in sweep={name}=1,2."
         ) from error
     if len(set(values)) < len(values):
         raise checks.UserError(
-            f"sweep={text} names a value twice. Each is run once per seed. Give "
+            f"sweep={text} names a value twice. Each is run once per seed. Name "
             "every value once; for more runs raise config.num_seeds."
         )
     return Axis(name, texts, values)

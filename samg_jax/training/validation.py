@@ -79,8 +79,8 @@ def check(config: ml_collections.ConfigDict) -> None:
     for name, least in COUNTS.items():
         if fields.get(name) is not None and fields[name] < least:
             raise checks.UserError(
-                f"config.{name} is {fields[name]}; it must be at least {least}. Give "
-                f"config.{name}={max(least, 1)} or more."
+                f"config.{name} is {fields[name]}; it must be at least {least}. Set "
+                f"config.{name}={least} or more."
             )
     for name, allowed in CHOICES.items():
         if fields[name] not in allowed:
@@ -89,6 +89,7 @@ def check(config: ml_collections.ConfigDict) -> None:
                 f"Set config.{name}={allowed[0]}, for example."
             )
     wandb_events.check(fields["logging.wandb"])
+    bounds.check_counters(fields)  # What remains is the seed's own.
     if fields["seed"] + fields["num_seeds"] > 2**32:
         raise checks.UserError(
             f"config.seed is {fields['seed']} with {fields['num_seeds']} seeds; seeds "
@@ -100,8 +101,8 @@ def check(config: ml_collections.ConfigDict) -> None:
     if not 0.0 < fields["online.offline_share"] < 1.0:
         raise checks.UserError(
             f"config.online.offline_share is {fields['online.offline_share']}; it must "
-            "lie between 0 and 1, both excluded. For online data only give "
-            "config.online.data=buffer."
+            "lie between 0 and 1, both excluded. For online data only, "
+            "set config.online.data=buffer."
         )
     check_rewards(config)
     check_guided(config)
@@ -196,7 +197,7 @@ def check_calibration(config: ml_collections.ConfigDict) -> None:
     if config.agent.get("calibrated_online") and not config.agent.calibrated:
         raise checks.UserError(
             "config.agent.calibrated_online is True but config.agent.calibrated is "
-            "False. Calibration can be kept while fine-tuning, not begun. Give "
+            "False. Calibration can be kept while fine-tuning, not begun. Set "
             "config.agent.calibrated=True too, or use config=configs/cal_ql.py."
         )
 
@@ -213,7 +214,7 @@ def check_online(config: ml_collections.ConfigDict) -> None:
     if config.offline.restore and not online.steps:
         raise checks.UserError(
             f"config.offline.restore is {config.offline.restore!r} with "
-            "config.online.steps 0, so there is nothing to do. A fork fine-tunes. Give "
+            "config.online.steps 0, so there is nothing to do. A fork fine-tunes. Set "
             "config.online.steps=500000, for example."
         )
     if online.steps and online.warmup_steps >= online.steps:

@@ -29,7 +29,7 @@ def check(mode: str) -> None:
     if mode != "off" and importlib.util.find_spec("wandb") is None:
         raise checks.UserError(
             f"config.logging.wandb is {mode!r}, but Weights & Biases is not installed "
-            'here. Run: pip install -e ".[wandb]", or give config.logging.wandb=off.'
+            'here. Run: pip install -e ".[wandb]", or set config.logging.wandb=off.'
         )
 
 
@@ -72,7 +72,7 @@ class Events:
         except wandb.errors.Error as error:
             raise checks.UserError(
                 f"config.logging.wandb is {mode!r}, but Weights & Biases could not "
-                f"begin: {error}. Run wandb login first, or give "
+                f"begin: {error}. Run wandb login first, or set "
                 "config.logging.wandb=offline."
             ) from error
         self._run.define_metric("*", step_metric=STEP)

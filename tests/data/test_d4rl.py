@@ -195,6 +195,13 @@ def test_unknown_name_is_refused_with_the_nearest(name, nearest):
         d4rl.canonical_name(name)
 
 
+@pytest.mark.parametrize("name", ["/data/mine", "runs/demo.csv"])
+def test_a_path_of_no_hdf5_file_is_told_from_an_unknown_name(name):
+    with pytest.raises(checks.UserError, match=r"must end in \.hdf5 or \.h5") as info:
+        d4rl.canonical_name(name)
+    assert "Unknown dataset" not in str(info.value)
+
+
 @pytest.mark.parametrize(
     ("name", "file"),
     [

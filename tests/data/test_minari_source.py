@@ -13,7 +13,7 @@ import pytest
 
 from samg_jax import checks
 from samg_jax.analysis import coverage, pairs
-from samg_jax.data import d4rl, minari_source, transitions
+from samg_jax.data import d4rl, minari_source, sources, transitions
 from samg_jax.envs import tasks, vector
 from samg_jax.training import experiment
 from samg_jax.training import parts as parts_lib
@@ -394,3 +394,9 @@ def test_prefix_is_the_same_as_in_the_configs():
     base = importlib.import_module("configs.base")
     assert base.MINARI == minari_source.PREFIX
     assert d4rl.DEMO in base.FAMILIES["demo"]
+
+
+@pytest.mark.parametrize("name", ["minari:", "minari:  "])
+def test_a_name_without_an_id_is_refused_with_an_example(name):
+    with pytest.raises(checks.UserError, match=r"as in minari:mujoco/hopper/medium-v0"):
+        sources.minari_id(name)

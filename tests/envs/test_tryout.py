@@ -8,6 +8,7 @@ import pytest
 
 from samg_jax import checks
 from samg_jax.envs import instances, tasks, tryout, vector
+from samg_jax.training import environments
 from tests import cases
 
 
@@ -29,7 +30,7 @@ def run(name, asked=None, simulators=1):
     [
         *("Walk", "Narrow", "Wide", "ArrayReward", "HalfPrecision"),
         *("SampledSpace", "Pendulums", "flattened", "rescaled", "dearer"),
-        *("limited_by_itself", "Bound", "Calling"),
+        *("limited_by_itself", "Bound", "Calling", "Parts"),
     ],
 )
 def test_what_continues_exactly_is_saved(name):
@@ -103,6 +104,26 @@ def test_the_try_out_leaves_the_shared_random_numbers_as_they_were():
         ("Talking", "no fixed size"),
         ("LateReward", r"array of the shape \(4,\) as reward"),
         ("LateNothing", "must be finite"),
+        ("TextReward", "the text '1.0' as reward"),
+        ("RaggedReward", "a list of 2 as reward"),
+        ("ComplexReward", "a complex as reward"),
+        ("UndecidedEnd", "a NoneType as terminated.*True or False"),
+        ("WordyEnd", "the text 'False' as truncated"),
+        ("PartlyEnded", "the number 0.3 as terminated"),
+        ("Uninformed", "a NoneType as info"),
+        ("Listing", "a list of 0 as info"),
+        ("Unobserved", "a NoneType as observation"),
+        ("Worded", "the text 'abc' as observation"),
+        ("Silent", "reset returns a NoneType as info"),
+        ("Unsteppable", r"its method is step\(\)"),
+        ("Stepless", "no method step"),
+        ("Boundless", "finite bounds"),
+        ("PartsAsArray", r"array of the shape \(3,\).*a dict with \['arm', 'mode'\]"),
+        ("PartsMissing", r"has the keys \['mode'\]"),
+        ("PartsOfAnotherShape", r"observation\['arm'\] is .*\(5,\)"),
+        ("PartsBeyond", r"observation\['mode'\] is the number 7"),
+        ("NoParts", "has no parts"),
+        ("LeavingLate", r"ends the program: SystemExit \(0\) at .*cases\.py, line \d+"),
     ],
 )
 def test_what_cannot_be_used_is_refused(name, said):
@@ -112,6 +133,20 @@ def test_what_cannot_be_used_is_refused(name, said):
     ):
         run(name)
     assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Narrowed", r"number 2 .* is 1, outside its observation_space, \[-0.5, 0.5\]"),
+        ("Counted", r"number 0 .* observation_space is of integers"),
+    ],
+)
+def test_observations_outside_their_space_are_said_and_used(name, said):
+    trial = run(name)
+    assert trial.exact
+    assert re.search(said, trial.outside), trial.outside
+    assert trial.outside in environments.describe(trial)[-1]
 
 
 def test_a_bug_that_the_try_out_meets_keeps_its_traceback():

@@ -41,6 +41,32 @@ def test_sizes_over_the_memory_are_refused_before_they_are_built(name, changes):
 
 
 @pytest.mark.parametrize(
+    ("changes", "advice"),
+    [
+        ({"num_seeds": 10**20}, "Lower config.num_seeds."),
+        ({"num_seeds": 10**9}, "Lower config.num_seeds."),
+        ({"seed": 10**20}, "Lower config.seed."),
+        ({"seed": 2**32 - 1, "num_seeds": 2}, "Lower config.seed."),
+        ({"seed": -1}, "Set config.seed=0 or more."),
+        ({"devices": -1}, "Set config.devices=0 or more."),
+        ({"online.steps": -5}, "Set config.online.steps=0 or more."),
+        ({"num_seeds": 0}, "Set config.num_seeds=1 or more."),
+        (
+            {"agent.hidden_dims": (10**9,)},
+            "Lower config.agent.hidden_dims, or config.num_seeds.",
+        ),
+    ],
+)
+def test_the_advice_names_the_field_and_the_bound_that_are_wrong(changes, advice):
+    config = small.CONFIGS["awac"]("hopper-demo")
+    config.update_from_flattened_dict(changes)
+    parts_lib.complete(config)
+    with pytest.raises(checks.UserError) as error:
+        validation.check(config)
+    assert str(error.value).endswith(advice)
+
+
+@pytest.mark.parametrize(
     ("name", "changes"),
     [
         ("awac", {"offline.updates": 10**18}),

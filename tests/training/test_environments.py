@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 
 import gymnasium
@@ -68,6 +69,25 @@ def saved_meta(workdir):
     """The step of the newest online checkpoint, and what it says."""
     folder = max((workdir / "online").glob("[0-9]*"), key=lambda path: int(path.name))
     return int(folder.name), json.loads((folder / "meta/metadata").read_text())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Slip", "AttributeError"),
+        ("Leaving", "SystemExit"),
+        ("Interrupting", "KeyboardInterrupt"),
+        ("LeavingLate", "SystemExit"),
+    ],
+)
+def test_a_constructor_that_raises_has_its_traceback_in_the_log(
+    name, said, refused, tmp_path
+):
+    log = tmp_path / "run/log.txt"
+    assert refused(name).endswith(f"Its traceback is in {log}.")
+    text = log.read_text()
+    assert "Traceback (most recent call last)" in text
+    assert re.search(rf'cases\.py", line \d+.*{said}', text, re.DOTALL)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ import jax
 import numpy as np
 import pytest
 
+from samg_jax import checks
 from samg_jax.guidance import weights
-from samg_jax.training import checkpoints, forking, offline
+from samg_jax.training import checkpoints, experiment, forking, offline
 from samg_jax.training import parts as parts_lib
-from tests import runs
+from tests import runs, small
 
 
 def fork(name, dataset, workdir, source, **overrides):
@@ -319,3 +320,21 @@ def test_forking_leaves_the_source_as_it_was(samg_run, dataset, tmp_path):
         online__steps=30,
     )
     assert contents() == before
+
+
+@pytest.mark.parametrize(
+    "changes", [{"agent__hidden_dims": (8, 8)}, {"num_seeds": 9}], ids=str
+)
+def test_the_error_of_a_fork_comes_alone(changes, awac_run, dataset, tmp_path, capsys):
+    config = small.config(
+        "awac",
+        dataset,
+        {
+            "offline.restore": str(awac_run),
+            **{name.replace("__", "."): value for name, value in changes.items()},
+        },
+    )
+    with pytest.raises(checks.UserError, match="offline checkpoint"):
+        experiment.run(config, tmp_path / "fork", {"offline.updates": 0})
+    out, err = capsys.readouterr()
+    assert "not read by this run" not in out + err
