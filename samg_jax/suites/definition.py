@@ -16,6 +16,8 @@ from samg_jax.training import config_files, validation, values
 
 FOLDER = "suites"  # Below that of the config files.
 OF_CONFIGS = "config."
+# The least that a count of a suite may be; None is allowed too.
+COUNTS = {"seed": 0, "num_seeds": 1, "seeds_per_job": 1}
 # Field of a suite for what `--set=config.FIELD` changes; it wins over the file's.
 GIVEN = "given"
 
@@ -108,8 +110,7 @@ def check(suite: ml_collections.ConfigDict, path: pathlib.Path) -> None:
                 f"{name} of the suite {str(path)!r} is {tuple(values)}. It must name "
                 f"at least one, each once. Change the file, or give set={name}=A,B."
             )
-    least = {"seed": 0, "num_seeds": 1, "seeds_per_job": 1}
-    for name, low in least.items():
+    for name, low in COUNTS.items():
         if suite[name] is not None and suite[name] < low:
             raise checks.UserError(
                 f"{name} of the suite {str(path)!r} is {suite[name]}; it must be at "
