@@ -70,7 +70,7 @@ TRAIN_STEPS = command_line.define_integer(
     "train_steps", 1_000_000, "Environment steps of SAC at most.", 1
 )
 MEDIUM_SCORE = flags.DEFINE_float(
-    "medium_score", 40.0, "Normalised score at which a policy counts as medium."
+    "medium_score", 40.0, "Normalized score at which a policy counts as medium."
 )
 MEDIUM_RETURN = flags.DEFINE_float(
     "medium_return", None, "The same as a raw return, for tasks without reference."
@@ -206,7 +206,7 @@ def walk_maze(
 def train_sac(
     task: tasks.Task, level: str
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Returns rows of policies that SAC learnt, and what the file says of them."""
+    """Returns rows of policies that SAC learned, and what the file says of them."""
     target = MEDIUM_RETURN.value
     if target is None:
         target = collection.medium_return(task, MEDIUM_SCORE.value / 100.0)

@@ -43,12 +43,12 @@ flags.DEFINE_float("share", _DEFAULTS["share"], "Of the pooled rows, for a repea
 command_line.define_integer(
     "max_rows", _DEFAULTS["max_rows"], "Rows of a repeat at most."
 )
-command_line.define_integer("clusters", _DEFAULTS["clusters"], "Cluster centres.")
+command_line.define_integer("clusters", _DEFAULTS["clusters"], "Cluster centers.")
 flags.DEFINE_enum("linkage", _DEFAULTS["linkage"], _LINKAGES, "Of clusters.")
 command_line.define_integer(
     "min_samples",
     _DEFAULTS["min_samples"],
-    "A centre is covered by more than these; in proportion, if a repeat draws less "
+    "A center is covered by more than these; in proportion, if a repeat draws less "
     "than the paper's tenth.",
 )
 flags.DEFINE_float("perplexity", _DEFAULTS["perplexity"], "Of t-SNE.")
@@ -91,7 +91,7 @@ def main(argv: list[str]) -> None:
             f"{settings.share:.0%} of {pooled:,} rows are {wanted:,}; a repeat draws "
             f"{rows:,}, as --max_rows says"
         )
-    print(f"a centre is covered by more than {least:.3g} samples of a level")
+    print(f"a center is covered by more than {least:.3g} samples of a level")
     if said := coverage.warning(least, pooled, settings):
         print(checks.with_flags(said))
     rng = np.random.default_rng(SEED.value)

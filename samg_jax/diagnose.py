@@ -5,7 +5,7 @@ r"""Judges the weight p(s, a) of an offline checkpoint: can it tell what is fami
         --settings=wide:cvae.latent_size=16,kind=joint --steps=20000 --out=evidence
 
 Held-out offline pairs are told from uniform actions in the same states, from noisy
-actions, and from pairs of another policy; a nearest-neighbour distance is the
+actions, and from pairs of another policy; a nearest-neighbor distance is the
 yardstick. Also measures what the guidance costs.
 """
 

@@ -222,8 +222,8 @@ def test_hyperparameters_are_the_published_ones(experiment, name):
         "reward_bias": bias,
         "drop_unfinished": algorithm == "bc",
     }
-    behaviour = config.agent.get("vae_steps", 0)
-    assert config.offline.updates - behaviour == 1_000_000
+    behavior = config.agent.get("vae_steps", 0)
+    assert config.offline.updates - behavior == 1_000_000
     assert config.offline.batch_size == 256
     assert config.online.steps == {"iql": 1_000_000, "bc": 0, "td3_bc": 0}.get(
         algorithm, 500_000

@@ -222,7 +222,7 @@ def test_guidance_starts_at_zero_and_then_acts(finished):
         assert (term < 1e-6) == (step <= 25)
     active = runs.training(workdir, "weight_active")
     assert all(0 <= share <= 1 for share in active.values())
-    # Nothing was learnt during the warm-up, and everything was after it.
+    # Nothing was learned during the warm-up, and everything was after it.
     losses = runs.training(workdir, "critic_loss")
     assert sorted({step for _, _, step in losses}) == [40, 60]
 

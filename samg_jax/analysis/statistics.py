@@ -1,4 +1,4 @@
-"""Numbers that summarise a run over its seeds."""
+"""Numbers that summarize a run over its seeds."""
 
 from __future__ import annotations
 

@@ -224,7 +224,7 @@ def override(
         name, _, given = text.partition("=")
         if name.startswith("guidance.") and not _has(config, name):
             guided = recipe.file(guided=True)
-            if guided.is_file():  # A misspelt name is nowhere.
+            if guided.is_file():  # A misspelled name is nowhere.
                 whole = command_line.load(str(guided), recipe.dataset)
                 command_line.check_field(name, whole.to_dict())
             continue

@@ -2,7 +2,7 @@
 
 The fields of a config are flags, `--config.GROUP.NAME=VALUE`. They are read here and
 not by the flags library, which adds up tuples that are given twice and ends in a
-traceback at a misspelt name. Of every flag that is given more than once the last wins,
+traceback at a misspelled name. If a flag is given more than once, the last one wins,
 so that what a user appends to a script's flags counts.
 """
 
@@ -159,7 +159,7 @@ def parse(
         answer(arguments, experiment, about)
         known: list[str] = []
         if experiment:
-            refuse_misspelt(arguments)
+            refuse_misspelled(arguments)
             experiment.experiment, arguments = read(arguments)
             known = list(values.flatten(experiment.value.to_dict()))
         left = parse_plain([name, *arguments], known)
@@ -241,7 +241,7 @@ def own_flags() -> list[str]:
     )
 
 
-def refuse_misspelt(arguments: Sequence[str]) -> None:
+def refuse_misspelled(arguments: Sequence[str]) -> None:
     """Refuses `--confg` and `--confg.seed`, before a missing `--config` is told."""
     for argument in arguments:
         if argument == "--":
