@@ -54,7 +54,7 @@ REPS = command_line.define_integer(
     "reps", 2_000, "Of a suite: resamples of every bootstrap.", least=10
 )
 WATCH = flags.DEFINE_bool(
-    "watch", False, "Of a suite: write the report anew whenever the results change."
+    "watch", False, "Of a suite: rewrite the report whenever the results change."
 )
 EVERY = flags.DEFINE_float(
     "every", 10.0, "Seconds between two looks with --watch.", lower_bound=0.1

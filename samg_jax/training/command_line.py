@@ -13,6 +13,7 @@ import functools
 import os
 import re
 import sys
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -108,6 +109,7 @@ def run(
     experiment: ExperimentFlag | None = None,
     positional: bool = False,
     arguments: Sequence[str] = (),
+    **topics: usage.Topic,
 ) -> None:
     """Runs a program: reads its flags, calls `main`, and ends the process.
 
@@ -116,6 +118,7 @@ def run(
         experiment: its flag `--config`, if it has one.
         positional: whether `main` takes arguments that are no flags.
         arguments: are read before those of the command line.
+        **topics: parts of the program that `--help` describes by themselves.
     """
     # `python -m` finds a user's modules in the current folder; a script does not.
     with contextlib.suppress(FileNotFoundError):  # `process.check` reports it.
@@ -124,7 +127,11 @@ def run(
     argv = [sys.argv[0], *arguments, *sys.argv[1:]]
     about = sys.modules[main.__module__].__doc__ or ""
     parser = functools.partial(
-        parse, experiment=experiment, positional=positional, about=about
+        parse,
+        experiment=experiment,
+        positional=positional,
+        about=about,
+        topics=topics,
     )
     with process.output():
         app.run(main, argv=argv, flags_parser=parser)
@@ -135,6 +142,7 @@ def parse(
     experiment: ExperimentFlag | None = None,
     positional: bool = False,
     about: str = "",
+    topics: Mapping[str, usage.Topic] = types.MappingProxyType({}),
 ) -> list[str]:
     """Reads the flags of a command line; returns the program and what is no flag.
 
@@ -147,6 +155,7 @@ def parse(
         experiment: The flag `--config` of the program, if it has one.
         positional: Whether the program takes arguments that are no flags.
         about: The docstring of the program, for `--help`.
+        topics: See `run`.
     """
     logs.quiet_libraries()
     with checks.program():
@@ -156,7 +165,7 @@ def parse(
             arguments = flags.FLAGS.read_flags_from_files(arguments, force_gnu=False)
         except flags.Error as error:
             raise checks.UserError(str(error).removeprefix("ERROR:: ")) from error
-        answer(arguments, experiment, about)
+        answer(arguments, experiment, about, topics)
         known: list[str] = []
         if experiment:
             refuse_misspelled(arguments)
@@ -173,7 +182,10 @@ def parse(
 
 
 def answer(
-    arguments: Sequence[str], experiment: ExperimentFlag | None, about: str
+    arguments: Sequence[str],
+    experiment: ExperimentFlag | None,
+    about: str,
+    topics: Mapping[str, usage.Topic] = types.MappingProxyType({}),
 ) -> None:
     """Prints what `--help` or `--explain` asks for, and ends the program."""
     for place, argument in enumerate(arguments):
@@ -184,7 +196,11 @@ def answer(
             continue
         name = name.lstrip("-")
         if name in HELP:
-            print(usage.text(about, own_flags(), experiment is not None))
+            topic = topics.get(arguments[0])
+            if topic:
+                print(topic.text())
+            else:
+                print(usage.text(about, own_flags(), experiment is not None))
             sys.exit(0)
         if name == EXPLAIN and name in flags.FLAGS:
             value = value if sign else "".join(arguments[place + 1 : place + 2])
@@ -217,7 +233,7 @@ def parse_plain(argv: list[str], fields: Sequence[str] = ()) -> list[str]:
 def unknown(name: str, fields: Sequence[str] = ()) -> checks.UserError:
     """The error of a flag that a program does not have."""
     own = own_flags()
-    hint = checks.hint(name, own, "--")
+    hint = checks.hint(name, [*own, "help"], "--")
     field = name.removeprefix("no")
     nearest = [known for known in (name, field) if known in fields]
     if nearest:
@@ -258,6 +274,17 @@ def refuse_misspelled(arguments: Sequence[str]) -> None:
                 f"its fields are given as in --{config_files.EXAMPLE} "
                 "--config.online.steps=1000."
             )
+
+
+def refuse_unknown(arguments: Sequence[str]) -> None:
+    """Refuses the first argument that is no flag of the program, nor a field."""
+    for argument in arguments:
+        if argument == "--":
+            return
+        name = argument.lstrip("-").partition("=")[0]
+        known = name in flags.FLAGS or name.removeprefix("no") in flags.FLAGS
+        if argument.startswith("--") and not known and not _FIELD.fullmatch(argument):
+            raise unknown(name)
 
 
 def read(arguments: Sequence[str]) -> tuple[Experiment, list[str]]:
@@ -305,6 +332,7 @@ def _file(arguments: Sequence[str]) -> str:
         if name.lstrip("-") == CONFIG and name.startswith("-"):
             found = text if sign else "".join(arguments[place + 1 : place + 2])
     if found is None:
+        refuse_unknown(arguments)
         fields = any(_FIELD.fullmatch(argument) for argument in arguments)
         raise checks.UserError(
             "--config is missing. It names the file of an experiment, and a dataset "
