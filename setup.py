@@ -111,7 +111,12 @@ setuptools.setup(
     author="The samg_jax developers",
     **{LICENSE: "Apache-2.0"},
     license_files=["LICENSE", "NOTICE"],
-    project_urls={"Paper": "https://arxiv.org/abs/2410.18626"},
+    # Add the repository's address here once it has one.
+    project_urls={
+        "Paper": "https://arxiv.org/abs/2410.18626",
+        "Algorithms (CORL)": "https://github.com/tinkoff-ai/CORL",
+        "Datasets (D4RL)": "https://arxiv.org/abs/2004.07219",
+    },
     keywords="reinforcement learning, offline-to-online, JAX, D4RL",
     classifiers=[
         "Development Status :: 4 - Beta",
