@@ -66,7 +66,7 @@ def test_every_field_of_a_suite_is_explained():
     there = names_of(suite) | {"by_algorithm", "by_variant"}  # Empty groups.
     rows = field_table.suite_table()
     assert {name.removeprefix("suite.") for name in rows} == there
-    assert set(meanings.OF_ROOT / "configs") == there
+    assert set(meanings.OF_SUITES) == there
     assert all(row.meanings[0][0] for row in rows.values())
 
 
