@@ -64,7 +64,7 @@ def test_closing_table_by_hand():
         "normalized score      offline      final     change",
         "seed 0                   20.0       50.0      +30.0",
         "seed 3                   40.0       50.0      +10.0",
-        "mean                     30.0       50.0       20.0",
+        "mean                     30.0       50.0      +20.0",
         "95 % interval          ±127.1       ±0.0     ±127.1",
     ]
 
