@@ -113,9 +113,11 @@ def test_what_train_refuses_of_a_config_imports_nothing_heavy(arguments, expecte
         (["--suite=smoke"], "--out is empty"),
     ],
 )
-def test_what_a_suite_refuses_imports_nothing_heavy(arguments, expected):
+def test_what_a_suite_refuses_imports_no_simulator(arguments, expected):
     status, text, (line,), heavy = answer("benchmark", "suite", *arguments)
-    assert (status, text, heavy) == (1, "", [])
+    assert (status, text) == (1, "")
+    # The check of JAX's settings imports it, in less than a second.
+    assert set(heavy) <= {"jax", "jaxlib", "numpy"}
     assert expected in line
 
 
