@@ -16,7 +16,7 @@ VERSION = re.search(
 SETUPTOOLS = int(setuptools.__version__.split(".")[0])
 LICENSE = "license_expression" if SETUPTOOLS >= 77 else "license"
 
-# MuJoCo: >= 3.2 because 3.1 normalises the quaternion of a state that is set, which
+# MuJoCo: >= 3.2 because 3.1 normalizes the quaternion of a state that is set, which
 # AntMaze's first observation shows (3.1 brought the state API that exact resume needs);
 # < 4 because 4.0 changes RK4 for the ant, which nothing undoes. 3.5 sums the contact
 # margins of two geoms where D4RL's simulator takes their maximum; `physics="d4rl"`
@@ -111,7 +111,12 @@ setuptools.setup(
     author="The samg_jax developers",
     **{LICENSE: "Apache-2.0"},
     license_files=["LICENSE", "NOTICE"],
-    project_urls={"Paper": "https://arxiv.org/abs/2410.18626"},
+    # Add the repository's address here once it has one.
+    project_urls={
+        "Paper": "https://arxiv.org/abs/2410.18626",
+        "Algorithms (CORL)": "https://github.com/tinkoff-ai/CORL",
+        "Datasets (D4RL)": "https://arxiv.org/abs/2004.07219",
+    },
     keywords="reinforcement learning, offline-to-online, JAX, D4RL",
     classifiers=[
         "Development Status :: 4 - Beta",

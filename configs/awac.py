@@ -41,6 +41,6 @@ def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
     agent.inverse_temperature = 1.0 / 0.3333  # `1 / awac_lambda` in CORL.
     agent.inverse_temperature_online = config_dict.placeholder(float)  # None: same.
     agent.max_weight = 100.0
-    config.lock()  # From here a misspelt name is an error.
+    config.lock()  # From here a misspelled name is an error.
     base.override(config, OVERRIDES, dataset)
     return config

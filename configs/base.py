@@ -1,7 +1,7 @@
 """What all experiments share: dataset families, phases, evaluation, logging, seeds.
 
 A config file sets `config.algorithm`, `config.agent` and what differs, then locks:
-from there on a misspelt name is an error. Every field can be given as a flag, such as
+from there on a misspelled name is an error. Every field can be given as a flag, such as
 `--config.online.steps=20000`.
 """
 
@@ -50,14 +50,14 @@ ROBOTS = ("halfcheetah", "hopper", "walker2d")
 #   AWAC        CORL's                           the same; offline data are kept
 #   IQL         CORL's                           the same; the actor's rate rebounds
 #   CQL         CORL's, its offline script's     the same weight, 10; its 3 layers and
-#               initialisation                   not the 2 that fine-tuning defaults to
+#               initialization                   not the 2 that fine-tuning defaults to
 #   Cal-QL      CQL's, with the fine-tuning      half of each batch offline, as on
-#               script's initialisation, the     AntMaze
+#               script's initialization, the     AntMaze
 #               only one that CORL's Cal-QL has
 #   SPOT        the support weights of SPOT's    discount 0.99 throughout; the weight
 #               authors, without their dropout;  cools to the same share as on AntMaze
 #               the rest as on AntMaze, but raw
-#               rewards, normalised observations
+#               rewards, normalized observations
 #
 # The demo has the rows that all locomotion datasets share; of SPOT's weights, which are
 # given by dataset, hopper-medium's.
@@ -107,7 +107,7 @@ def override(
     """Applies the table's row for the dataset's family, then the dataset's own.
 
     Args:
-        config: locked, so that a misspelt name in the table is an error.
+        config: locked, so that a misspelled name in the table is an error.
         table: family or task -> nested fields that differ from the defaults.
         dataset: name of the dataset.
     """

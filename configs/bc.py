@@ -1,4 +1,4 @@
-r"""BC: behavioural cloning of the whole dataset, offline only, as in CORL.
+r"""BC: behavioral cloning of the whole dataset, offline only, as in CORL.
 
     python -m samg_jax.train --config=configs/bc.py:hopper-medium
 
@@ -21,5 +21,5 @@ def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
     config.online.steps = 0  # CORL does not fine-tune it.
     config.agent.learning_rate = 3e-4
     config.agent.hidden_dims = (256, 256)
-    config.lock()  # From here a misspelt name is an error.
+    config.lock()  # From here a misspelled name is an error.
     return config

@@ -7,7 +7,7 @@ second; on AntMaze, whose critics are deeper, 2.5 a second, so twice that), then
 least half as long for 500,000 environment steps with an update each. It wants a GPU.
 
 Published (D4RL): halfcheetah-medium 47.0 offline (CORL); antmaze-large-play 28.8
-offline, 88.3 after a million online steps (CORL's fine-tuning). Initialisation and
+offline, 88.3 after a million online steps (CORL's fine-tuning). Initialization and
 critic depth are those of CORL's offline script on locomotion, and of its fine-tuning
 script on AntMaze: the scripts that have the published scores. CORL has no locomotion
 fine-tuning settings. On AntMaze its offline script, with other published scores, has a
@@ -75,6 +75,6 @@ def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
     agent.backup_entropy = False
     agent.calibrated = False  # True makes it Cal-QL.
     agent.calibrated_online = False  # True: Cal-QL as by its authors, not as in CORL.
-    config.lock()  # From here a misspelt name is an error.
+    config.lock()  # From here a misspelled name is an error.
     base.override(config, OVERRIDES, dataset)
     return config

@@ -49,6 +49,6 @@ def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
     agent.deterministic = False
     agent.exploration_noise = 0.03  # Of a deterministic policy.
     agent.actor_schedule = "cosine"  # Over the offline updates, periodic; `constant`.
-    config.lock()  # From here a misspelt name is an error.
+    config.lock()  # From here a misspelled name is an error.
     base.override(config, OVERRIDES, dataset)
     return config

@@ -6,7 +6,7 @@ Expected time, two CPU cores, one seed: 6.5 hours for 1.1 million offline update
 second), then at least 3 hours for 500,000 environment steps with an update each.
 
 Published (D4RL): antmaze-umaze 91.0 offline, 99.5 after a million online steps (CORL);
-hopper-medium 87.1 (SAMG paper). The first 100,000 offline updates train the behaviour
+hopper-medium 87.1 (SAMG paper). The first 100,000 offline updates train the behavior
 model alone. CORL has no settings for locomotion; see the table in `configs/base.py`.
 
 CORL's scores after a million online steps need `--config.online.steps=1000000`; the
@@ -68,12 +68,12 @@ def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
     """Returns the experiment for a dataset."""
     config = base.get_config(dataset)
     config.algorithm = "spot"
-    config.offline.updates = 1_100_000  # Of them, `vae_steps` for the behaviour model.
+    config.offline.updates = 1_100_000  # Of them, `vae_steps` for the behavior model.
     agent = config.agent
     agent.actor_learning_rate = 1e-4
     agent.critic_learning_rate = 3e-4
     agent.hidden_dims = (256, 256)
-    # Of the uniform initialisation of the last layers; None: PyTorch's.
+    # Of the uniform initialization of the last layers; None: PyTorch's.
     agent.actor_head_bound = config_dict.placeholder(float)
     agent.actor_head_bound = 1e-3
     agent.critic_head_bound = config_dict.placeholder(float)
@@ -91,6 +91,6 @@ def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
     agent.vae_learning_rate = 1e-3
     agent.vae_hidden_dims = (750, 750)
     agent.vae_beta = 0.5
-    config.lock()  # From here a misspelt name is an error.
+    config.lock()  # From here a misspelled name is an error.
     base.override(config, OVERRIDES, dataset)
     return config

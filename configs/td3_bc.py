@@ -32,6 +32,6 @@ def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
     agent.noise_limit = 0.5
     agent.policy_delay = 2
     agent.exploration_noise = 0.1  # Read only with online steps.
-    config.lock()  # From here a misspelt name is an error.
+    config.lock()  # From here a misspelled name is an error.
     base.override(config, OVERRIDES, dataset)
     return config

@@ -11,16 +11,18 @@ import pathlib
 import re
 import sys
 
+from mkdocs import exceptions
 from mkdocs.structure.files import File
 
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = ROOT / "launch" / "results"
 REPORT = ("report.md", "*.png")  # Files of launch/results/local/.
+FETCHED = re.compile(r"<(?:script|img|link)\b[^>]*\b(?:src|href)=\"?http")
 PLACEHOLDER = re.compile(r"^\{\{ (\w+) \}\}$", re.MULTILINE)
 
 sys.path.insert(0, str(ROOT))
 
-from samg_jax import fields  # noqa: E402
+from samg_jax import field_table, fields  # noqa: E402
 
 
 def modules() -> str:
@@ -65,3 +67,26 @@ def on_files(files, config):
             name = f"measured/local/{path.relative_to(RESULTS / 'local')}"
             files.append(File.generated(config, name, abs_src_path=str(path)))
     return files
+
+
+def on_post_build(config):
+    """Refuses a site that would fetch something, or lacks a page or a field."""
+    site, source = pathlib.Path(config["site_dir"]), pathlib.Path(config["docs_dir"])
+    for path in site.rglob("*.html"):
+        if FETCHED.search(path.read_text()):
+            raise exceptions.PluginError(
+                f"{path} would fetch something from elsewhere."
+            )
+    for path in source.rglob("*.md"):
+        page = site / path.relative_to(source).with_suffix(".html")
+        if not page.is_file():
+            raise exceptions.PluginError(f"{path} became no page.")
+    pages = {
+        "configuration.html": list(field_table.table()),
+        "suites.html": [name.split(".", 1)[1] for name in field_table.suite_table()],
+    }
+    for page, names in pages.items():
+        text = (site / page).read_text()
+        for name in names:
+            if not re.search(rf"<code>{re.escape(name)}</code>", text):
+                raise exceptions.PluginError(f"{page} lacks the field {name}.")

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Builds the documentation into site/, which git ignores; open site/index.html. The
-# search needs a server: python -m http.server --directory site
+# Builds the documentation into site/, which git ignores; open site/index.html.
 #   bash launch/docs.sh [FLAG ...]     flags of `mkdocs build`
 # Needs no network, except to install MkDocs into .venv where it is missing. An
 # interpreter that has it elsewhere is named by DOCS_PYTHON.

@@ -7,7 +7,7 @@
 #
 # What was found on the built-in dataset is for that alone, since it depends on the size
 # of the rewards, which on AntMaze are sparse: values must be smaller (reward scale), CQL
-# and Cal-QL less conservative, TD3+BC trusts its critic less, SPOT its behaviour model
+# and Cal-QL less conservative, TD3+BC trusts its critic less, SPOT its behavior model
 # more, and AWAC fine-tunes more greedily.
 
 # Sets the array `reduced` to the flags of the algorithm $1 (bc, td3_bc, ...) on the

@@ -2,7 +2,7 @@ r"""Updates per second of eager PyTorch, written as CORL's scripts are.
 
     python launch/torch_baseline.py --algorithm=awac --threads=2
 
-One class per algorithm, one optimiser per network, one `train(batch)` per update; the
+One class per algorithm, one optimizer per network, one `train(batch)` per update; the
 order of the steps and the repeated observations of CQL are CORL's. Random data of a
 task's shapes; nothing is logged. With `--serve` it waits for lines on its input, each a
 number of seconds, and answers each with what it did: `samg_jax.benchmark` runs it so,
@@ -106,7 +106,7 @@ class ReplayBuffer:
 
 
 class Trainer:
-    """What the algorithms share: two critics, their targets, their optimisers."""
+    """What the algorithms share: two critics, their targets, their optimizers."""
 
     layers = 2
 
@@ -143,7 +143,7 @@ class Trainer:
             optimizer.step()
 
     def fit_critics(self, observations, actions, values) -> None:
-        """Takes a step of both critics towards the same targets."""
+        """Takes a step of both critics toward the same targets."""
         loss = sum(
             F.mse_loss(critic(observations, actions), values) for critic in self.critics
         )
@@ -152,7 +152,7 @@ class Trainer:
     @staticmethod
     @torch.no_grad()
     def follow(targets, networks) -> None:
-        """Moves targets towards their networks."""
+        """Moves targets toward their networks."""
         for target, network in zip(targets, networks, strict=True):
             pairs = zip(target.parameters(), network.parameters(), strict=True)
             for slow, fast in pairs:
@@ -212,7 +212,7 @@ class IQL(Trainer):
 
 
 class TD3BC(Trainer):
-    """TD3 with behaviour cloning; the policy moves at every second update."""
+    """TD3 with behavior cloning; the policy moves at every second update."""
 
     def __init__(self, observation_size, action_size, device):
         super().__init__(observation_size, action_size, device)

@@ -12,7 +12,7 @@ import ml_collections
 
 from samg_jax import checks
 from samg_jax.analysis import curves, statistics
-from samg_jax.training import command_line, compilation, experiment, misspelt
+from samg_jax.training import command_line, compilation, experiment, misspelled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ def get_config(
     """
     config = command_line.load(name, *([dataset] if dataset else []))
     for field, value in fields.items():
-        misspelt.check_field(field, config.to_dict())
+        misspelled.check_field(field, config.to_dict())
         try:
             config[field] = value
         except TypeError as error:

@@ -1,6 +1,6 @@
 r"""Measures the trainer: updates, the online loop, start-up, memory; or profiles it.
 
-Or runs a suite of experiments, see `configs/suites/base.py`.
+It also runs suites of experiments; see `suite --help`.
 
     python -m samg_jax.benchmark updates --algorithms=awac,iql --seeds=1,4 --threads=2 \
         --baseline=torch --out=updates.json
@@ -11,10 +11,10 @@ Or runs a suite of experiments, see `configs/suites/base.py`.
     python -m samg_jax.benchmark suite --suite=smoke --out=runs/smoke
 
 The programs that training compiles are timed, on random data of a task's shapes.
-Prints a Markdown table; `--out` keeps it, and everything measured as JSON beside it,
-also what was measured before it was stopped.
-Measure on a machine that does nothing else. A suite's `--out` is the folder of its jobs
-and results; the same command goes on where it was stopped.
+It prints a Markdown table. `--out` keeps the table, and as JSON everything measured,
+also after the program was stopped. Measure on a machine that does nothing else. The
+`--out` of a suite is the folder of its jobs and results. `suite --help` lists the
+suites and the flags of `suite` alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from collections.abc import Sequence
 from absl import flags
 
 from samg_jax import checks, declarations, lazy, process
-from samg_jax.training import command_line, config_files, logs, signals
+from samg_jax.suites import definition
+from samg_jax.training import command_line, config_files, logs, signals, usage
 
 cases = lazy.module("samg_jax.benchmarking.cases")
 measures = lazy.module("samg_jax.benchmarking.measures")
@@ -43,44 +44,51 @@ OF_COMPILATION = declarations.load("training.compilation")
 ALGORITHMS = flags.DEFINE_list(
     "algorithms",
     list(declarations.load("benchmarking.cases").constant("ALGORITHMS")),
-    "To measure.",
+    "The algorithms to measure.",
 )
 PHASES = flags.DEFINE_list(
     "phases",
     None,
-    "Of offline, vanilla, no_data, samg; by default offline, and where guidance is "
-    "compared no_data and samg, of `online` vanilla and samg.",
+    "What to measure of offline, vanilla, no_data, samg. By default offline; no_data "
+    "and samg if guidance is compared; vanilla and samg for `online`.",
 )
 FAMILIES = flags.DEFINE_list(
-    "families", None, "Shapes: locomotion, antmaze; both but for `profile`."
+    "families",
+    None,
+    "Shapes: locomotion, antmaze; by default both, for `profile` the first.",
 )
 SEEDS = flags.DEFINE_list(
-    "seeds", None, "Numbers of seeds in one process; 1,4,16,64, of some measures 1."
+    "seeds",
+    None,
+    "Numbers of seeds in one process; by default 1,4,16,64, for some measures 1.",
 )
-BATCH_SIZES = flags.DEFINE_list("batch_sizes", None, "By default the configs'.")
-ROWS = flags.DEFINE_list("rows", ["200000"], "Of the random offline data.")
-UTD = flags.DEFINE_list("utd", ["1"], "Updates per environment step, of `online`.")
+BATCH_SIZES = flags.DEFINE_list(
+    "batch_sizes", None, "Batch sizes; by default the configs'."
+)
+ROWS = flags.DEFINE_list("rows", ["200000"], "Rows of the random offline data.")
+UTD = flags.DEFINE_list("utd", ["1"], "Updates per environment step, for `online`.")
 OVERLAP = flags.DEFINE_list(
     "overlap",
     ["off"],
-    "`online.overlap` of `online`: off, on, or both, with a row for each.",
+    "`online.overlap`, for `online`: off, on, or both, with a row for each.",
 )
 REPEATS = command_line.define_integer(
-    "repeats", 7, "Timed repeats, or laps of `online`.", 1
+    "repeats", 7, "Timed repeats; for `online`, laps.", 1
 )
-SECONDS = flags.DEFINE_float("seconds", 1.0, "Of one repeat of `updates`.", 0.0)
+SECONDS = flags.DEFINE_float("seconds", 1.0, "Seconds of one repeat of `updates`.", 0.0)
 STEPS = command_line.define_integer("steps", 1_000, "Environment steps of a lap.", 1)
 BASELINE = flags.DEFINE_string(
-    "baseline", None, "`torch`: eager PyTorch in turns with our updates."
+    "baseline", None, "`torch` times eager PyTorch in turns with our updates."
 )
 THREADS = command_line.define_integer(
-    "threads", None, "Cores for us and for the baseline; by default all.", 1
+    "threads", None, "Cores for our updates and for the baseline; by default all.", 1
 )
 PRECISION = flags.DEFINE_enum(
     "matmul_precision",
     OF_COMPILATION.constant("DEFAULT_PRECISION"),
     list(OF_COMPILATION.constant("PRECISIONS")),
-    "Of our products of matrices, as the config's field; PyTorch's stay in float32.",
+    "The precision of our matrix products, as the config's field; PyTorch's stay in "
+    "float32.",
 )
 CONFIGS = flags.DEFINE_string(
     "configs", None, "Folder of the config files; by default the package's own."
@@ -88,17 +96,18 @@ CONFIGS = flags.DEFINE_string(
 OUT = flags.DEFINE_string(
     "out",
     None,
-    "JSON file to write, with a .md beside it; of `profile` and `suite` a folder. Rows "
-    "are in NAME.unfinished.json until all are measured; only then is NAME.json "
+    "JSON file to write, with a .md beside it; for `profile` and `suite` a folder. "
+    "Rows are in NAME.unfinished.json until all are measured; only then is NAME.json "
     "replaced. A measurement that was stopped is not continued.",
 )
 SUITE = flags.DEFINE_string(
-    "suite", None, "Name of a file in configs/suites, or a path."
+    "suite", None, "The name of a suite, or the path of a file with one."
 )
 SET = flags.DEFINE_multi_string(
     "set",
     [],
-    "Field of the suite, as num_seeds=2, or config.FIELD=VALUE for all experiments.",
+    "A field of the suite, as in num_seeds=2, or config.FIELD=VALUE for all "
+    "experiments.",
 )
 EXECUTOR = flags.DEFINE_enum(
     "executor",
@@ -107,10 +116,13 @@ EXECUTOR = flags.DEFINE_enum(
     "Where the jobs of a suite run.",
 )
 OPTION = flags.DEFINE_multi_string(
-    "option", [], "Of the executor, as parallel=2; a wrong one is answered with all."
+    "option",
+    [],
+    "An option of the executor, as in parallel=2; a wrong one is refused with a list "
+    "of all.",
 )
 RETRIES = command_line.define_integer(
-    "retries", 1, "How often a job is started again whose process was killed.", 0
+    "retries", 1, "How often a job whose process was killed is started again.", 0
 )
 DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print the jobs of the suite, their time and memory, and exit."
@@ -127,6 +139,18 @@ READ_BY = (
     (SECONDS, ("updates", "profile")),
 )
 OF_SUITES = (SUITE, SET, EXECUTOR, OPTION, RETRIES, DRY_RUN)
+FLAGS_OF_SUITES = (*OF_SUITES, OUT, CONFIGS, EXPLAIN)
+ABOUT_SUITES = """\
+Runs a suite: a grid of algorithms, variants, datasets and seeds.
+
+    samg-suite --suite=smoke --out=runs/smoke --dry_run
+    samg-suite --suite=smoke --out=runs/smoke --set=num_seeds=2
+    samg-report runs/smoke --out=report
+
+Every pair of algorithm and dataset is pre-trained once and forked to all variants. The
+same command continues a suite that was stopped. `--explain=suite` says which fields
+`--set` changes. `python -m samg_jax.benchmark suite` is the same command.
+"""
 OF_MEASURES = (
     ALGORITHMS,
     PHASES,
@@ -146,6 +170,8 @@ def main(argv: list[str]) -> None:
     logs.quiet_libraries()
     if argv[1:] == ["suite"]:
         goes_on = "The same command goes on where it stopped."
+        with checks.program():
+            check_suite()
         _ = suites.run  # Imported here, where signals end the process at once.
         with (
             checks.program(f"Interrupted. {goes_on}"),
@@ -168,9 +194,16 @@ def main(argv: list[str]) -> None:
     print(tables.describe(report))
 
 
+def check_suite() -> None:
+    """Refuses flags, a suite and fields that do not fit, before JAX is imported."""
+    refuse(OF_MEASURES, "suite", "--set=FIELD=VALUE, as in --set=num_seeds=2")
+    configs = config_files.folder(CONFIGS.value)
+    definition.check_given(SUITE.value, OUT.value, configs)
+    definition.load(SUITE.value, configs, SET.value)
+
+
 def run_suite() -> int:
     """Runs the suite of the flags; the result is the exit status."""
-    refuse(OF_MEASURES, "suite", "--set=FIELD=VALUE, as in --set=num_seeds=2")
     compilation.check()
     process.check_platforms()
     return suites.run(request_suite())
@@ -249,14 +282,25 @@ def parse(arguments: list[str]) -> measures.Request:
     )
 
 
-def run() -> None:
-    """Runs the program with the arguments of the command line."""
-    command_line.run(main, positional=True)
+def help_of_suites() -> str:
+    """What `--help` prints of `suite`, without the flags."""
+    names = definition.known(config_files.HOME)
+    return f"{ABOUT_SUITES}\n{usage.listed('Suites', names)}\n"
+
+
+def run(arguments: Sequence[str] = ()) -> None:
+    """Runs the program with the arguments of the command line.
+
+    Args:
+        arguments: Are read before those of the command line.
+    """
+    of_suites = usage.Topic(help_of_suites, FLAGS_OF_SUITES)
+    command_line.run(main, positional=True, arguments=arguments, suite=of_suites)
 
 
 def run_as_suite() -> None:
     """Runs `suite` of this program, as the command `samg-suite` does."""
-    command_line.run(main, positional=True, arguments=["suite"])
+    run(["suite"])
 
 
 if __name__ == "__main__":

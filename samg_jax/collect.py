@@ -1,4 +1,4 @@
-r"""Makes a D4RL-format dataset of one's own.
+r"""Makes a dataset of your own, a file in D4RL's format.
 
 By training SAC on an environment:
 
@@ -51,13 +51,16 @@ LEVEL = flags.DEFINE_enum(
 )
 OUT = flags.DEFINE_string("out", None, "HDF5 file to write.")
 STEPS = command_line.define_integer(
-    "steps", 1_000_000, "Rows to write; medium-replay writes all it has.", 2
+    "steps",
+    1_000_000,
+    "Rows to write; medium-replay writes all rows of the replay buffer.",
+    2,
 )
-SEED = command_line.define_integer("seed", 0, "Of training and rollouts.", 0)
+SEED = command_line.define_integer("seed", 0, "The seed of training and rollouts.", 0)
 ACTION_NOISE = flags.DEFINE_float(
     "action_noise",
     OF_MAZES.constant("ACTION_NOISE"),
-    "Standard deviation of what is added to actions; of AntMaze only.",
+    "Standard deviation of the noise on actions; AntMaze only.",
     0.0,
 )
 PHYSICS = flags.DEFINE_enum(
@@ -67,20 +70,25 @@ PHYSICS = flags.DEFINE_enum(
     "By default d4rl where it is defined.",
 )
 TRAIN_STEPS = command_line.define_integer(
-    "train_steps", 1_000_000, "Environment steps of SAC at most.", 1
+    "train_steps", 1_000_000, "The most environment steps of SAC.", 1
 )
 MEDIUM_SCORE = flags.DEFINE_float(
-    "medium_score", 40.0, "Normalised score at which a policy counts as medium."
+    "medium_score", 40.0, "Normalized score at which a policy counts as medium."
 )
 MEDIUM_RETURN = flags.DEFINE_float(
-    "medium_return", None, "The same as a raw return, for tasks without reference."
+    "medium_return",
+    None,
+    "The same as a raw return, for tasks without reference scores.",
 )
-HIDDEN_DIMS = flags.DEFINE_list("hidden_dims", ["256", "256"], "Layers of SAC.")
+HIDDEN_DIMS = flags.DEFINE_list("hidden_dims", ["256", "256"], "Layer widths of SAC.")
 EVAL_EVERY = command_line.define_integer(
-    "eval_every", 5_000, "Steps per evaluation.", 1
+    "eval_every", 5_000, "Environment steps from one evaluation to the next.", 1
 )
 MAX_STEPS = command_line.define_integer(
-    "max_steps", None, "Cuts evaluation episodes; needed without a time limit.", 1
+    "max_steps",
+    None,
+    "Steps after which an evaluation episode is cut; needed without a time limit.",
+    1,
 )
 STRICT = flags.DEFINE_bool(
     "strict",
@@ -206,7 +214,7 @@ def walk_maze(
 def train_sac(
     task: tasks.Task, level: str
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Returns rows of policies that SAC learnt, and what the file says of them."""
+    """Returns rows of policies that SAC learned, and what the file says of them."""
     target = MEDIUM_RETURN.value
     if target is None:
         target = collection.medium_return(task, MEDIUM_SCORE.value / 100.0)

@@ -33,29 +33,37 @@ bounds = lazy.module("samg_jax.training.bounds")
 
 _DEFAULTS = declarations.load("analysis.coverage").defaults("Settings")
 _LINKAGES = declarations.load("analysis.clustering").constant("LINKAGES")
-DATASETS = flags.DEFINE_list("datasets", None, "D4RL names, HDF5 files and minari:ID.")
+DATASETS = flags.DEFINE_list(
+    "datasets", None, "The levels: D4RL names, HDF5 files and minari:ID."
+)
 OUT = flags.DEFINE_string("out", "runs/coverage", "Folder to write into.")
 RESULTS = flags.DEFINE_list(
     "results", [], "Folders with vanilla and SAMG runs on these levels, at any depth."
 )
-SEED = command_line.define_integer("seed", 0, "Of rows and of t-SNE.", 0)
-flags.DEFINE_float("share", _DEFAULTS["share"], "Of the pooled rows, for a repeat.")
-command_line.define_integer(
-    "max_rows", _DEFAULTS["max_rows"], "Rows of a repeat at most."
+SEED = command_line.define_integer("seed", 0, "The seed of the rows and of t-SNE.", 0)
+flags.DEFINE_float(
+    "share", _DEFAULTS["share"], "The share of the pooled rows that a repeat draws."
 )
-command_line.define_integer("clusters", _DEFAULTS["clusters"], "Cluster centres.")
-flags.DEFINE_enum("linkage", _DEFAULTS["linkage"], _LINKAGES, "Of clusters.")
+command_line.define_integer(
+    "max_rows", _DEFAULTS["max_rows"], "The most rows of a repeat."
+)
+command_line.define_integer(
+    "clusters", _DEFAULTS["clusters"], "The number of cluster centers."
+)
+flags.DEFINE_enum("linkage", _DEFAULTS["linkage"], _LINKAGES, "How clusters merge.")
 command_line.define_integer(
     "min_samples",
     _DEFAULTS["min_samples"],
-    "A centre is covered by more than these; in proportion, if a repeat draws less "
+    "A center is covered by more samples than this; by fewer if a repeat draws less "
     "than the paper's tenth.",
 )
-flags.DEFINE_float("perplexity", _DEFAULTS["perplexity"], "Of t-SNE.")
+flags.DEFINE_float("perplexity", _DEFAULTS["perplexity"], "The perplexity of t-SNE.")
 flags.DEFINE_bool(
     "standardize", _DEFAULTS["standardize"], "Scale each dimension first."
 )
-command_line.define_integer("repeats", _DEFAULTS["repeats"], "Random draws.")
+command_line.define_integer(
+    "repeats", _DEFAULTS["repeats"], "The number of random draws."
+)
 flags.mark_flag_as_required("datasets")
 SETTINGS = (
     *("share", "max_rows", "clusters", "linkage", "min_samples", "perplexity"),
@@ -91,7 +99,7 @@ def main(argv: list[str]) -> None:
             f"{settings.share:.0%} of {pooled:,} rows are {wanted:,}; a repeat draws "
             f"{rows:,}, as --max_rows says"
         )
-    print(f"a centre is covered by more than {least:.3g} samples of a level")
+    print(f"a center is covered by more than {least:.3g} samples of a level")
     if said := coverage.warning(least, pooled, settings):
         print(checks.with_flags(said))
     rng = np.random.default_rng(SEED.value)

@@ -5,7 +5,7 @@ r"""Judges the weight p(s, a) of an offline checkpoint: can it tell what is fami
         --settings=wide:cvae.latent_size=16,kind=joint --steps=20000 --out=evidence
 
 Held-out offline pairs are told from uniform actions in the same states, from noisy
-actions, and from pairs of another policy; a nearest-neighbour distance is the
+actions, and from pairs of another policy; a nearest-neighbor distance is the
 yardstick. Also measures what the guidance costs.
 """
 
@@ -25,29 +25,41 @@ compilation = lazy.module("samg_jax.training.compilation")
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Workdir of a run whose offline phase is complete."
 )
-OUT = flags.DEFINE_string("out", None, "Folder; by default diagnosis/ in the workdir.")
-PRESETS = flags.DEFINE_list("presets", [], "Presets to train afresh: paper, best.")
+OUT = flags.DEFINE_string(
+    "out", None, "Folder of the results; by default diagnosis/ in the workdir."
+)
+PRESETS = flags.DEFINE_list(
+    "presets", [], "Presets whose weight is trained and compared: paper, best."
+)
 SETTINGS = flags.DEFINE_multi_string(
-    "settings", [], "Weight to train afresh, NAME:FIELD=VALUE,... of config.guidance."
+    "settings",
+    [],
+    "A weight to train and compare, as NAME:FIELD=VALUE,... with fields of "
+    "config.guidance.",
 )
 CVAE_STEPS = command_line.define_integer(
-    "steps", None, "Updates of models trained afresh; by default the checkpoint's.", 1
+    "steps", None, "Updates of the models trained here; by default the checkpoint's.", 1
 )
 KINDS = flags.DEFINE_list(
     "kinds",
     ["tail", "window", "joint", "nearest"],
-    "Of probability, beside the configured one.",
+    "Kinds of probability to compare, besides the configured one.",
 )
-DATA = flags.DEFINE_string("data", None, "The checkpoint's data, if they have moved.")
+DATA = flags.DEFINE_string(
+    "data", None, "The file of the checkpoint's data, if it was moved."
+)
 OTHER = flags.DEFINE_string(
     "other",
     None,
-    "HDF5 file, D4RL name or minari:ID of other pairs; by default a random policy's.",
+    "HDF5 file, D4RL name or minari:ID of the other policy's pairs; by default those "
+    "of a random policy.",
 )
-ROWS = command_line.define_integer("rows", 5_000, "Pairs of a set at most.", 2)
+ROWS = command_line.define_integer("rows", 5_000, "The most pairs of each set.", 2)
 COSTS = flags.DEFINE_bool("costs", True, "Measure time and memory of the guidance.")
-REPEATS = command_line.define_integer("repeats", 50, "Timed updates of each kind.", 1)
-SEED = command_line.define_integer("seed", 0, "Of the pairs drawn here.", 0)
+REPEATS = command_line.define_integer(
+    "repeats", 50, "Timed updates of each algorithm.", 1
+)
+SEED = command_line.define_integer("seed", 0, "The seed of the pairs drawn here.", 0)
 TRUST = trust.define_flag()
 flags.mark_flag_as_required("checkpoint")
 

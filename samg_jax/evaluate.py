@@ -38,20 +38,29 @@ CHECKPOINT = flags.DEFINE_string(
 )
 EPISODES = command_line.define_integer("episodes", 100, "Episodes per seed.", 1)
 PHYSICS = flags.DEFINE_enum(
-    "physics", None, [*PHYSICS_NAMES, "both"], "By default the run's own."
+    "physics",
+    None,
+    [*PHYSICS_NAMES, "both"],
+    "The simulator; by default the run's own.",
 )
 SEED = command_line.define_integer(
-    "seed", 0, "Of the start states; 0: those of training's evaluations.", 0
+    "seed",
+    0,
+    "The seed of the start states; 0 gives those of training's evaluations.",
+    0,
 )
 OUT = flags.DEFINE_string("out", None, "JSON file for the scores.")
 VIDEO = flags.DEFINE_string(
-    "video", None, "MP4 file for an episode; D4RL's physics if both."
+    "video", None, "MP4 file for one episode; with --physics=both under D4RL's physics."
 )
 VIDEO_SEED = command_line.define_integer(
     "video_seed", None, "Seed whose policy is filmed; by default the first.", 0
 )
 MAX_STEPS = command_line.define_integer(
-    "max_steps", None, "Cuts episodes; by default as in training's evaluations.", 1
+    "max_steps",
+    None,
+    "Steps after which an episode is cut; by default as in training's evaluations.",
+    1,
 )
 TRUST = trust.define_flag()
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace existing files.")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import math
 import pathlib
 import sys
 from collections.abc import Iterable, Mapping
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
-from samg_jax import declarations, meanings
+from samg_jax import allowed, declarations, meanings
 from samg_jax.guidance import presets
 
 SUITE = "suite."  # Before the names of a suite's fields.
@@ -28,16 +27,6 @@ BY_NAME = {
     "dataset.name": "the name after the colon",
     "dataset.family": "the family of the name",
 }
-# Choices that no table of the checks has.
-CHOICES = {
-    "agent.initialization": ("offline", "finetune"),
-    "agent.actor_schedule": ("cosine", "constant"),
-    "guidance.weight_preset": tuple(presets.PRESETS),
-    "physics": ("d4rl", "stock"),
-}
-# Bounds likewise.
-BOUNDS = {"online.offline_share": declarations.Bounds(0, 1, open=True)}
-WIDTHS = "one width or more, each 1 or more"
 # The page of docs/ that says more, by the beginning of the name; the first one counts.
 PAGES = {
     "guidance": "guidance",
@@ -105,7 +94,7 @@ def table() -> dict[str, Field]:
     """Every field of every config, by its dotted name."""
     values = {config: _values(config) for config in config_names()}
     names = {name for config in values for name in values[config][DEMO]}
-    bounds, choices = limits()
+    bounds, choices = allowed.limits()
     types: dict[str, type] = {}
     for config in values:
         types.update(_types(_import(config).get_config()))
@@ -121,7 +110,7 @@ def table() -> dict[str, Field]:
             name,
             _merged((meanings.of(name, algorithms[c]), c) for c in columns),
             _merged((_default(name, columns[c]), c) for c in columns),
-            _allowed(name, types[name], bounds, choices),
+            allowed.words(name, types[name], bounds, choices),
             name in _sweepable(),
         )
     return rows
@@ -131,11 +120,15 @@ def table() -> dict[str, Field]:
 def suite_table() -> dict[str, Field]:
     """Every field of a suite, by its name after `suite.`."""
     flat = _flatten(_import("suites.base").get_config().to_dict(), leaves=())
+    bases = dict.fromkeys(name.removesuffix("_samg") for name in config_names())
+    texts_of_values = allowed.in_suites(bases)
     rows = {}
     for name, value in flat.items():
         texts = (meanings.OF_SUITES.get(name, ""), ("suites",))
         default = (f"`{value!r}`", ("suites",))
-        rows[SUITE + name] = Field(SUITE + name, (texts,), (default,), "", False)
+        rows[SUITE + name] = Field(
+            SUITE + name, (texts,), (default,), texts_of_values.get(name, ""), False
+        )
     return rows
 
 
@@ -214,42 +207,6 @@ def _sweepable() -> frozenset[str]:
     module = declarations.load("training.sweeps")
     guidance = (f"guidance.{name}" for name in module.constant("GUIDANCE"))
     return frozenset(guidance) | {f"agent.{name}" for name in module.constant("AGENT")}
-
-
-def limits() -> tuple[dict[str, declarations.Bounds], dict[str, tuple[str, ...]]]:
-    """Field -> bounds, and field -> choices, as the checks of a config have them."""
-    bounds, choices = dict(BOUNDS), dict(CHOICES)
-    validation = declarations.load("training.validation")
-    for name, (low, high) in validation.constant("OPEN_INTERVALS").items():
-        bounds[f"agent.{name}"] = declarations.Bounds(low, high, open=True)
-    for name, (low, high) in validation.constant("CLOSED_INTERVALS").items():
-        bounds[f"agent.{name}"] = declarations.Bounds(low, high)
-    for name, least in validation.constant("COUNTS").items():
-        bounds[name] = declarations.Bounds(least, math.inf, whole=True)
-    choices.update(validation.constant("CHOICES"))
-    for group, module, class_name in (
-        ("guidance", "guidance.weights", "GuidanceConfig"),
-        ("guidance.cvae", "guidance.cvae", "Config"),
-        ("guidance.embedding", "guidance.embedding", "Config"),
-    ):
-        numbers, words = declarations.load(module).limits(class_name)
-        bounds.update({f"{group}.{name}": value for name, value in numbers.items()})
-        choices.update({f"{group}.{name}": value for name, value in words.items()})
-    return bounds, choices
-
-
-def _allowed(
-    name: str,
-    kind: type,
-    bounds: Mapping[str, declarations.Bounds],
-    choices: Mapping[str, tuple[str, ...]],
-) -> str:
-    if name in choices:
-        own = ", or one of your own" if name == "guidance.weight" else ""
-        return ", ".join(f"`{choice}`" for choice in choices[name]) + own
-    if name in bounds:
-        return str(bounds[name])
-    return {tuple: WIDTHS, bool: "`True`, `False`", float: "any number"}.get(kind, "")
 
 
 def _default(name: str, by_dataset: Mapping[str, Any]) -> str:

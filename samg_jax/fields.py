@@ -14,6 +14,8 @@ from collections.abc import Iterable
 
 from samg_jax import checks, field_table
 
+HEADER = "| field | meaning | default | allowed |"
+
 
 def explain(name: str) -> str:
     """What there is to know of a field, of a group of fields, or of `all`, as text.
@@ -72,10 +74,11 @@ def markdown() -> str:
 
 def suite_markdown() -> str:
     """The table of a suite's fields as Markdown."""
-    lines = ["| field | meaning | default |", "| --- | --- | --- |"]
+    lines = [HEADER, "| --- | --- | --- | --- |"]
     for row in field_table.suite_table().values():
         name = row.name.removeprefix(field_table.SUITE)
-        lines.append(f"| `{name}` | {row.meanings[0][0]} | {row.defaults[0][0]} |")
+        cells = (f"`{name}`", row.meanings[0][0], row.defaults[0][0], row.allowed)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -95,7 +98,7 @@ def _listed(pairs, between: str = " / ") -> str:
 
 
 def _markdown_rows(rows: Iterable[field_table.Field], algorithm: str = "") -> list[str]:
-    lines = ["| field | meaning | default | allowed |", "| --- | --- | --- | --- |"]
+    lines = [HEADER, "| --- | --- | --- | --- |"]
     for row in rows:
         allowed = row.allowed + ("<br>sweepable" if row.sweepable else "")
         anchor = f"{algorithm}.{row.name}".removeprefix(".")

@@ -50,7 +50,7 @@ def exponential_weights(
     """Returns `min(exp(inverse_temperature * advantage), max_weight)`, no gradient.
 
     The weights of advantage-weighted regression (Peng et al. 2019; AWAC, Nair et al.
-    2020, Eq. 9), not normalised over the batch, as in CORL.
+    2020, Eq. 9), not normalized over the batch, as in CORL.
 
     Args:
         advantages: `[B]`.
@@ -92,7 +92,7 @@ def expectile_loss(
     Args:
         values: `[B]` predictions.
         targets: `[B]`, no gradient flows through them.
-        expectile: in (0, 1); above 0.5 leans towards the largest targets.
+        expectile: in (0, 1); above 0.5 leans toward the largest targets.
 
     Returns:
         Scalar.
@@ -122,7 +122,7 @@ def squared_errors(predictions: jax.Array, targets: jax.Array) -> jax.Array:
 def normalized_value_loss(q: jax.Array) -> jax.Array:
     """Returns minus the mean of Q in units of its mean size.
 
-    TD3+BC (Fujimoto and Gu 2021, Eq. 5): the unit makes the weight of a regulariser
+    TD3+BC (Fujimoto and Gu 2021, Eq. 5): the unit makes the weight of a regularizer
     beside it independent of the scale of rewards. No gradient flows through it.
 
     Args:
@@ -140,7 +140,7 @@ def soft_actor_loss(
 ) -> jax.Array:
     """Returns SAC's policy loss, `mean(temperature * log pi - Q)`.
 
-    Haarnoja et al. 2018, Eq. 7, with reparameterised actions.
+    Haarnoja et al. 2018, Eq. 7, with reparameterized actions.
 
     Args:
         log_probs: `[B]` of the sampled actions.
@@ -158,7 +158,7 @@ def soft_actor_loss(
 def temperature_loss(
     log_temperature: jax.Array, log_probs: jax.Array, target_entropy: float
 ) -> jax.Array:
-    """Returns the loss that steers the policy's entropy towards the target.
+    """Returns the loss that steers the policy's entropy toward the target.
 
     Linear in the logarithm of the temperature, as CORL has it (SAC's paper is linear
     in the temperature itself; the sign of the gradient is the same).
@@ -276,7 +276,7 @@ def evidence_loss(errors: jax.Array, kl: jax.Array, beta: float) -> jax.Array:
 def kl_divergence(means: jax.Array, stds: jax.Array) -> jax.Array:
     """Returns KL(N(means, stds^2) || N(0, 1)), averaged over latent dimensions.
 
-    The regulariser of variational autoencoders (Kingma and Welling 2014).
+    The regularizer of variational autoencoders (Kingma and Welling 2014).
 
     Args:
         means: `[B, Z]`.

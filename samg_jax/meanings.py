@@ -106,7 +106,7 @@ OF_CONFIGS = {
     ),
     "single_env": (
         "Whether the environment is built only once, as for a device, so that training "
-        "and evaluation take turns on it; None finds out."
+        "and evaluation take turns on it; None lets the try-out decide."
     ),
     "guidance.module": (
         "A Python module that registers your own weights; it is imported before the "

@@ -1,6 +1,6 @@
-"""Networks of the algorithms, with CORL's layer sizes and initialisations.
+"""Networks of the algorithms, with CORL's layer sizes and initializations.
 
-Each initialisation of a dense layer that appears in CORL has a function here.
+Each initialization of a dense layer that appears in CORL has a function here.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from samg_jax import distributions
 # Bounds of a latent code's log standard deviation, BCQ's.
 LATENT_LOG_STDS = (-4.0, 15.0)
 
-# Takes the number of inputs; returns the initialisers of the kernel and of the bias.
+# Takes the number of inputs; returns the initializers of the kernel and of the bias.
 Init = Callable[[int], tuple[nn.initializers.Initializer, nn.initializers.Initializer]]
 
 
 def uniform(bound: float) -> nn.initializers.Initializer:
-    """Returns the initialiser that draws from U(-bound, bound)."""
+    """Returns the initializer that draws from U(-bound, bound)."""
 
     def draw(key, shape, dtype=jnp.float32):
         return jax.random.uniform(key, shape, dtype, -bound, bound)
@@ -66,7 +66,7 @@ def uniform_init(bound: float) -> Init:
 def dense(
     features: int, inputs: int, init: Init = default_init, name: str | None = None
 ) -> nn.Dense:
-    """Returns a dense layer from `inputs` to `features` with that initialisation."""
+    """Returns a dense layer from `inputs` to `features` with that initialization."""
     kernel_init, bias_init = init(inputs)
     return nn.Dense(features, kernel_init=kernel_init, bias_init=bias_init, name=name)
 

@@ -51,7 +51,7 @@ def gradient_step(
 
 
 def soft_update(params: Params, target: Params, tau: float) -> Params:
-    """Returns the target moved by the share `tau` towards the trained parameters."""
+    """Returns the target moved by the share `tau` toward the trained parameters."""
     return optax.incremental_update(params, target, tau)
 
 

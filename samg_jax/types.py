@@ -25,7 +25,7 @@ Guide = Callable[[PerSampleFn], PerSampleFn]
 
 
 class Batch(struct.PyTreeNode):
-    """Transitions; raw unless a function says that it normalised them.
+    """Transitions; raw unless a function says that it normalized them.
 
     Attributes:
         observations: `[B, O]`.
@@ -48,7 +48,7 @@ class Batch(struct.PyTreeNode):
 
 
 class ModelState(struct.PyTreeNode):
-    """A trained network: its parameters and its optimiser's state."""
+    """A trained network: its parameters and its optimizer's state."""
 
     params: Params
     opt_state: optax.OptState
@@ -62,9 +62,9 @@ def unguided(fn: PerSampleFn) -> PerSampleFn:
 class Algorithm(Protocol):
     """What training needs of an algorithm: fixed parts with pure methods.
 
-    An algorithm is a frozen dataclass of networks, optimisers and hyperparameters;
+    An algorithm is a frozen dataclass of networks, optimizers and hyperparameters;
     what it learns is in a state of arrays only, so that states can be stacked over
-    seeds, donated and saved. Observations handed to it are already normalised where
+    seeds, donated and saved. Observations handed to it are already normalized where
     the configuration says so.
     """
 

@@ -81,7 +81,7 @@ def as_locomotion(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def as_antmaze(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the arrays of an AntMaze file, labelled anew as D4RL did.
+    """Returns the arrays of an AntMaze file, labeled anew as D4RL did.
 
     The goal lies on the ant's way and does not end an episode, so rewards and terminals
     of 1 come in runs.

@@ -105,9 +105,9 @@ def evidence_loss(errors, kl, beta):
 
 def gaussian_log_prob(x, mean, log_std):
     total = 0.0
-    for value, centre, log_scale in zip(x, mean, log_std, strict=True):
+    for value, center, log_scale in zip(x, mean, log_std, strict=True):
         scale = math.exp(log_scale)
-        exponent = -((float(value) - float(centre)) ** 2) / (2 * scale**2)
+        exponent = -((float(value) - float(center)) ** 2) / (2 * scale**2)
         total += exponent - math.log(scale * math.sqrt(2 * math.pi))
     return total
 

@@ -99,7 +99,7 @@ ARGUMENT = re.compile(r"--([a-z-]+|x=x|config\.|x)")
 # What reads and explains flags, and what has arguments for a program of NVIDIA.
 COMMAND_LINE = (
     "training/command_line.py",
-    "training/misspelt.py",
+    "training/misspelled.py",
     "training/usage.py",
     "training/hardware.py",
 )

@@ -222,8 +222,8 @@ def test_hyperparameters_are_the_published_ones(experiment, name):
         "reward_bias": bias,
         "drop_unfinished": algorithm == "bc",
     }
-    behaviour = config.agent.get("vae_steps", 0)
-    assert config.offline.updates - behaviour == 1_000_000
+    behavior = config.agent.get("vae_steps", 0)
+    assert config.offline.updates - behavior == 1_000_000
     assert config.offline.batch_size == 256
     assert config.online.steps == {"iql": 1_000_000, "bc": 0, "td3_bc": 0}.get(
         algorithm, 500_000
@@ -418,7 +418,7 @@ def test_the_table_of_cvaes_has_every_published_dataset():
 
 
 @pytest.mark.parametrize("experiment", small.CONFIGS)
-def test_misspelt_field_is_refused_and_the_nearest_proposed(experiment):
+def test_misspelled_field_is_refused_and_the_nearest_proposed(experiment):
     config = small.CONFIGS[experiment]("hopper-medium")
     with pytest.raises(AttributeError, match='Did you mean "num_seeds"'):
         config.num_seed = 3

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from samg_jax.training import command_line
+from tests import small
 
 ROOT = pathlib.Path(__file__).parent.parent
 NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
@@ -19,12 +20,25 @@ CODE = ["".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "code"
 COMMANDS = [text.removeprefix("!") for text in CODE if text.startswith("!")]
 # Longer than the five minutes that it promises, as a CI shares its cores.
 PATIENCE = 900
+# Fields that make its runs tiny; the last of two equal flags wins.
+TINY = {
+    **small.fields("awac_samg", pathlib.Path("unused")),
+    "online.warmup_steps": 25,
+}
 
 
 def variables():
     """What the notebook's Python cells before the commands assign."""
     (text,) = (each for each in CODE if each.startswith("SMALL"))
     return {"sys.executable": "python", "SMALL": ast.literal_eval(text[8:])}
+
+
+def tiny_flags():
+    """Flags that make the notebook's runs tiny, as a shell reads them."""
+    own = {k: v for k, v in TINY.items() if k not in ("dataset.path", "env_id")}
+    return "".join(
+        " " + shlex.quote(f"--config.{name}={value}") for name, value in own.items()
+    )
 
 
 def words(command):
@@ -54,13 +68,18 @@ def test_commands_of_the_notebook_have_known_fields():
             assert "--config.online.steps=4000" in arguments
 
 
-@pytest.mark.slow
-def test_notebook_runs_and_shows_metrics_and_the_curve(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "tiny", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["tiny", "whole"]
+)
+def test_notebook_runs_and_shows_metrics_and_the_curve(tiny, tmp_path, monkeypatch):
     nbclient, nbformat = map(pytest.importorskip, ("nbclient", "nbformat"))
     pytest.importorskip("ipykernel")
     known = os.environ.get("PYTHONPATH", "")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(ROOT), known])))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
+    if tiny:
+        (cell,) = (each for each in notebook.cells if each.source.startswith("SMALL"))
+        cell.source += f"\nSMALL += {tiny_flags()!r}"
     client = nbclient.NotebookClient(
         notebook,
         timeout=PATIENCE,

@@ -8,8 +8,10 @@ import sys
 import ml_collections
 import pytest
 
+from configs import base
 from configs.suites import base as suites_base
-from samg_jax import checks, declarations, field_table, fields, meanings
+from samg_jax import allowed, checks, declarations, field_table, fields, meanings
+from samg_jax.suites import definition, jobs
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import validation
 from tests import small
@@ -51,7 +53,12 @@ def test_no_row_is_for_a_field_that_no_config_has():
     there = set().union(*map(names_of, CONFIGS.values()))
     assert set(field_table.table()) == there
     assert set(meanings.OF_CONFIGS) <= there
-    assert {*field_table.CHOICES, *field_table.BOUNDS, *field_table.BY_NAME} <= there
+    assert {
+        *allowed.CHOICES,
+        *allowed.BOUNDS,
+        *allowed.WORDS,
+        *field_table.BY_NAME,
+    } <= there
 
 
 def test_every_field_of_a_suite_is_explained():
@@ -64,7 +71,7 @@ def test_every_field_of_a_suite_is_explained():
 
 
 def bounded() -> dict[str, declarations.Bounds]:
-    bounds, _ = field_table.limits()
+    bounds, _ = allowed.limits()
     return {name: bounds[name] for name in field_table.table() if name in bounds}
 
 
@@ -83,7 +90,7 @@ def test_bounds_are_those_that_the_checks_enforce(name):
 
 
 def chosen() -> dict[str, tuple[str, ...]]:
-    _, choices = field_table.limits()
+    _, choices = allowed.limits()
     return {name: choices[name] for name in field_table.table() if name in choices}
 
 
@@ -95,11 +102,30 @@ def test_choices_are_those_that_the_checks_allow(name):
         assert f"{last} is {value!r}, which is unknown" not in refusal(name, value)
 
 
-def test_every_number_has_bounds_or_may_be_any():
-    for name, row in field_table.table().items():
-        values = [validation.flatten(CONFIGS[c].to_dict())[name] for c in row.configs]
-        if any(isinstance(value, int | float) for value in values):
-            assert row.allowed, name
+def test_no_field_lacks_its_meaning_or_its_allowed_values():
+    rows = {**field_table.table(), **field_table.suite_table()}
+    assert {"env_id", "guidance.module", "suite.sweep"} <= set(rows)
+    for name, row in rows.items():
+        assert all(text for text, _ in row.meanings), name
+        assert row.allowed, name
+    for line in f"{fields.markdown()}\n{fields.suite_markdown()}".splitlines():
+        if line.startswith("| "):
+            assert "|  |" not in line, line
+
+
+def test_families_and_counts_of_suites_are_those_of_the_checks():
+    families = field_table.table()["dataset.family"].allowed
+    names = [*base.FAMILIES, "other"]
+    assert families == ", ".join(f"`{name}`" for name in names)
+    assert base.family_of("minari:door/human-v2") == "other"
+    for name, least in definition.COUNTS.items():
+        assert field_table.suite_table()[f"suite.{name}"].allowed == (
+            f"integer, {least} or more"
+        )
+        with pytest.raises(checks.UserError, match=f"at least {least}"):
+            definition.load("smoke", ROOT / "configs", [f"{name}={least - 1}"])
+    variants = field_table.suite_table()["suite.variants"].allowed
+    assert all(f"`{name}`" in variants for name in (jobs.VANILLA, *jobs.GUIDED))
 
 
 def test_defaults_are_those_of_the_config_files():

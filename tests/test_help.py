@@ -13,7 +13,7 @@ from samg_jax import declarations, lazy, process
 from samg_jax.analysis import coverage, problems
 from samg_jax.benchmarking import cases, measures
 from samg_jax.suites import executors
-from samg_jax.training import command_line, compilation, misspelt
+from samg_jax.training import command_line, compilation, misspelled, usage
 from tests import programs
 from tests.test_fields import ROOT
 
@@ -62,7 +62,7 @@ def test_help_says_how_a_program_is_used_and_imports_nothing_heavy(program):
     assert (status, said, heavy) == (0, [], [])
     assert f"python -m samg_jax.{program}" in text
     with programs.running(program):
-        for flag in misspelt.own_flags():
+        for flag in misspelled.own_flags():
             assert re.search(rf"^  --(\[no\])?{flag}\b", text, re.MULTILINE), flag
 
 
@@ -92,6 +92,8 @@ def test_a_refused_flag_is_one_line_and_imports_nothing_heavy(program):
         (["--config=configs/awac.py:hopper-dmo"], "Did you mean 'hopper-demo'?"),
         (["--config=awca:hopper-demo"], "Did you mean 'awac'?"),
         (["--dry_run"], "--config is missing"),
+        (["--hlp"], "Unknown flag --hlp. Did you mean --help?"),
+        (["--wrkdir=runs/x", "--dry_run"], "Did you mean --workdir?"),
         (["--explain=guidance.penalti"], "Did you mean --config.guidance.penalty?"),
     ],
 )
@@ -99,6 +101,42 @@ def test_what_train_refuses_of_a_config_imports_nothing_heavy(arguments, expecte
     status, text, (line,), heavy = answer("train", *arguments)
     assert (status, text, heavy) == (1, "", [])
     assert expected in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--suite=nope", "--dry_run"], "table1, table2, threshold_sensitivity"),
+        (["--suite=smok", "--out=runs/x"], "Did you mean 'smoke'?"),
+        (["--suite=smoke", "--out=x", "--set=num_sees=2"], "Did you mean 'num_seeds'?"),
+        (["--dry_run"], "--suite is empty"),
+        (["--suite=smoke"], "--out is empty"),
+    ],
+)
+def test_what_a_suite_refuses_imports_no_simulator(arguments, expected):
+    status, text, (line,), heavy = answer("benchmark", "suite", *arguments)
+    assert (status, text) == (1, "")
+    # The check of JAX's settings imports it, in less than a second.
+    assert set(heavy) <= {"jax", "jaxlib", "numpy"}
+    assert expected in line
+
+
+def test_help_of_suites_is_their_own():
+    status, text, said, heavy = answer("benchmark", "suite", "--help")
+    assert (status, said, heavy) == (0, [], [])
+    for wanted in ("--suite=TEXT", "--set=TEXT", "threshold_sensitivity", "samg-suite"):
+        assert wanted in text
+    for other in ("--algorithms", "--utd", "--baseline"):
+        assert other not in text
+
+
+@pytest.mark.parametrize("program", listing.PROGRAMS)
+def test_help_has_nothing_of_the_flags_library(program):
+    with programs.running(program) as module:
+        text = usage.text(module.__doc__, misspelled.own_flags(), has_config=False)
+    assert "repeat this option" not in text
+    assert not re.search(r"<\w+\|", text)
+    assert not re.search(r"\.;|normalis|centre|neighbour", text, re.IGNORECASE)
 
 
 @pytest.mark.parametrize("spelling", [["--explain=all"], ["-explain", "suite.seed"]])

@@ -16,7 +16,7 @@ def inputs():
     return jnp.float32(rng.normal(size=(B, O))), jnp.float32(rng.normal(size=(B, A)))
 
 
-def initialise(module, *inputs, seed=0):
+def initialize(module, *inputs, seed=0):
     """Returns initial parameters as NumPy arrays."""
     params = jax.jit(module.init)(jax.random.key(seed), *inputs)["params"]
     return jax.tree.map(np.asarray, params)
@@ -49,7 +49,7 @@ def assert_orthogonal(kernel, gain):
 
 def test_default_init_is_uniform_in_the_inverse_root_of_the_inputs(inputs):
     mlp = networks.MLP(WIDTHS, A)
-    for kernel, bias in layers_of(initialise(mlp, inputs[0])):
+    for kernel, bias in layers_of(initialize(mlp, inputs[0])):
         bound = 1 / np.sqrt(kernel.shape[0])
         assert_uniform(kernel, bound)
         assert_uniform(bias, bound)
@@ -60,7 +60,7 @@ def test_default_init_is_uniform_in_the_inverse_root_of_the_inputs(inputs):
 def test_orthogonal_init_has_its_gain_and_no_bias(inputs, gain):
     init = networks.orthogonal_init(gain)
     mlp = networks.MLP((4, 24), A, init, init)  # Narrowing, widening, narrowing.
-    for kernel, bias in layers_of(initialise(mlp, inputs[0])):
+    for kernel, bias in layers_of(initialize(mlp, inputs[0])):
         assert_orthogonal(kernel, gain)
         np.testing.assert_array_equal(bias, 0.0)
 
@@ -69,14 +69,14 @@ def test_orthogonal_init_has_its_gain_and_no_bias(inputs, gain):
 def test_xavier_init_has_its_bound_and_no_bias(inputs, gain):
     init = networks.xavier_init(gain)
     mlp = networks.MLP(WIDTHS, A, init, init)
-    for kernel, bias in layers_of(initialise(mlp, inputs[0])):
+    for kernel, bias in layers_of(initialize(mlp, inputs[0])):
         assert_uniform(kernel, gain * np.sqrt(6 / sum(kernel.shape)))
         np.testing.assert_array_equal(bias, 0.0)
 
 
 def test_mlp_matches_a_plain_loop(inputs):
     mlp = networks.MLP(WIDTHS, A)
-    params = initialise(mlp, inputs[0])
+    params = initialize(mlp, inputs[0])
     actual = jax.jit(mlp.apply)({"params": params}, inputs[0])
     expected = [reference.mlp(params, row) for row in inputs[0]]
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
@@ -84,7 +84,7 @@ def test_mlp_matches_a_plain_loop(inputs):
 
 def test_ensemble_members_are_independent_critics(inputs):
     ensemble = networks.critic_ensemble((12, 10), E)
-    params = initialise(ensemble, *inputs)
+    params = initialize(ensemble, *inputs)
     actual = jax.jit(ensemble.apply)({"params": params}, *inputs)
     assert actual.shape == (E, B)
     for kernels, biases in layers_of(params):
@@ -97,16 +97,16 @@ def test_ensemble_members_are_independent_critics(inputs):
         np.testing.assert_allclose(actual[e], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_each_ensemble_member_is_initialised_like_a_critic_of_its_own(inputs):
+def test_each_ensemble_member_is_initialized_like_a_critic_of_its_own(inputs):
     gain = np.sqrt(2.0)
     hidden, head = networks.orthogonal_init(gain), networks.orthogonal_init(0.01)
     ensemble = networks.critic_ensemble((12, 10), E, hidden, head)
-    *hidden_layers, (heads, _) = layers_of(initialise(ensemble, *inputs))
+    *hidden_layers, (heads, _) = layers_of(initialize(ensemble, *inputs))
     for e in range(E):
         for kernels, _ in hidden_layers:
             assert_orthogonal(kernels[e], gain)
         assert_orthogonal(heads[e], 0.01)
-    default = layers_of(initialise(networks.critic_ensemble(WIDTHS, E), *inputs))
+    default = layers_of(initialize(networks.critic_ensemble(WIDTHS, E), *inputs))
     for kernels, biases in default:
         assert_uniform(kernels, 1 / np.sqrt(kernels.shape[1]))
         assert_uniform(biases, 1 / np.sqrt(kernels.shape[1]))
@@ -116,7 +116,7 @@ def test_unequal_critics_are_critics_of_their_own_sizes(inputs):
     gain, sizes = np.sqrt(2.0), [(12, 10), (7,), (5, 9, 6)]
     hidden, head = networks.orthogonal_init(gain), networks.orthogonal_init(0.01)
     critics = networks.UnequalCritics(sizes, hidden, head)
-    params = initialise(critics, *inputs)
+    params = initialize(critics, *inputs)
     actual = jax.jit(critics.apply)({"params": params}, *inputs)
     assert actual.shape == (3, B)
     rows = np.concatenate(inputs, axis=1)
@@ -136,7 +136,7 @@ def test_unequal_critics_are_critics_of_their_own_sizes(inputs):
 
 def test_critics_map_over_leading_axes(inputs):
     ensemble = networks.critic_ensemble((12, 10), E)
-    params = {"params": initialise(ensemble, *inputs)}
+    params = {"params": initialize(ensemble, *inputs)}
     observations, actions = inputs
     actual = jax.jit(ensemble.apply)(params, observations[0], actions[0])
     assert actual.shape == (E,)
@@ -146,7 +146,7 @@ def test_critics_map_over_leading_axes(inputs):
 
 def test_value_has_one_number_per_observation(inputs):
     value = networks.Value(WIDTHS)
-    params = initialise(value, inputs[0])
+    params = initialize(value, inputs[0])
     actual = jax.jit(value.apply)({"params": params}, inputs[0])
     expected = [reference.mlp(params["MLP_0"], row)[0] for row in inputs[0]]
     assert actual.shape == (B,)
@@ -155,7 +155,7 @@ def test_value_has_one_number_per_observation(inputs):
 
 def test_deterministic_actor_is_squashed_and_may_start_near_zero(inputs):
     actor = networks.DeterministicActor(WIDTHS, A, networks.uniform_init(1e-3))
-    params = initialise(actor, inputs[0])
+    params = initialize(actor, inputs[0])
     actual = jax.jit(actor.apply)({"params": params}, inputs[0])
     expected = [np.tanh(reference.mlp(params["MLP_0"], row)) for row in inputs[0]]
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-7)
@@ -170,7 +170,7 @@ def test_deterministic_actor_is_squashed_and_may_start_near_zero(inputs):
 
 def test_gaussian_actor_has_one_clipped_log_std_per_dimension(inputs):
     actor = networks.GaussianActor(WIDTHS, A)
-    params = initialise(actor, inputs[0])
+    params = initialize(actor, inputs[0])
     np.testing.assert_array_equal(params["log_std"], np.zeros(A))
     params = {**params, "log_std": jnp.float32([-30.0, 0.5, 4.0])}
     mean, log_std = jax.jit(actor.apply)({"params": params}, inputs[0])
@@ -181,7 +181,7 @@ def test_gaussian_actor_has_one_clipped_log_std_per_dimension(inputs):
 
 def test_tanh_gaussian_actor_scales_shifts_and_clips_its_log_std(inputs):
     actor = networks.TanhGaussianActor(WIDTHS, A)
-    params = initialise(actor, inputs[0])
+    params = initialize(actor, inputs[0])
     assert (float(params["multiplier"]), float(params["offset"])) == (1.0, -1.0)
     apply = jax.jit(actor.apply)
     rows = np.array([reference.mlp(params["MLP_0"], row) for row in inputs[0]])

@@ -45,8 +45,11 @@ def test_files_that_the_readme_names_are_there():
         assert (ROOT / path).exists(), path
 
 
-def test_ci_calls_the_readme_test_command():
-    assert "bash launch/test.sh" in (ROOT / ".ci" / "run").read_text()
+def test_ci_calls_both_scripts_of_the_readme():
+    script = (ROOT / ".ci" / "run").read_text()
+    for command in COMMANDS:
+        if command.startswith("bash "):
+            assert re.search(rf"^{re.escape(command)}\b", script, re.MULTILINE), command
 
 
 def test_the_result_is_that_of_the_committed_table():

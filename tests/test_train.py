@@ -222,7 +222,7 @@ def test_guidance_starts_at_zero_and_then_acts(finished):
         assert (term < 1e-6) == (step <= 25)
     active = runs.training(workdir, "weight_active")
     assert all(0 <= share <= 1 for share in active.values())
-    # Nothing was learnt during the warm-up, and everything was after it.
+    # Nothing was learned during the warm-up, and everything was after it.
     losses = runs.training(workdir, "critic_loss")
     assert sorted({step for _, _, step in losses}) == [40, 60]
 
@@ -589,7 +589,7 @@ def test_failed_download_says_what_to_do(no_compute, monkeypatch, tmp_path):
 # Flags.
 
 
-def test_misspelt_field_is_refused_by_the_program(tmp_path):
+def test_misspelled_field_is_refused_by_the_program(tmp_path):
     process = program(
         "--config=configs/awac.py:hopper-demo",
         "--config.agnt.tau=0.1",

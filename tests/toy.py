@@ -77,7 +77,7 @@ def autoencoder(template):
 
 
 def zero_state(algorithm, observation_size=S):
-    """Returns a state of zeros: no time is spent on random initialisation."""
+    """Returns a state of zeros: no time is spent on random initialization."""
     observations = jnp.zeros((B, observation_size))
     shapes = jax.eval_shape(algorithm.init, jax.random.key(0), observations)
     return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
@@ -179,7 +179,7 @@ class Draws:
 
     def uniform(self, key, shape=(), dtype=jnp.float32, minval=0.0, maxval=1.0):
         if (minval, maxval) != (-1.0, 1.0):
-            # Not an action: flax asks initialisers for their shape at every apply.
+            # Not an action: flax asks initializers for their shape at every apply.
             return self.originals[1](key, shape, dtype, minval, maxval)
         assert self.next(shape) == "uniform"
         return uniform(shape).astype(dtype)

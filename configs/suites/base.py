@@ -14,7 +14,7 @@ from ml_collections import config_dict
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """Returns a suite without datasets, locked: a misspelt name is an error."""
+    """Returns a suite without datasets, locked: a misspelled name is an error."""
     suite = ml_collections.ConfigDict()
     # As after the colon of --config.
     suite.datasets = config_dict.placeholder(tuple)

@@ -2,7 +2,7 @@
 
 As in CORL, and unlike the authors' code: the policy is an unsquashed Gaussian whose
 samples are clipped to [-1, 1], the value of a state is one sampled action's, the
-weights are capped and not normalised over the batch.
+weights are capped and not normalized over the batch.
 """
 
 from __future__ import annotations

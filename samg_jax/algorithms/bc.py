@@ -1,4 +1,4 @@
-"""BC: behavioural cloning by least squares, the any-percent BC of CORL on all data.
+"""BC: behavioral cloning by least squares, the any-percent BC of CORL on all data.
 
 There is no value: nothing is bootstrapped, so there is nothing to guide.
 """
@@ -62,7 +62,7 @@ class BC:
     def update(
         self, state: State, batch: Batch, key: chex.PRNGKey, guide: Guide = unguided
     ) -> tuple[State, Metrics]:
-        """Takes one step towards the actions of the batch."""
+        """Takes one step toward the actions of the batch."""
         del key, guide
         actor, metrics = optimization.gradient_step(
             self.actor_loss, state.actor, self.optimizer, batch

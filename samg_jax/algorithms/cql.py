@@ -386,7 +386,7 @@ class CQL:
 
 
 def initializations(name: str) -> dict[str, networks.Init]:
-    """Returns the initialisers of actor and critic after CORL's script of that name.
+    """Returns the initializers of actor and critic after CORL's script of that name.
 
     The offline script hands its orthogonal switch to the critics alone and keeps
     their heads small; the fine-tuning script hands it to all and scales the heads by

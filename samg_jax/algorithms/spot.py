@@ -1,9 +1,9 @@
 """SPOT: supported policy optimization (Wu et al. 2022, arXiv 2202.06239).
 
-TD3 whose actor is kept where a variational autoencoder of the behaviour policy finds
+TD3 whose actor is kept where a variational autoencoder of the behavior policy finds
 the data dense. As in CORL: the first updates train the autoencoder alone, which then
 is frozen for good; the actor and all targets move on every `policy_delay`-th update.
-Fine-tuning begins with fresh optimisers, may have its own discount, and lets the weight
+Fine-tuning begins with fresh optimizers, may have its own discount, and lets the weight
 of the support penalty fall linearly to a share of what it was. This autoencoder
 reconstructs actions and has nothing to do with SAMG's.
 """
@@ -84,7 +84,7 @@ class State(struct.PyTreeNode):
     Attributes:
         step: `[]` number of updates taken, those of the autoencoder included.
         online_step: `[]` number of updates taken while fine-tuning.
-        vae: autoencoder of the behaviour policy.
+        vae: autoencoder of the behavior policy.
         actor: policy pi(s).
         critic: ensemble of Q(s, a).
         target_actor: moving average of the actor's parameters.
@@ -244,7 +244,7 @@ class SPOT:
         """Returns reconstruction error and KL term of the actions, `[B]` each.
 
         With the KL term weighted, their sum is minus a bound on the log-density of the
-        behaviour policy, up to constants; estimated by one latent sample.
+        behavior policy, up to constants; estimated by one latent sample.
         """
         means, stds = self.encoder.apply(params["encoder"], observations, actions)
         codes = distributions.sample_gaussian(key, means, stds)
@@ -330,7 +330,7 @@ class SPOT:
 
 
 def head_init(bound: float | None) -> networks.Init:
-    """Returns the initialisation of a last layer."""
+    """Returns the initialization of a last layer."""
     return networks.default_init if bound is None else networks.uniform_init(bound)
 
 

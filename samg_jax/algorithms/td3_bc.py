@@ -1,4 +1,4 @@
-"""TD3+BC: TD3 with a term of behavioural cloning (Fujimoto and Gu 2021, 2106.06860).
+"""TD3+BC: TD3 with a term of behavioral cloning (Fujimoto and Gu 2021, 2106.06860).
 
 As in CORL: the actor and all target networks move on every `policy_delay`-th update
 only, with the critic that the same update has trained.

@@ -13,7 +13,7 @@ ALL_PAIRS_ROWS = 10_000  # The distances of all pairs of so many take 400 MB.
 def assign(points: np.ndarray, clusters: int, linkage: str) -> np.ndarray:
     """Returns the number of the cluster of each point, `[n]`.
 
-    Of more than `ALL_PAIRS_ROWS` points only neighbouring clusters are merged, which
+    Of more than `ALL_PAIRS_ROWS` points only neighboring clusters are merged, which
     needs memory in proportion to the points rather than to their pairs.
 
     Args:
@@ -21,17 +21,17 @@ def assign(points: np.ndarray, clusters: int, linkage: str) -> np.ndarray:
         clusters: their number, less than n.
         linkage: one of `LINKAGES`.
     """
-    graph = neighbours(points) if len(points) > ALL_PAIRS_ROWS else None
+    graph = neighbors(points) if len(points) > ALL_PAIRS_ROWS else None
     model = cluster.AgglomerativeClustering(
         n_clusters=clusters, linkage=linkage, connectivity=graph
     )
     return model.fit_predict(points)
 
 
-def neighbours(points: np.ndarray) -> sparse.csr_matrix:
-    """Returns which points are neighbours, `[n, n]`, by Delaunay's triangulation.
+def neighbors(points: np.ndarray) -> sparse.csr_matrix:
+    """Returns which points are neighbors, `[n, n]`, by Delaunay's triangulation.
 
-    Unlike the graph of the k nearest neighbours it is connected: scikit-learn would
+    Unlike the graph of the k nearest neighbors it is connected: scikit-learn would
     join parts of a graph by the distances of all pairs of their points.
 
     Args:

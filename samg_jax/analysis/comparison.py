@@ -38,7 +38,7 @@ class Outcome:
         variant: of fine-tuning, `offline` where nothing was fine-tuned.
         data_source: what the offline data are, in words.
         physics: `d4rl` or `stock`.
-        normalized: whether the scores are D4RL's normalised ones.
+        normalized: whether the scores are D4RL's normalized ones.
         updates: offline updates before fine-tuning.
         steps: environment steps per seed, warm-up included.
         episodes: of an evaluation, per seed.

@@ -2,7 +2,7 @@
 
 SAMG (2024), Appendix C.7: the levels of one environment are pooled, a random tenth is
 embedded by t-SNE, states and actions apart, and clustered hierarchically; a level
-covers a cluster centre with more than 50 of its samples.
+covers a cluster center with more than 50 of its samples.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Settings:
         max_rows: rows of a repeat at most (open: t-SNE takes its time).
         clusters: number of clusters (open).
         linkage: of the hierarchical clustering (open).
-        min_samples: a centre is covered by more samples of a level than this, in a
+        min_samples: a center is covered by more samples of a level than this, in a
             sample of the paper's size, a tenth of the pool; see `bound`.
         perplexity: of t-SNE (open; scikit-learn's default).
         standardize: whether t-SNE sees each dimension in its own standard deviations
@@ -97,8 +97,8 @@ class Coverage(NamedTuple):
     Attributes:
         rows: that a repeat drew.
         pooled: rows that it drew from.
-        bound: a centre is covered by more samples of a level than this.
-        shares: space -> `[repeats, L]` covered shares of the cluster centres.
+        bound: a center is covered by more samples of a level than this.
+        shares: space -> `[repeats, L]` covered shares of the cluster centers.
         examples: space -> the embedding of the first repeat.
         warning: of a bound so low that chance decides; empty without one.
     """
@@ -215,18 +215,18 @@ def check_rows(rows: int, settings: Settings, words: str) -> None:
 
 
 def bound(rows: int, pooled: int, settings: Settings) -> float:
-    """Returns how many samples of a level a cluster centre must exceed to be covered.
+    """Returns how many samples of a level a cluster center must exceed to be covered.
 
     The paper's bound is for a tenth of the pooled rows. A smaller sample has as many
     times fewer of each level in every cluster, so the bound is as many times smaller.
 
     Raises:
-        checks.UserError: it is below 1, so that any sample at all would cover a centre.
+        checks.UserError: it is below 1, so that any sample at all would cover a center.
     """
     least = settings.min_samples * min(rows / (PAPER_SHARE * pooled), 1.0)
     if least < 1.0:
         raise checks.UserError(
-            f"A repeat draws {rows:,} of {pooled:,} rows, so a centre would be covered "
+            f"A repeat draws {rows:,} of {pooled:,} rows, so a center would be covered "
             f"by more than {least:.3g} samples of a level, that is by any. It must be "
             f"1 or more. {remedy(1.0, pooled, settings)}"
         )
@@ -238,7 +238,7 @@ def warning(least: float, pooled: int, settings: Settings) -> str:
     if least >= FEW_SAMPLES:
         return ""
     return (
-        f"WARNING: more than {least:.3g} samples of a level cover a centre, so few "
+        f"WARNING: more than {least:.3g} samples of a level cover a center, so few "
         f"that chance decides where levels overlap; {FEW_SAMPLES:g} would do. "
         f"{remedy(FEW_SAMPLES, pooled, settings)}"
     )
@@ -280,7 +280,7 @@ def embed(rows: np.ndarray, settings: Settings, seed: int) -> np.ndarray:
 def covered(
     embedding: Embedding, levels: int, clusters: int, least: float
 ) -> np.ndarray:
-    """Returns the share of the cluster centres that each level covers, `[L]`.
+    """Returns the share of the cluster centers that each level covers, `[L]`.
 
     Args:
         embedding: of one repeat.

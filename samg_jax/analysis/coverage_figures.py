@@ -45,7 +45,7 @@ def draw(
         embeddings, coverage.examples.items(), strict=True
     ):
         _draw_embedding(axis, example, colors)
-        axis.set_title(f"{space}, ✕ cluster centres")
+        axis.set_title(f"{space}, ✕ cluster centers")
     _draw_bars(bars, names, coverage, colors)
     figure.suptitle(
         f"{coverage.rows:,} of {coverage.pooled:,} rows; embeddings of the first of "
@@ -67,11 +67,11 @@ def _draw_embedding(axis, example, colors):
         alpha=0.6,
         linewidths=0,
     )
-    centres = [
+    centers = [
         example.points[example.clusters == number].mean(axis=0)
         for number in np.unique(example.clusters)
     ]
-    axis.scatter(*np.transpose(centres), marker="x", color="black", s=30)
+    axis.scatter(*np.transpose(centers), marker="x", color="black", s=30)
     axis.set_xlabel("first dimension of t-SNE")
     axis.set_ylabel("second dimension of t-SNE")
 
@@ -91,7 +91,7 @@ def _draw_bars(axis, names, coverage, colors):
         )
     axis.set_xticks(places, coverage.shares.keys())
     axis.set_ylim(0, 1.05)
-    axis.set_ylabel("share of cluster centres")
+    axis.set_ylabel("share of cluster centers")
     axis.set_title("covered, mean and std of the repeats")
     figure = axis.get_figure()
     figure.legend(loc="outside lower center", ncols=min(len(names), 5), frameon=False)

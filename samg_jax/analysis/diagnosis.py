@@ -250,7 +250,7 @@ def judge_yardstick(
     near = {name: -ruler.distances(sample)[None] for name, sample in sets.items()}
     found = discrimination.judge(p_int, pairs.NOISE_LEVELS, near)
     return {
-        "neighbours": ruler.index.n_neighbors,
+        "neighbors": ruler.index.n_neighbors,
         "reference_rows": ruler.index.n_samples_fit_,
         **found,
     }

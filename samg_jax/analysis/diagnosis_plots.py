@@ -90,7 +90,7 @@ def draw_noise(report: Report, shown: Shown, path: pathlib.Path) -> pathlib.Path
     axes[0].set_ylabel("mean p_int")
     axes[0].set_ylim(bottom=0)
     axes[1].set_ylabel("AUROC, held-out against noisy")
-    axes[1].axhline(0.5, color="grey", linewidth=0.8, label="chance")
+    axes[1].axhline(0.5, color="gray", linewidth=0.8, label="chance")
     _legend(figure, axes)
     return _save(figure, report, path)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from samg_jax.analysis import discrimination, markup
 
-YARDSTICK = "nearest neighbours"
+YARDSTICK = "nearest neighbors"
 MEMORY = (
     "Costs. Times are medians. MB of an update are the compiler's count for its "
     "program (arguments, results and temporaries), not measured; those of frozen "

@@ -74,7 +74,7 @@ def draw(
 ) -> pathlib.Path | None:
     """Draws the diagnostics of the guidance; None where a run has none of them.
 
-    Each seed is thin, in its own colour, and the mean thick and black. Of p_int, before
+    Each seed is thin, in its own color, and the mean thick and black. Of p_int, before
     the cut, the seeds' medians are drawn, over bands between the means over the seeds
     of their other quantiles; dashed those of p as it is stored, which a soft cut makes
     smaller and a hard one makes 0 or leaves; dotted is the threshold of the cut.
@@ -120,7 +120,7 @@ def draw(
 
 
 def colors(seeds: tuple[int, ...]) -> dict[int, tuple[float, ...]]:
-    """Returns seed -> colour, all of them different."""
+    """Returns seed -> color, all of them different."""
     if len(seeds) <= 10:
         return dict(zip(seeds, matplotlib.colormaps["tab10"].colors, strict=False))
     shades = matplotlib.colormaps["turbo"](np.linspace(0.02, 0.98, len(seeds)))

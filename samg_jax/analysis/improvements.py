@@ -187,7 +187,7 @@ def draw(
 ) -> pathlib.Path:
     """Draws the improvement against the coverage of each space; returns the path.
 
-    Levels differ by colour, as in the picture of coverage, and bases by shape.
+    Levels differ by color, as in the picture of coverage, and bases by shape.
     """
     figure, (axes,) = figures.subplots(len(coverage.SPACES), width=5.2, height=4.2)
     palette = matplotlib.colormaps["tab10"].colors
@@ -210,7 +210,7 @@ def draw(
             )
         axis.axhline(0.0, color="black", linewidth=0.8)
         axis.set_xlim(-0.05, 1.05)
-        axis.set_xlabel(f"share of cluster centres covered, {space}")
+        axis.set_xlabel(f"share of cluster centers covered, {space}")
         axis.set_ylabel(f"SAMG minus vanilla,\nfinal {improvements[0].unit}")
     shown = [name for name in names if any(name == one.level for one in improvements)]
     handles = [

@@ -176,7 +176,7 @@ def temporal_difference(
 ) -> jax.Array:
     """Returns Q `[records, X]` of guided TD(0) from 0, after each `every` iterations.
 
-    An iteration moves every pair towards the target of one transition sampled from it:
+    An iteration moves every pair toward the target of one transition sampled from it:
     SAMG (2024), Eq. 13 where p is positive, Eq. 14 (plain TD) where it was cut to 0.
 
     Args:

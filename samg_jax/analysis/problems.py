@@ -85,7 +85,7 @@ class Problem(NamedTuple):
 
 
 class Estimates(NamedTuple):
-    """What TD(0) has learnt on every problem, `[processes, RECORDS, X]` each.
+    """What TD(0) has learned on every problem, `[processes, RECORDS, X]` each.
 
     Attributes:
         plain: without guidance.
@@ -166,14 +166,14 @@ def learn(
     batched = jax.jit(jax.vmap(fn, in_axes=axes))
     p = np.stack([problem.p for problem in problems])
 
-    def learnt(offline, p):
+    def learned(offline, p):
         arrays = jnp.asarray(offline, jnp.float32), jnp.asarray(p, jnp.float32)
         return np.float64(batched(processes, *arrays, keys))
 
     accurate = np.stack([problem.accurate for problem in problems])
     inexact = np.stack([problem.inexact for problem in problems])
     return Estimates(
-        plain=learnt(accurate, np.zeros_like(p)),
-        accurate=learnt(accurate, p),
-        inexact=learnt(inexact, p),
+        plain=learned(accurate, np.zeros_like(p)),
+        accurate=learned(accurate, p),
+        inexact=learned(inexact, p),
     )

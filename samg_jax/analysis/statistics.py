@@ -1,4 +1,4 @@
-"""Numbers that summarise a run over its seeds."""
+"""Numbers that summarize a run over its seeds."""
 
 from __future__ import annotations
 
@@ -115,7 +115,9 @@ def closing_table(rows: Sequence[Row], normalized: bool) -> str:
         values = np.array([(c.start, c.end, c.end - c.start) for c in kept]).T
         intervals = [interval(column) for column in values[: len(columns)]]
         note = "" if len(kept) == len(seeds) else f"  of {len(kept)} that lasted"
-        means = " ".join(f"{mean:>10.1f}" for mean, _ in intervals)
+        signs = ("", "", "+")
+        pairs = zip(intervals, signs, strict=False)  # One column without fine-tuning.
+        means = " ".join(f"{mean:>{sign}10.1f}" for (mean, _), sign in pairs)
         lines.append(f"{'mean':<18} {means}{note}")
     if len(kept) > 1:
         widths = " ".join(f"{f'±{width:.1f}':>10}" for _, width in intervals)

@@ -28,20 +28,25 @@ compilation = lazy.module("samg_jax.training.compilation")
 _PROBLEMS = declarations.load("analysis.problems")
 _DEFAULTS = _PROBLEMS.defaults("Settings")
 PROCESSES = command_line.define_integer(
-    "processes", _DEFAULTS["processes"], "How many.", 1
+    "processes", _DEFAULTS["processes"], "The number of decision processes.", 1
 )
 STATES = command_line.define_integer(
-    "states", _DEFAULTS["states"], "Of each process.", 2
+    "states", _DEFAULTS["states"], "The number of states of each process.", 2
 )
 ACTIONS = command_line.define_integer(
-    "actions", _DEFAULTS["actions"], "Of each state.", 1
+    "actions", _DEFAULTS["actions"], "The number of actions in each state.", 1
 )
 BRANCHING = command_line.define_integer(
-    "branching", _DEFAULTS["branching"], "States that a pair of both leads to.", 1
+    "branching",
+    _DEFAULTS["branching"],
+    "The number of states that a pair can lead to.",
+    1,
 )
-DISCOUNT = flags.DEFINE_float("discount", _DEFAULTS["discount"], "Below 1.", 0.0)
+DISCOUNT = flags.DEFINE_float(
+    "discount", _DEFAULTS["discount"], "The discount, below 1.", 0.0
+)
 THRESHOLD = flags.DEFINE_float(
-    "threshold", _DEFAULTS["threshold"], "Weights below it are cut to 0.", 0.0, 1.0
+    "threshold", _DEFAULTS["threshold"], "Weights below this are cut to 0.", 0.0, 1.0
 )
 OFFLINE_ERROR = flags.DEFINE_float(
     "offline_error",
@@ -50,9 +55,12 @@ OFFLINE_ERROR = flags.DEFINE_float(
     0.0,
 )
 ITERATIONS = command_line.define_integer(
-    "iterations", _DEFAULTS["iterations"], "Of TD(0).", _PROBLEMS.constant("RECORDS")
+    "iterations",
+    _DEFAULTS["iterations"],
+    "Iterations of TD(0).",
+    _PROBLEMS.constant("RECORDS"),
 )
-SEED = command_line.define_integer("seed", 0, "Of all that is random.", 0)
+SEED = command_line.define_integer("seed", 0, "The seed of everything random.", 0)
 OUT = flags.DEFINE_string("out", "runs/tabular.png", "Picture to write.")
 
 ERROR, OFFLINE = r"$|Q - Q^\pi|$", r"$Q_\mathrm{off}$"

@@ -11,17 +11,17 @@ from samg_jax.analysis.pairs import Pairs
 
 # All of a dataset of a few hundred thousand rows; time grows with them.
 REFERENCE_ROWS = 200_000
-NEIGHBOURS = 1
+NEIGHBORS = 1
 # Rows whose distances to all references are in memory at once.
 QUERY_ROWS = 1_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Yardstick:
-    """Mean Euclidean distance of standardised pairs to their nearest offline pairs.
+    """Mean Euclidean distance of standardized pairs to their nearest offline pairs.
 
     Attributes:
-        scaler: standardises (s, a) with the moments of all training pairs.
+        scaler: standardizes (s, a) with the moments of all training pairs.
         index: over at most `REFERENCE_ROWS` of them.
         familiar: `[H]` distances of the held-out pairs, ascending.
     """
@@ -47,7 +47,7 @@ def fit(
     train: Pairs,
     held_out: Pairs,
     rng: np.random.Generator,
-    count: int = NEIGHBOURS,
+    count: int = NEIGHBORS,
     rows: int = REFERENCE_ROWS,
 ) -> Yardstick:
     """Returns the yardstick of offline pairs.

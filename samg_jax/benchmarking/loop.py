@@ -16,7 +16,7 @@ from samg_jax.benchmarking.cases import Case
 from samg_jax.training import clock, experiment
 from samg_jax.training import parts as parts_lib
 
-# Before it, only what the loop needs: the speed does not depend on what was learnt.
+# Before it, only what the loop needs: the speed does not depend on what was learned.
 SHORT = {
     "offline.updates": 1,
     "guidance.cvae.steps": 2,

@@ -1,6 +1,6 @@
 """D4RL files: where they are, and reading one into arrays.
 
-The fifteen `-v2` files of the paper (Fu et al., 2020, licence CC BY 4.0), a small
+The fifteen `-v2` files of the paper (Fu et al., 2020, license CC BY 4.0), a small
 demo that comes with this package, and any file of one's own with the same keys.
 """
 

@@ -1,6 +1,6 @@
 """What is published about D4RL's files, and where a file differs from it.
 
-The counts come from public catalogues of the datasets and add up exactly; the returns
+The counts come from public catalogs of the datasets and add up exactly; the returns
 are reported ones, or follow from reported ones. None was read from the files for this
 table, so a difference is a warning and not an error. Numbers of transitions and of
 trajectories follow from the counts: `rows - 1 - timeouts` and `terminals + timeouts`.
@@ -20,7 +20,7 @@ from samg_jax.data import d4rl, recording, transitions
 REPORTED = 0.005
 # Quoted without a source, or mixed from the means of two parts.
 QUOTED = 0.02
-# An ant that moves further in a step, in metres, was put back to its start.
+# An ant that moves further in a step, in meters, was put back to its start.
 ANT_JUMP = 2.0
 
 

@@ -303,7 +303,7 @@ def return_range(dataset: Dataset) -> tuple[float, float]:
 
 
 class Normalizer(struct.PyTreeNode):
-    """Centres and scales observations; carried in the state of a run.
+    """Centers and scales observations; carried in the state of a run.
 
     Attributes:
         mean: `[O]`.
@@ -314,17 +314,17 @@ class Normalizer(struct.PyTreeNode):
     std: jax.Array
 
     def __call__(self, observations: jax.Array) -> jax.Array:
-        """Returns `[..., O]` observations, normalised."""
+        """Returns `[..., O]` observations, normalized."""
         return (observations - self.mean) / self.std
 
     @classmethod
     def identity(cls, size: int) -> Normalizer:
-        """Returns the normaliser that changes nothing, for `O` of `size`."""
+        """Returns the normalizer that changes nothing, for `O` of `size`."""
         return cls(np.zeros(size, np.float32), np.ones(size, np.float32))
 
     @classmethod
     def fit(cls, observations: np.ndarray) -> Normalizer:
-        """Returns the normaliser of `[M, O]` observations.
+        """Returns the normalizer of `[M, O]` observations.
 
         Population standard deviation, summed in float64. CORL sums in float32, which
         over a million rows is off by up to about 3e-4 in the mean and 1e-3 in the

@@ -107,7 +107,7 @@ class Guide:
     def __init__(self, maze: mazes.Maze, goal: np.ndarray):
         cells = maze.free_cells
         adjacent = np.abs(cells[:, None] - cells).sum(axis=-1) == 1
-        self._centres = maze.centres(cells)
+        self._centers = maze.centers(cells)
         self.goal = np.asarray(goal, np.float64)
         self._goal_cell = self._nearest(self.goal)
         _, self._next = csgraph.breadth_first_order(
@@ -117,17 +117,17 @@ class Guide:
     def heading(self, position: np.ndarray) -> np.ndarray:
         """Returns `[2]` the direction to walk in; shorter than 1 m off the goal.
 
-        It points to the centre of the next cell, in the last one to the goal.
+        It points to the center of the next cell, in the last one to the goal.
 
         Args:
             position: `[2]` in the world.
         """
         cell = self._nearest(position)
         at_goal = cell == self._goal_cell
-        target = self.goal if at_goal else self._centres[self._next[cell]]
+        target = self.goal if at_goal else self._centers[self._next[cell]]
         way = target - position
         return way / max(1.0, float(np.linalg.norm(way)))
 
     def _nearest(self, position: np.ndarray) -> int:
         """Returns the free cell that holds a position, or is nearest to it."""
-        return int(np.linalg.norm(self._centres - position, axis=1).argmin())
+        return int(np.linalg.norm(self._centers - position, axis=1).argmin())

@@ -36,7 +36,7 @@ def build_model(maze: mazes.Maze) -> mujoco.MjModel:
     for motor in root.iter("motor"):
         motor.attrib.update(ctrlrange=f"-{MAX_TORQUE} {MAX_TORQUE}", gear="1")
     half = mazes.CELL / 2.0
-    for x, y in maze.centres(maze.walls):
+    for x, y in maze.centers(maze.walls):
         ElementTree.SubElement(
             root.find("worldbody"),
             "geom",
@@ -65,7 +65,7 @@ def draw_start(
     qvel = _NOISE * rng.standard_normal(14)
     if random_start:
         cell = maze.start_cells[rng.integers(len(maze.start_cells))]
-        qpos[:2] = maze.centres(cell) + rng.uniform(0.0, 1.0, 2)
+        qpos[:2] = maze.centers(cell) + rng.uniform(0.0, 1.0, 2)
     goal = maze.goal + rng.uniform(0.0, 1.0, 2) + rng.uniform(0.0, 0.5, 2)
     return qpos, qvel, np.maximum(goal, 0.0)
 
@@ -86,13 +86,13 @@ class AntMazeEnv(mujoco_env.MujocoEnv, gymnasium.utils.EzPickle):
 
     Args:
         maze: a name in `mazes.MAZES`.
-        random_start: start in any of the maze's `start_cells`, at the centre plus
+        random_start: start in any of the maze's `start_cells`, at the center plus
             U(0, 1) along x and y. D4RL collected its `play` and `diverse` data so.
         terminate_on_success: end the episode at the goal. D4RL collected without.
         **kwargs: of `MujocoEnv`, such as render_mode, width, height, camera_name.
 
     Attributes:
-        goal: `[2]` float64, x and y; the goal cell's centre before the first reset.
+        goal: `[2]` float64, x and y; the goal cell's center before the first reset.
     """
 
     metadata = {  # noqa: RUF012

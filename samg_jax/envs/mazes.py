@@ -1,6 +1,6 @@
 """D4RL's three mazes: their maps, and where cells lie in the world.
 
-The centre of the start cell is the origin, x grows with the column and y with the row,
+The center of the start cell is the origin, x grows with the column and y with the row,
 so a drawing of the world in the usual axes shows the map upside down.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from samg_jax import checks
 
-CELL = 4.0  # Width of a cell in metres.
+CELL = 4.0  # Width of a cell in meters.
 WALL, FREE, START, GOAL = "1", "0", "R", "G"
 
 
@@ -44,17 +44,17 @@ class Maze:
 
     @functools.cached_property
     def goal(self) -> np.ndarray:
-        """`[2]` float64, x and y of the goal cell's centre."""
-        return self.centres(np.argwhere(self._map == GOAL)[0])
+        """`[2]` float64, x and y of the goal cell's center."""
+        return self.centers(np.argwhere(self._map == GOAL)[0])
 
     @functools.cached_property
     def bounds(self) -> np.ndarray:
         """`[2, 2]` float64, lowest and highest x and y of the outer walls."""
         corners = np.array([(0, 0), np.array(self._map.shape) - 1])
-        return self.centres(corners) + np.array([[-0.5], [0.5]]) * CELL
+        return self.centers(corners) + np.array([[-0.5], [0.5]]) * CELL
 
-    def centres(self, cells: np.ndarray) -> np.ndarray:
-        """Returns x and y of the centres of `cells`, both `[..., 2]`."""
+    def centers(self, cells: np.ndarray) -> np.ndarray:
+        """Returns x and y of the centers of `cells`, both `[..., 2]`."""
         return CELL * (np.asarray(cells) - self._start)[..., ::-1].astype(np.float64)
 
     def cells(self, positions: np.ndarray) -> np.ndarray:

@@ -146,7 +146,7 @@ def _d4rl_inertia(model: mujoco.MjModel, geom: int) -> tuple[float, np.ndarray]:
 def _set_inertia(
     model: mujoco.MjModel, body: int, geoms: np.ndarray, density: float
 ) -> None:
-    """Writes mass, centre, axes and inertia of `body`, as the compiler would."""
+    """Writes mass, center, axes and inertia of `body`, as the compiler would."""
     masses, inertias = zip(*(_d4rl_inertia(model, geom) for geom in geoms), strict=True)
     masses, inertias = density * np.array(masses), density * np.array(inertias)
     model.body_mass[body] = masses.sum()
@@ -155,17 +155,17 @@ def _set_inertia(
         model.body_iquat[body] = model.geom_quat[geoms[0]]
         model.body_inertia[body] = inertias[0]
         return
-    centre = masses @ model.geom_pos[geoms] / masses.sum()
+    center = masses @ model.geom_pos[geoms] / masses.sum()
     total = np.zeros((3, 3))
     for mass, inertia, geom in zip(masses, inertias, geoms, strict=True):
         axes = np.zeros(9)
         mujoco.mju_quat2Mat(axes, model.geom_quat[geom])
         axes = axes.reshape(3, 3)
-        offset = model.geom_pos[geom] - centre
+        offset = model.geom_pos[geom] - center
         total += axes @ np.diag(inertia) @ axes.T
         total += mass * (offset @ offset * np.eye(3) - np.outer(offset, offset))
     moments, quat = np.zeros(3), np.zeros(4)
     mujoco.mju_eig3(moments, np.zeros(9), quat, total.ravel())
-    model.body_ipos[body] = centre
+    model.body_ipos[body] = center
     model.body_iquat[body] = quat
     model.body_inertia[body] = moments

@@ -37,7 +37,7 @@ BEFORE = 7  # Steps before the state is saved, in the midst of an episode.
 AFTER = 200  # Steps that both copies take from it.
 SECONDS = 5.0  # After which a slow environment has shown enough.
 CUTS = (5, 100)
-LEAST = 10  # Steps that are taken afterwards, however slow.
+LEAST = 10  # Steps that are taken afterward, however slow.
 DEVICE_STEPS = 3
 DEPTH = 4  # How far attributes of attributes are searched for a handle.
 # What an object holds that reaches out of the process, or of this thread.

@@ -36,7 +36,7 @@ class Split(NamedTuple):
 def episode_split(ends: np.ndarray, share: float) -> Split:
     """Returns a split that holds out whole episodes.
 
-    Neighbours in an episode are nearly the same pair, so that rows held out singly
+    Neighbors in an episode are nearly the same pair, so that rows held out singly
     are as good as trained on. Where whole episodes would take more than twice the
     share, single rows are held out all the same.
 

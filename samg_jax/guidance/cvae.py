@@ -120,7 +120,7 @@ class State(struct.PyTreeNode):
 class CVAE:
     """The state-action C-VAE of SAMG (2024), Eq. 2.
 
-    Observations and actions are raw: on normalised ones the encoder collapses.
+    Observations and actions are raw: on normalized ones the encoder collapses.
     """
 
     config: Config

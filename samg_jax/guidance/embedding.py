@@ -235,8 +235,8 @@ def probabilities(
 ) -> jax.Array:
     """Returns p_int `[B]` of transitions: the share whose error is at least theirs.
 
-    1 - F(u) of the standardised error. One tail only: unlike a latent code far from
-    its centre, an action that is predicted better than most is no less familiar.
+    1 - F(u) of the standardized error. One tail only: unlike a latent code far from
+    its center, an action that is predicted better than most is no less familiar.
 
     Args:
         config: of the network.

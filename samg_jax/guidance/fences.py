@@ -11,7 +11,7 @@ import jax.numpy as jnp
 def fence(values: jax.Array) -> jax.Array:
     """Returns `values` as they are, not fused into what reads them.
 
-    XLA may sum a fused expression in another order, so that what is learnt would
+    XLA may sum a fused expression in another order, so that what is learned would
     depend, in last bits, on how equal values were made. On a CPU its own barrier is
     taken away before anything is fused, but the boundary of a loop is kept whose number
     of turns is data. Elsewhere, where such a loop would wait for the host, it is XLA's

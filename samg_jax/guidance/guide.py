@@ -33,11 +33,11 @@ def blend(online: jax.Array, offline: jax.Array, weights: jax.Array) -> jax.Arra
 
 
 def make_guide(offline: Params, weights: jax.Array) -> Guide:
-    """Returns the guide towards the values under `offline`.
+    """Returns the guide toward the values under `offline`.
 
     The guided function may be mapped over further inputs, such as several sampled
     actions per observation: the weights then are the same for each of them. No
-    gradient reaches `offline` or `weights`. With weights of 0 what is learnt is, bit
+    gradient reaches `offline` or `weights`. With weights of 0 what is learned is, bit
     for bit, what `no_guide` learns.
 
     Args:
@@ -61,7 +61,7 @@ def make_guide(offline: Params, weights: jax.Array) -> Guide:
 def no_guide(fn: PerSampleFn) -> PerSampleFn:
     """Is the guide that leaves values alone.
 
-    Its values are fenced as those of another guide are, so that what is learnt is, bit
+    Its values are fenced as those of another guide are, so that what is learned is, bit
     for bit, what weights of 0 learn.
     """
 

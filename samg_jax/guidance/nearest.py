@@ -23,7 +23,7 @@ ROWS_AT_ONCE = 256
 
 
 class Codes(struct.PyTreeNode):
-    """Centres of the latent codes of offline pairs.
+    """Centers of the latent codes of offline pairs.
 
     Attributes:
         codes: `[K, Z]` each the average of latent means that are near to each other.
@@ -56,7 +56,7 @@ def fit(
     """Returns the codes of offline data.
 
     Codes of pairs spread evenly over the data, after one step of k-means (Lloyd, 1982)
-    over more of them: centres lie nearer to what was not stored than single codes do.
+    over more of them: centers lie nearer to what was not stored than single codes do.
     The latent means keep their scale. To divide each dimension by its standard
     deviation would give those that the KL term has emptied the same say as all others.
 
@@ -89,7 +89,7 @@ def spread(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns places `[K]`, `[L]` and `[P]` of `count` rows, each evenly spread.
 
-    The first are where the centres start. The second, these and up to
+    The first are where the centers start. The second, these and up to
     `ROWS_PER_REFERENCE` times as many, are averaged into them. The third are the
     probes: half-way between two of the first, and none of the second is nearer, so
     that they are as far as can be from what they are measured by. Few rows are taken
@@ -124,11 +124,11 @@ def probabilities(means: jax.Array, codes: Codes) -> jax.Array:
 
 @jax.jit
 def _fit_one(references, members, probes):
-    codes = _centres(references, members)
+    codes = _centers(references, members)
     return Codes(codes, jnp.sort(_distances(codes, probes)))
 
 
-def _centres(codes, rows):
+def _centers(codes, rows):
     """Returns the average of the rows nearest to each code; one without rows stays."""
     places = jax.lax.map(_finder(codes), rows, batch_size=ROWS_AT_ONCE)
     counts = jnp.zeros(len(codes)).at[places].add(1.0)[:, None]
@@ -148,6 +148,6 @@ def _distances(codes, rows):
 
 def _finder(codes):
     """Returns `row -> place of the nearest code`; mapped, it is a matrix product."""
-    centre = codes.mean(axis=0)
-    half_squares = 0.5 * jnp.sum(jnp.square(codes - centre), axis=-1)
-    return lambda row: jnp.argmin(half_squares - (codes - centre) @ (row - centre))
+    center = codes.mean(axis=0)
+    half_squares = 0.5 * jnp.sum(jnp.square(codes - center), axis=-1)
+    return lambda row: jnp.argmin(half_squares - (codes - center) @ (row - center))

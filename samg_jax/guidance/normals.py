@@ -30,11 +30,11 @@ class Normals(struct.PyTreeNode):
     """What the latent code looks like over the offline data.
 
     Attributes:
-        mean_mu: `[Z]` centre of the latent means; `Z` equal numbers if pooled.
+        mean_mu: `[Z]` center of the latent means; `Z` equal numbers if pooled.
         mean_sigma: `[Z]` their standard deviation.
-        std_mu: `[Z]` centre of the latent standard deviations.
+        std_mu: `[Z]` center of the latent standard deviations.
         std_sigma: `[Z]` their standard deviation.
-        joint_mu: `[Z]` centre of the latent means, never pooled.
+        joint_mu: `[Z]` center of the latent means, never pooled.
         joint_factor: `[Z, Z]` lower Cholesky factor of their covariance.
         nearest: `nearest.Codes` of some of the pairs themselves.
     """
@@ -150,7 +150,7 @@ def probabilities(
     """Returns p_int, how familiar each pair is, before any cut. SAMG (2024), Eq. 3.
 
     Args:
-        kind: "tail", the share of offline pairs at least as far from the centre;
+        kind: "tail", the share of offline pairs at least as far from the center;
             "window", the share within `delta` of the pair, both averaged over latent
             dimensions; "joint", the tail of the normal with full covariance; or
             "nearest", the share at least as far from the nearest stored pair.
@@ -218,8 +218,8 @@ def _joint(means, mu, factor):
 def _moments(values):
     values = values.astype(np.float64)
     mean = values.mean(axis=-2)
-    centred = values - mean[..., None, :]
-    return _Moments(values.shape[-2], mean, np.swapaxes(centred, -1, -2) @ centred)
+    centered = values - mean[..., None, :]
+    return _Moments(values.shape[-2], mean, np.swapaxes(centered, -1, -2) @ centered)
 
 
 def _merge(a, b):

@@ -164,7 +164,7 @@ def make_guidance(
     weight: Any = (),
     threshold: jax.Array | None = None,
 ) -> Guidance:
-    """Returns the guidance towards `offline`, which is copied, as is `weight`.
+    """Returns the guidance toward `offline`, which is copied, as is `weight`.
 
     A reference would be deleted with the state that it comes from when that is donated.
 
@@ -212,7 +212,7 @@ def weights(config: GuidanceConfig) -> Callable[..., jax.Array]:
 def probabilities(config: GuidanceConfig) -> Callable[..., jax.Array]:
     """Returns the same function as `weights`, without the cut: p_int where it has one.
 
-    Its `guidance` may be towards nothing: only the weight and the settings are read.
+    Its `guidance` may be toward nothing: only the weight and the settings are read.
     """
     fn = functools.partial(REGISTRY[config.weight].fn, config)
 

@@ -26,14 +26,14 @@ CLAIMED = (SAMG, "vanilla", "no_data")  # Compared by what the paper claims.
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Final scores that are summarised together.
+    """Final scores that are summarized together.
 
     Attributes:
         source: of the data.
         label: name of the algorithm, or `ALL`.
         tasks: T pairs of an algorithm and a dataset.
         seeds: the N of them.
-        scores: variant -> `[N, T]` normalised scores.
+        scores: variant -> `[N, T]` normalized scores.
     """
 
     source: str

@@ -18,7 +18,7 @@ from samg_jax import durable
 from samg_jax.analysis import figures
 from samg_jax.reporting import results
 
-# Okabe and Ito's, told apart by the colour-blind too; grey for what is shared.
+# Okabe and Ito's, told apart by the color-blind too; gray for what is shared.
 # The blue is lighter, for dark ground.
 STYLES = {
     "vanilla": ("#2E8BC8", "o"),

@@ -47,7 +47,7 @@ VARIANTS = ("vanilla", "no_data", "samg", "samg_even", "samg_random", "samg_embe
 def read(folder: pathlib.Path) -> pd.DataFrame:
     """Returns the rows of a suite, checked, in the order of their runs and steps.
 
-    Two columns are added: `score`, which is the normalised score where the whole
+    Two columns are added: `score`, which is the normalized score where the whole
     dataset has one and the raw return elsewhere, and `unit`, which says which. A
     column `failed` is all False where the table has none, and those of `MACHINE` and
     `networks` empty.

@@ -12,10 +12,12 @@ from typing import Any
 import ml_collections
 
 from samg_jax import checks
-from samg_jax.training import config_files, validation, values
+from samg_jax.training import config_files, values
 
 FOLDER = "suites"  # Below that of the config files.
 OF_CONFIGS = "config."
+# The least that a count of a suite may be; None is allowed too.
+COUNTS = {"seed": 0, "num_seeds": 1, "seeds_per_job": 1}
 # Field of a suite for what `--set=config.FIELD` changes; it wins over the file's.
 GIVEN = "given"
 
@@ -41,18 +43,36 @@ def load(
     return suite
 
 
+def known(configs: pathlib.Path) -> list[str]:
+    """The names of the suites in a folder of config files."""
+    files = (path.stem for path in (configs / FOLDER).glob("*.py"))
+    return sorted(stem for stem in files if stem not in ("__init__", "base"))
+
+
+def check_given(name: str | None, out: str | None, configs: pathlib.Path) -> None:
+    """Raises UserError if there is no such suite, or a setting is missing."""
+    if name:
+        find(name, configs)
+    for setting, value in (("suite", name), ("out", out)):
+        if not value:
+            raise checks.UserError(
+                f"{setting} is empty. It must be given. Write, for example, "
+                "suite=smoke and out=runs/smoke. The suites are "
+                f"{', '.join(known(configs)) or 'none'}, and files of your own."
+            )
+
+
 def find(name: str, configs: pathlib.Path) -> pathlib.Path:
-    """Returns the file of a suite."""
+    """The file of a suite; raises UserError if there is none."""
     folder = configs / FOLDER
     for path in (folder / f"{name}.py", pathlib.Path(name).expanduser()):
         if os.path.isfile(path):  # False also for a name that is too long.
             return path
-    files = (path.stem for path in folder.glob("*.py"))
-    known = sorted(stem for stem in files if stem not in ("__init__", "base"))
-    hint = checks.hint(name, known)
+    names = known(configs)
+    hint = checks.hint(name, names)
     raise checks.UserError(
         f"There is no suite {name!r}. {hint}Known in {str(folder)!r} are "
-        f"{', '.join(known) or 'none'}; a path of another file is allowed too. Write, "
+        f"{', '.join(names) or 'none'}; a path of another file is allowed too. Write, "
         "for example, suite=smoke."
     )
 
@@ -64,7 +84,7 @@ def change(suite: ml_collections.ConfigDict, text: str) -> None:
         with suite.unlocked():
             suite[GIVEN] = (*suite.get(GIVEN, ()), text.removeprefix(OF_CONFIGS))
         return
-    fields = validation.flatten(suite.to_dict())
+    fields = values.flatten(suite.to_dict())
     fields.pop(GIVEN, None)
     if not sign or name not in fields:
         hint = checks.hint(name, fields)
@@ -108,8 +128,7 @@ def check(suite: ml_collections.ConfigDict, path: pathlib.Path) -> None:
                 f"{name} of the suite {str(path)!r} is {tuple(values)}. It must name "
                 f"at least one, each once. Change the file, or give set={name}=A,B."
             )
-    least = {"seed": 0, "num_seeds": 1, "seeds_per_job": 1}
-    for name, low in least.items():
+    for name, low in COUNTS.items():
         if suite[name] is not None and suite[name] < low:
             raise checks.UserError(
                 f"{name} of the suite {str(path)!r} is {suite[name]}; it must be at "

@@ -19,7 +19,7 @@ from samg_jax.suites import definition
 from samg_jax.training import (
     command_line,
     environments,
-    misspelt,
+    misspelled,
     validation,
     values,
 )
@@ -230,11 +230,11 @@ def override(
         name, _, given = text.partition("=")
         if name.startswith("guidance.") and not _has(config, name):
             guided = recipe.file(guided=True)
-            if guided.is_file():  # A misspelt name is nowhere.
+            if guided.is_file():  # A misspelled name is nowhere.
                 whole = command_line.load(str(guided), recipe.dataset)
-                misspelt.check_field(name, whole.to_dict())
+                misspelled.check_field(name, whole.to_dict())
             continue
-        misspelt.check_field(name, config.to_dict())
+        misspelled.check_field(name, config.to_dict())
         before = _value(config, name)
         try:
             values.assign(config, name, values.unquoted(given))

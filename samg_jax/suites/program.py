@@ -115,12 +115,7 @@ def work(
 
 def prepare(request: Request) -> tuple[pathlib.Path, list[Job]]:
     """Returns the folder of the suite and its jobs, checked."""
-    for flag, value in (("suite", request.suite), ("out", request.out)):
-        if not value:
-            raise checks.UserError(
-                f"{flag} is empty. It must be given. Write, for example, python -m "
-                "samg_jax.benchmark suite --suite=smoke --out=runs/smoke."
-            )
+    definition.check_given(request.suite, request.out, request.configs)
     suite = definition.load(request.suite, request.configs, request.settings)
     planned = jobs.expand(suite, request.configs)
     out = pathlib.Path(request.out).expanduser()

@@ -30,7 +30,7 @@ def contained(folder: pathlib.Path) -> Iterator[None]:
     """Keeps what follows from a full disk in the block, and later, to one error.
 
     If the block succeeds or fails of something else, everything is reported as ever
-    again afterwards. After a full disk what follows from it stays silent, and nothing
+    again afterward. After a full disk what follows from it stays silent, and nothing
     else.
 
     Args:

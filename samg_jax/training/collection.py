@@ -1,4 +1,4 @@
-"""Data of one's own: SAC trained online, and rollouts of what it learnt.
+"""Data of one's own: SAC trained online, and rollouts of what it learned.
 
 The levels are D4RL's in spirit: `random` is the untrained policy, `medium` the policy
 that first reaches a share of the reference return, `medium-replay` everything it saw
@@ -53,7 +53,7 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A policy that SAC has learnt.
+    """A policy that SAC has learned.
 
     Attributes:
         agent: its state, stacked over one seed.

@@ -2,7 +2,7 @@
 
 The fields of a config are flags, `--config.GROUP.NAME=VALUE`. They are read here and
 not by the flags library, which adds up tuples that are given twice and ends in a
-traceback at a misspelt name. Of every flag that is given more than once the last wins,
+traceback at a misspelled name. If a flag is given more than once, the last one wins,
 so that what a user appends to a script's flags counts.
 """
 
@@ -13,6 +13,7 @@ import functools
 import os
 import re
 import sys
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,11 +21,11 @@ import ml_collections
 from absl import app, flags
 
 from samg_jax import checks, fields, process
-from samg_jax.training import config_files, logs, misspelt, usage, values
+from samg_jax.training import config_files, logs, misspelled, usage, values
 
 load = config_files.load
 
-CONFIG = misspelt.CONFIG
+CONFIG = misspelled.CONFIG
 EXPLAIN = "explain"
 # What a field looks like on the command line, in all spellings.
 _FIELD = re.compile(r"--?(no)?config\.([^=]+)(?:=(.*))?", re.DOTALL)
@@ -107,6 +108,7 @@ def run(
     experiment: ExperimentFlag | None = None,
     positional: bool = False,
     arguments: Sequence[str] = (),
+    **topics: usage.Topic,
 ) -> None:
     """Runs a program: reads its flags, calls `main`, and ends the process.
 
@@ -115,6 +117,7 @@ def run(
         experiment: its flag `--config`, if it has one.
         positional: whether `main` takes arguments that are no flags.
         arguments: are read before those of the command line.
+        **topics: parts of the program that `--help` describes by themselves.
     """
     # `python -m` finds a user's modules in the current folder; a script does not.
     with contextlib.suppress(FileNotFoundError):  # `process.check` reports it.
@@ -123,7 +126,11 @@ def run(
     argv = [sys.argv[0], *arguments, *sys.argv[1:]]
     about = sys.modules[main.__module__].__doc__ or ""
     parser = functools.partial(
-        parse, experiment=experiment, positional=positional, about=about
+        parse,
+        experiment=experiment,
+        positional=positional,
+        about=about,
+        topics=topics,
     )
     with process.output():
         app.run(main, argv=argv, flags_parser=parser)
@@ -134,6 +141,7 @@ def parse(
     experiment: ExperimentFlag | None = None,
     positional: bool = False,
     about: str = "",
+    topics: Mapping[str, usage.Topic] = types.MappingProxyType({}),
 ) -> list[str]:
     """Reads the flags of a command line; returns the program and what is no flag.
 
@@ -146,6 +154,7 @@ def parse(
         experiment: The flag `--config` of the program, if it has one.
         positional: Whether the program takes arguments that are no flags.
         about: The docstring of the program, for `--help`.
+        topics: See `run`.
     """
     logs.quiet_libraries()
     with checks.program():
@@ -155,23 +164,26 @@ def parse(
             arguments = flags.FLAGS.read_flags_from_files(arguments, force_gnu=False)
         except flags.Error as error:
             raise checks.UserError(str(error).removeprefix("ERROR:: ")) from error
-        answer(arguments, experiment, about)
+        answer(arguments, experiment, about, topics)
         known: list[str] = []
-        misspelt.refuse_dashes(arguments)
+        misspelled.refuse_dashes(arguments)
         if experiment:
-            misspelt.refuse(arguments, _config_of)
+            misspelled.refuse(arguments, _config_of)
             experiment.experiment, arguments = read(arguments)
             known = list(values.flatten(experiment.value.to_dict()))
         left = parse_plain([name, *arguments], known)
-        misspelt.refuse_empty()
+        misspelled.refuse_empty()
         if len(left) > 1 and not positional:
-            raise misspelt.no_flags(left[1:])
+            raise misspelled.no_flags(left[1:])
         process.check_libraries()
     return left
 
 
 def answer(
-    arguments: Sequence[str], experiment: ExperimentFlag | None, about: str
+    arguments: Sequence[str],
+    experiment: ExperimentFlag | None,
+    about: str,
+    topics: Mapping[str, usage.Topic] = types.MappingProxyType({}),
 ) -> None:
     """Prints what `--help` or `--explain` asks for, and ends the program."""
     for place, argument in enumerate(arguments):
@@ -181,8 +193,12 @@ def answer(
         if not name.startswith("-"):
             continue
         name = name.lstrip("-")
-        if name in misspelt.HELP:
-            print(usage.text(about, misspelt.own_flags(), experiment is not None))
+        if name in misspelled.HELP:
+            topic = topics.get(arguments[0])
+            if topic:
+                print(topic.text())
+            else:
+                print(usage.text(about, misspelled.own_flags(), experiment is not None))
             sys.exit(0)
         if name == EXPLAIN and name in flags.FLAGS:
             value = value if sign else "".join(arguments[place + 1 : place + 2])
@@ -200,7 +216,7 @@ def parse_plain(argv: list[str], fields: Sequence[str] = ()) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
-        raise misspelt.unknown(error.flagname, fields) from error
+        raise misspelled.unknown(error.flagname, fields) from error
     except flags.Error as error:
         text = re.sub(r"^flag (?=--)", "", str(error))
         missing = re.search(r"Flag --(\w+) must have a value", text)
@@ -210,6 +226,17 @@ def parse_plain(argv: list[str], fields: Sequence[str] = ()) -> list[str]:
         raise checks.UserError(
             f"{text.rstrip('.')}. Correct that; --help says what there is."
         ) from error
+
+
+def refuse_unknown(arguments: Sequence[str]) -> None:
+    """Refuses the first argument that is no flag of the program, nor a field."""
+    for argument in arguments:
+        if argument == "--":
+            return
+        name = argument.lstrip("-").partition("=")[0]
+        known = name in flags.FLAGS or name.removeprefix("no") in flags.FLAGS
+        if argument.startswith("--") and not known and not _FIELD.fullmatch(argument):
+            raise misspelled.unknown(name)
 
 
 def read(arguments: Sequence[str]) -> tuple[Experiment, list[str]]:
@@ -229,7 +256,7 @@ def read(arguments: Sequence[str]) -> tuple[Experiment, list[str]]:
             left.append(argument)
             continue
         negated, name, text = field.groups()
-        misspelt.check_field(name, fields)
+        misspelled.check_field(name, fields)
         is_switch = _is_switch(config, name)
         if negated:
             if not is_switch or text is not None:
@@ -266,6 +293,7 @@ def _file(arguments: Sequence[str]) -> str:
                     f"--{config_files.EXAMPLE}, for example."
                 )
     if found is None:
+        refuse_unknown(arguments)
         fields = any(_FIELD.fullmatch(argument) for argument in arguments)
         raise checks.UserError(
             "--config is missing. It names the file of an experiment, and a dataset "

@@ -32,7 +32,7 @@ def place(parts: Parts, state: offline.State) -> offline.State:
 
 
 def freeze(parts: Parts, pretrained: offline.State) -> Any:
-    """Returns the guidance towards a copy of the offline value parameters."""
+    """Returns the guidance toward a copy of the offline value parameters."""
     if parts.guidance.weight == "none":
         return ()
     values = frozen_params(parts, pretrained.agent)

@@ -24,7 +24,7 @@ def write(folder: pathlib.Path) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    # Whoever calls flushes the whole folder afterwards.
+    # Whoever calls flushes the whole folder afterward.
     (folder / NAME).write_text(json.dumps(entries, indent=1) + "\n")
 
 

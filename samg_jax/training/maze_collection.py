@@ -151,9 +151,9 @@ def label(
 
 
 def _any_goal(maze: mazes.Maze, rng: np.random.Generator) -> np.ndarray:
-    """Returns `[2]` a goal in any free cell, as far off its centre as the task's."""
+    """Returns `[2]` a goal in any free cell, as far off its center as the task's."""
     cell = maze.free_cells[rng.integers(len(maze.free_cells))]
-    return maze.centres(cell) + rng.uniform(0.0, 1.0, 2) + rng.uniform(0.0, 0.5, 2)
+    return maze.centers(cell) + rng.uniform(0.0, 1.0, 2) + rng.uniform(0.0, 0.5, 2)
 
 
 def _describe(

@@ -38,7 +38,7 @@ class State(struct.PyTreeNode):
         weight: its fit, stacked over seeds, zeros until it is made; or `()`.
         quantiles: `[S, 1001]` of p_int over the offline data, where the threshold is
             one of them; see `guidance.quantiles`.
-        preprocessing: normaliser and reward transform, shared.
+        preprocessing: normalizer and reward transform, shared.
         alive: `[S]` whether the seed has stayed finite.
         failed_step: `[S]` update at which it did not, -1 otherwise.
     """

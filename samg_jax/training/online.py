@@ -34,7 +34,7 @@ class State(struct.PyTreeNode):
         guidance: `weights.Guidance` stacked over seeds, `()` without guidance.
         hyperparameters: swept ones of the algorithm, name -> `[S]`.
         buffer: replay buffer, `[S, capacity, ...]`, raw.
-        preprocessing: normaliser and reward transform, shared.
+        preprocessing: normalizer and reward transform, shared.
         count: `[]` environment steps taken by each seed, warm-up included.
         observations: `[S, O]` raw, what the actions answer to.
         actions: `[S, A]` to be executed next.
@@ -102,7 +102,7 @@ def init(
     pretrained: offline.State,
     observations: jax.Array,
 ) -> State:
-    """Returns the state at the switch: frozen copies made, nothing learnt yet.
+    """Returns the state at the switch: frozen copies made, nothing learned yet.
 
     Args:
         parts: of the experiment.

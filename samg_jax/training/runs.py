@@ -115,7 +115,7 @@ class Run:
 
 
 def best_scale(scores: evaluation.Scores) -> np.ndarray:
-    """Returns normalised scores `[S]`, or mean returns where there is no reference."""
+    """Returns normalized scores `[S]`, or mean returns where there is no reference."""
     if np.isnan(scores.normalized).all():
         return scores.returns.mean(axis=1)
     return scores.normalized
@@ -168,7 +168,7 @@ def report_failures(this: Run, state: Any, unit: str) -> None:
 def describe(this: Run, about: dict[str, Any]) -> tuple[dict, dict[str, bytes]]:
     """The description of a checkpoint, and the files that are kept with it.
 
-    Everything that was written so far is on the disk afterwards, because the
+    Everything that was written so far is on the disk afterward, because the
     checkpoint relies on it.
 
     Args:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from absl import flags
 
@@ -20,7 +22,9 @@ KINDS = {
     "multi string": "=TEXT",
     "comma separated list of strings": "=A,B",
 }
-REPEATED = ";\n  repeat this option to specify a list of values"
+# What absl adds to the meaning of a flag: its choices before it, or how to repeat it.
+CHOICES = re.compile(r"^<[^<>]*>: ")
+REPEATED = re.compile(r";\s+repeat this option to specify a list of values$")
 EXPERIMENTS = """\
 A config and its dataset are one flag, --config=CONFIG:DATASET. A path of a file of
 yours can stand for CONFIG, and --config.dataset.path=FILE for the data of DATASET."""
@@ -29,6 +33,23 @@ Every field of a config is a flag, such as --config.online.steps=20000. The last
 wins. --explain=guidance.penalty says what a field means, its default and its bounds;
 --explain=guidance does so for a group and --explain=all for every field. The same
 table is in docs/pages/configuration.md; --dry_run prints the values of this command."""
+
+
+class Topic(NamedTuple):
+    """What `--help` prints after the name of a part of a program.
+
+    Attributes:
+        about: Makes the text.
+        flags: Those that the part reads.
+    """
+
+    about: Callable[[], str]
+    flags: Sequence[flags.FlagHolder]
+
+    def text(self) -> str:
+        """The help of this part."""
+        names = sorted(flag.name for flag in self.flags)
+        return text(self.about(), names, has_config=False)
 
 
 def text(about: str, names: Iterable[str], has_config: bool) -> str:
@@ -48,15 +69,16 @@ def text(about: str, names: Iterable[str], has_config: bool) -> str:
 
 def _known() -> list[str]:
     """The configs and the datasets, each in a paragraph."""
-    found = [_listed("Configs", field_table.config_names())]
+    found = [listed("Configs", field_table.config_names())]
     lines = [
-        textwrap.indent(_listed(family, names), "  ")
+        textwrap.indent(listed(family, names), "  ")
         for family, names in field_table.datasets().items()
     ]
     return [*found, "\n".join(["Datasets:", *lines, "  minari:ID, of Minari"])]
 
 
-def _listed(title: str, names: Iterable[str]) -> str:
+def listed(title: str, names: Iterable[str]) -> str:
+    """Names behind a title, as a paragraph."""
     line = f"{title}: {', '.join(names)}"
     return textwrap.fill(
         line, WIDTH - 2, subsequent_indent="    ", break_on_hyphens=False
@@ -67,8 +89,9 @@ def _described(flag: flags.Flag) -> str:
     """A flag, its meaning, and its default if it has one."""
     kind = flag.flag_type()
     name = f"--[no]{flag.name}" if kind == "bool" else f"--{flag.name}"
-    # What absl adds to the meaning of a flag that may be repeated.
-    about = flag.help.removesuffix(REPEATED)
+    about = REPEATED.sub("", CHOICES.sub("", flag.help))
+    if isinstance(flag, flags.MultiFlag):
+        about += " May be repeated."
     if getattr(flag.parser, "enum_values", None):
         about += f" Allowed: {', '.join(flag.parser.enum_values)}."
     if flag.default not in (None, [], "") and kind != "bool":

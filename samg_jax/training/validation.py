@@ -106,7 +106,7 @@ def check(config: ml_collections.ConfigDict) -> None:
         )
     check_rewards(config)
     check_guided(config)
-    check_behaviour_model(config)
+    check_behavior_model(config)
     check_calibration(config)
     check_online(config)
     check_annealing(config)
@@ -181,12 +181,12 @@ def check_guided(config: ml_collections.ConfigDict) -> None:
         )
 
 
-def check_behaviour_model(config: ml_collections.ConfigDict) -> None:
-    """Raises UserError where SPOT's behaviour model would not be finished."""
+def check_behavior_model(config: ml_collections.ConfigDict) -> None:
+    """Raises UserError where SPOT's behavior model would not be finished."""
     steps, updates = config.agent.get("vae_steps", 0), config.offline.updates
     if steps > updates and not config.offline.restore:
         raise checks.UserError(
-            f"SPOT trains its behaviour model in the first {steps} of the offline "
+            f"SPOT trains its behavior model in the first {steps} of the offline "
             f"updates, of which config.offline.updates gives {updates}. Raise it above "
             "that, or lower config.agent.vae_steps."
         )

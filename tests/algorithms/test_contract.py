@@ -50,7 +50,7 @@ CASES = {
     "cql_max": small_cql(**MAXIMUM, **LAGRANGE),
     "cql_max_online_penalty": small_cql(**MAXIMUM, **ONLINE_PENALTY, **LAGRANGE),
 }
-MAXIMISING = [name for name in CASES if "_max" in name]
+MAXIMIZING = [name for name in CASES if "_max" in name]
 SINGLE_ACTION = [name for name in CASES if "_max" not in name]
 # Guidance acts on the Bellman target alone, as on AWAC.
 TARGET_ONLY = [
@@ -211,7 +211,7 @@ def test_the_target_is_affine_in_the_weight(cases, name):
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", MAXIMISING)
+@pytest.mark.parametrize("name", MAXIMIZING)
 def test_the_maximum_is_taken_over_blended_actions(cases, name):
     case = cases(name)
     algorithm, batch, state = case.algorithm, case.batch, case.state

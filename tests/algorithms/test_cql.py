@@ -390,7 +390,7 @@ def test_temperature_and_multiplier_start_as_in_corl():
     ("name", "actor_head", "critic_head", "actor_bias"),
     [("offline", None, 0.01, True), ("finetune", np.sqrt(2), np.sqrt(2), False)],
 )
-def test_initialisations_follow_corls_two_scripts(
+def test_initializations_follow_corls_two_scripts(
     name, actor_head, critic_head, actor_bias
 ):
     state = jax.jit(small(initialization=name).init)(
@@ -414,6 +414,6 @@ def test_initialisations_follow_corls_two_scripts(
         np.testing.assert_allclose(singular, actor_head, rtol=1e-4)
 
 
-def test_an_unknown_initialisation_is_refused():
+def test_an_unknown_initialization_is_refused():
     with pytest.raises(ValueError, match=r"'orthogonal'.*'offline' and 'finetune'"):
         small(initialization="orthogonal")

@@ -251,7 +251,7 @@ def test_cql_takes_the_steps_of_corl(mode, config, calls, monkeypatch):
     history = run(step, algorithm, draws)
     assert_rows([rows for rows, _ in history], GOLDEN_CQL[mode])
     for rows, metrics in history:
-        # The update minimised what the rows were computed from.
+        # The update minimized what the rows were computed from.
         td_loss = rows["TD loss 1"] + rows["TD loss 2"]
         gaps = rows["D_1"] + rows["D_2"] - 2 * (config.lagrange_gap or 0.0)
         penalty = config.cql_weight * gaps

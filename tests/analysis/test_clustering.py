@@ -1,4 +1,4 @@
-"""Clusters by neighbours only: the same as by all pairs, without their memory."""
+"""Clusters by neighbors only: the same as by all pairs, without their memory."""
 
 import tracemalloc
 
@@ -11,13 +11,13 @@ from samg_jax.analysis import clustering
 
 
 @pytest.fixture
-def by_neighbours(monkeypatch):
-    """Makes every clustering one by neighbours."""
+def by_neighbors(monkeypatch):
+    """Makes every clustering one by neighbors."""
     return lambda: monkeypatch.setattr(clustering, "ALL_PAIRS_ROWS", 0)
 
 
 @pytest.mark.parametrize("linkage", clustering.LINKAGES)
-def test_heaps_are_found_by_neighbours_as_by_all_pairs(linkage, by_neighbours):
+def test_heaps_are_found_by_neighbors_as_by_all_pairs(linkage, by_neighbors):
     rng = np.random.default_rng(0)
     places = np.array([[0, 0], [20, 0], [0, 20], [30, 30]])
     heaps = rng.integers(4, size=300)
@@ -25,10 +25,10 @@ def test_heaps_are_found_by_neighbours_as_by_all_pairs(linkage, by_neighbours):
     for _ in range(2):
         found = clustering.assign(points, 4, linkage)
         assert metrics.adjusted_rand_score(heaps, found) == 1
-        by_neighbours()
+        by_neighbors()
 
 
-def test_clusters_without_gaps_are_as_compact_by_neighbours(by_neighbours):
+def test_clusters_without_gaps_are_as_compact_by_neighbors(by_neighbors):
     # Where levels overlap there is no right answer, but Ward's measure of one.
     points = np.random.default_rng(0).normal(size=(1_500, 2))
 
@@ -41,7 +41,7 @@ def test_clusters_without_gaps_are_as_compact_by_neighbours(by_neighbours):
         )
 
     expected = spread_within()
-    by_neighbours()
+    by_neighbors()
     assert spread_within() == pytest.approx(expected, rel=0.05)
 
 
@@ -49,7 +49,7 @@ def test_the_graph_is_connected_and_flat_whatever_coincides():
     rng = np.random.default_rng(0)
     points = np.concatenate([rng.normal(size=(50, 2)), 1e4 + rng.normal(size=(50, 2))])
     points = np.concatenate([points, points[:30], points[:30]])
-    graph = clustering.neighbours(points)
+    graph = clustering.neighbors(points)
     assert csgraph.connected_components(graph)[0] == 1
     assert (graph != graph.T).nnz == 0
     assert graph.nnz <= 6 * len(points)  # Of a graph in the plane, in both directions.

@@ -23,8 +23,8 @@ ROOT = pathlib.Path(samg_jax.__file__).parents[1]
 
 def blobs(rng, places, rows):
     """Returns points `[rows, 3]` around some of four places, equally many each."""
-    centres = 40.0 * np.float32([[1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, -1, -1]])
-    chosen = centres[np.resize(places, rows)]
+    centers = 40.0 * np.float32([[1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, -1, -1]])
+    chosen = centers[np.resize(places, rows)]
     return chosen + rng.normal(size=(rows, 3)).astype(np.float32)
 
 
@@ -67,7 +67,7 @@ def test_clusters_are_the_places(measured):
         assert metrics.silhouette_score(example.points, example.clusters) > 0.5
 
 
-def test_a_centre_is_covered_by_more_samples_than_the_bound():
+def test_a_center_is_covered_by_more_samples_than_the_bound():
     clusters = np.repeat([0, 1, 2], [51, 50, 200])
     levels = np.repeat([0, 0, 1], [51, 50, 200])
     example = coverage.Embedding(np.zeros((301, 2)), levels, clusters)
@@ -120,7 +120,7 @@ def overlapping(rng, rows):
 
 def test_levels_that_overlap_are_covered_alike_by_samples_of_any_allowed_size():
     # Of 4,000 rows the paper would draw 400. Without the proportional bound the small
-    # sample would find hardly a centre covered; with any sample enough, nearly all.
+    # sample would find hardly a center covered; with any sample enough, nearly all.
     rng = np.random.default_rng(0)
     levels = overlapping(rng, 2_000)
     shares = {}
@@ -184,7 +184,7 @@ def test_the_picture_says_that_few_samples_decide(measured, tmp_path, figures):
     )
 
 
-def test_the_picture_is_labelled_and_its_legend_names_every_level(
+def test_the_picture_is_labeled_and_its_legend_names_every_level(
     measured, tmp_path, figures
 ):
     names = ["wide", "narrow", "rare"]
@@ -194,10 +194,10 @@ def test_the_picture_is_labelled_and_its_legend_names_every_level(
     for axis, space in zip(embeddings, coverage.SPACES, strict=True):
         labels = axis.get_xlabel(), axis.get_ylabel()
         assert labels == ("first dimension of t-SNE", "second dimension of t-SNE")
-        assert axis.get_title() == f"{space}, ✕ cluster centres"
-        points, centres = (found.get_offsets() for found in axis.collections)
-        assert (len(points), len(centres)) == (240, 4)
-    assert bars.get_ylabel() == "share of cluster centres"
+        assert axis.get_title() == f"{space}, ✕ cluster centers"
+        points, centers = (found.get_offsets() for found in axis.collections)
+        assert (len(points), len(centers)) == (240, 4)
+    assert bars.get_ylabel() == "share of cluster centers"
     ticks = [text.get_text() for text in bars.get_xticklabels()]
     assert ticks == list(coverage.SPACES)
     (legend,) = figure.legends
@@ -209,7 +209,7 @@ def test_the_picture_is_labelled_and_its_legend_names_every_level(
         heights = [bar.get_height() for bar in group]
         expected = [shares[:, index].mean() for shares in measured.shares.values()]
         np.testing.assert_allclose(heights, expected)
-    # The points of a level have its colour in the embeddings, too.
+    # The points of a level have its color in the embeddings, too.
     levels = measured.examples["states"].levels
     found = [to_hex(color) for color in embeddings[0].collections[0].get_facecolors()]
     assert sorted(map(found.count, explained)) == sorted(np.bincount(levels))
@@ -337,7 +337,7 @@ def test_the_program_prints_writes_and_draws(file, tmp_path):
     assert lines[0] == (
         "10% of 100,300 rows are 10,030; a repeat draws 100, as --max_rows says"
     )
-    assert lines[1] == "a centre is covered by more than 1.99 samples of a level"
+    assert lines[1] == "a center is covered by more than 1.99 samples of a level"
     firsts = [line.split()[0] for line in lines[2:7]]
     assert firsts == ["WARNING:", "level", "hopper-demo", "random", "WARNING:"]
     assert lines[2] == lines[6]

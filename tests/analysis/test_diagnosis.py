@@ -147,7 +147,7 @@ def pictures(program, tmp_path, figures):
     return report, {path.stem: one for path, one in zip(paths, figures, strict=True)}
 
 
-def test_every_axis_of_the_pictures_is_labelled_with_its_unit(pictures):
+def test_every_axis_of_the_pictures_is_labeled_with_its_unit(pictures):
     report, figures = pictures
     labels = {
         name: {(axis.get_xlabel(), axis.get_ylabel()) for axis in figure.axes}
@@ -159,7 +159,7 @@ def test_every_axis_of_the_pictures_is_labelled_with_its_unit(pictures):
         "noise": {(noise, "mean p_int"), (noise, "AUROC, held-out against noisy")},
         "zeroed": {("threshold on p_int", "share of pairs with p = 0, %")},
     }
-    titles = ["checkpoint, tail", "wide, window", "nearest neighbours"]
+    titles = ["checkpoint, tail", "wide, window", "nearest neighbors"]
     for name, figure in figures.items():
         assert figure.get_suptitle() == report["dataset"]
         if name != "noise":
@@ -169,7 +169,7 @@ def test_every_axis_of_the_pictures_is_labelled_with_its_unit(pictures):
 def test_the_legend_of_a_picture_explains_every_line_of_every_panel(pictures):
     report, figures = pictures
     sets = ["held-out", "uniform actions", "noise 0.3", report["other"]]
-    weights = ["checkpoint, tail", "wide, window", "nearest neighbours"]
+    weights = ["checkpoint, tail", "wide, window", "nearest neighbors"]
     expected = {
         "histograms": [sets] * 3,
         "noise": [weights, [*weights, "chance"]],
@@ -190,7 +190,7 @@ def test_the_legend_of_a_picture_explains_every_line_of_every_panel(pictures):
 
 
 def look(artist):
-    """Returns colour and dashes of a line, or of the outline of a histogram."""
+    """Returns color and dashes of a line, or of the outline of a histogram."""
     color = artist.get_edgecolor if isinstance(artist, Patch) else artist.get_color
     dashes = artist.get_linestyle()
     return colors.to_hex(color()), "-" if dashes == "solid" else dashes

@@ -82,7 +82,7 @@ def test_every_quantity_is_drawn_with_its_unit(table, tmp_path, figures):
     )
     heights = [path[0, 1] for path in thresholds.get_segments()]
     np.testing.assert_allclose(heights, [0.24, 0.38])  # The last, of either seed.
-    # Each seed has one colour in all panels, which the picture's legend explains.
+    # Each seed has one color in all panels, which the picture's legend explains.
     (legend,) = figure.legends
     found = dict(
         zip(
@@ -110,7 +110,7 @@ def test_a_run_without_guidance_has_no_picture(table, tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 4, 10, 11, 30])
-def test_no_two_seeds_share_a_colour(count):
+def test_no_two_seeds_share_a_color(count):
     seeds = tuple(range(5, 5 + count))
     found = guidance_curves.colors(seeds)
     assert tuple(found) == seeds

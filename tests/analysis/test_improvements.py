@@ -120,7 +120,7 @@ def test_the_picture_has_a_point_per_level_and_base(tmp_path, figures):
         points = [bars.lines[0].get_xydata() for bars in axis.containers]
         expected = [(shares[0], 6.0), (shares[1], 1.0), (shares[0], -3.0)]
         np.testing.assert_allclose(np.reshape(points, (3, 2)), expected)
-        # A level has one colour, a base one shape.
+        # A level has one color, a base one shape.
         drawn = [bars.lines[0] for bars in axis.containers]
         colors = [line.get_color() for line in drawn]
         assert colors[0] == colors[2] != colors[1]

@@ -64,7 +64,7 @@ def test_closing_table_by_hand():
         "normalized score      offline      final     change",
         "seed 0                   20.0       50.0      +30.0",
         "seed 3                   40.0       50.0      +10.0",
-        "mean                     30.0       50.0       20.0",
+        "mean                     30.0       50.0      +20.0",
         "95 % interval          ±127.1       ±0.0     ±127.1",
     ]
 
@@ -104,7 +104,7 @@ def test_failed_seeds_are_named_and_left_out_of_the_mean():
     assert [line.endswith("failed") for line in lines] == [0, 0, 1, 0, 0, 0]
     assert (
         lines[4]
-        == "mean                     15.0       40.0       25.0  of 2 that lasted"
+        == "mean                     15.0       40.0      +25.0  of 2 that lasted"
     )
     assert cells(lines[5])[2] == pytest.approx(
         statistics.interval([20.0, 30.0])[1], abs=0.05

@@ -20,7 +20,7 @@ SETTINGS = problems.Settings(processes=5, states=12, iterations=4_000)
 
 @pytest.fixture(scope="module")
 def case():
-    """Returns problems and what TD(0) learnt on them."""
+    """Returns problems and what TD(0) learned on them."""
     found = problems.random_problems(jax.random.key(1), SETTINGS)
     return found, problems.learn(found, jax.random.key(2), SETTINGS)
 
@@ -283,9 +283,7 @@ def test_the_bound_on_the_bias_is_named_at_its_line(case, tmp_path, figures):
     assert 0.3 * words.xy[1] < guided <= words.xy[1]
 
 
-def test_every_axis_is_labelled_and_every_line_is_in_its_legend(
-    case, tmp_path, figures
-):
+def test_every_axis_is_labeled_and_every_line_is_in_its_legend(case, tmp_path, figures):
     with programs.running("analysis.tabular") as program:
         program.draw(*case, SETTINGS, tmp_path / "theory.png")
     (figure,) = figures

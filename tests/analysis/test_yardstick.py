@@ -1,4 +1,4 @@
-"""The nearest-neighbour yardstick against distances computed one by one."""
+"""The nearest-neighbor yardstick against distances computed one by one."""
 
 import numpy as np
 import pytest

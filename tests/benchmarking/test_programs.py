@@ -115,7 +115,7 @@ def learning(layers):
 
 def awac_products(rows):
     q, policy = forward(rows, 23, 3, 1), forward(rows, 17, 3, 6)
-    # Both critics: targets, their loss, and then, with what they have learnt, the
+    # Both critics: targets, their loss, and then, with what they have learned, the
     # data's actions and the policy's. The policy at s serves its loss and its actions.
     critics = 2 * (3 * sum(q) + learning(q))
     return critics + sum(policy) + learning(policy)

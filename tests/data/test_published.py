@@ -7,7 +7,7 @@ import pytest
 
 from samg_jax.data import d4rl, published, transitions
 
-# Transitions, least number of trajectories, and normalised mean return of each file.
+# Transitions, least number of trajectories, and normalized mean return of each file.
 KNOWN = {
     "halfcheetah-medium-v2": (999_000, 999, 40.7),
     "halfcheetah-medium-replay-v2": (201_798, 201, 27.2),

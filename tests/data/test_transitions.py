@@ -251,7 +251,7 @@ def test_returns_to_go_of_the_worked_example():
 
 
 def test_successes_in_a_run_end_each_by_itself_and_the_ant_goes_on():
-    # Labelled after the fact: rows 2 to 4 are at the goal, then the ant walks on until
+    # Labeled after the fact: rows 2 to 4 are at the goal, then the ant walks on until
     # row 8, where the time is up, and a new episode begins.
     flags = np.isin(np.arange(12), [2, 3, 4])
     raw = d4rl.Raw(

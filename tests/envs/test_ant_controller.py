@@ -28,12 +28,12 @@ def distances(maze, goal):
 def test_following_the_headings_is_a_shortest_way(name):
     maze = mazes.MAZES[name]
     for goal_cell in maze.free_cells[:: len(maze.free_cells) // 2].tolist():
-        goal = maze.centres(goal_cell) + RNG.uniform(0, 1.5, 2)
+        goal = maze.centers(goal_cell) + RNG.uniform(0, 1.5, 2)
         guide = ant_controller.Guide(maze, goal)
         lengths = distances(maze, tuple(goal_cell))
         assert len(lengths) == len(maze.free_cells)
         for start in maze.free_cells.tolist():
-            position = maze.centres(start) + RNG.uniform(-0.5, 0.5, 2)
+            position = maze.centers(start) + RNG.uniform(-0.5, 0.5, 2)
             way = [start]
             while np.linalg.norm(position - goal) > 1e-3:
                 position = position + 0.5 * guide.heading(position)
@@ -73,7 +73,7 @@ def test_walking_depends_on_the_heading_as_the_ant_sees_it():
     elsewhere[:, 3:7] = np.stack(
         [c * w - s * z, c * x - s * y, c * y + s * x, c * z + s * w], axis=1
     )
-    elsewhere[:, 3:7] *= 1.1  # D4RL's are not normalised after a reset.
+    elsewhere[:, 3:7] *= 1.1  # D4RL's are not normalized after a reset.
     for time in (0, 3):
         np.testing.assert_allclose(
             ant_controller.walk(elsewhere, turned(headings, angle), time),

@@ -132,7 +132,7 @@ def test_the_ant_does_not_pass_through_a_wall(env):
         for _ in range(10):
             env.step(np.zeros(8))
         travelled = (env.data.qpos[0] - xy[0]) / np.sign(speed)
-        # To the west is a wall a metre away, to the east a free cell.
+        # To the west is a wall a meter away, to the east a free cell.
         assert travelled < 1.0 if speed < 0 else travelled > 2.0
 
 
@@ -249,7 +249,7 @@ def test_random_starts_reach_every_cell_but_the_goal():
         if cell in "0R"
     }
     assert {tuple(cell) for cell in cells.tolist()} == free
-    offsets = starts - maze.centres(cells)
+    offsets = starts - maze.centers(cells)
     assert offsets.min() >= 0
     assert offsets.max() <= 1
     np.testing.assert_allclose(offsets.mean(axis=0), 0.5, atol=0.05)

@@ -48,15 +48,15 @@ def test_walls_and_goal_are_where_d4rl_has_them(name):
 def test_the_start_is_the_origin_and_y_grows_with_the_row():
     maze = mazes.MAZES["umaze"]
     np.testing.assert_array_equal(
-        maze.centres([[1, 1], [2, 3], [0, 4]]), [[0, 0], [8, 4], [12, -4]]
+        maze.centers([[1, 1], [2, 3], [0, 4]]), [[0, 0], [8, 4], [12, -4]]
     )
     np.testing.assert_array_equal(maze.bounds, [[-6, -6], [14, 14]])
 
 
 @pytest.mark.parametrize("maze", mazes.MAZES.values(), ids=list(mazes.MAZES))
-def test_a_position_is_in_the_cell_whose_centre_is_nearest(maze):
+def test_a_position_is_in_the_cell_whose_center_is_nearest(maze):
     noise = np.random.default_rng(0).uniform(-1.99, 1.99, maze.free_cells.shape)
-    positions = maze.centres(maze.free_cells) + noise
+    positions = maze.centers(maze.free_cells) + noise
     np.testing.assert_array_equal(maze.cells(positions), maze.free_cells)
 
 

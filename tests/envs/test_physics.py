@@ -79,10 +79,10 @@ def test_masses_and_inertias_are_those_of_the_old_simulator(env_id):
     np.testing.assert_allclose(model.body_inertia[1:], INERTIAS[env_id], atol=6e-8)
 
 
-def test_the_head_moves_the_cheetahs_centre_of_mass():
+def test_the_head_moves_the_cheetahs_center_of_mass():
     model = physics.make("HalfCheetah-v4").unwrapped.model
-    centre = [0.149138, 0.0, 0.024856]
-    np.testing.assert_allclose(model.body_ipos[1], centre, atol=6e-7)
+    center = [0.149138, 0.0, 0.024856]
+    np.testing.assert_allclose(model.body_ipos[1], center, atol=6e-7)
     np.testing.assert_allclose(model.body_mass.sum(), 14.0)
 
 

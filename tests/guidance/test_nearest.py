@@ -24,7 +24,7 @@ def make(seed=0):
     return params, data
 
 
-def reference_centres(codes, rows):
+def reference_centers(codes, rows):
     """One step of k-means, row by row; a code without rows stays where it is."""
     members = {}
     for row in rows:
@@ -39,8 +39,8 @@ def test_stored_codes_are_the_centres_of_the_rows_nearest_to_them():
     rng = np.random.default_rng(2)
     codes, rows = rng.normal(size=(20, LATENT)), rng.normal(size=(ROWS, LATENT))
     codes[7] += 100.0  # Nearest to none.
-    expected = reference_centres(codes, rows)
-    actual = jax.jit(nearest._centres)(jnp.float32(codes), jnp.float32(rows))
+    expected = reference_centers(codes, rows)
+    actual = jax.jit(nearest._centers)(jnp.float32(codes), jnp.float32(rows))
     np.testing.assert_allclose(actual, expected, atol=1e-5)
     np.testing.assert_allclose(actual[7], codes[7], rtol=1e-6)
 
@@ -51,11 +51,11 @@ def test_probability_is_the_share_of_probes_at_least_as_far(monkeypatch):
     codes = nearest.fit(encode, params, *data, stored=40)
     means = np.float64(encode(params, *data)[0])
     references, members, probes = nearest.spread(ROWS, 40)
-    centres = reference_centres(means[references], means[members])
-    np.testing.assert_allclose(codes.codes, centres, atol=1e-4)
+    centers = reference_centers(means[references], means[members])
+    np.testing.assert_allclose(codes.codes, centers, atol=1e-4)
 
     def distance(code):
-        return np.sqrt(((centres - code) ** 2).sum(axis=1)).min()
+        return np.sqrt(((centers - code) ** 2).sum(axis=1)).min()
 
     stored = np.array(sorted(distance(means[place]) for place in probes))
     np.testing.assert_allclose(codes.distances, stored, atol=1e-4)

@@ -14,7 +14,7 @@ probabilities = jax.jit(normals.probabilities, static_argnums=(0, 5))
 
 
 def encode(params, observations, actions):
-    """A code that is far from centred, correlated, and of unequal scales."""
+    """A code that is far from centered, correlated, and of unequal scales."""
     pairs = jnp.concatenate([observations, actions], axis=-1)
     means = jnp.tanh(pairs @ params["w"]) * params["scale"] + params["offset"]
     return means, jnp.exp(0.2 * pairs @ params["w"] - 2.0)
@@ -183,20 +183,20 @@ def test_joint_probability_is_uniform_on_normal_data():
 
 
 @pytest.mark.parametrize("kind", normals.KINDS)
-def test_probability_falls_away_from_the_centre_and_stays_in_range(kind):
+def test_probability_falls_away_from_the_center_and_stays_in_range(kind):
     _, _, fit, _ = random_code()
-    centre = fit.joint_mu if kind == "joint" else fit.mean_mu
+    center = fit.joint_mu if kind == "joint" else fit.mean_mu
     rng = np.random.default_rng(5)
     direction = rng.normal(size=Z)
-    if kind == "nearest":  # One code in the centre, and others out of reach.
+    if kind == "nearest":  # One code in the center, and others out of reach.
         unit = np.linalg.norm(direction * fit.mean_sigma)
         usual = np.sort(unit * np.abs(rng.normal(size=2000, scale=2.0)))
-        codes = jnp.stack([jnp.float32(centre), jnp.full(Z, 1e9)])
+        codes = jnp.stack([jnp.float32(center), jnp.full(Z, 1e9)])
         fit = fit.replace(nearest=nearest.Codes(codes, jnp.float32(usual)))
     distances = np.array([0.0, 0.2, 0.5, 1.0, 2.0, 3.0, 1e3, 1e6])
     for sign in (-1, 1):
         steps = sign * distances[:, None] * direction * fit.mean_sigma
-        means = jnp.float32(centre + steps)
+        means = jnp.float32(center + steps)
         p = np.asarray(probabilities(kind, means, jnp.ones_like(means), fit))
         assert np.all((p >= 0) & (p <= 1))
         assert np.all(np.diff(p[:6]) < 0)

@@ -32,7 +32,7 @@ SECTIONS = (
     "published",
 )
 SIZES = {"laptop": (1280, 900), "phone": (390, 844)}
-# Chromium's numbers for the preferred colour scheme.
+# Chromium's numbers for the preferred color scheme.
 SCHEMES = {"dark": 0, "light": 1}
 
 

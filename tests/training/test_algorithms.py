@@ -50,7 +50,7 @@ def test_the_actors_rate_falls_offline_and_rises_online(run):
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-12)
 
 
-def test_spot_cools_its_penalty_and_never_trains_its_behaviour_model_again(run):
+def test_spot_cools_its_penalty_and_never_trains_its_behavior_model_again(run):
     workdir = run("spot")
     offline, online = (runs.saved(workdir, phase) for phase in ("offline", "online"))
     vae = [name for name in offline if name.startswith("['agent']['vae']")]

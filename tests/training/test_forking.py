@@ -75,7 +75,7 @@ def test_a_fork_takes_the_rest_from_its_own_config(samg_run, dataset, tmp_path):
     places = [f"['agent']['{network}']['params']" for network in ("actor", "critic")]
     trained = [name for name in own if name.startswith(tuple(places))]
     assert trained
-    for name in trained:  # At that rate nothing is learnt.
+    for name in trained:  # At that rate nothing is learned.
         np.testing.assert_array_equal(own[name], source[name], name)
     last = runs.evaluations(tmp_path)[-1]
     assert (last.offline_step, last.env_step) == (60, 40)

@@ -149,8 +149,8 @@ def test_other_levels_start_anywhere_and_diverse_leads_anywhere(level):
     goals = MAZE.cells(rows["infos/goal"][firsts])
     assert len(np.unique(starts, axis=0)) > 1
     assert (goals == MAZE.cells(MAZE.goal)).all() == (level == "play")
-    off_centre = rows["infos/goal"][firsts] - MAZE.centres(goals)
-    assert ((off_centre >= 0) & (off_centre <= 1.5)).all()
+    off_center = rows["infos/goal"][firsts] - MAZE.centers(goals)
+    assert ((off_center >= 0) & (off_center <= 1.5)).all()
 
 
 def test_data_without_any_reward_are_refused():

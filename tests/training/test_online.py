@@ -1,4 +1,4 @@
-"""The online phase: what is stored, what is sampled, what is learnt, and when."""
+"""The online phase: what is stored, what is sampled, what is learned, and when."""
 
 import functools
 
@@ -446,13 +446,13 @@ def test_the_warm_up_learns_nothing_and_then_the_utd_ratio_holds(
 def test_the_guidance_term_is_zero_at_the_switch_and_grows(samg_run):
     terms = runs.training(samg_run, "guidance_term")
     for seed in range(2):
-        # Nothing was learnt before step 25: both values are the same network's.
+        # Nothing was learned before step 25: both values are the same network's.
         assert abs(terms[seed, 60, 25]) < 1e-6
         assert terms[seed, 60, 60] > 1e-4
         assert terms[seed, 60, 60] > terms[seed, 60, 30]
     active = runs.training(samg_run, "weight_active")
     assert all(0 < value < 1 for value in active.values())
-    # Q is the frozen one until something is learnt.
+    # Q is the frozen one until something is learned.
     gaps = runs.training(samg_run, "value_gap")
     assert all((gap < 1e-6) == (place[2] <= 25) for place, gap in gaps.items())
 

@@ -1,6 +1,6 @@
 """Probe environments: one idea each, solved in seconds if the loop is right.
 
-Every probe has one observation and one action, so that all of them are learnt at once
+Every probe has one observation and one action, so that all of them are learned at once
 by one compiled program, as if they were seeds: only their environments differ.
 """
 
@@ -120,7 +120,7 @@ def stack(steps):
 
 
 @pytest.fixture(scope="module", params=AGENTS)
-def learnt(request):
+def learned(request):
     """The parts of an algorithm, and its state after fine-tuning from scratch."""
     parts = resolve(request.param)
     envs = [
@@ -142,9 +142,9 @@ def learnt(request):
     return parts, jax.device_get(state.agent)
 
 
-def q_and_action(learnt, probe, observation, action=None):
+def q_and_action(learned, probe, observation, action=None):
     """Returns the value of an action, by default the greedy one, and that action."""
-    parts, agents = learnt
+    parts, agents = learned
     agent = seeds_lib.select(agents, list(PROBES).index(probe))
     observations = np.float32([[observation]])
     greedy = np.clip(jax.jit(parts.online.act)(agent, observations), -1, 1)
@@ -154,36 +154,36 @@ def q_and_action(learnt, probe, observation, action=None):
     return float(np.asarray(q).mean()), float(greedy[0, 0])
 
 
-def test_value_of_a_constant_reward(learnt):
-    q, _ = q_and_action(learnt, "constant", 0.0)
+def test_value_of_a_constant_reward(learned):
+    q, _ = q_and_action(learned, "constant", 0.0)
     assert q == pytest.approx(1.0, abs=0.05)
 
 
 @pytest.mark.parametrize("observation", [-1.0, 1.0])
-def test_value_depends_on_the_observation(learnt, observation):
-    q, _ = q_and_action(learnt, "observed", observation)
+def test_value_depends_on_the_observation(learned, observation):
+    q, _ = q_and_action(learned, "observed", observation)
     assert q == pytest.approx(observation, abs=0.05)
 
 
-def test_delayed_reward_is_discounted(learnt):
-    last, _ = q_and_action(learnt, "delayed", 1.0)
+def test_delayed_reward_is_discounted(learned):
+    last, _ = q_and_action(learned, "delayed", 1.0)
     assert last == pytest.approx(1.0, abs=0.05)
-    first, _ = q_and_action(learnt, "delayed", 0.0)
+    first, _ = q_and_action(learned, "delayed", 0.0)
     assert first == pytest.approx(DISCOUNT, abs=0.05)
 
 
-def test_policy_finds_the_best_action(learnt):
-    q, action = q_and_action(learnt, "acted", 0.0)
+def test_policy_finds_the_best_action(learned):
+    q, action = q_and_action(learned, "acted", 0.0)
     assert action == pytest.approx(0.5, abs=0.15)
     assert q == pytest.approx(1.0, abs=0.15)
-    worse, _ = q_and_action(learnt, "acted", 0.0, action=-0.5)
+    worse, _ = q_and_action(learned, "acted", 0.0, action=-0.5)
     assert worse < q - 0.2
 
 
 @pytest.mark.parametrize("observation", [-1.0, 1.0])
-def test_action_follows_the_observation(learnt, observation):
-    q, action = q_and_action(learnt, "matched", observation)
+def test_action_follows_the_observation(learned, observation):
+    q, action = q_and_action(learned, "matched", observation)
     assert action == pytest.approx(0.5 * observation, abs=0.2)
     assert q == pytest.approx(1.0, abs=0.15)
-    worse, _ = q_and_action(learnt, "matched", observation, action=-0.5 * observation)
+    worse, _ = q_and_action(learned, "matched", observation, action=-0.5 * observation)
     assert worse < q - 0.2

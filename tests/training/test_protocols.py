@@ -90,6 +90,6 @@ def test_a_strength_of_zero_is_no_guidance_bit_for_bit(base, forked):
     assert zero[stored].any()  # As p is before the strength.
     scores = [runs.scores(forked(base, **one)) for one in changes]
     assert scores[0] == scores[1]
-    # With a strength something else is learnt.
+    # With a strength something else is learned.
     critic = "['agent']['critic']['params']['params']['MLP_0']['Dense_1']['bias']"
     assert not np.allclose(guided[critic], bare[critic], rtol=1e-4, atol=1e-7)

@@ -96,7 +96,7 @@ def test_the_order_is_that_of_a_plain_loop(overlap, samg_run, dataset, tmp_path)
         assert np.abs(own[0] - other).max() <= 1e-2 * max(np.abs(other).max(), 1e-3)
     wrong, _ = played_by_hand(parts, pretrained, behind=not overlap)
     assert np.abs(found[:20] - wrong[:20]).max() > 0.02
-    # Both orders draw the first two actions before anything was learnt from.
+    # Both orders draw the first two actions before anything was learned from.
     assert np.abs(actions[0] - wrong[0]).max() < 1e-5
 
 
@@ -106,7 +106,7 @@ def test_two_runs_are_equal_bit_for_bit(overlapped, fork, samg_run, dataset, tmp
     runs.assert_same_arrays(runs.saved(tmp_path), runs.saved(overlapped))
     strict = runs.saved(samg_run)["['buffer']['actions']"]
     found = runs.saved(overlapped)["['buffer']['actions']"]
-    # The same draws by the same policy, until it has learnt something.
+    # The same draws by the same policy, until it has learned something.
     np.testing.assert_array_equal(found[:, :26], strict[:, :26])
     assert np.abs(found - strict).max() > 1e-5
 

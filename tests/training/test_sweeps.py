@@ -121,7 +121,7 @@ def test_a_dry_run_counts_places(dataset, tmp_path):
     many = estimate.memory(config, parts_lib.resolve(config), 0)[0]
     plain.online.steps = 0
     offline_alone = estimate.memory(plain, parts_lib.resolve(plain), 0)[0]
-    # Up to the few bytes that all places share, such as the normaliser.
+    # Up to the few bytes that all places share, such as the normalizer.
     expected = 3 * (single - offline_alone)
     assert many - offline_alone == pytest.approx(expected, rel=0.01)
 
@@ -234,8 +234,8 @@ def test_a_place_is_the_very_run_with_its_value(sweep_run, samg_run, dataset, tm
     assert active[0] > active[1] > active[2]
 
 
-def learnt(dataset, texts, **overrides):
-    """Returns what every place has learnt after 4 steps, of 2 updates each."""
+def learned(dataset, texts, **overrides):
+    """Returns what every place has learned after 4 steps, of 2 updates each."""
     config = swept(dataset, *texts, **overrides)
     single = parts_lib.resolve(config)
     parts = sweeps.spread(single)
@@ -253,7 +253,7 @@ def learnt(dataset, texts, **overrides):
 
 
 def assert_place(together, places, alone, tolerance=0.0):
-    """Fails unless what these places learnt is what a run alone did, to a tolerance."""
+    """Fails unless these places learned what a run alone did, to a tolerance."""
     for many, own in zip(
         jax.tree.leaves(together), jax.tree.leaves(alone), strict=True
     ):
@@ -266,11 +266,11 @@ def assert_place(together, places, alone, tolerance=0.0):
 def test_swept_hyperparameters_are_those_of_the_fork(dataset):
     texts = ("agent.tau=0.005,0.5", "agent.inverse_temperature_online=0.1,9")
     settings = {"guidance__weight": "none"}
-    together = learnt(dataset, texts, **settings)
+    together = learned(dataset, texts, **settings)
     settings |= {"agent__tau": 0.5, "agent__inverse_temperature_online": 0.1}
     # Swept they are in the state, in the fork compiled in: other programs, which round
     # differently.
-    assert_place(together, slice(4, 6), learnt(dataset, (), **settings), 1e-6)
+    assert_place(together, slice(4, 6), learned(dataset, (), **settings), 1e-6)
     tau = jax.tree.leaves(together.target_critic)[1]
     assert not np.allclose(tau[:2], tau[4:6], rtol=1e-3)
     actor = jax.tree.leaves(together.actor.params)[1]
@@ -296,8 +296,8 @@ def test_a_place_of_another_base_is_the_fork_with_its_value(
     name, tolerance, settings, dataset
 ):
     settings = {"name": name, "guidance__weight": "constant", **settings}
-    together = learnt(dataset, ("guidance.strength=0.25,1",), **settings)
-    alone = learnt(dataset, (), guidance__strength=1.0, **settings)
+    together = learned(dataset, ("guidance.strength=0.25,1",), **settings)
+    alone = learned(dataset, (), guidance__strength=1.0, **settings)
     assert_place(together, slice(2, 4), alone, tolerance)
     critic = jax.tree.leaves(together.critic.params)[1]
     assert not np.allclose(critic[:2], critic[2:], rtol=1e-4, atol=1e-7)

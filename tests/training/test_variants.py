@@ -112,7 +112,7 @@ def test_a_fork_with_the_embedding_trains_it_where_it_is_missing(
     runs.assert_same_arrays(runs.saved(tmp_path), runs.saved(embedding_run))
 
 
-class Centre(struct.PyTreeNode):
+class Center(struct.PyTreeNode):
     step: jax.Array
     model: ModelState
 
@@ -138,12 +138,12 @@ class Mean:
 
     def init(self, key, measured):
         params = jnp.zeros(self.action_size) if measured is None else measured
-        return Centre(jnp.zeros((), jnp.int32), ModelState(params, ()))
+        return Center(jnp.zeros((), jnp.int32), ModelState(params, ()))
 
     def update(self, state, observations, actions, next_observations, key):
         error = actions.mean(axis=0) - state.model.params
         params = state.model.params + error / (state.step + 1)
-        return Centre(state.step + 1, ModelState(params, ())), {"error": error.mean()}
+        return Center(state.step + 1, ModelState(params, ())), {"error": error.mean()}
 
     def empty(self, state) -> Any:
         return jnp.zeros(self.action_size)
@@ -183,13 +183,13 @@ def test_a_weight_of_ones_own_may_be_trained(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(offline, "make_model_updates", None)
     fork(dataset, second, first, **changes)
     state = runs.saved(second)
-    centre, threshold = (
+    center, threshold = (
         state[f"['guidance']['{name}']"] for name in ("weight", "threshold")
     )
-    assert np.all(np.abs(centre) < 0.3)
-    assert not np.array_equal(centre[0], centre[1])
+    assert np.all(np.abs(center) < 0.3)
+    assert not np.array_equal(center[0], center[1])
     actions, stored = state["['buffer']['actions']"], state["['buffer']['weights']"]
-    p = np.exp(-np.square(actions - centre[:, None]).mean(axis=-1))
+    p = np.exp(-np.square(actions - center[:, None]).mean(axis=-1))
     expected = np.where(p < threshold[:, None], 0, p)
     np.testing.assert_allclose(stored, expected, atol=1e-5)
     assert 0 < (stored > 0).mean() < 1

@@ -22,7 +22,7 @@ HELP = ("help", "helpfull", "helpshort", "helpxml")
 def unknown(name: str, fields: Sequence[str] = ()) -> checks.UserError:
     """The error of a flag that a program does not have."""
     own = own_flags()
-    hint = checks.hint(name, own, "--", cutoff=CLOSE)
+    hint = checks.hint(name, [*own, "help"], "--", cutoff=CLOSE)
     field = name.removeprefix("no")
     nearest = [known for known in (name, field) if known in fields]
     nearest = nearest[:1] or [one for one in fields if one.endswith(f".{name}")]
