@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.data import d4rl, order
+from samg_jax.data import d4rl, order, successors
 from samg_jax.envs import tasks
 
 # A file in the units of its environment comes this close to the bounds.
@@ -47,7 +47,7 @@ def check(
         if raw.timeouts is not None and not raw.timeouts[:-1].any():
             check_restarts(source, raw, limit, warn)
     else:
-        order.check_successors(source, raw, warn)
+        successors.check(source, raw, warn)
         order.check_uses(source, raw, order_uses)
     if not task.sparse:
         warn_of_terminals(source, raw, limit, warn)
