@@ -179,20 +179,29 @@ def test_rows_that_memory_cannot_hold_are_refused_unread(write, monkeypatch):
     assert hdf5_files.free_memory() > 1e6
 
 
-def test_partly_written_observations_are_refused_and_unset_flags_are_not(tmp_path):
-    path = tmp_path / "data.hdf5"
-    with h5py.File(path, "w") as file:
-        for key, value in arrays().items():
-            chunks = (10, *value.shape[1:])
-            array = file.create_dataset(key, value.shape, value.dtype, chunks=chunks)
-            if key != "timeouts":  # Never set: all are False.
-                array[:] = value
-    assert not d4rl.load_own(path).timeouts.any()
+@pytest.mark.parametrize(
+    "key",
+    ["observations", "actions", "rewards", "terminals", "timeouts"],
+)
+@pytest.mark.parametrize("layout", ["contiguous", "chunked", "partly"])
+def test_arrays_that_were_never_written_are_refused(write, key, layout):
+    path, value = write(key), arrays()[key]
+    chunks = None if layout == "contiguous" else (10, *value.shape[1:])
     with h5py.File(path, "r+") as file:
-        del file["observations"]
-        array = file.create_dataset("observations", (ROWS, 3), "f4", chunks=(10, 3))
-        array[:10] = 1.0
-    assert "were never written" in message(path)
+        array = file.create_dataset(key, value.shape, value.dtype, chunks=chunks)
+        if layout == "partly":
+            array[:10] = value[:10]
+    text = message(path)
+    assert f"Rows of {key!r} were never written" in text
+    assert ("leave 'timeouts' out" in text) == (key == "timeouts")
+    with pytest.raises(checks.UserError, match=f"{key}' in .* were never written"):
+        hdf5_files.check_all(path)
+    with h5py.File(path, "r+") as file:
+        file[key][:] = value
+    np.testing.assert_array_equal(
+        getattr(d4rl.load_own(path), key), value.astype(np.float32)
+    )
+    hdf5_files.check_all(path)
 
 
 @pytest.mark.parametrize(
