@@ -231,13 +231,12 @@ def warn_of_flags(source: str, raw: d4rl.Raw, warn: Callable[[str], None]) -> No
             "the last row of an episode that truly ended."
         )
     elif ends > MANY_ENDS * rows:
-        successors = getattr(raw, "next_observations", None)
-        dropped = ", and is left out, because its successor is unknown"
         warn(
             f"{ends:,} of {rows:,} rows in {source} are flagged as the end of an "
-            "episode, most of them in 'timeouts'. Each of these ends a trajectory"
-            f"{dropped if successors is None else ''}. If 0 and 1 are swapped, write "
-            "1 - timeouts. Flag only the last row of an episode that was cut off."
+            "episode, most of them in 'timeouts'. A row with a timeout is left out if "
+            "its successor is unknown, or is the first observation of the next "
+            "episode. If 0 and 1 are swapped, write 1 - timeouts. Flag only the last "
+            "row of an episode that was cut off."
         )
 
 

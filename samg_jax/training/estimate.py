@@ -176,7 +176,7 @@ def saved(
     elif locations.steps(offline):
         found = forking.meta(offline)
     if found is not None:
-        folder = offline if provenance.is_offline(found, "offline") else online
+        folder = offline if provenance.is_offline(found, "online") else online
         provenance.check_same_run(config, found, folder)
     elif config.offline.restore:
         found = forking.meta(locations.find_offline(config.offline.restore))

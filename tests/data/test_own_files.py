@@ -394,7 +394,7 @@ def test_flags_in_most_rows_are_a_warning(path, key, share, stored):
     (text,) = [text for text in warnings if "of 400 rows" in text]
     assert f"flagged as {key!r}" in text or f"most of them in {key!r}" in text
     assert "If 0 and 1 are swapped" in text
-    assert ("is left out" in text) == (key == "timeouts" and not stored)
+    assert ("is left out" in text) == (key == "timeouts")
 
 
 def test_data_without_terminals_pass_unless_episodes_end_early(path):
