@@ -28,7 +28,11 @@ OTHERS = {
     b"BZh": "compressed by bzip2",
     b"\xfd7zXZ": "compressed by xz",
     b"\x28\xb5\x2f\xfd": "compressed by zstd",
-    b"\x80\x04": "a Python pickle",
+    **{bytes((0x80, version)): "a Python pickle" for version in range(2, 6)},
+    b"MATLAB 5": "a MATLAB file of version 5, save with -v7.3",
+    b"PAR1": "Parquet",
+    b"ARROW1": "Arrow",
+    b"SQLite format 3": "an SQLite database",
     b"version https://git-lfs": "a pointer of Git LFS; `git lfs pull` fetches the file",
     b"<": "a page of HTML or XML, perhaps an error page of a download",
     b"{": "JSON",
@@ -152,8 +156,13 @@ def find(file: h5py.File, key: str, rank: int) -> h5py.Dataset | None:
     """
     what = f"{key!r} in {file.filename}"
     node = _node(file, key, what)
-    if not isinstance(node, h5py.Dataset):
+    if node is None:
         return None
+    if not isinstance(node, h5py.Dataset):
+        raise checks.UserError(
+            f"{what} is a {type(node).__name__}; an array is needed. Write an array "
+            f"of that name{_or_without(key)}."
+        )
     try:
         kind = node.dtype
     except DAMAGE as error:  # NumPy has no such type.
