@@ -253,7 +253,7 @@ def _nearest(gaps: dict[int, np.ndarray], step: float) -> int:
     """
     medians = {offset: float(np.median(gap)) for offset, gap in gaps.items()}
     own, following = medians.pop(0), medians.pop(1)
-    if own < 0.01 * step:
+    if own < 1e-3 * step:
         return 0
     best = min(medians, key=medians.get)
     return best if medians[best] < 0.5 * min(own, following) else 1
