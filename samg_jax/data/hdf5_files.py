@@ -160,8 +160,8 @@ def find(file: h5py.File, key: str, rank: int) -> h5py.Dataset | None:
         return None
     if not isinstance(node, h5py.Dataset):
         raise checks.UserError(
-            f"{what} is a {type(node).__name__}; an array is needed. Write an array "
-            f"of that name{_or_without(key)}."
+            f"{file.filename} has no array {key!r}: a {type(node).__name__} has that "
+            f"name. Write an array of that name{_or_without(key)}."
         )
     try:
         kind = node.dtype
@@ -263,6 +263,7 @@ def check_sizes(file: h5py.File, arrays: Mapping[str, h5py.Dataset]) -> None:
             "rows, or a machine with more memory."
         )
     for key, array in arrays.items():
+        _check_filters(array, f"{key!r} in {file.filename}")
         if not _written(array, f"{key!r} in {file.filename}"):
             raise checks.UserError(
                 f"{declared}. Rows of {key!r} were never written: they were only "

@@ -101,13 +101,29 @@ def _shifted(
     """Refuses shifted successors; whether it has warned of such."""
     if places.offset is not None and places.share > MANY:
         text = _said(source, places)
-        certain = places.misplaced or (places.offset == 0 and _in_order(raw))
+        certain = _certain(raw, places)
         if certain and places.share > MOST:
             raise checks.UserError(f"{text} {WRITE}, {LEAVE_OUT}.")
         if certain or _doubtful(raw, places):
             warn(f"{text} Unless that is meant: {_lower(WRITE)}, {LEAVE_OUT}.")
             return True
     return places.found < MOST and _far(source, raw, warn)
+
+
+def _certain(raw: d4rl.Own, places: Places) -> bool:
+    """Whether no order of the rows explains where the successors are."""
+    offset, rows = places.offset, places.rows
+    if places.misplaced:
+        return True
+    if offset == 0:
+        return _in_order(raw)
+    if offset == -1 or not _consecutive(raw.observations, rows, offset):
+        return False
+    if offset < 0:
+        return True
+    # Successors several steps on, but never beyond the end of the episode.
+    passed = np.cumsum(order.ends(raw))
+    return bool((passed[rows + offset - 1] > passed[rows]).mean() > MOST)
 
 
 def _check_ends(source: str, places: Places, warn: Callable[[str], None]) -> None:
@@ -201,8 +217,9 @@ def _in_order(raw: d4rl.Own) -> bool:
 
 
 def _consecutive(observations: np.ndarray, rows: np.ndarray, offset: int) -> bool:
-    """Whether the next row is nearer than the row `offset` further on, as in order."""
-    near = np.linalg.norm(observations[rows + 1] - observations[rows], axis=1)
+    """Whether the row beside is nearer than the row `offset` further, as in order."""
+    beside = rows + (1 if offset > 0 else -1)
+    near = np.linalg.norm(observations[beside] - observations[rows], axis=1)
     far = np.linalg.norm(observations[rows + offset] - observations[rows], axis=1)
     return float(np.median(near)) < float(np.median(far))
 

@@ -156,7 +156,7 @@ def test_what_is_no_array_is_refused_in_its_place(write, key, kind):
         if kind == "Group":
             del file[key]
             file.create_group(key)
-    assert f"{key!r} in {path} is a {kind}; an array is needed" in message(path)
+    assert f"no array {key!r}: a {kind} has that name" in message(path)
 
 
 @pytest.mark.parametrize(
