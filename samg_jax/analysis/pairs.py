@@ -10,6 +10,7 @@ from samg_jax import checks
 from samg_jax.data import d4rl, plausibility, sources, transitions
 from samg_jax.envs import vector
 from samg_jax.training import logs
+from samg_jax.training import parts as parts_lib
 from samg_jax.training.parts import Parts
 
 NOISE_LEVELS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
@@ -122,5 +123,6 @@ def of_dataset(
     if isinstance(raw, d4rl.Own):
         plausibility.check(source, raw, parts.task, (), logs.LOGGER.warning)
     dataset = transitions.view(raw, parts.task.max_episode_steps)
+    parts_lib.check_enough(source, dataset)
     rows = choose(np.arange(len(dataset.rewards)), count, rng)
     return take(dataset, rows), sources.label(name)

@@ -97,7 +97,8 @@ def check_lengths(lengths: Mapping[str, int], source: str) -> None:
     if len(set(lengths.values())) > 1:
         raise checks.UserError(
             f"The arrays of {source} have different numbers of rows: {dict(lengths)}. "
-            "Each row is one step, so all must agree. Write the file again."
+            "Each row is one step, so all must agree. Write the file again, and arrays "
+            "that are transposed, as MATLAB writes them, the other way round."
         )
     rows = lengths["rewards"]
     if rows < 2:

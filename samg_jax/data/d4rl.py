@@ -302,12 +302,8 @@ def _load(path: Any, more: tuple[str, ...] = ()) -> dict[str, Any]:
         }
         arrays = {key: array for key, array in found.items() if array is not None}
         for key in KEYS:
-            if key not in arrays and (key != "timeouts" or key in names):
-                raise checks.UserError(
-                    f"{file.filename} has no array {key!r}, only {names}. "
-                    "Required are observations, actions, rewards and terminals. Write "
-                    "the file with them."
-                )
+            if key not in arrays and key != "timeouts":
+                raise checks.UserError(_lacking(file.filename, key, names))
         hdf5_files.check_sizes(file, arrays)
         values = dict.fromkeys(found)
         for key, array in arrays.items():
@@ -320,6 +316,18 @@ def _load(path: Any, more: tuple[str, ...] = ()) -> dict[str, Any]:
         attributes = _read_attributes(file)
     columns.check_actions(values["actions"], f"'actions' in {path}")
     return {**values, "attributes": attributes}
+
+
+def _lacking(file: str, key: str, names: list[str]) -> str:
+    """What to say of a file that lacks an array."""
+    if any(re.fullmatch(r"episode_\d+", name) for name in names):
+        advice = "It looks like a file of Minari's: name that dataset, minari:ID."
+    else:
+        advice = f"{checks.hint(key, names)}Write the file with them."
+    return (
+        f"{file} has no array {key!r}, only {names[:20]}. Required are observations, "
+        f"actions, rewards and terminals. {advice}"
+    )
 
 
 def _read_attributes(file: h5py.File) -> dict[str, Any]:

@@ -28,7 +28,11 @@ OTHERS = {
     b"BZh": "compressed by bzip2",
     b"\xfd7zXZ": "compressed by xz",
     b"\x28\xb5\x2f\xfd": "compressed by zstd",
-    b"\x80\x04": "a Python pickle",
+    **{bytes((0x80, version)): "a Python pickle" for version in range(2, 6)},
+    b"MATLAB 5": "a MATLAB file of version 5, save with -v7.3",
+    b"PAR1": "Parquet",
+    b"ARROW1": "Arrow",
+    b"SQLite format 3": "an SQLite database",
     b"version https://git-lfs": "a pointer of Git LFS; `git lfs pull` fetches the file",
     b"<": "a page of HTML or XML, perhaps an error page of a download",
     b"{": "JSON",
@@ -152,8 +156,13 @@ def find(file: h5py.File, key: str, rank: int) -> h5py.Dataset | None:
     """
     what = f"{key!r} in {file.filename}"
     node = _node(file, key, what)
-    if not isinstance(node, h5py.Dataset):
+    if node is None:
         return None
+    if not isinstance(node, h5py.Dataset):
+        raise checks.UserError(
+            f"{file.filename} has no array {key!r}: a {type(node).__name__} has that "
+            f"name. Write an array of that name{_or_without(key)}."
+        )
     try:
         kind = node.dtype
     except DAMAGE as error:  # NumPy has no such type.
@@ -201,7 +210,7 @@ def check_all(path: str | os.PathLike[str]) -> None:
     fit into memory.
     """
     with opened(path) as file:
-        total, seen, groups = 0, set(), [file]
+        total, unwritten, seen, groups = 0, [], set(), [file]
         while groups:
             group = groups.pop()
             for key in names(group):
@@ -209,6 +218,7 @@ def check_all(path: str | os.PathLike[str]) -> None:
                 node = _node(group, key, what)
                 if isinstance(node, h5py.Dataset):
                     _check_filters(node, what)
+                    unwritten += [] if _written(node, what) else [what]
                     total += (node.size or 0) * node.dtype.itemsize
                 elif isinstance(node, h5py.Group):
                     address = h5py.h5o.get_info(node.id).addr
@@ -221,6 +231,11 @@ def check_all(path: str | os.PathLike[str]) -> None:
                 f"itself has {size:,} bytes. {3 * total / 1e9:,.2g} GB of memory are "
                 f"needed to read them, and {free / 1e9:,.2g} GB are free. Use a file "
                 "with fewer rows, or a machine with more memory."
+            )
+        if unwritten:
+            raise checks.UserError(
+                f"Rows of {unwritten[0]} were never written: they were only declared, "
+                f"and would be read as zeros. {COPY}"
             )
 
 
@@ -247,15 +262,23 @@ def check_sizes(file: h5py.File, arrays: Mapping[str, h5py.Dataset]) -> None:
             f"{declared}, and {free / 1e9:,.2g} GB are free. Use a file with fewer "
             "rows, or a machine with more memory."
         )
-    for key in ("observations", "actions", "next_observations"):
-        if key in arrays and not _written(file, key, arrays[key]):
+    for key, array in arrays.items():
+        _check_filters(array, f"{key!r} in {file.filename}")
+        if not _written(array, f"{key!r} in {file.filename}"):
             raise checks.UserError(
-                f"{declared}. Rows of {key!r} were never written: the space for them "
-                "was only declared. Write the rows that there are, and no more."
+                f"{declared}. Rows of {key!r} were never written: they were only "
+                "declared, and would be read as zeros. Write the rows that there are, "
+                f"and no more, and zeros if zeros are meant{_or_without(key)}."
             )
 
 
-def _written(file: h5py.File, key: str, array: h5py.Dataset) -> bool:
+def _or_without(key: str) -> str:
+    """Another way out, for an array that a file may lack."""
+    optional = key in ("timeouts", "next_observations")
+    return f", or leave {key!r} out" if optional else ""
+
+
+def _written(array: h5py.Dataset, what: str) -> bool:
     """Whether all of an array is in the file, as far as its layout says."""
     if not array.size:
         return True
@@ -266,7 +289,7 @@ def _written(file: h5py.File, key: str, array: h5py.Dataset) -> bool:
         chunks = math.prod(-(-length // chunk) for length, chunk in pairs)
         return array.id.get_num_chunks() >= chunks
     except DAMAGE as error:
-        raise _damaged(f"{key!r} in {file.filename}", error) from error
+        raise _damaged(what, error) from error
 
 
 def read(file: h5py.File, key: str, array: h5py.Dataset) -> np.ndarray:

@@ -22,6 +22,8 @@ from samg_jax.data import columns, d4rl, hdf5_files, minari_trust
 
 # What stands before the id in a dataset's name.
 PREFIX = "minari:"
+# Arrays of an episode, and their ranks.
+FIELDS = {"actions": 2, "rewards": 1, "terminations": 1, "truncations": 1}
 # What the library raises of metadata that it does not expect.
 METADATA = (
     ImportError,
@@ -50,10 +52,11 @@ def load(dataset_id: str) -> d4rl.Raw:
     """
     dataset = _open(dataset_id)
     _check_actions(dataset.action_space, dataset_id)
-    if dataset.total_steps < 2:
+    steps = _total_steps(dataset, dataset_id)
+    if steps < 2:
         raise checks.UserError(
-            f"The Minari dataset {dataset_id!r} has {dataset.total_steps} steps; a "
-            "transition needs two that follow each other. Collect more."
+            f"The Minari dataset {dataset_id!r} has {steps} steps; a transition needs "
+            "two that follow each other. Collect more."
         )
     # Declared sizes, links and filters first: the library reads whatever there is.
     source = f"the Minari dataset {dataset_id!r}"
@@ -69,6 +72,11 @@ def load(dataset_id: str) -> d4rl.Raw:
             "do not fit its metadata. Download or collect it again; keep this one "
             "until then."
         ) from error
+    if not episodes:
+        raise checks.UserError(
+            f"T{source[1:]} has no episodes, as its metadata say. Download or collect "
+            "it again; keep this one until then."
+        )
     values = [np.concatenate(parts) for parts in zip(*episodes, strict=True)]
     ranks = {"observations": 2, "actions": 2, "rewards": 1}
     rows = {
@@ -90,16 +98,38 @@ def load(dataset_id: str) -> d4rl.Raw:
     return d4rl.Raw(**rows, attributes=attributes)
 
 
+def _total_steps(dataset: Any, dataset_id: str) -> int:
+    """Number of steps, which the library takes from the metadata."""
+    try:
+        return int(dataset.total_steps)
+    except (*METADATA, *hdf5_files.DAMAGE) as error:
+        raise checks.UserError(
+            f"The Minari dataset {dataset_id!r} cannot be read: the number of steps in "
+            f"its metadata is none ({_reason(error)}). Download or collect it again; "
+            "keep this one until then."
+        ) from error
+
+
 def _rows(dataset: Any, episode: Any) -> tuple[np.ndarray, ...]:
     """Returns the arrays of `d4rl.Raw`, in its order, of one episode of T steps."""
     observations = flatten(dataset.observation_space, episode.observations)
-    terminals = np.asarray(episode.terminations)
-    timeouts = np.array(episode.truncations)
+    given = {}
+    for name, rank in FIELDS.items():
+        what = f"{name!r} of episode {episode.id}"
+        given[name] = np.asarray(getattr(episode, name))
+        columns.check_kind(given[name].dtype, what)
+        shape = columns.check_shape(given[name].shape, what, rank)
+        given[name] = given[name].reshape(shape)
+    ends = [
+        columns.flags(given[name], f"{name!r} of episode {episode.id}")
+        for name in ("terminations", "truncations")
+    ]
+    terminals, timeouts = ends
     steps = len(terminals)
     lengths = {
         "observations": len(observations) - 1,
-        "actions": len(episode.actions),
-        "rewards": len(episode.rewards),
+        "actions": len(given["actions"]),
+        "rewards": len(given["rewards"]),
         "terminations": steps,
         "truncations": len(timeouts),
     }
@@ -111,10 +141,10 @@ def _rows(dataset: Any, episode: Any) -> tuple[np.ndarray, ...]:
     timeouts[-1] = True
     return (
         observations[:steps],
-        rescale(episode.actions, dataset.action_space.low, dataset.action_space.high),
-        np.asarray(episode.rewards),
+        rescale(given["actions"], dataset.action_space.low, dataset.action_space.high),
+        given["rewards"],
         terminals,
-        timeouts.astype(bool) & ~terminals.astype(bool),
+        timeouts & ~terminals,
     )
 
 
@@ -157,8 +187,10 @@ def flatten(space: gymnasium.Space, values: Any) -> np.ndarray:
         parts = [flatten(space[key], values[key]) for key in sorted(space.spaces)]
         return np.concatenate(parts, axis=1)
     if isinstance(space, gymnasium.spaces.Box):
+        values = np.asarray(values)
+        columns.check_kind(values.dtype, "'observations'")
         with np.errstate(over="ignore"):  # What overflows is refused by `load`.
-            values = np.asarray(values).astype(np.float32)
+            values = values.astype(np.float32)
         return values.reshape(len(values), -1)
     raise checks.UserError(
         f"The Minari dataset has observations of the space {space}; allowed are Box, "

@@ -39,7 +39,7 @@ def given(raw: d4rl.Own) -> bool:
 
 def continued(raw: d4rl.Own) -> float:
     """Share of rows whose stored successor is the following row, flagged ends aside."""
-    rows = _inner(raw)
+    rows = inner(raw)
     if not rows.size:
         return 1.0
     gaps = raw.observations[rows + 1] - raw.next_observations[rows]
@@ -77,7 +77,7 @@ def check_rows(
         limit: time limit of the task, None without one.
         warn: receives the doubt.
     """
-    rows = _inner(raw)
+    rows = inner(raw)
     if len(rows) < LEAST_PAIRS or tied(raw, rows, raw.observations[rows + 1]):
         return
     text = (
@@ -87,41 +87,6 @@ def check_rows(
     if _too_long(raw, limit) or structured(raw.observations):
         raise checks.UserError(text)
     warn(f"{text} If the observations really are independent, go on.")
-
-
-def check_successors(source: str, raw: d4rl.Own, warn: Callable[[str], None]) -> None:
-    """Refuses stored successors that cannot be true; warns if it is only likely."""
-    after, before = raw.next_observations, raw.observations
-    what = f"'next_observations' in {source}"
-    if after.shape != before.shape:
-        raise checks.UserError(
-            f"{what} have the shape {after.shape}, 'observations' {before.shape}; both "
-            "must be the same. Write the file again."
-        )
-    moving = bool(np.ptp(before, axis=0).any())
-    if moving and len(before) > 1 and not np.ptp(after, axis=0).any():
-        raise checks.UserError(
-            f"{what} are the same in all rows, as if they were never filled. Write "
-            "the true successors, or leave the array out if the rows are in order."
-        )
-    if moving and np.array_equal(after, before):
-        raise checks.UserError(
-            f"{what} are the 'observations' themselves, so that nothing ever moves. "
-            "Write the true successors, or leave the array out if the rows are in "
-            "order."
-        )
-    rows = np.flatnonzero(~raw.terminals)
-    if given(raw) or len(rows) < LEAST_PAIRS or tied(raw, rows, after[rows]):
-        return
-    text = (
-        f"{what} have nothing to do with the rows that they stand in, as if only one "
-        "of both were shuffled. Write them in the same order"
-    )
-    inner = _inner(raw)
-    in_order = len(inner) >= LEAST_PAIRS and tied(raw, inner, before[inner + 1])
-    if in_order or structured(before):
-        raise checks.UserError(f"{text}.")
-    warn(f"{text}, unless the observations really are independent.")
 
 
 def tied(raw: d4rl.Raw, rows: np.ndarray, successors: np.ndarray) -> bool:
@@ -205,15 +170,19 @@ def _nearest(rows: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(squares.min(axis=1), 0.0))
 
 
-def _inner(raw: d4rl.Own) -> np.ndarray:
+def ends(raw: d4rl.Raw) -> np.ndarray:
+    """`[T]` bool, the rows that are flagged as the end of an episode."""
+    return raw.terminals | (False if raw.timeouts is None else raw.timeouts)
+
+
+def inner(raw: d4rl.Raw) -> np.ndarray:
     """The rows that are not flagged as ends, the last row left out."""
-    ends = raw.terminals if raw.timeouts is None else raw.terminals | raw.timeouts
-    return np.flatnonzero(~ends[:-1])
+    return np.flatnonzero(~ends(raw)[:-1])
 
 
 def _too_long(raw: d4rl.Own, limit: int | None) -> bool:
     """Whether an episode is longer than the time limit, although timeouts are set."""
     if limit is None or raw.timeouts is None or not raw.timeouts[:-1].any():
         return False
-    ends = np.flatnonzero(raw.terminals | raw.timeouts)
-    return int(np.diff(ends, prepend=-1).max()) > limit + 1
+    rows = np.flatnonzero(ends(raw))
+    return int(np.diff(rows, prepend=-1).max()) > limit + 1

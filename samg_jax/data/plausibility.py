@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.data import d4rl, order
+from samg_jax.data import d4rl, order, successors
 from samg_jax.envs import tasks
 
 # A file in the units of its environment comes this close to the bounds.
@@ -20,6 +20,8 @@ TOUCHES = 0.8
 # Steps of restarts are longer than all others by this factor, and at least so many.
 RESTART_GAP = 3.0
 RESTARTS = 3
+# An episode of a single step is possible, a file full of them hardly.
+MANY_ENDS = 0.5
 # Share of the spread of all rows that is left among rows that begin an episode.
 ALIKE = 0.7
 
@@ -47,11 +49,18 @@ def check(
         if raw.timeouts is not None and not raw.timeouts[:-1].any():
             check_restarts(source, raw, limit, warn)
     else:
-        order.check_successors(source, raw, warn)
+        successors.check(source, raw, warn)
         order.check_uses(source, raw, order_uses)
+    warn_of_flags(source, raw, warn)
     if not task.sparse:
         warn_of_terminals(source, raw, limit, warn)
+        warn_of_early_timeouts(source, raw, limit, warn)
     warn_of_empty_rows(source, raw, warn)
+    if not raw.rewards.any():
+        warn(
+            f"All {len(raw.rewards):,} 'rewards' in {source} are 0, so that there is "
+            "nothing to learn. Write the rewards that the environment returned."
+        )
 
 
 def check_units(
@@ -198,8 +207,7 @@ def warn_of_terminals(
     """Warns if most terminals come exactly when the time is up."""
     if limit is None or (raw.next_observations is not None and not order.given(raw)):
         return
-    ends = raw.terminals if raw.timeouts is None else raw.terminals | raw.timeouts
-    rows = np.flatnonzero(ends)
+    rows = np.flatnonzero(order.ends(raw))
     lengths = np.diff(rows, prepend=-1)
     at_limit = int((raw.terminals[rows] & (lengths == limit)).sum())
     total = int(raw.terminals.sum())
@@ -208,6 +216,51 @@ def warn_of_terminals(
             f"{at_limit:,} of {total:,} 'terminals' in {source} come exactly at the "
             f"time limit of {limit} steps. A terminal says that nothing follows; if "
             "only the time was up, the flag belongs into 'timeouts'."
+        )
+
+
+def warn_of_flags(source: str, raw: d4rl.Raw, warn: Callable[[str], None]) -> None:
+    """Warns if more than half of all rows are flagged as the end of an episode."""
+    rows = len(raw.rewards)
+    terminals, ends = int(raw.terminals.sum()), int(order.ends(raw).sum())
+    if terminals > MANY_ENDS * rows:
+        warn(
+            f"{terminals:,} of {rows:,} rows in {source} are flagged as 'terminals': "
+            "nothing follows them, so that only their own rewards count. If 0 and 1 "
+            "are swapped, as in masks of 1 - terminal, write 1 - terminals. Flag only "
+            "the last row of an episode that truly ended."
+        )
+    elif ends > MANY_ENDS * rows:
+        warn(
+            f"{ends:,} of {rows:,} rows in {source} are flagged as the end of an "
+            "episode, most of them in 'timeouts'. A row with a timeout is left out if "
+            "its successor is unknown, or is the first observation of the next "
+            "episode. If 0 and 1 are swapped, write 1 - timeouts. Flag only the last "
+            "row of an episode that was cut off."
+        )
+
+
+def warn_of_early_timeouts(
+    source: str,
+    raw: d4rl.Own,
+    limit: int | None,
+    warn: Callable[[str], None],
+) -> None:
+    """Warns if nothing terminates, and most timeouts come before the time is up."""
+    if limit is None or raw.timeouts is None or raw.terminals.any():
+        return
+    rows = np.flatnonzero(raw.timeouts)
+    if len(rows) > MANY_ENDS * len(raw.rewards) or not order.given(raw):
+        return
+    lengths = np.diff(rows, prepend=-1)
+    early = int((lengths < limit).sum())
+    # Pieces of one length were cut so on purpose.
+    if early > max(RESTARTS, len(rows) / 2) and len(np.unique(lengths)) > RESTARTS:
+        warn(
+            f"'terminals' in {source} are never set, and {early:,} of {len(rows):,} "
+            f"'timeouts' come before the time limit of {limit} steps. If the "
+            "environment ended these episodes, the flags belong into 'terminals'; if "
+            "they were cut off, go on."
         )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,11 +16,13 @@ from samg_jax import checks
 from samg_jax.data import d4rl, download, published
 from samg_jax.training import (
     bounds,
+    checkpoints,
     devices,
     environments,
     forking,
     hardware,
     locations,
+    own_weights,
     provenance,
     sampling,
     space,
@@ -72,14 +75,15 @@ def describe(
     provenance.check_same_config(config, workdir)
     parts = parts_lib.resolve(config)
     environments.check(config, parts.task)
+    own_weights.check_shape(parts)
     parts = environments.try_out(parts, config.get("single_env"))
     idle = unread.check(config, given or {})
     learned, fitted, needs_data = planned_updates(config, parts)
     steps, warmup = config.online.steps, config.online.warmup_steps
     updates = parts_lib.online_updates(config)
-    rows, origin = 0, "not opened: the run forks from a checkpoint"
+    rows, origin, doubts = 0, "not opened: the run forks from a checkpoint", []
     if needs_data:
-        rows, origin = dataset_rows(config, parts)
+        rows, origin = check_dataset(config, parts, workdir, doubts.append)
     mesh = devices.choose(len(parts.seeds), config.devices)
     parts = dataclasses.replace(parts, mesh=mesh)
     bounds.check_run(config, parts)
@@ -106,7 +110,7 @@ def describe(
         f"host memory: about {host / MEGABYTE:,.0f} MB",
         f"disk: at most {disk / MEGABYTE:,.0f} MB of checkpoints",
     ]
-    for text in filter(None, (idle, hardware.warning())):
+    for text in filter(None, (idle, hardware.warning(), *doubts)):
         lines.append(f"warning: {checks.with_flags(text)}")
     return "\n".join(lines)
 
@@ -129,6 +133,54 @@ def planned_updates(
     start = forking.first_fit_step(parts, saved)
     needs_data = start is not None or sampling.needs_dataset(config.online)
     return 0, 0 if start is None else fitted - start, needs_data
+
+
+def check_dataset(
+    config: ml_collections.ConfigDict,
+    parts: Parts,
+    workdir: pathlib.Path,
+    warn: Callable[[str], None],
+) -> tuple[int, str]:
+    """What `dataset_rows` returns, after every check of the data that the run makes.
+
+    Args:
+        config: of the run, complete.
+        parts: of the same.
+        workdir: of the run.
+        warn: receives what is likely wrong with the data.
+    """
+    try:
+        raw, source = parts_lib.read_rows(config, download=False)
+    except download.DownloadError:
+        return dataset_rows(config, parts)
+    identify = functools.partial(forking.check_data, config, saved(config, workdir))
+    dataset, *_ = parts_lib.prepare(config, parts.task, raw, source, warn, identify)
+    if parts.model is None:
+        own_weights.check_on_data(parts, None, dataset)
+    return len(raw.rewards), source
+
+
+def saved(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> dict[str, Any] | None:
+    """The description of the checkpoint that the run goes on from, None without one."""
+    online, offline = (workdir / phase for phase in ("online", "offline"))
+    found = None
+    if locations.steps(online):
+        try:
+            found = forking.meta(online)
+        except checkpoints.UnreadableError:
+            found = forking.meta_before(offline)
+            if found is None:
+                raise
+    elif locations.steps(offline):
+        found = forking.meta(offline)
+    if found is not None:
+        folder = offline if provenance.is_offline(found, "online") else online
+        provenance.check_same_run(config, found, folder)
+    elif config.offline.restore:
+        found = forking.meta(locations.find_offline(config.offline.restore))
+    return found
 
 
 def dataset_rows(config: ml_collections.ConfigDict, parts: Parts) -> tuple[int, str]:

@@ -307,6 +307,27 @@ def load_dataset(
         DownloadError: for a D4RL file that is not there and cannot be had.
     """
     raw, source = read_rows(config, log)
+    return prepare(config, task, raw, source, warn, identify)
+
+
+def prepare(
+    config: ml_collections.ConfigDict,
+    task: tasks.Task,
+    raw: d4rl.Raw,
+    source: str,
+    warn=print,
+    identify: Callable[[str], None] | None = None,
+) -> tuple[transitions.Dataset, Preprocessing, str]:
+    """Checks rows and makes of them what `load_dataset` returns.
+
+    Args:
+        config: resolved.
+        task: of the config.
+        raw: rows, from `read_rows`.
+        source: their file, or the name of Minari's.
+        warn: receives what is likely wrong with the rows.
+        identify: receives the fingerprint of the rows, before anything is made of them.
+    """
     if identify is not None:
         identify(fingerprints.fingerprint(raw))
     check_sizes(source, raw, task)
@@ -314,6 +335,8 @@ def load_dataset(
         published.check_successes(source, raw)
     if isinstance(raw, d4rl.Own):
         plausibility.check(source, raw, task, order_uses(config), warn)
+    elif minari_id(config):
+        plausibility.warn_of_flags(source, raw, warn)
     dataset = transitions.view(raw, task.max_episode_steps)
     check_enough(source, dataset)
     genuine = True

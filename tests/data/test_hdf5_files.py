@@ -87,6 +87,9 @@ def test_a_file_that_its_writer_left_open_names_h5clear(tmp_path):
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"\x89HDF\r\n\x1a\n" + bytes(99), "damaged"),
         (b"plain text", "does not begin as one"),
+        (b"\x80\x05" + bytes(9), "a Python pickle"),
+        (b"MATLAB 5.0 MAT-file", "a MATLAB file"),
+        (b"PAR1" + bytes(9), "Parquet"),
     ],
 )
 def test_other_contents_are_named(tmp_path, content, said):
@@ -142,6 +145,45 @@ def test_numbers_outside_their_place_are_refused(write, tmp_path, kind):
     assert "Only arrays stored in the file itself" in text
 
 
+@pytest.mark.parametrize(
+    "key", ["observations", "rewards", "timeouts", "next_observations"]
+)
+@pytest.mark.parametrize("kind", ["Group", "Datatype"])
+def test_what_is_no_array_is_refused_in_its_place(write, key, kind):
+    path = write(key)
+    with h5py.File(path, "r+") as file:
+        file[key] = np.dtype("f4") if kind == "Datatype" else h5py.SoftLink("/no")
+        if kind == "Group":
+            del file[key]
+            file.create_group(key)
+    assert f"no array {key!r}: a {kind} has that name" in message(path)
+
+
+@pytest.mark.parametrize(
+    ("rename", "said"),
+    [
+        (str.capitalize, "Did you mean 'Observations'"),
+        (lambda key: key.removesuffix("s"), "Did you mean 'observation'"),
+        (lambda key: f"data/{key}", "only ['data']"),
+        (lambda key: f"episode_0/{key}", "minari:ID"),
+    ],
+)
+def test_arrays_under_other_names_are_proposed(tmp_path, rename, said):
+    path = tmp_path / "data.hdf5"
+    with h5py.File(path, "w") as file:
+        for key, value in arrays().items():
+            file[rename(key)] = value
+    assert said in message(path)
+
+
+def test_transposed_arrays_are_refused(write):
+    path = write("observations", "actions")
+    with h5py.File(path, "r+") as file:
+        for key in ("observations", "actions"):
+            file[key] = arrays()[key].T
+    assert "transposed" in message(path)
+
+
 def test_a_missing_filter_is_named_and_the_file_left_alone(write):
     path = write("rewards")
     with h5py.File(path, "r+") as file:
@@ -179,20 +221,29 @@ def test_rows_that_memory_cannot_hold_are_refused_unread(write, monkeypatch):
     assert hdf5_files.free_memory() > 1e6
 
 
-def test_partly_written_observations_are_refused_and_unset_flags_are_not(tmp_path):
-    path = tmp_path / "data.hdf5"
-    with h5py.File(path, "w") as file:
-        for key, value in arrays().items():
-            chunks = (10, *value.shape[1:])
-            array = file.create_dataset(key, value.shape, value.dtype, chunks=chunks)
-            if key != "timeouts":  # Never set: all are False.
-                array[:] = value
-    assert not d4rl.load_own(path).timeouts.any()
+@pytest.mark.parametrize(
+    "key",
+    ["observations", "actions", "rewards", "terminals", "timeouts"],
+)
+@pytest.mark.parametrize("layout", ["contiguous", "chunked", "partly"])
+def test_arrays_that_were_never_written_are_refused(write, key, layout):
+    path, value = write(key), arrays()[key]
+    chunks = None if layout == "contiguous" else (10, *value.shape[1:])
     with h5py.File(path, "r+") as file:
-        del file["observations"]
-        array = file.create_dataset("observations", (ROWS, 3), "f4", chunks=(10, 3))
-        array[:10] = 1.0
-    assert "were never written" in message(path)
+        array = file.create_dataset(key, value.shape, value.dtype, chunks=chunks)
+        if layout == "partly":
+            array[:10] = value[:10]
+    text = message(path)
+    assert f"Rows of {key!r} were never written" in text
+    assert ("leave 'timeouts' out" in text) == (key == "timeouts")
+    with pytest.raises(checks.UserError, match=f"{key}' in .* were never written"):
+        hdf5_files.check_all(path)
+    with h5py.File(path, "r+") as file:
+        file[key][:] = value
+    np.testing.assert_array_equal(
+        getattr(d4rl.load_own(path), key), value.astype(np.float32)
+    )
+    hdf5_files.check_all(path)
 
 
 @pytest.mark.parametrize(

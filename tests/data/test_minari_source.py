@@ -3,6 +3,7 @@
 import importlib
 import json
 import pathlib
+import shutil
 import sys
 import types
 
@@ -13,7 +14,7 @@ import pytest
 
 from samg_jax import checks
 from samg_jax.analysis import coverage, pairs
-from samg_jax.data import d4rl, minari_source, sources, transitions
+from samg_jax.data import d4rl, minari_source, plausibility, sources, transitions
 from samg_jax.envs import tasks, vector
 from samg_jax.training import experiment
 from samg_jax.training import parts as parts_lib
@@ -316,6 +317,82 @@ def test_metadata_of_other_versions_are_refused(home, key, value):
     file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
     with pytest.raises(checks.UserError, match=r"of a version and data of a format"):
         minari_source.load("line/random-v0")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("total_steps", value) for value in ("x", [], {}, float("inf"), -1)),
+        *(("total_episodes", value) for value in (0, -1, "x", None)),
+    ],
+)
+def test_counts_that_are_none_are_refused(home, key, value):
+    record("line/random-v0", gymnasium.make(ENV_ID), episodes=1)
+    file = next(home.rglob("metadata.json"))
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    with pytest.raises(checks.UserError, match="'line/random-v0'"):
+        minari_source.load("line/random-v0")
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A folder of datasets with one, which is never changed."""
+    folder = tmp_path_factory.mktemp("minari")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINARI_DATASETS_PATH", str(folder))
+        record("line/random-v0", gymnasium.make(ENV_ID))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["actions", "rewards", "terminations", "truncations", "observations/where"],
+)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values.astype(complex),
+        lambda values: np.full(values.shape, b"x"),
+        lambda values: np.full(values.shape, np.nan),
+        lambda values: values[:-1],
+        lambda values: values[:0],
+        lambda values: 1.0,
+        lambda values: h5py.Empty("f4"),
+    ],
+    ids=["complex", "text", "nan", "short", "none", "scalar", "Empty"],
+)
+def test_damaged_arrays_of_an_episode_are_refused(recorded, home, key, change):
+    shutil.copytree(recorded, home)
+    with h5py.File(next(home.rglob("*.hdf5")), "r+") as file:
+        episode = file["episode_0"]
+        values = episode[key][()]
+        del episode[key]
+        episode[key] = change(values)
+    with pytest.raises(checks.UserError, match="line/random-v0"):
+        minari_source.load("line/random-v0")
+
+
+@pytest.mark.parametrize("key", ["actions", "rewards", "terminations", "truncations"])
+def test_arrays_of_more_axes_or_never_written_are_refused(recorded, home, key):
+    shutil.copytree(recorded, home)
+    for made in ({"data": np.zeros((5, 2, 2))}, {"shape": (5,), "dtype": "f4"}):
+        with h5py.File(next(home.rglob("*.hdf5")), "r+") as file:
+            del file["episode_0"][key]
+            file["episode_0"].create_dataset(key, **made)
+        with pytest.raises(checks.UserError, match="cannot be read"):
+            minari_source.load("line/random-v0")
+
+
+@pytest.mark.parametrize("key", ["terminations", "truncations"])
+def test_flags_in_most_rows_are_a_warning(recorded, home, key):
+    shutil.copytree(recorded, home)
+    with h5py.File(next(home.rglob("*.hdf5")), "r+") as file:
+        for episode in file.values():
+            episode[key][:] = True
+    warnings = []
+    raw = minari_source.load("line/random-v0")
+    plausibility.warn_of_flags("minari:line/random-v0", raw, warnings.append)
+    assert "If 0 and 1 are swapped" in warnings[0]
 
 
 def test_a_folder_of_datasets_that_is_none_is_refused(tmp_path, monkeypatch):

@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 
 from samg_jax import checks
-from samg_jax.data import d4rl, order, plausibility, published, transitions
+from samg_jax.data import (
+    d4rl,
+    order,
+    plausibility,
+    published,
+    successors,
+    transitions,
+)
 from samg_jax.envs import tasks
+from samg_jax.training import estimate
 from samg_jax.training import parts as parts_lib
 from tests import small
 
@@ -277,6 +285,144 @@ def test_observations_stored_as_their_successors_are_refused(path):
         load(path, rows)
 
 
+def rolled(rows, by):
+    after = np.roll(rows["next_observations"], by, axis=0)
+    return {**rows, "next_observations": after}
+
+
+def doubts(rows):
+    """What is warned of the successors; an error if they are refused."""
+    warnings = []
+    raw = own(rows, next_observations=rows["next_observations"])
+    successors.check("F", raw, warnings.append)
+    return warnings
+
+
+@pytest.mark.parametrize("by", [1, 2, 7, 60, -1, -4])
+def test_shifted_successors_are_refused(path, by):
+    rows = rolled(play(), by)
+    with pytest.raises(checks.UserError, match=r"look shifted: in \d\d% of the rows"):
+        load(path, rows)
+
+
+@pytest.mark.parametrize("by", [2, -1, -3])
+def test_shifted_successors_are_seen_without_flags_noise_or_order(by):
+    rows = rolled(play(), by)
+    nothing = np.zeros(400, bool)
+    assert "look shifted" in doubts({**rows, **dict.fromkeys(d4rl.FLAGS, nothing)})[0]
+    assert "do not fit" in doubts(shuffled(rows))[0]
+    after = rows["next_observations"]
+    noise = np.random.default_rng(1).normal(size=after.shape)
+    noisy = {**rows, "next_observations": after + 1e-3 * noise}
+    assert "nearest to the observation of row" in doubts(noisy)[0]
+    partly = np.concatenate([play()["next_observations"][:240], after[240:]])
+    assert "look shifted" in doubts({**rows, "next_observations": partly})[0]
+
+
+def test_successors_in_other_units_and_shifted_flags_are_seen():
+    rows = play()
+    after = rows["next_observations"]
+    for wrong in (after * 3, (after - after.mean(0)) / 0.1, after + 5):
+        with pytest.raises(checks.UserError, match="far from their rows"):
+            doubts({**rows, "next_observations": wrong})
+    for by in (1, -1):
+        flags = {key: np.roll(rows[key], by) for key in d4rl.FLAGS}
+        assert "do not fit" in doubts({**rows, **flags})[0]
+
+
+def side_by_side(rows, count=4):
+    """The rows of several environments, step by step in turn."""
+    return {
+        key: np.swapaxes(value.reshape(count, -1, *value.shape[1:]), 0, 1).reshape(
+            value.shape
+        )
+        for key, value in rows.items()
+    }
+
+
+def each(choose):
+    return lambda rows: {key: choose(value) for key, value in rows.items()}
+
+
+def reset_at_once(rows):
+    after = rows["next_observations"].copy()
+    cut = np.flatnonzero((rows["timeouts"] | rows["terminals"])[:-1])
+    after[cut] = rows["observations"][cut + 1]
+    return {**rows, "next_observations": after}
+
+
+def with_noise(rows):
+    rng = np.random.default_rng(2)
+    keys = "observations", "next_observations"
+    return rows | {k: rows[k] + 0.1 * rng.normal(size=rows[k].shape) for k in keys}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict,
+        shuffled,
+        side_by_side,
+        reset_at_once,
+        with_noise,
+        each(lambda values: values[::4]),
+        each(lambda values: values[::-1]),
+        each(lambda values: np.repeat(values, 2, axis=0)),
+        each(lambda values: values[np.random.default_rng(3).permutation(400)[:200]]),
+        lambda rows: with_noise({k: v[::4] for k, v in rows.items()}),
+        lambda rows: shuffled({k: v[::2] for k, v in reset_at_once(rows).items()}),
+    ],
+)
+def test_true_successors_pass_in_any_order(change):
+    assert doubts(change(play())) == []
+
+
+# Flags in most rows.
+
+
+@pytest.mark.parametrize("share", [1.0, 0.9, 0.6])
+@pytest.mark.parametrize("key", d4rl.FLAGS)
+@pytest.mark.parametrize("stored", [True, False])
+def test_flags_in_most_rows_are_a_warning(path, key, share, stored):
+    rows = play() if stored else without(play(), "next_observations")
+    rows[key] = np.random.default_rng(0).random(400) < share
+    if key == "timeouts" and share == 1.0 and not stored:
+        with pytest.raises(checks.UserError, match="At least 10"):
+            load(path, rows)
+        return
+    _, warnings = load(path, rows)
+    (text,) = [text for text in warnings if "of 400 rows" in text]
+    assert f"flagged as {key!r}" in text or f"most of them in {key!r}" in text
+    assert "If 0 and 1 are swapped" in text
+    assert ("is left out" in text) == (key == "timeouts")
+
+
+def test_data_without_terminals_pass_unless_episodes_end_early(path):
+    rows = without(play(), "next_observations")
+    nothing = np.zeros(400, bool)
+    swapped = {**rows, "terminals": nothing}
+    swapped["timeouts"] = rows["timeouts"] | rows["terminals"]
+    _, warnings = load(path, swapped)
+    early = [text for text in warnings if "come before the time limit" in text]
+    assert bool(early) == (rows["terminals"].sum() > rows["timeouts"].sum())
+    for period in (LIMIT, 10):  # Whole episodes, and pieces of one length.
+        cut = np.arange(400) % period == period - 1
+        warnings = []
+        raw = own({**rows, "terminals": nothing, "timeouts": cut})
+        plausibility.warn_of_early_timeouts("F", raw, LIMIT, warnings.append)
+        assert warnings == []
+    cut = np.isin(np.arange(400) % 60, (4, 11, 23, 40, 59))
+    raw = own({**rows, "terminals": nothing, "timeouts": cut})
+    plausibility.warn_of_early_timeouts("F", raw, LIMIT, warnings.append)
+    assert "belong into 'terminals'" in warnings[0]
+
+
+def test_rewards_that_are_all_zero_are_a_warning(path):
+    rows = play()
+    _, warnings = load(path, {**rows, "rewards": np.zeros(400)})
+    assert any("All 400 'rewards'" in text for text in warnings)
+
+
 # Time limits.
 
 
@@ -348,6 +494,51 @@ def test_units_are_seen_by_the_bounds(low, high, actions, refused):
             plausibility.check_units("F", values, task, pytest.fail)
     else:
         plausibility.check_units("F", values, task, pytest.fail)
+
+
+def spoiled(rows, what):
+    """Rows that a run refuses, each for another reason."""
+    if what == "units":
+        return {**rows, "actions": rows["actions"] * 0.4}
+    if what == "shuffled":
+        return without(shuffled(rows), "next_observations")
+    if what == "successors":
+        return rolled(rows, 1)
+    if what == "order":
+        return shuffled(rows)
+    return {key: value[:9] for key, value in rows.items()}
+
+
+@pytest.mark.parametrize(
+    ("what", "config", "said"),
+    [
+        ("units", "awac", "in its units"),
+        ("shuffled", "awac", "were shuffled"),
+        ("successors", "awac", "look shifted"),
+        ("order", "cal_ql", "followed by their own"),
+        ("few", "awac", "At least 10"),
+    ],
+)
+def test_a_dry_run_refuses_the_data_that_the_run_refuses(
+    path, tmp_path, what, config, said
+):
+    with h5py.File(path, "w") as file:
+        for key, value in spoiled(play(), what).items():
+            file[key] = value
+    settings = small.config(config, path, {"env_id": "OwnNarrow-v0"})
+    with pytest.raises(checks.UserError, match=said):
+        estimate.describe(settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_warns_of_what_the_run_warns_of(path, tmp_path):
+    with h5py.File(path, "w") as file:
+        for key, value in {**play(), "terminals": np.ones(400, bool)}.items():
+            file[key] = value
+    settings = small.config("awac", path, {"env_id": "OwnNarrow-v0"})
+    text = estimate.describe(settings, tmp_path / "run")
+    assert "warning: 400 of 400 rows in" in text
+    assert "dataset: about 400 transitions" in text
 
 
 @pytest.mark.parametrize("values", [(-1, 0), (-5, 5), (1, 2)])
