@@ -70,7 +70,7 @@ def repair(
                 "%s %s: another program rewrote its line ends. They are put back.",
                 *(path, wrong),
             )
-            durable.write_bytes(path, content)
+            _replace(path, content)
             continue
         content = _from_copy(store, name)
         if content is None or _wrong(content, entry) is not None:
@@ -86,7 +86,7 @@ def repair(
             "%s %s. It is put back as the checkpoint of step %d has it. %s",
             *(path, wrong, meta["step"], kept),
         )
-        durable.write_bytes(path, content)
+        _replace(path, content)
 
 
 def _wrong(found: bytes | None, entry: dict[str, int]) -> str | None:
@@ -127,9 +127,15 @@ def _from_copy(store: checkpoints.Store, name: str) -> bytes | None:
         return None
 
 
+def _replace(path: pathlib.Path, content: bytes) -> None:
+    with durable.writing(path.absolute().parent, len(content)):
+        durable.write_bytes(path, content)
+
+
 def _set_aside(path: pathlib.Path) -> pathlib.Path:
     number = 1
     while (aside := path.with_name(f"{path.name}.found{number}")).exists():
         number += 1
-    path.rename(aside)
+    with durable.writing(path.absolute().parent):
+        path.rename(aside)
     return aside
