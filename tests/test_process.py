@@ -123,7 +123,7 @@ def test_variables_of_jax_are_refused_by_name(env, texts):
     [
         (
             {"JAX_PLATFORMS": "gpu"},
-            "RuntimeError: Unable to initialize backend 'rocm': no. (set JAX_PLATFORMS)",
+            "RuntimeError: Unable to initialize backend 'rocm': no (set JAX_PLATFORMS)",
             ["JAX_PLATFORMS is 'gpu'", "finds no NVIDIA GPU"],
         ),
         ({"JAX_PLATFORMS": "tpu,cpu"}, "", ["'tpu,cpu'", "it is not installed"]),

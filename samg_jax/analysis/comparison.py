@@ -15,7 +15,7 @@ from samg_jax import checks
 from samg_jax.analysis import curves, guidance_curves, markup, statistics
 from samg_jax.analysis import rows as rows_lib
 from samg_jax.analysis.statistics import Course
-from samg_jax.training import checkpoints, experiment
+from samg_jax.training import checkpoints, experiment, lost
 from samg_jax.training import parts as parts_lib
 
 # What `training.csv` has of the guidance and a comparison tells.
@@ -75,6 +75,12 @@ def read(workdir: pathlib.Path) -> list[Outcome]:
     done = meta is not None and (
         meta["step"] == config.online.steps if config.online.steps else meta["complete"]
     )
+    if meta is None and lost.phase(workdir, config) == phase:
+        raise checks.UserError(
+            f"There is no checkpoint in {str(workdir / phase)!r}, though the tables go "
+            "on to where one is due. It says whether the run is complete, and on which "
+            "data. If it was deleted or moved, restore that folder from a copy."
+        )
     if not done:
         raise checks.UserError(
             f"The run in {str(workdir)!r} is not complete; only complete runs are "

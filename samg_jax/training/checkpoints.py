@@ -237,6 +237,13 @@ class Store:
                             "of step %d.",
                             *(damaged, why, step),
                         )
+                    if "tables" in meta and not manifests.exists(path):
+                        logs.LOGGER.warning(
+                            "%s is missing, with the checksums of that checkpoint. Its "
+                            "files can be read; whether they are as they were written "
+                            "is not known.",
+                            path / manifests.NAME,
+                        )
                     return
                 os.close(pin)
                 refused.append((path, reason))

@@ -132,10 +132,26 @@ def _replace(path: pathlib.Path, content: bytes) -> None:
         durable.write_bytes(path, content)
 
 
-def _set_aside(path: pathlib.Path) -> pathlib.Path:
+def keep(workdir: pathlib.Path) -> list[pathlib.Path]:
+    """Copies both tables beside themselves, before rows are cut; the copies."""
+    kept = []
+    for path in (workdir / name for name in NAMES):
+        if path.is_file():
+            aside = _free_name(path)
+            _replace(aside, path.read_bytes())
+            kept.append(aside)
+    return kept
+
+
+def _free_name(path: pathlib.Path) -> pathlib.Path:
     number = 1
     while (aside := path.with_name(f"{path.name}.found{number}")).exists():
         number += 1
+    return aside
+
+
+def _set_aside(path: pathlib.Path) -> pathlib.Path:
+    aside = _free_name(path)
     with durable.writing(path.absolute().parent):
         path.rename(aside)
     return aside
