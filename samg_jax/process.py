@@ -13,6 +13,7 @@ import importlib
 import importlib.metadata
 import os
 import pathlib
+import re
 import select
 import signal
 import subprocess
@@ -214,7 +215,8 @@ def wrong_devices(given: Mapping[str, str], said: str) -> str:
         for name in ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
         for platform in given.get(name, "").split(",")
     }
-    said = said.rpartition("Error: ")[2].split(" (set JAX_PLATFORMS")[0].strip(". ")
+    said = re.split(r" \((?:set|you may need)", said.rpartition("Error: ")[2])[0]
+    said = said.strip(". ")
     # For `gpu` JAX tries the cards of all makers, and complains of the last one.
     if asked & {"gpu", "cuda"} and ("rocm" in said or not said):
         said = "it finds no NVIDIA GPU that it can use"

@@ -128,12 +128,17 @@ def test_variables_of_jax_are_refused_by_name(env, texts):
         ),
         ({"JAX_PLATFORMS": "tpu,cpu"}, "", ["'tpu,cpu'", "it is not installed"]),
         (
+            {"JAX_NUM_CPU_DEVICES": "0"},
+            "INVALID_ARGUMENT: no index (you may need to uninstall the plugin.)",
+            ["JAX_NUM_CPU_DEVICES is '0'", "here: INVALID_ARGUMENT: no index. Unset"],
+        ),
+        (
             {"XLA_PYTHON_CLIENT_MEM_FRACTION": "lots"},
             "could not convert string to float: 'lots'",
             ["XLA_PYTHON_CLIENT_MEM_FRACTION is 'lots'", "could not convert"],
         ),
     ],
-    ids=["gpu", "tpu", "share of memory"],
+    ids=["gpu", "tpu", "count", "share of memory"],
 )
 @pytest.mark.parametrize(
     ("driver", "extra"), [("535.54.3", "`cuda`"), ("580.65.06", "`cuda13`")]
@@ -179,17 +184,17 @@ def test_dumps_that_cannot_be_written_are_refused_by_name(monkeypatch, tmp_path)
 CHANGED = {
     "JAX_CAPTURED_CONSTANTS_REPORT_FRAMES": "2",
     "JAX_COMPILER_DETAILED_LOGGING_MIN_OPS": "1",
-    "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "none",
+    "JAX_COMPILATION_CACHE_MAX_SIZE": "1000000",
+    "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "mpi",
     "JAX_CPU_ENABLE_ASYNC_DISPATCH": "0",
     "JAX_DEBUG_LOG_MODULES": "jax._src.xla_bridge",
     "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16",
     "JAX_DUMP_IR_MODES": "jaxpr",
-    "JAX_ENABLE_COMPILATION_CACHE": "0",
     "JAX_EXPLAIN_CACHE_MISSES": "1",
-    "JAX_HLO_SOURCE_FILE_CANONICALIZATION_REGEX": ".*/",
     "JAX_INCLUDE_FULL_TRACEBACKS_IN_LOCATIONS": "0",
     "JAX_LOG_COMPILES": "1",
     "JAX_LOGGING_LEVEL": "DEBUG",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     "JAX_PLATFORM_NAME": "cpu",
     "JAX_SEND_TRACEBACK_TO_RUNTIME": "full",
     "JAX_TRACEBACK_FILTERING": "off",
@@ -210,7 +215,9 @@ def test_a_run_under_every_supported_setting_is_the_same(tmp_path):
     )
     found = []
     for name, env in (("plain", {}), ("changed", CHANGED)):
-        env = {**env, "JAX_DUMP_IR_TO": str(tmp_path / "dumps")} if env else {}
+        places = {"JAX_DUMP_IR_TO": "dumps", "JAX_COMPILATION_CACHE_DIR": "cache"}
+        if env:
+            env = {**env, **{key: str(tmp_path / at) for key, at in places.items()}}
         folder = tmp_path / name
         finished = train("--nodry_run", f"--workdir={folder}", *small, env=env)
         assert finished.returncode == 0, finished.stderr[-2_000:]
@@ -218,6 +225,7 @@ def test_a_run_under_every_supported_setting_is_the_same(tmp_path):
         found.append([(folder / table).read_bytes() for table in tables])
     assert found[0] == found[1]
     assert any((tmp_path / "dumps").iterdir())
+    assert any((tmp_path / "cache").iterdir())
 
 
 def test_a_program_needs_neither_a_home_nor_utf_8(tmp_path):

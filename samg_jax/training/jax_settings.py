@@ -52,14 +52,14 @@ _MESSAGES = """
     jax_captured_constants_report_frames jax_captured_constants_warn_bytes
     jax_check_proxy_envs jax_compiler_detailed_logging_min_ops jax_debug_log_modules
     jax_distributed_debug jax_explain_cache_misses
-    jax_hlo_source_file_canonicalization_regex jax_include_full_tracebacks_in_locations
+    jax_include_full_tracebacks_in_locations
     jax_log_checkpoint_residuals jax_log_compiles
     jax_logging_level jax_pallas_verbose_errors jax_pprint_use_color
     jax_send_traceback_to_runtime jax_source_url_schema jax_traceback_filtering
     jax_traceback_in_locations_limit jax_tracer_error_num_traceback_frames
 """
 _FILES = """
-    jax_compilation_cache_check_contents jax_compilation_cache_dir
+    jax_compilation_cache_dir
     jax_compilation_cache_include_metadata_in_key jax_compilation_cache_max_size
     jax_dump_ir_modes jax_dump_ir_to jax_enable_compilation_cache
     jax_include_debug_info_in_dumps jax_persistent_cache_enable_xla_caches
