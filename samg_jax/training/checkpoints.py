@@ -90,7 +90,8 @@ class Store:
             if step > readable:
                 damaged = self.directory / f"{step}.damaged"
                 _delete(damaged)
-                (self.directory / str(step)).rename(damaged)
+                with durable.writing(self.directory):
+                    (self.directory / str(step)).rename(damaged)
                 logs.LOGGER.warning("%s is kept as %s.", step, damaged)
         durable.sync_folder(self.directory)
 

@@ -11,6 +11,7 @@ import contextlib
 import csv
 import math
 import pathlib
+from typing import Any
 
 import ml_collections
 
@@ -31,7 +32,7 @@ def phase(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> str | Non
     first = _first(config, "offline", "updates")
     reached = "online" in last or last.get("offline", (0, 0))[0] >= first
     # The offline phase of a fork is another run's.
-    return "offline" if reached and not config.offline.get("restore") else None
+    return "offline" if reached and not _field(config, "offline", "restore") else None
 
 
 def is_proven(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> bool:
@@ -43,9 +44,15 @@ def is_proven(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> bool:
 
 def _first(config: ml_collections.ConfigDict, phase: str, total: str) -> float:
     """The step at which a phase saves first; infinite if the config does not say."""
-    given = [config[phase].get(name) for name in ("checkpoint_every", total)]
+    given = [_field(config, phase, name) for name in ("checkpoint_every", total)]
     whole = all(type(value) is int and value > 0 for value in given)
     return min(given) if whole else math.inf
+
+
+def _field(config: ml_collections.ConfigDict, group: str, name: str) -> Any:
+    """A field, None where a config that was edited does not have it."""
+    found = config.get(group)
+    return found.get(name) if isinstance(found, ml_collections.ConfigDict) else None
 
 
 def progress(workdir: pathlib.Path) -> dict[str, tuple[int, int]]:
