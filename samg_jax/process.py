@@ -222,10 +222,11 @@ def wrong_devices(given: Mapping[str, str], said: str) -> str:
         said = "it finds no NVIDIA GPU that it can use"
     elif said in ("", "AssertionError"):  # A plugin is not installed.
         said = "it is not installed"
+    about_gpus = f"; {drivers.advice()}" if asked - {"", "cpu"} else ""
     return (
         f"The environment variable {texts}, with which JAX cannot start here: {said}. "
-        "Unset it for the best device that there is, or set JAX_PLATFORMS to cpu; "
-        f"{drivers.advice()}."
+        "Unset it for the best device that there is, or set JAX_PLATFORMS to cpu"
+        f"{about_gpus}."
     )
 
 
