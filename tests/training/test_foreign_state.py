@@ -406,6 +406,34 @@ def test_nothing_readable_is_named_on_resume_fork_evaluation_and_diagnosis(
         assert "Restore them from a copy" in message
 
 
+@pytest.mark.parametrize("kind", ["one bit", "cut", "longer", "empty", "gone"])
+def test_damage_of_an_array_falls_back_once_and_is_then_named(kind, workdir, refused):
+    arrays = []
+    for step in (60, 40):
+        files = (workdir / "online" / str(step) / "state").rglob("*")
+        path = max((path for path in files if path.is_file()), key=size)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= kind == "one bit"
+        changed = {"cut": content[:-1], "longer": content + b"x", "empty": b""}
+        path.write_bytes(changed.get(kind, content))
+        if kind == "gone":
+            path.unlink()
+        arrays.append(path)
+        if step == 60:
+            assert policies.find(str(workdir)).steps == (60, 40)
+    with pytest.raises(checks.UserError) as error:
+        policies.find(str(workdir / "online"))
+    shutil.rmtree(workdir / "offline")
+    for message in (str(error.value), refused(workdir)):
+        for path in arrays:
+            assert path.name in message
+        assert "Restore them from a copy" in message
+
+
+def size(path):
+    return path.stat().st_size
+
+
 @pytest.mark.parametrize("lost", ["emptied", "gone", "one step moved"])
 def test_a_run_whose_checkpoints_are_gone_is_not_trained_anew(
     lost, workdir, refused, dataset, seed_0
