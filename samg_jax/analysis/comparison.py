@@ -15,18 +15,22 @@ from samg_jax import checks
 from samg_jax.analysis import curves, guidance_curves, markup, statistics
 from samg_jax.analysis import rows as rows_lib
 from samg_jax.analysis.statistics import Course
-from samg_jax.training import checkpoints, experiment, lost
+from samg_jax.training import checkpoints, experiment, lost, validation
 from samg_jax.training import parts as parts_lib
 
 # What `training.csv` has of the guidance and a comparison tells.
 GUIDANCE = ("weight_active", "weight_mean", "guidance_term")
 # Group and field of a config, of those that a report reads.
-NEEDED = (
-    ("dataset", "name"),
-    ("evaluation", "episodes"),
-    ("guidance", "weight"),
-    ("online", "steps"),
-)
+NEEDED = {
+    "algorithm": str,
+    "env_id": str,
+    "physics": str,
+    "dataset.name": str,
+    "evaluation.episodes": int,
+    "guidance.weight": str,
+    "online.data": str,
+    "online.steps": int,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,10 +159,8 @@ def load_json(path: pathlib.Path) -> Any:
 
 def fits(config: dict[str, Any]) -> bool:
     """Returns whether a config has what a report reads."""
-    return isinstance(config.get("algorithm"), str) and all(
-        isinstance(config.get(group), dict) and name in config[group]
-        for group, name in NEEDED
-    )
+    flat = validation.flatten(config)
+    return all(isinstance(flat.get(name), kind) for name, kind in NEEDED.items())
 
 
 def paired(first: Outcome, other: Outcome) -> list[tuple[Course, Course]]:

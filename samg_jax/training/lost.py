@@ -91,7 +91,7 @@ def refuse(workdir: pathlib.Path) -> checks.UserError:
     return checks.UserError(
         f"The workdir {str(workdir)!r} has no checkpoint, but its run had saved some: "
         f"its tables go on to offline update {updates} and environment step {taken}. "
-        "They were deleted or moved. Restore the folders offline and online from a "
+        "They were moved, or are gone. Restore the folders offline and online from a "
         f"copy. To train everything anew, rename {' and '.join(tables.NAMES)}, or give "
         "another workdir=FOLDER."
     )
