@@ -517,6 +517,33 @@ def test_a_fork_whose_checkpoints_are_lost_forks_again(lost, seed_0, dataset, tm
         assert (other / f"{name}.found1").read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("env_id", -1),
+        ("physics", None),
+        ("dataset.name", []),
+        ("dataset.name", {"a": 1}),
+        ("evaluation.episodes", "x"),
+        ("online.data", None),
+        ("online", "x"),
+    ],
+    ids=str,
+)
+def test_a_config_with_a_wrong_field_is_refused_by_report_and_evaluation(
+    name, value, workdir
+):
+    path = workdir / "config.json"
+    config = json.loads(path.read_text())
+    *groups, field = name.split(".")
+    inner = config[groups[0]] if groups else config
+    inner[field] = value
+    path.write_text(json.dumps(config))
+    for read in (comparison.read, lambda folder: policies.find(str(folder))):
+        with pytest.raises(checks.UserError, match=r"config\.json"):
+            read(workdir)
+
+
 def test_a_fork_of_a_damaged_offline_phase_says_how_it_is_completed(workdir, refused):
     last = locations.steps(workdir / "offline")[-1]
     damage(workdir, "offline", last)
