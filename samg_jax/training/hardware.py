@@ -61,7 +61,9 @@ def warning() -> str:
 
 def _cpu_is_wanted() -> bool:
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
-    named = jax.config.jax_platforms or jax.config.jax_platform_name or ""
+    # Not all settings are attributes of `jax.config`.
+    given = jax.config.values
+    named = given.get("jax_platforms") or given.get("jax_platform_name") or ""
     return hidden or "cpu" in named.split(",")
 
 

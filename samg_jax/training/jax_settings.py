@@ -88,9 +88,10 @@ _DEVICE_VARIABLES = (
 
 def check() -> None:
     """Refuses settings of JAX that would change what this package computes."""
+    given = jax.config.values  # Versions of JAX have not all of them.
     for name, (wanted, reason) in REQUIRED.items():
         allowed = wanted if isinstance(wanted, tuple) else (wanted,)
-        found = getattr(jax.config, name, allowed[0])
+        found = given.get(name, allowed[0])
         if found not in allowed:
             words = ", ".join(str(one) for one in allowed if one is not None)
             raise checks.UserError(
@@ -99,11 +100,11 @@ def check() -> None:
                 f"variable {name.upper()}, or whatever calls "
                 f"jax.config.update({name!r}, ...)."
             )
-    for name in sorted(set(jax.config.values) - set(REQUIRED) - SUPPORTED):
-        given = os.environ.get(name.upper())
-        if given is not None:
+    for name in sorted(set(given) - set(REQUIRED) - SUPPORTED):
+        text = os.environ.get(name.upper())
+        if text is not None:
             raise checks.UserError(
-                f"The environment variable {name.upper()} is {given!r}, a setting of "
+                f"The environment variable {name.upper()} is {text!r}, a setting of "
                 "JAX that this package has not been tried with. Unset it."
             )
     folder = os.environ.get("JAX_DUMP_IR_TO")
