@@ -26,6 +26,7 @@ NEEDED = {
     "env_id": str,
     "physics": str,
     "dataset.name": str,
+    "dataset.path": (str, type(None)),
     "evaluation.episodes": int,
     "guidance.weight": str,
     "online.data": str,
@@ -160,7 +161,9 @@ def load_json(path: pathlib.Path) -> Any:
 def fits(config: dict[str, Any]) -> bool:
     """Returns whether a config has what a report reads."""
     flat = validation.flatten(config)
-    return all(isinstance(flat.get(name), kind) for name, kind in NEEDED.items())
+    return all(
+        name in flat and isinstance(flat[name], kind) for name, kind in NEEDED.items()
+    )
 
 
 def paired(first: Outcome, other: Outcome) -> list[tuple[Course, Course]]:
