@@ -107,12 +107,15 @@ def main(argv: list[str]) -> None:
         measured = coverage.measure(levels, settings, rng, bar.update)
     names = list(levels)
     print(checks.with_flags(coverage.table(names, measured)))
-    print(f"numbers: {coverage_figures.write(names, measured, out / 'coverage.csv')}")
-    show(coverage_figures.draw, names, measured, out / "coverage.png")
-    if gains:
-        print(improvements.table(names, measured, gains))
-        print(f"numbers: {improvements.write(gains, out / 'improvement.csv')}")
-        show(improvements.draw, names, measured, gains, out / "improvement.png")
+    with checks.program():
+        print(
+            f"numbers: {coverage_figures.write(names, measured, out / 'coverage.csv')}"
+        )
+        show(coverage_figures.draw, names, measured, out / "coverage.png")
+        if gains:
+            print(improvements.table(names, measured, gains))
+            print(f"numbers: {improvements.write(gains, out / 'improvement.csv')}")
+            show(improvements.draw, names, measured, gains, out / "improvement.png")
 
 
 def show(draw: Callable[..., pathlib.Path], *given: Any) -> None:

@@ -19,6 +19,7 @@ import os
 import pathlib
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,6 +37,7 @@ DISK_ERRORS = (
     errno.EIO,
     errno.ESTALE,
 )
+TRIED = 1 << 18  # Bytes that tell whether a disk takes more.
 FLUSHES = 16  # Concurrent ones share a commit of the file system's journal.
 # How TensorStore and HDF5 report the system's error, in the text of their own.
 IN_TEXT = re.compile(r"(?:os_error_code='|OS error |errno = )(\d+)")
@@ -146,6 +148,45 @@ def writing(
         if reason is None:
             raise
         raise checks.UserError(_no_room(folder, needed, reason, advice)) from error
+
+
+@contextlib.contextmanager
+def writing_blindly(path: pathlib.Path, advice: str = AGAIN) -> Iterator[None]:
+    """As `writing`, for a library or a process that hides the system's error.
+
+    If the block raises OSError and the disk of `path` takes no more, that was it.
+
+    Args:
+        path: of the file that the block writes.
+        advice: what to do, at the end of the message.
+
+    Raises:
+        checks.UserError: the disk is full, over quota, read-only or gone.
+    """
+    folder = path.absolute().parent
+    with writing(folder, advice=advice):
+        try:
+            yield
+        except OSError as error:
+            try_room(folder, advice)
+            raise error
+
+
+def try_room(folder: pathlib.Path, advice: str = AGAIN) -> None:
+    """Refuses a folder in which `TRIED` bytes cannot be written now.
+
+    Raises:
+        checks.UserError: the disk is full, over quota, read-only or gone.
+    """
+    with (
+        writing(folder, TRIED, advice),
+        tempfile.TemporaryFile(dir=folder, buffering=0) as file,
+    ):
+        # What the system takes only a part of is refused the next time.
+        left = TRIED
+        while left:
+            left -= file.write(bytes(left))
+        os.fsync(file.fileno())
 
 
 def disk_error(

@@ -13,15 +13,16 @@ import importlib
 import importlib.metadata
 import os
 import pathlib
+import re
 import select
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from samg_jax import checks
+from samg_jax import checks, drivers
 
 DEFAULT_CACHE = "~/.cache/samg_jax"
 # What the tables of our programs have beyond ASCII, for terminals that have no more.
@@ -192,23 +193,40 @@ def check_platforms() -> None:
 
     For a program whose devices are those of other processes.
     """
-    platforms = os.environ.get("JAX_PLATFORMS") or "cpu"
-    if platforms == "cpu":
+    names = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
+    given = {name: os.environ[name] for name in names if os.environ.get(name)}
+    if set(given.values()) <= {"cpu"}:
         return
     said = _failure_of_jax({"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}, "Error")
     if said:
-        raise checks.UserError(wrong_platforms(platforms, said))
+        raise checks.UserError(wrong_devices(given, said))
 
 
-def wrong_platforms(platforms: str, said: str) -> str:
-    """The message about JAX_PLATFORMS, with what JAX said."""
-    said = said.removeprefix("RuntimeError: ").split(" (set JAX_PLATFORMS")[0]
-    if said in ("", "AssertionError"):  # A plugin is not installed.
+def wrong_devices(given: Mapping[str, str], said: str) -> str:
+    """The message about variables with which JAX starts no device.
+
+    Args:
+        given: those that are set -> their values.
+        said: what JAX said of it.
+    """
+    texts = " and ".join(f"{name} is {text!r}" for name, text in given.items())
+    asked = {
+        platform.strip()
+        for name in ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
+        for platform in given.get(name, "").split(",")
+    }
+    said = re.split(r" \((?:set|you may need)", said.rpartition("Error: ")[2])[0]
+    said = said.strip(". ")
+    # For `gpu` JAX tries the cards of all makers, and complains of the last one.
+    if asked & {"gpu", "cuda"} and ("rocm" in said or not said):
+        said = "it finds no NVIDIA GPU that it can use"
+    elif said in ("", "AssertionError"):  # A plugin is not installed.
         said = "it is not installed"
+    about_gpus = f"; {drivers.advice()}" if asked - {"", "cpu"} else ""
     return (
-        f"The environment variable JAX_PLATFORMS is {platforms!r}, which JAX cannot "
-        f"start here: {said}. Unset it for the best device that there is, or set it to "
-        "cpu; a GPU needs the extra `cuda`."
+        f"The environment variable {texts}, with which JAX cannot start here: {said}. "
+        "Unset it for the best device that there is, or set JAX_PLATFORMS to cpu"
+        f"{about_gpus}."
     )
 
 

@@ -11,8 +11,8 @@ import jax
 import pytest
 
 import samg_jax
-from samg_jax import checks, process
-from samg_jax.training import compilation
+from samg_jax import checks, drivers, process
+from samg_jax.training import compilation, jax_settings
 
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
 AWAC = f"--config={ROOT / 'configs' / 'awac.py'}:hopper-demo"
@@ -82,6 +82,9 @@ def test_xla_flags_that_work_are_tried_once(monkeypatch, tmp_path):
         ("jax_debug_nans", True),
         ("jax_debug_infs", True),
         ("jax_default_prng_impl", "rbg"),
+        ("jax_transfer_guard", "disallow"),
+        ("jax_transfer_guard_device_to_host", "disallow_explicit"),
+        ("jax_raise_persistent_cache_errors", True),
     ],
 )
 def test_settings_of_jax_that_change_results_are_refused(setting, value):
@@ -102,15 +105,129 @@ def test_settings_of_jax_that_change_results_are_refused(setting, value):
         ({"JAX_DEBUG_NANS": "maybe"}, ["JAX refuses", "JAX_DEBUG_NANS=maybe"]),
         ({"JAX_PLATFORMS": "nonsense"}, ["JAX_PLATFORMS is 'nonsense'", "cpu"]),
         ({"JAX_PLATFORMS": "cuda"}, ["JAX_PLATFORMS is 'cuda'", "extra `cuda`"]),
+        ({"JAX_PLATFORM_NAME": "gpu"}, ["JAX_PLATFORM_NAME is 'gpu'", "extra `cuda`"]),
     ],
     ids=lambda value: next(iter(value), None),
 )
 def test_variables_of_jax_are_refused_by_name(env, texts):
-    if env == {"JAX_PLATFORMS": "cuda"} and jax.default_backend() != "cpu":
+    if set(env.values()) <= {"cuda", "gpu"} and jax.default_backend() != "cpu":
         pytest.skip("this machine has one")
     line = one_line(train(env=env))
     for text in texts:
         assert text in line
+    assert ".." not in line.replace("...", "")
+
+
+@pytest.mark.parametrize(
+    ("given", "said", "texts"),
+    [
+        (
+            {"JAX_PLATFORMS": "gpu"},
+            "RuntimeError: Unable to initialize backend 'rocm': no (set JAX_PLATFORMS)",
+            ["JAX_PLATFORMS is 'gpu'", "finds no NVIDIA GPU"],
+        ),
+        ({"JAX_PLATFORMS": "tpu,cpu"}, "", ["'tpu,cpu'", "it is not installed"]),
+        (
+            {"JAX_NUM_CPU_DEVICES": "0"},
+            "INVALID_ARGUMENT: no index (you may need to uninstall the plugin.)",
+            ["JAX_NUM_CPU_DEVICES is '0'", "here: INVALID_ARGUMENT: no index. Unset"],
+        ),
+        (
+            {"XLA_PYTHON_CLIENT_MEM_FRACTION": "lots"},
+            "could not convert string to float: 'lots'",
+            ["XLA_PYTHON_CLIENT_MEM_FRACTION is 'lots'", "could not convert"],
+        ),
+    ],
+    ids=["gpu", "tpu", "count", "share of memory"],
+)
+@pytest.mark.parametrize(
+    ("driver", "extra"), [("535.54.3", "`cuda`"), ("580.65.06", "`cuda13`")]
+)
+def test_devices_that_do_not_start_name_the_extra_for_the_driver(
+    given, said, texts, driver, extra, monkeypatch, tmp_path
+):
+    file = tmp_path / "version"
+    file.write_text(f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {driver}\n")
+    monkeypatch.setenv(drivers.VARIABLE, str(file))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    line = process.wrong_devices(given, said)
+    for text in texts:
+        assert text in line
+    asked = "JAX_PLATFORMS" in given  # Else no other driver is the remedy.
+    assert (f"the driver here needs the extra {extra}" in line) is asked
+    assert "rocm" not in line
+    assert ".." not in line
+
+
+def test_every_setting_of_jax_is_supported_or_refused(monkeypatch):
+    supported, required = jax_settings.SUPPORTED, set(jax_settings.REQUIRED)
+    assert not supported & required
+    others = sorted(set(jax.config.values) - supported - required)
+    assert "jax_softmax_custom_jvp" in others
+    for name in others:
+        with monkeypatch.context() as patch:
+            patch.setenv(name.upper(), "1")
+            with pytest.raises(checks.UserError, match=f"variable {name.upper()} is"):
+                jax_settings.check()
+    jax_settings.check()
+
+
+def test_dumps_that_cannot_be_written_are_refused_by_name(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    for place in ("file", "file/below"):
+        monkeypatch.setenv("JAX_DUMP_IR_TO", str(tmp_path / place))
+        with pytest.raises(checks.UserError, match="JAX_DUMP_IR_TO is"):
+            jax_settings.check()
+    monkeypatch.setenv("JAX_DUMP_IR_TO", str(tmp_path / "new" / "folder"))
+    jax_settings.check()
+
+
+# Another value than JAX's own, of every supported setting that a CPU has.
+CHANGED = {
+    "JAX_CAPTURED_CONSTANTS_REPORT_FRAMES": "2",
+    "JAX_COMPILER_DETAILED_LOGGING_MIN_OPS": "1",
+    "JAX_COMPILATION_CACHE_MAX_SIZE": "1000000",
+    "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "mpi",
+    "JAX_CPU_ENABLE_ASYNC_DISPATCH": "0",
+    "JAX_DEBUG_LOG_MODULES": "jax._src.xla_bridge",
+    "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16",
+    "JAX_DUMP_IR_MODES": "jaxpr",
+    "JAX_EXPLAIN_CACHE_MISSES": "1",
+    "JAX_INCLUDE_FULL_TRACEBACKS_IN_LOCATIONS": "0",
+    "JAX_LOG_COMPILES": "1",
+    "JAX_LOGGING_LEVEL": "DEBUG",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    "JAX_PLATFORM_NAME": "cpu",
+    "JAX_SEND_TRACEBACK_TO_RUNTIME": "full",
+    "JAX_TRACEBACK_FILTERING": "off",
+    "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "3",
+    "JAX_TRANSFER_GUARD": "log",
+}
+
+
+@pytest.mark.slow
+def test_a_run_under_every_supported_setting_is_the_same(tmp_path):
+    small = (
+        "--config.agent.hidden_dims=(8,)",
+        "--config.offline.updates=20",
+        "--config.online.steps=20",
+        "--config.evaluation.episodes=1",
+        "--config.logging.tensorboard=False",
+        "--config.logging.progress=False",
+    )
+    found = []
+    for name, env in (("plain", {}), ("changed", CHANGED)):
+        places = {"JAX_DUMP_IR_TO": "dumps", "JAX_COMPILATION_CACHE_DIR": "cache"}
+        if env:
+            env = {**env, **{key: str(tmp_path / at) for key, at in places.items()}}
+        folder = tmp_path / name
+        finished = train("--nodry_run", f"--workdir={folder}", *small, env=env)
+        assert finished.returncode == 0, finished.stderr[-2_000:]
+        tables = ("metrics.csv", "training.csv")
+        found.append([(folder / table).read_bytes() for table in tables])
+    assert found[0] == found[1]
+    assert any((tmp_path / "dumps").iterdir())
+    assert any((tmp_path / "cache").iterdir())
 
 
 def test_a_program_needs_neither_a_home_nor_utf_8(tmp_path):

@@ -15,18 +15,23 @@ from samg_jax import checks
 from samg_jax.analysis import curves, guidance_curves, markup, statistics
 from samg_jax.analysis import rows as rows_lib
 from samg_jax.analysis.statistics import Course
-from samg_jax.training import checkpoints, experiment
+from samg_jax.training import checkpoints, experiment, lost, validation
 from samg_jax.training import parts as parts_lib
 
 # What `training.csv` has of the guidance and a comparison tells.
 GUIDANCE = ("weight_active", "weight_mean", "guidance_term")
 # Group and field of a config, of those that a report reads.
-NEEDED = (
-    ("dataset", "name"),
-    ("evaluation", "episodes"),
-    ("guidance", "weight"),
-    ("online", "steps"),
-)
+NEEDED = {
+    "algorithm": str,
+    "env_id": str,
+    "physics": str,
+    "dataset.name": str,
+    "dataset.path": (str, type(None)),
+    "evaluation.episodes": int,
+    "guidance.weight": str,
+    "online.data": str,
+    "online.steps": int,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +80,12 @@ def read(workdir: pathlib.Path) -> list[Outcome]:
     done = meta is not None and (
         meta["step"] == config.online.steps if config.online.steps else meta["complete"]
     )
+    if meta is None and lost.phase(workdir, config) == phase:
+        raise checks.UserError(
+            f"There is no checkpoint in {str(workdir / phase)!r}, though the tables go "
+            "on to where one is due. It says whether the run is complete, and on which "
+            "data. If it was deleted or moved, restore that folder from a copy."
+        )
     if not done:
         raise checks.UserError(
             f"The run in {str(workdir)!r} is not complete; only complete runs are "
@@ -149,9 +160,9 @@ def load_json(path: pathlib.Path) -> Any:
 
 def fits(config: dict[str, Any]) -> bool:
     """Returns whether a config has what a report reads."""
-    return isinstance(config.get("algorithm"), str) and all(
-        isinstance(config.get(group), dict) and name in config[group]
-        for group, name in NEEDED
+    flat = validation.flatten(config)
+    return all(
+        name in flat and isinstance(flat[name], kind) for name, kind in NEEDED.items()
     )
 
 

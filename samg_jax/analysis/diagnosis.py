@@ -86,15 +86,25 @@ def run(request: Request) -> dict[str, Any]:
     checks.folder(folder, "out=FOLDER")
     with compilation.matmul_precision(compilation.precision_of(checkpoint.config)):
         report = plain(examine(checkpoint, trained, request))
+    keep(report, folder)
+    report["pictures"] = [str(path) for path in diagnosis_plots.draw(report, folder)]
+    return report
+
+
+def keep(report: dict[str, Any], folder: pathlib.Path) -> None:
+    """Writes a report, as JSON and as text.
+
+    Raises:
+        checks.UserError: the disk takes no more; the text is then printed, so that what
+            took long is not lost with the disk.
+    """
     text = diagnosis_tables.text(report) + "\n"
     try:
         durable.write_result(folder / "diagnosis.json", json.dumps(report) + "\n")
         durable.write_result(folder / "diagnosis.md", text)
     except checks.UserError:
-        print(text)  # What took long is not lost with the disk.
+        print(text)
         raise
-    report["pictures"] = [str(path) for path in diagnosis_plots.draw(report, folder)]
-    return report
 
 
 def examine(

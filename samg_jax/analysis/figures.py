@@ -19,7 +19,7 @@ matplotlib.use("Agg")  # Pictures are files here; no display is needed.
 from matplotlib import pyplot as plt
 from matplotlib import ticker
 
-from samg_jax import durable
+from samg_jax import checks, durable
 from samg_jax.training import logs
 
 T = TypeVar("T")
@@ -132,7 +132,7 @@ def write(figure, path: pathlib.Path, dpi: int = 150) -> None:
     data = io.BytesIO()
     with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "samg_jax"}):
         figure.savefig(data, dpi=dpi, format=kind, metadata=metadata)
-    durable.write_bytes(path, data.getvalue())
+    durable.write_result(path, data.getvalue())
 
 
 def drawn(draw: Callable[..., T], *given, **named) -> T | None:
@@ -150,11 +150,17 @@ def drawn(draw: Callable[..., T], *given, **named) -> T | None:
     try:
         return draw(*given, **named)
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        logs.LOGGER.warning(
-            "A picture could not be drawn (%s). Everything else is complete.", reason
-        )
-        logs.trace(error)
+        if isinstance(error, checks.UserError):
+            logs.LOGGER.warning(
+                "A picture could not be drawn. %s Everything else is complete.", error
+            )
+        else:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            logs.LOGGER.warning(
+                "A picture could not be drawn (%s). Everything else is complete. The "
+                "traceback is in %s.",
+                *(reason, logs.trace(error) or logs.keep(error)),
+            )
         for number in set(plt.get_fignums()) - open_before:
             plt.close(number)
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import os
@@ -9,14 +10,14 @@ import pathlib
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import gymnasium
 import mujoco
 import numpy as np
 
-from samg_jax import checks
+from samg_jax import checks, durable
 from samg_jax.envs import physics as physics_lib
 from samg_jax.envs import tasks
 
@@ -146,9 +147,10 @@ def film(
         seed: of the simulator.
         path: of the video, replaced if it exists.
         max_steps: cuts the episode.
-    """
-    from imageio import v2 as imageio  # Of the extra `video`.
 
+    Raises:
+        checks.UserError: the disk takes no more.
+    """
     # Their default camera stays behind; others have one of their own.
     camera = {"camera_name": "track"} if tasks.is_locomotion(env_id) else {}
     env = physics_lib.make(env_id, physics, render_mode="rgb_array", **camera)
@@ -157,17 +159,11 @@ def film(
         env = gymnasium.wrappers.RescaleAction(env, np.float32(-1), np.float32(1))
     fps = env.metadata.get("render_fps", MOST_FRAMES_PER_SECOND)
     every = math.ceil(fps / MOST_FRAMES_PER_SECOND)
-    temporary = path.with_name(f"{path.stem}.part{SUFFIX}")
     total, length, frames, ended = 0.0, 0, 1, False
     try:
         observation, _ = env.reset(seed=seed)
-        with (
-            warnings.catch_warnings(),
-            imageio.get_writer(temporary, fps=fps / every) as writer,
-        ):
-            # Of the start of ffmpeg, to which JAX's threads do nothing.
-            warnings.filterwarnings("ignore", r"os\.fork\(\)", RuntimeWarning)
-            writer.append_data(_first_frame(env, env_id))
+        with _video(path, fps / every) as add:
+            add(_first_frame(env, env_id))
             while not ended:
                 action = np.float64(np.float32(policy(np.float32(observation))))
                 action = np.clip(np.where(np.isnan(action), 0.0, action), -1.0, 1.0)
@@ -175,13 +171,67 @@ def film(
                 total, length = total + np.asarray(reward).item(), length + 1
                 ended = terminal or truncated or length == max_steps
                 if length % every == 0 or ended:
-                    writer.append_data(env.render())
+                    add(env.render())
                     frames += 1
-        temporary.replace(path)
     finally:
         env.close()
-        temporary.unlink(missing_ok=True)
     return Episode(total, length, frames)
+
+
+@contextlib.contextmanager
+def _video(path: pathlib.Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
+    """Yields what adds a frame to a video, which is there after the block.
+
+    What ffmpeg wrote is read once more, because it ends in silence on a full disk.
+    """
+    import imageio_ffmpeg  # Of the extra `video`, as is the next.
+    from imageio import v2 as imageio
+
+    temporary = path.with_name(f"{path.stem}.part{SUFFIX}")
+    count = 0
+
+    def add(frame):
+        nonlocal count
+        with durable.writing_blindly(path):
+            writer.append_data(frame)
+        count += 1
+
+    try:
+        with warnings.catch_warnings():
+            # Of the start of ffmpeg, to which JAX's threads do nothing.
+            warnings.filterwarnings("ignore", r"os\.fork\(\)", RuntimeWarning)
+            with durable.writing_blindly(path):
+                writer = imageio.get_writer(temporary, fps=fps)
+            try:
+                yield add
+            finally:
+                with durable.writing_blindly(path):
+                    writer.close()
+            with durable.writing_blindly(path):
+                _check_written(imageio_ffmpeg.count_frames_and_secs, temporary, count)
+                durable.sync(temporary)
+                temporary.replace(path)
+                durable.sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _check_written(
+    count: Callable[[str], tuple[int, float]], path: pathlib.Path, frames: int
+) -> None:
+    """Raises OSError if a video does not have its frames.
+
+    Args:
+        count: imageio's function that reads a video.
+        path: of it.
+        frames: that were given to ffmpeg.
+    """
+    try:
+        found, _ = count(str(path))
+    except RuntimeError as error:
+        raise OSError(f"ffmpeg wrote no readable video: {path}") from error
+    if found != frames:
+        raise OSError(f"ffmpeg wrote {found} of {frames} frames: {path}")
 
 
 def _first_frame(env: gymnasium.Env, env_id: str) -> np.ndarray:

@@ -29,6 +29,7 @@ TIMEOUT = 120.0
 # Seconds that a claim without an owner counts. They may be few: an owner that is alive
 # after all finds a later claim than its own, and ends itself.
 DAMAGED_TIMEOUT = 5 * BEAT
+LARGEST_PID = 2**31 - 1
 LOST = 76  # Exit status of a process that another one has replaced.
 
 
@@ -63,8 +64,11 @@ def started(pid: int) -> str | None:
 
 def alive(owner: dict) -> bool:
     """Returns whether the owner of a claim on this machine still runs."""
-    if owner["started"] is not None:
-        return started(owner["pid"]) == owner["started"]
+    # Where beginnings are known, every claim has one, or is damaged.
+    if owner["started"] is not None or started(os.getpid()) is not None:
+        return (
+            owner["started"] is not None and started(owner["pid"]) == owner["started"]
+        )
     try:  # Not Linux: the best that can be known.
         os.kill(owner["pid"], 0)
     except ProcessLookupError:
@@ -79,7 +83,15 @@ def read(path: pathlib.Path) -> dict | None:
     owner = files.read_json(path)
     if owner is None or {"machine", "pid", "started", "released"} - set(owner):
         return None
-    return owner if isinstance(owner["pid"], int) else None
+    pid, began = owner["pid"], owner["started"]
+    sound = (
+        isinstance(owner["machine"], str)
+        and type(pid) is int
+        and 0 < pid <= LARGEST_PID
+        and (began is None or isinstance(began, str))
+        and isinstance(owner["released"], bool)
+    )
+    return owner if sound else None
 
 
 @dataclasses.dataclass

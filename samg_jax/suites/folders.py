@@ -39,6 +39,14 @@ FACTS = {
     "wall_time": (int, float),
     "peak_memory": (int, float),
 }
+JOB_FIELDS = {
+    "name": str,
+    "algorithm": str,
+    "variant": str,
+    "dataset": str,
+    "source": (str, type(None)),
+    "config": dict,
+}
 MACHINE = ("processor", "devices", "commit")
 # What may differ between two commands of a suite, besides `provenance.may_differ`.
 FREE_FIELDS = ("offline.restore",)
@@ -88,12 +96,13 @@ def _config(folder: pathlib.Path) -> dict[str, Any] | None:
 def read_job(path: pathlib.Path) -> Job | None:
     """Returns the job of a file, None where there is none that can be read."""
     content = files.read_json(path)
-    if content is None or not isinstance(content.get("config"), dict):
+    if content is None or set(content) != set(JOB_FIELDS):
         return None
-    try:
-        return Job(**content)
-    except TypeError:  # Names are missing, or are not ours.
-        return None
+    fits = all(isinstance(content[name], kind) for name, kind in JOB_FIELDS.items())
+    # Who reads it found it below the folder that it names.
+    parts = pathlib.PurePath(content["name"]).parts if fits else ()
+    named = parts and path.parent.parts[-len(parts) :] == parts
+    return Job(**content) if named else None
 
 
 def load(out: pathlib.Path, name: str) -> Job:

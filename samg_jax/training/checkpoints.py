@@ -90,7 +90,8 @@ class Store:
             if step > readable:
                 damaged = self.directory / f"{step}.damaged"
                 _delete(damaged)
-                (self.directory / str(step)).rename(damaged)
+                with durable.writing(self.directory):
+                    (self.directory / str(step)).rename(damaged)
                 logs.LOGGER.warning("%s is kept as %s.", step, damaged)
         durable.sync_folder(self.directory)
 
@@ -236,6 +237,13 @@ class Store:
                             "%s cannot be read: %s. The checkpoint before it is used, "
                             "of step %d.",
                             *(damaged, why, step),
+                        )
+                    if "tables" in meta and not manifests.exists(path):
+                        logs.LOGGER.warning(
+                            "%s is missing, with the checksums of that checkpoint. Its "
+                            "files can be read; whether they are as they were written "
+                            "is not known.",
+                            path / manifests.NAME,
                         )
                     return
                 os.close(pin)

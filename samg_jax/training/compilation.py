@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pathlib
 import tempfile
 
@@ -11,7 +10,7 @@ import jax
 import ml_collections
 
 from samg_jax import checks, process
-from samg_jax.training import logs
+from samg_jax.training import jax_settings, logs
 
 DEFAULT_CACHE = process.DEFAULT_CACHE
 # Our name of how products of float32 matrices are computed -> JAX's. The last by its
@@ -23,33 +22,8 @@ PRECISIONS = {
 }
 DEFAULT_PRECISION = "float32"  # JAX's own default depends on the device.
 
-_SAME_NUMBERS = "results and checkpoints are those of JAX's own default"
-# Setting of JAX -> the value that all of this package is written for, and why.
-REQUIRED = {
-    "jax_enable_x64": (False, "everything is computed in float32"),
-    "jax_debug_nans": (False, "a seed that becomes NaN is frozen and the others go on"),
-    "jax_debug_infs": (False, "a seed that overflows is frozen and the others go on"),
-    "jax_disable_jit": (False, "uncompiled updates would take hours"),
-    "jax_debug_key_reuse": (False, "JAX then refuses how keys are used here"),
-    "jax_numpy_dtype_promotion": ("standard", "formulas mix numbers and arrays"),
-    "jax_numpy_rank_promotion": ("allow", "formulas broadcast"),
-    "jax_default_prng_impl": ("threefry2x32", _SAME_NUMBERS),
-    "jax_threefry_partitionable": (True, _SAME_NUMBERS),
-    "jax_random_seed_offset": (0, _SAME_NUMBERS),
-}
 NEVER = 1e12  # Seconds that no program takes to compile.
-
-
-def check() -> None:
-    """Refuses settings of JAX that would change what this package computes."""
-    for name, (wanted, reason) in REQUIRED.items():
-        found = getattr(jax.config, name, wanted)
-        if found != wanted:
-            raise checks.UserError(
-                f"{name.upper()} is {found}, but {reason}. It must be {wanted}. Unset "
-                f"the environment variable {name.upper()}, or whatever calls "
-                f"jax.config.update({name!r}, ...)."
-            )
+check = jax_settings.check
 
 
 def start() -> None:
@@ -57,13 +31,13 @@ def start() -> None:
     check()
     try:
         jax.local_devices()
-    except (RuntimeError, AssertionError) as error:
-        # JAX raises the second for a platform whose plugin is not installed.
-        platforms = os.environ.get("JAX_PLATFORMS")
-        if not platforms:
+    except (RuntimeError, AssertionError, ValueError) as error:
+        # JAX raises the second for a platform whose plugin is not installed, and the
+        # third for a share of memory, for example, that is no number.
+        given = jax_settings.device_variables()
+        if not given:
             raise
-        text = process.wrong_platforms(platforms, str(error))
-        raise checks.UserError(text) from error
+        raise checks.UserError(process.wrong_devices(given, str(error))) from error
     process.begin()
 
 

@@ -23,6 +23,7 @@ from samg_jax.training import (
     hardware,
     locations,
     logs,
+    lost,
     metrics,
     own_weights,
     pretraining,
@@ -233,6 +234,7 @@ def plan_phases(this: Run) -> Plan:
     origin = meta
     if origin is None and plan.source is not None:
         origin = forking.meta(plan.source)
+    refuse_lost(this, plan, meta)
     find_data(this, plan, origin, needs_data)
     count, mesh = len(this.parts.seeds), this.parts.mesh
     logs.LOGGER.info("devices: %s", devices.describe(count, mesh))
@@ -250,18 +252,48 @@ def plan_phases(this: Run) -> Plan:
 def recover_online(this: Run) -> dict[str, Any] | None:
     """The description of the online checkpoint to go on from; None to begin the phase.
 
-    Where none of them can be read, the complete offline checkpoint is the one before.
+    Where none of them can be read, the complete offline checkpoint is the one before,
+    in a fork that of the run that it was forked from.
     """
     try:
         return this.online_store.recover()
     except checkpoints.UnreadableError as error:
         offline = this.offline_store.directory
+        if this.config.offline.restore:
+            # Without the other run, what is damaged here is still to be said.
+            with contextlib.suppress(checks.UserError):
+                offline = locations.find_offline(this.config.offline.restore)
         meta = forking.meta_before(offline)
         if meta is None:
             raise
         logs.LOGGER.warning(*forking.fallback(error, offline, meta))
         this.online_store.set_aside()
         return None
+
+
+def refuse_lost(this: Run, plan: Plan, meta: dict[str, Any] | None) -> None:
+    """Refuses to train everything anew over the tables of a run that had saved.
+
+    Where only fine-tuning begins anew, the tables so far are kept beside the new ones.
+
+    Args:
+        this: the run.
+        plan: where it begins.
+        meta: of the checkpoint to go on from, None if there is none.
+    """
+    if plan.online_meta is not None:
+        return
+    anew = meta is None and plan.source is None
+    if anew and lost.is_proven(this.workdir, this.config):
+        raise lost.refuse(this.workdir)
+    had = lost.phase(this.workdir, this.config)
+    if had == "online" or (anew and had):
+        kept = tables.keep(this.workdir)
+        logs.LOGGER.warning(
+            "%s has no checkpoint that can be read, though the tables go on to where "
+            "one is due. The %s phase begins anew; the tables so far are kept as %s.",
+            *(this.workdir / had, had, " and ".join(map(str, kept))),
+        )
 
 
 def find_data(this: Run, plan: Plan, origin: dict | None, needed: bool) -> None:

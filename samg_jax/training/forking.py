@@ -14,7 +14,13 @@ import numpy as np
 from samg_jax import checks
 from samg_jax.data import transitions
 from samg_jax.guidance import models
-from samg_jax.training import checkpoints, offline, provenance, validation
+from samg_jax.training import (
+    checkpoints,
+    locations,
+    offline,
+    provenance,
+    validation,
+)
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts
@@ -88,6 +94,10 @@ def check(config: ml_collections.ConfigDict, parts: Parts, saved: dict) -> None:
     """Raises UserError where the checkpoint cannot be fine-tuned with this config."""
     source = config.offline.restore
     if not saved["complete"]:
+        folder = locations.find_offline(source)
+        newest = max(locations.steps(folder))
+        if newest > saved["step"]:
+            raise checks.UserError(_damaged(folder, newest, saved))
         raise checks.UserError(
             f"The offline phase in {source!r} stopped at update "
             f"{saved['offline_step']} and is not complete. Only complete ones can be "
@@ -120,6 +130,18 @@ def check(config: ml_collections.ConfigDict, parts: Parts, saved: dict) -> None:
             f"not {missing}. Fine-tuned seeds are a part of the pre-trained ones. "
             "Change config.seed and config.num_seeds."
         )
+
+
+def _damaged(folder: pathlib.Path, newest: int, saved: dict[str, Any]) -> str:
+    """Says that the checkpoint of a complete offline phase cannot be read."""
+    online = folder.parent / "online"
+    before = f"rename {online}, then " if locations.steps(online) else ""
+    return (
+        f"The checkpoint {folder / str(newest)} cannot be read, and the one before it, "
+        f"of update {saved['offline_step']}, is not complete. Only complete ones can "
+        f"be forked from. Restore its files from a copy; or {before}give the command "
+        "of that run again, which completes its offline phase from there."
+    )
 
 
 def first_fit_step(parts: Parts, saved: dict) -> int | None:

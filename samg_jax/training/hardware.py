@@ -5,19 +5,14 @@ from __future__ import annotations
 import collections
 import importlib.util
 import os
-import pathlib
-import shutil
-import subprocess
 
 import jax
 
-# Where the kernel says the version of the NVIDIA driver; launch/cuda.sh knows the
-# variable too.
-DRIVER_FILE = "/proc/driver/nvidia/version"
-DRIVER_VARIABLE = "NVIDIA_DRIVER_FILE"
+from samg_jax import drivers
+
+DRIVER_VARIABLE = drivers.VARIABLE
 PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 MIB_PER_GIB = 1024
-SECONDS = 10  # For nvidia-smi, which can hang on a broken driver.
 
 
 def describe() -> str:
@@ -42,7 +37,7 @@ def describe() -> str:
 
 def warning() -> str:
     """What to do if JAX computes on the CPU though a GPU could be there; else empty."""
-    if jax.default_backend() != "cpu" or not has_driver() or _cpu_is_wanted():
+    if jax.default_backend() != "cpu" or not drivers.exists() or _cpu_is_wanted():
         return ""
     installed = [name for name in PLUGINS if importlib.util.find_spec(name)]
     if installed:
@@ -56,8 +51,7 @@ def warning() -> str:
         cause = "this JAX is the one for CPUs only"
         advice = (
             "Run bash launch/install.sh, which finds the driver, or add the extra "
-            'yourself: pip install -e ".[cuda]", or ".[cuda13]" with driver 580 or '
-            "later"
+            f'yourself: pip install -e ".[{drivers.extra()}]"'
         )
     return (
         f"There is an NVIDIA driver, but {cause}; everything is computed on the CPU. "
@@ -65,19 +59,16 @@ def warning() -> str:
     )
 
 
-def has_driver() -> bool:
-    """Whether an NVIDIA driver is installed here."""
-    file = pathlib.Path(os.environ.get(DRIVER_VARIABLE) or DRIVER_FILE)
-    return file.exists() or shutil.which("nvidia-smi") is not None
-
-
 def _cpu_is_wanted() -> bool:
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
-    return hidden or "cpu" in (jax.config.jax_platforms or "").split(",")
+    # Not all settings are attributes of `jax.config`.
+    given = jax.config.values
+    named = given.get("jax_platforms") or given.get("jax_platform_name") or ""
+    return hidden or "cpu" in named.split(",")
 
 
 def _why_no_gpu() -> str:
-    if not has_driver():
+    if not drivers.exists():
         return "no NVIDIA GPU found"
     if _cpu_is_wanted():
         return "as JAX_PLATFORMS or CUDA_VISIBLE_DEVICES says"
@@ -89,18 +80,7 @@ def _memory_of_gpus() -> dict[str, float]:
 
     JAX tells only the part that it has reserved.
     """
-    query = ("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
-    try:
-        said = subprocess.run(
-            ["nvidia-smi", *query],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=SECONDS,
-            check=False,
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
+    said = drivers.smi("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
     found = {}
     for line in said.splitlines():
         name, _, size = line.rpartition(",")

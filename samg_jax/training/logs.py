@@ -7,6 +7,7 @@ import io
 import logging
 import pathlib
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator
 
@@ -67,11 +68,39 @@ def _open(path: pathlib.Path) -> _File:
     return file
 
 
-def trace(error: BaseException) -> None:
-    """Writes a traceback into the open log file, and not to the terminal."""
+def trace(error: BaseException) -> str | None:
+    """Writes a traceback into the open log file, and not to the terminal.
+
+    Returns:
+        The name of the log file; None if none is open, and nothing is written.
+    """
+    name = None
     for handler in LOGGER.handlers:
         if isinstance(handler, _File):
             _write(handler, error)
+            name = handler.baseFilename
+    return name
+
+
+def keep(error: BaseException) -> str:
+    """Writes a traceback into a file for temporary files; its name.
+
+    Where that cannot be written the traceback goes to the terminal.
+    """
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w",
+            prefix="samg_jax_traceback_",
+            suffix=".txt",
+            delete=False,
+            errors="backslashreplace",
+        ) as file:
+            file.write(text)
+    except OSError:
+        tqdm.write(text, file=sys.stderr)
+        return "the lines above"
+    return file.name
 
 
 def append(path: pathlib.Path, error: BaseException) -> None:

@@ -18,6 +18,7 @@ from samg_jax.training import (
     forking,
     locations,
     logs,
+    lost,
     online,
     provenance,
 )
@@ -95,6 +96,8 @@ def find(directory: str) -> Saved:
         logs.LOGGER.warning(*forking.fallback(error, before, meta))
         folder, store = before, checkpoints.Store(before)
         meta = store.meta()
+    else:
+        warn_of_lost(pathlib.Path(directory).expanduser(), folder, meta)
     phase = "offline" if provenance.is_offline(meta, folder.name) else "online"
     if phase == "offline":
         saved = meta["config"]
@@ -110,6 +113,27 @@ def find(directory: str) -> Saved:
             "with one of the values."
         )
     return Saved(folder, phase, meta, config, parts, store)
+
+
+def warn_of_lost(
+    directory: pathlib.Path, folder: pathlib.Path, meta: dict[str, Any]
+) -> None:
+    """Warns if a run's online checkpoints are gone, and its offline one is read.
+
+    Args:
+        directory: that was named; who names a phase means it.
+        folder: of the checkpoint.
+        meta: its description.
+    """
+    if folder != directory / "offline" or not provenance.is_offline(meta, folder.name):
+        return
+    config = provenance.config_of(meta)
+    if lost.phase(directory, config) == "online":
+        logs.LOGGER.warning(
+            "%s has no checkpoint, though the tables go on to where one is due. The "
+            "policy before fine-tuning is read, from %s.",
+            *(directory / "online", folder / str(meta["step"])),
+        )
 
 
 def restore(saved: Saved) -> Policies:

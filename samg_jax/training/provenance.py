@@ -66,6 +66,7 @@ CONFIG_FIELDS = {
     "physics": str,
     "seed": int,
     "num_seeds": int,
+    "dataset.name": str,
     "offline.updates": int,
     "online.steps": int,
     "evaluation.episodes": int,

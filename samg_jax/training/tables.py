@@ -70,7 +70,7 @@ def repair(
                 "%s %s: another program rewrote its line ends. They are put back.",
                 *(path, wrong),
             )
-            durable.write_bytes(path, content)
+            _replace(path, content)
             continue
         content = _from_copy(store, name)
         if content is None or _wrong(content, entry) is not None:
@@ -86,7 +86,7 @@ def repair(
             "%s %s. It is put back as the checkpoint of step %d has it. %s",
             *(path, wrong, meta["step"], kept),
         )
-        durable.write_bytes(path, content)
+        _replace(path, content)
 
 
 def _wrong(found: bytes | None, entry: dict[str, int]) -> str | None:
@@ -127,9 +127,31 @@ def _from_copy(store: checkpoints.Store, name: str) -> bytes | None:
         return None
 
 
-def _set_aside(path: pathlib.Path) -> pathlib.Path:
+def _replace(path: pathlib.Path, content: bytes) -> None:
+    with durable.writing(path.absolute().parent, len(content)):
+        durable.write_bytes(path, content)
+
+
+def keep(workdir: pathlib.Path) -> list[pathlib.Path]:
+    """Copies both tables beside themselves, before rows are cut; the copies."""
+    kept = []
+    for path in (workdir / name for name in NAMES):
+        if path.is_file():
+            aside = _free_name(path)
+            _replace(aside, path.read_bytes())
+            kept.append(aside)
+    return kept
+
+
+def _free_name(path: pathlib.Path) -> pathlib.Path:
     number = 1
     while (aside := path.with_name(f"{path.name}.found{number}")).exists():
         number += 1
-    path.rename(aside)
+    return aside
+
+
+def _set_aside(path: pathlib.Path) -> pathlib.Path:
+    aside = _free_name(path)
+    with durable.writing(path.absolute().parent):
+        path.rename(aside)
     return aside

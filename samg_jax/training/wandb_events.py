@@ -59,17 +59,19 @@ class Events:
         # Offline nobody can say whether the run exists; the id alone joins both.
         resume = {"resume": "allow"} if mode == "online" else {}
         try:
-            self._run = wandb.init(
-                project=PROJECT,
-                name="/".join(workdir.absolute().parts[-3:]),
-                id=path.read_text().strip(),
-                dir=workdir,
-                mode=mode,
-                config=config,
-                settings=wandb.Settings(silent=True, console="off"),
-                **resume,
-            )
+            with durable.writing(workdir):
+                self._run = wandb.init(
+                    project=PROJECT,
+                    name="/".join(workdir.absolute().parts[-3:]),
+                    id=path.read_text().strip(),
+                    dir=workdir,
+                    mode=mode,
+                    config=config,
+                    settings=wandb.Settings(silent=True, console="off"),
+                    **resume,
+                )
         except wandb.errors.Error as error:
+            durable.try_room(workdir, durable.RESUME)
             raise checks.UserError(
                 f"config.logging.wandb is {mode!r}, but Weights & Biases could not "
                 f"begin: {error}. Run wandb login first, or set "

@@ -13,6 +13,7 @@ from matplotlib import colors
 from matplotlib.patches import Patch
 
 import samg_jax
+from samg_jax import checks
 from samg_jax.analysis import (
     candidates,
     costs,
@@ -26,7 +27,7 @@ from samg_jax.guidance import nearest, weights
 from samg_jax.training import compilation, experiment, offline
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
-from tests import small
+from tests import disks, small
 
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
 ONLY_WEIGHT = {"offline.updates": 0, "online.steps": 0, "guidance.cvae.steps": 300}
@@ -111,6 +112,19 @@ def test_the_program_prints_the_table_it_writes_and_draws(program):
     for name in ("histograms.png", "noise.png", "zeroed.png"):
         assert str(out / name) in printed
         assert (out / name).stat().st_size > 20_000
+
+
+def test_a_report_that_finds_no_room_is_printed_and_the_old_one_stays(
+    program, tmp_path, capsys
+):
+    report = json.loads((program[1] / "diagnosis.json").read_text())
+    (tmp_path / "diagnosis.json").write_text("old")
+    full = pytest.raises(checks.UserError, match=r"Cannot write into .*File too large")
+    with full, disks.limited(4):
+        diagnosis.keep(report, tmp_path)
+    assert (program[1] / "diagnosis.md").read_text() in capsys.readouterr().out
+    (path,) = tmp_path.iterdir()
+    assert path.read_text() == "old"
 
 
 def test_products_have_the_precision_of_the_checkpoint(

@@ -9,8 +9,9 @@ import gymnasium
 import numpy as np
 import pytest
 
+from samg_jax import checks, durable
 from samg_jax.envs import physics, rendering
-from tests import sparse
+from tests import disks, sparse
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,21 @@ def test_failure_half_way_leaves_no_file(tmp_path):
     with pytest.raises(RuntimeError, match="no action"):
         rendering.film("Hopper-v4", "d4rl", fails, 0, tmp_path / "episode.mp4")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("_backend")
+@pytest.mark.parametrize("room", [0, 1000])
+def test_a_video_that_finds_no_room_is_one_line_and_the_old_one_stays(room, tmp_path):
+    pytest.importorskip("imageio_ffmpeg")
+    path = tmp_path / "episode.mp4"
+    path.write_bytes(b"old")
+    full = pytest.raises(checks.UserError, match="File too large")
+    with full as told, disks.limited(room):
+        rendering.film("Hopper-v4", "d4rl", fall, 0, path)
+    assert str(told.value).startswith(f"Cannot write into {str(tmp_path)!r}: ")
+    assert str(told.value).endswith(durable.AGAIN)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_backend_that_does_not_work_is_refused_with_remedies(monkeypatch):

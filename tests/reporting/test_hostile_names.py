@@ -1,18 +1,22 @@
 """Names are printed as letters, whatever they are; damaged files are named."""
 
 import collections
+import contextlib
+import pathlib
 import re
 import shutil
 import subprocess
+import tempfile
 
 import pandas as pd
 import pytest
 from matplotlib import image
 
-from samg_jax import checks
+from samg_jax import checks, durable
 from samg_jax.analysis import comparison, curves, figures, guidance_curves, markup
 from samg_jax.reporting import page, results
-from tests import outcomes, programs
+from samg_jax.training import logs
+from tests import disks, outcomes, programs
 from tests.reporting import made
 
 NAMES = {
@@ -156,7 +160,12 @@ def test_learning_curves_are_drawn_under_any_name(name, tmp_path):
     assert image.imread(path).shape[2] == 4
 
 
-def test_a_picture_that_cannot_be_drawn_is_a_warning(tmp_path, caplog):
+@pytest.mark.parametrize("log", [True, False], ids=["a run", "without a log"])
+def test_a_picture_that_cannot_be_drawn_is_a_warning(
+    log, tmp_path, caplog, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
     def bad():
         raise ZeroDivisionError("a bug of ours")
 
@@ -164,10 +173,34 @@ def test_a_picture_that_cannot_be_drawn_is_a_warning(tmp_path, caplog):
         (bad, (), "ZeroDivisionError: a bug of ours"),
         (curves.draw, ([], tmp_path / "no/such/folder/a.png", "title"), "FileNotFound"),
     ]:
-        assert figures.drawn(draw, *given) is None
+        caplog.clear()
+        with contextlib.ExitStack() as stack:
+            if log:
+                stack.enter_context(logs.to_file(tmp_path / "log.txt"))
+                logs.LOGGER.addHandler(caplog.handler)
+                stack.callback(logs.LOGGER.removeHandler, caplog.handler)
+            assert figures.drawn(draw, *given) is None
         assert words in caplog.text
         assert "Everything else is complete" in caplog.text
+        place = re.search(r"The traceback is in (\S+)\.\n", caplog.text)[1]
+        text = pathlib.Path(place).read_text()
+        assert text.count("Traceback (most recent call last)") >= 1
+        assert words.partition(":")[0] in text
+        assert (place == str(tmp_path / "log.txt")) is log
     assert not figures.plt.get_fignums()
+
+
+def test_a_picture_without_room_says_where_and_the_old_one_stays(tmp_path, caplog):
+    for suffix in ("png", "svg"):
+        path = tmp_path / f"picture.{suffix}"
+        path.write_text("old")
+        caplog.clear()
+        figure, _ = figures.subplots(1)
+        with disks.limited(4):
+            assert figures.drawn(figures.save, figure, path) is None
+        assert f"Cannot write into {str(tmp_path)!r}: File too large" in caplog.text
+        assert durable.AGAIN in caplog.text
+        assert path.read_text() == "old"
 
 
 METRICS = (

@@ -1,6 +1,7 @@
 """Damaged files in a suite's folder: each costs its job at most, and is named."""
 
 import json
+import os
 import shutil
 
 import pandas as pd
@@ -125,6 +126,54 @@ def test_a_complete_job_without_its_facts_is_opened_again(suite, damage):
     assert kept(folder) == ["done.json.damaged-0"]
     assert folders.complete(folder, run, FACTS)
     assert runner.status(out, jobs[0]) is runner.Status.DONE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": 5},
+        {"name": ""},
+        {"name": "awac/random/seed0/vanilla"},  # Of the other job.
+        {"variant": None},
+        {"source": ["samg"]},
+        {"config": [1]},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_a_job_of_wrong_values_is_written_anew(suite, change):
+    out, jobs = suite
+    path = folders.of(out, jobs[0].name) / "job.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    assert folders.read_job(path) is None
+    repair.prepare(out, jobs)
+    assert [folders.load(out, job.name) for job in jobs] == jobs
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pid": 0, "started": None},
+        {"pid": -1, "started": None},
+        {"pid": True},
+        {"pid": 10**30},
+        {"pid": os.getpid(), "started": None},
+        {"pid": os.getpid(), "started": "1"},
+        {"started": 5},
+        {"machine": None},
+        {"released": "no"},
+    ],
+    ids=str,
+)
+def test_a_claim_of_wrong_values_is_free_after_a_while(tmp_path, change, monkeypatch):
+    monkeypatch.setattr(claims, "DAMAGED_TIMEOUT", 0.0)
+    claim = claims.take(tmp_path, 0)
+    path = claims.path_of(tmp_path, 0)
+    observer = claims.Observer()
+    assert observer.next_number(tmp_path) is None
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    assert 1 in [observer.next_number(tmp_path) for _ in range(2)]
+    del claim
 
 
 @pytest.mark.parametrize("missing", ["machine", "wall_time"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from samg_jax import checks
-from samg_jax.analysis import candidates
+from samg_jax.analysis import candidates, comparison
 from samg_jax.data import d4rl, fingerprints
 from samg_jax.training import (
     estimate,
@@ -404,6 +404,168 @@ def test_nothing_readable_is_named_on_resume_fork_evaluation_and_diagnosis(
     for message in messages:
         assert "state/_METADATA is not as it was written" in message
         assert "Restore them from a copy" in message
+
+
+@pytest.mark.parametrize("kind", ["one bit", "cut", "longer", "empty", "gone"])
+def test_damage_of_an_array_falls_back_once_and_is_then_named(kind, workdir, refused):
+    arrays = []
+    for step in (60, 40):
+        files = (workdir / "online" / str(step) / "state").rglob("*")
+        path = max((path for path in files if path.is_file()), key=size)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= kind == "one bit"
+        changed = {"cut": content[:-1], "longer": content + b"x", "empty": b""}
+        path.write_bytes(changed.get(kind, content))
+        if kind == "gone":
+            path.unlink()
+        arrays.append(path)
+        if step == 60:
+            assert policies.find(str(workdir)).steps == (60, 40)
+    with pytest.raises(checks.UserError) as error:
+        policies.find(str(workdir / "online"))
+    shutil.rmtree(workdir / "offline")
+    for message in (str(error.value), refused(workdir)):
+        for path in arrays:
+            assert path.name in message
+        assert "Restore them from a copy" in message
+
+
+def size(path):
+    return path.stat().st_size
+
+
+@pytest.mark.parametrize("lost", ["emptied", "gone", "one step moved"])
+def test_a_run_whose_checkpoints_are_gone_is_not_trained_anew(
+    lost, workdir, dataset, seed_0
+):
+    for phase in ("offline", "online"):
+        if lost == "one step moved":
+            (workdir / phase).rename(workdir / f"{phase}.old")
+            continue
+        shutil.rmtree(workdir / phase)
+        if lost == "emptied":
+            (workdir / phase).mkdir()
+    with pytest.raises(checks.UserError) as error:
+        runs.run("awac", dataset, workdir, num_seeds=1)
+    assert f"The workdir {str(workdir)!r} has no checkpoint" in str(error.value)
+    assert "offline update 60 and environment step 60" in str(error.value)
+    assert runs.tables(workdir) == runs.tables(seed_0)
+    for name in runs.tables(workdir):
+        (workdir / name).rename(workdir / f"{name}.old")
+    runs.run("awac", dataset, workdir, num_seeds=1)
+    assert runs.tables(workdir) == runs.tables(seed_0)
+
+
+def test_what_was_not_yet_saved_begins_anew_without_a_word(
+    workdir, dataset, seed_0, tmp_path
+):
+    for phase in ("offline", "online"):
+        shutil.rmtree(workdir / phase)
+    for name, content in runs.tables(workdir).items():
+        rows = content.decode().splitlines(keepends=True)
+        early = [row for row in rows[1:] if row.startswith("offline,0,10,")]
+        (workdir / name).write_text("".join([rows[0], *early]) + "offline,0,1")
+    runs.run("awac", dataset, workdir, num_seeds=1)
+    assert runs.tables(workdir) == runs.tables(seed_0)
+    assert not list(workdir.glob("*.found*"))
+
+
+@pytest.mark.parametrize("lost", ["emptied", "gone"])
+def test_a_lost_online_phase_begins_anew_and_the_tables_so_far_are_kept(
+    lost, workdir, dataset, seed_0, caplog, monkeypatch
+):
+    monkeypatch.setattr(logs.LOGGER, "propagate", True)
+    shutil.rmtree(workdir / "online")
+    if lost == "emptied":
+        (workdir / "online").mkdir()
+    (workdir / "metrics.csv").open("a").write("online,0,60,60,1,1,1,1,0\n")
+    before = runs.tables(workdir)
+    assert policies.find(str(workdir)).phase == "offline"
+    assert "The policy before fine-tuning is read" in caplog.text
+    with pytest.raises(checks.UserError, match="though the tables go on to where"):
+        comparison.read(workdir)
+    runs.run("awac", dataset, workdir, num_seeds=1)
+    assert runs.tables(workdir) == runs.tables(seed_0)
+    for name, content in before.items():
+        assert (workdir / f"{name}.found1").read_bytes() == content
+    assert "The online phase begins anew" in (workdir / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("lost", ["damaged", "emptied"])
+def test_a_fork_whose_checkpoints_are_lost_forks_again(lost, seed_0, dataset, tmp_path):
+    fork = {"num_seeds": 1, "offline__restore": str(seed_0), "online__log_every": 15}
+    expected = runs.run("awac", dataset, tmp_path / "fork", **fork)
+    other = pathlib.Path(shutil.copytree(expected, tmp_path / "other"))
+    for step in locations.steps(other / "online"):
+        if lost == "damaged":
+            damage(other, "online", step)
+        else:
+            shutil.rmtree(other / "online" / str(step))
+    if lost == "damaged":  # As if the other run were gone.
+        alone = {**fork, "offline__restore": str(tmp_path / "no")}
+        config = other / "config.json"
+        config.write_text(config.read_text().replace(str(seed_0), str(tmp_path / "no")))
+        for copy in other.glob("online/*/config_copy.json"):
+            copy.write_text(config.read_text())
+        with pytest.raises(checks.UserError, match="No checkpoint in"):
+            runs.run("awac", dataset, other, **alone)
+        shutil.copy(expected / "config.json", config)
+    runs.run("awac", dataset, other, **fork)
+    assert runs.tables(other) == runs.tables(expected)
+    runs.assert_same_arrays(runs.saved(other), runs.saved(expected))
+    for name, content in runs.tables(expected).items():
+        assert (other / f"{name}.found1").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("env_id", -1),
+        ("physics", None),
+        ("dataset.name", []),
+        ("dataset.name", {"a": 1}),
+        ("evaluation.episodes", "x"),
+        ("online.data", None),
+        ("online", "x"),
+    ],
+    ids=str,
+)
+def test_a_config_with_a_wrong_field_is_refused_by_report_and_evaluation(
+    name, value, workdir
+):
+    path = workdir / "config.json"
+    config = json.loads(path.read_text())
+    *groups, field = name.split(".")
+    inner = config[groups[0]] if groups else config
+    inner[field] = value
+    path.write_text(json.dumps(config))
+    for read in (comparison.read, lambda folder: policies.find(str(folder))):
+        with pytest.raises(checks.UserError, match=r"config\.json"):
+            read(workdir)
+
+
+def test_a_fork_of_a_damaged_offline_phase_says_how_it_is_completed(workdir, refused):
+    last = locations.steps(workdir / "offline")[-1]
+    damage(workdir, "offline", last)
+    fork = {"offline__restore": str(workdir)}
+    message = refused(workdir.parent / "fork", **fork)
+    assert f"{workdir / 'offline' / str(last)} cannot be read" in message
+    assert f"rename {workdir / 'online'}, then give the command of that run" in message
+    (workdir / "online").rename(workdir / "online.old")
+    assert "rename" not in refused(workdir.parent / "fork", **fork)
+
+
+@pytest.mark.parametrize("missing", ["files.json", "tensorboard", "log.txt"])
+def test_what_no_resume_needs_may_be_missing(missing, workdir, dataset, seed_0):
+    shutil.rmtree(workdir / "online" / "60")  # Something is left to do.
+    (workdir / "tensorboard").mkdir()
+    for path in [*workdir.glob(f"*/*/{missing}"), *workdir.glob(missing)]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    runs.run("awac", dataset, workdir, num_seeds=1, logging__tensorboard=True)
+    assert runs.tables(workdir) == runs.tables(seed_0)
+    runs.assert_same_arrays(runs.saved(workdir), runs.saved(seed_0))
+    said = "is missing, with the checksums" in (workdir / "log.txt").read_text()
+    assert said is (missing == "files.json")
 
 
 # Room.

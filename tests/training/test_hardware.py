@@ -47,6 +47,8 @@ def test_a_driver_without_its_jaxlib_is_warned_of_with_the_remedy(driver):
     )
     for text in ("bash launch/install.sh", '".[cuda]"', "JAX_PLATFORMS=cpu"):
         assert text in hardware.warning()
+    driver.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  595.1.02\n")
+    assert '".[cuda13]"' in hardware.warning()
 
 
 def test_a_plugin_that_does_not_start_is_another_fault(driver, monkeypatch):
