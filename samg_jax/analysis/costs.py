@@ -19,7 +19,7 @@ from samg_jax.guidance import guide as guide_lib
 from samg_jax.guidance import weights
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts
-from samg_jax.types import Algorithm, Batch
+from samg_jax.types import Algorithm, Batch, unguided
 
 # Settings beside the defaults of each algorithm's `Config`, the published ones.
 BASES: dict[str, dict[str, Any]] = {
@@ -83,7 +83,7 @@ def of_update(
     frozen = jax.tree.map(jnp.copy, online.value_params(state))
 
     def one(state, batch, key, frozen):
-        guide = guide_lib.no_guide
+        guide = unguided
         if frozen is not None:
             guide = guide_lib.make_guide(frozen, batch.weights)
         # Metrics too: what training logs would not be computed otherwise.
