@@ -6,7 +6,7 @@ r"""Judges the weight p(s, a) of an offline checkpoint: can it tell what is fami
 
 Held-out offline pairs are told from uniform actions in the same states, from noisy
 actions, and from pairs of another policy; a nearest-neighbour distance is the
-yardstick. Also measures what the guidance costs.
+yardstick.
 """
 
 import shlex
@@ -45,8 +45,6 @@ OTHER = flags.DEFINE_string(
     "HDF5 file, D4RL name or minari:ID of other pairs; by default a random policy's.",
 )
 ROWS = command_line.define_integer("rows", 5_000, "Pairs of a set at most.", 2)
-COSTS = flags.DEFINE_bool("costs", True, "Measure time and memory of the guidance.")
-REPEATS = command_line.define_integer("repeats", 50, "Timed updates of each kind.", 1)
 SEED = command_line.define_integer("seed", 0, "Of the pairs drawn here.", 0)
 TRUST = trust.define_flag()
 flags.mark_flag_as_required("checkpoint")
@@ -66,8 +64,6 @@ def main(argv: list[str]) -> None:
         data=DATA.value,
         other=OTHER.value,
         rows=ROWS.value,
-        costs=COSTS.value,
-        repeats=REPEATS.value,
         seed=SEED.value,
         command=shlex.join(["python", "-m", "samg_jax.diagnose", *sys.argv[1:]]),
     )
