@@ -48,7 +48,7 @@ CQL = (
 BY_ALGORITHM = {
     "bc": SMALL,
     "td3_bc": (*BOOTSTRAPPED, *SMALL, "agent.value_weight=1.0"),
-    "awac": (*BOOTSTRAPPED, *SMALL, "agent.inverse_temperature_online=10.0"),
+    "awac": (*BOOTSTRAPPED, *SMALL),
     "iql": (*BOOTSTRAPPED, *SMALL),
     "spot": (
         *BOOTSTRAPPED,
@@ -61,7 +61,13 @@ BY_ALGORITHM = {
     "cql": CQL,
     "cal_ql": CQL,
 }
-CQL_ONLINE = ("online.steps=4000", "online.eval_every=1000")
+SHORTER = ("online.steps=4000", "online.eval_every=1000")
+# What fine-tuning reads besides.
+ONLINE_BY_ALGORITHM = {
+    "awac": ("agent.inverse_temperature_online=10.0",),
+    "cql": SHORTER,
+    "cal_ql": SHORTER,
+}
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -74,6 +80,6 @@ def get_config() -> ml_collections.ConfigDict:
     suite.budgets.online_steps = 10_000
     suite.overrides = (*OFFLINE, *ONLINE, *GUIDANCE)
     suite.by_algorithm.update(BY_ALGORITHM)
-    for name in ("cql", "cal_ql"):
-        suite.by_algorithm[name] += CQL_ONLINE
+    for name, fields in ONLINE_BY_ALGORITHM.items():
+        suite.by_algorithm[name] += fields
     return suite
