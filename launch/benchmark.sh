@@ -57,9 +57,7 @@ for algorithm in td3_bc awac iql cql; do
   profile "$algorithm" --algorithms="$algorithm" --seeds=1
 done
 profile seeds --algorithms=awac,iql --seeds=8
-if [ "$backend" = cpu ]; then  # What was tried there.
-  "$python" launch/remedies.py --out="$out/remedies.json" "${limit[@]}"
-else
+if [ "$backend" != cpu ]; then
   for precision in tensorfloat32 bfloat16; do
     measure "$precision" updates --algorithms=awac,iql,cql --families=locomotion \
       --phases=offline --seeds="$every" --matmul_precision="$precision"

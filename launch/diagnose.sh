@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Does the weight p(s, a) tell familiar pairs from unfamiliar ones, and what does it cost?
-# Makes launch/results/diagnosis_*.{md,json} and costs_*: hopper-demo, and a half-cheetah
-# dataset that is collected here. Small C-VAEs, briefly trained, for two cores; with
+# Does the weight p(s, a) tell familiar pairs from unfamiliar ones?
+# Makes launch/results/diagnosis_*.{md,json}: hopper-demo, and a half-cheetah dataset
+# that is collected here. Small C-VAEs, briefly trained, for two cores; with
 # LENGTH=full only the paper's construction, of its published size, annealing and 100,000
 # updates, one seed, into launch/results/diagnosis_*_full.{md,json}.
 #   bash launch/diagnose.sh [FLAG ...]     flags of samg_jax.diagnose
@@ -35,7 +35,6 @@ diagnose() {
     --settings=smaller-beta:cvae.beta=0.02 \
     --settings=with-action:cvae.beta=0.2,cvae.reconstruct=next_state_action,cvae.scale_targets=True \
     --settings=siamese:weight=embedding,embedding.steps=5000 \
-    --nocosts \
     "$@"
   keep "$runs/$run/diagnosis" "diagnosis_$name"
 }
@@ -45,7 +44,7 @@ remedies() {
   local run="$1" name="$2"
   shift 2
   "$python" -m samg_jax.diagnose --checkpoint="$runs/$run" \
-    --out="runs/remedies/$run" --kinds=tail,window,joint --nocosts \
+    --out="runs/remedies/$run" --kinds=tail,window,joint \
     --settings=larger-beta:cvae.beta=8.0 \
     --settings=pair:cvae.decoder_input=latent_and_pair,cvae.beta=0.005 \
     --settings=wide:cvae.latent_size=24 \
@@ -59,7 +58,7 @@ references() {
   local run="$1" name="$2"
   shift 2
   "$python" -m samg_jax.diagnose --checkpoint="$runs/$run" \
-    --out="runs/references/$run" --kinds=nearest --nocosts --presets=best \
+    --out="runs/references/$run" --kinds=nearest --presets=best \
     --settings=references:kind=nearest,references=32768,cvae.latent_size=24,cvae.beta=0.05,cvae.reconstruct=next_state_action,cvae.scale_targets=True,cvae.action_weight=9.0 \
     "$@"
   keep "runs/references/$run" "diagnosis_${name}_references"
@@ -86,7 +85,7 @@ if [ "${LENGTH:-reduced}" = full ]; then
     local name="$1"
     shift
     fit --workdir="$runs/full/$name" "$@"
-    "$python" -m samg_jax.diagnose --checkpoint="$runs/full/$name" --nocosts \
+    "$python" -m samg_jax.diagnose --checkpoint="$runs/full/$name" \
       "${flags[@]}"
     keep "$runs/full/$name/diagnosis" "diagnosis_${name}_full"
   }
@@ -106,8 +105,3 @@ collect
 fit --workdir="$runs/halfcheetah-local" "${own[@]}"
 diagnose halfcheetah-local halfcheetah-local "$@"
 remedies halfcheetah-local halfcheetah-local "$@"
-
-# Last, when nothing else runs.
-"$python" -m samg_jax.diagnose --checkpoint="$runs/hopper-demo-weight" \
-  --presets=best --out=runs/costs --kinds=tail --rows=1000 --repeats=30
-keep runs/costs costs_hopper-demo

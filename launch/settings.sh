@@ -47,6 +47,6 @@ settings+=("--settings=24 latents pooled:cvae.latent_size=24,fit=pooled")
   --config.guidance.cvae.kl_warmup_steps=$((steps / 5)) \
   --workdir="$runs/weight"
 .venv/bin/python -m samg_jax.diagnose --checkpoint="$runs/weight" \
-  --kinds=tail,window --nocosts "${settings[@]}" --out="$runs/diagnosis" "$@"
+  --kinds=tail,window "${settings[@]}" --out="$runs/diagnosis" "$@"
 cp "$runs/diagnosis/diagnosis.md" "$results/settings.md"
 cp "$runs/diagnosis/diagnosis.json" "$results/settings.json"

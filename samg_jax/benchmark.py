@@ -125,7 +125,7 @@ RETRIES = command_line.define_integer(
     "retries", 1, "How often a job whose process was killed is started again.", 0
 )
 DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Print the jobs of the suite, their time and memory, and exit."
+    "dry_run", False, "Print the jobs of the suite with their memory, and exit."
 )
 EXPLAIN = command_line.define_explain()
 

@@ -6,7 +6,7 @@ r"""Judges the weight p(s, a) of an offline checkpoint: can it tell what is fami
 
 Held-out offline pairs are told from uniform actions in the same states, from noisy
 actions, and from pairs of another policy; a nearest-neighbor distance is the
-yardstick. Also measures what the guidance costs.
+yardstick.
 """
 
 import shlex
@@ -55,10 +55,6 @@ OTHER = flags.DEFINE_string(
     "of a random policy.",
 )
 ROWS = command_line.define_integer("rows", 5_000, "The most pairs of each set.", 2)
-COSTS = flags.DEFINE_bool("costs", True, "Measure time and memory of the guidance.")
-REPEATS = command_line.define_integer(
-    "repeats", 50, "Timed updates of each algorithm.", 1
-)
 SEED = command_line.define_integer("seed", 0, "The seed of the pairs drawn here.", 0)
 TRUST = trust.define_flag()
 flags.mark_flag_as_required("checkpoint")
@@ -78,8 +74,6 @@ def main(argv: list[str]) -> None:
         data=DATA.value,
         other=OTHER.value,
         rows=ROWS.value,
-        costs=COSTS.value,
-        repeats=REPEATS.value,
         seed=SEED.value,
         command=shlex.join(["python", "-m", "samg_jax.diagnose", *sys.argv[1:]]),
     )

@@ -21,8 +21,8 @@ def adam(learning_rate: float | optax.Schedule) -> optax.GradientTransformation:
     """Returns Adam over all parameters as one vector, which is cheaper than by leaf.
 
     Every number is that of `optax.adam`, but for rounding; moments are `[P]`. On two
-    cores there are 5 % more updates of TD3+BC and IQL, 1 % more of AWAC
-    (`launch/results/remedies.md`).
+    cores of an Intel Xeon there are 5 % more updates of TD3+BC and IQL, 1 % more of
+    AWAC.
 
     Args:
         learning_rate: or a schedule of it, by the step.

@@ -2,8 +2,8 @@ r"""The report of a suite, or a table of finished runs.
 
     python -m samg_jax.report runs/suite --out=report/
     python -m samg_jax.report runs/suite --out=report/ --watch
-    python -m samg_jax.report runs/finetune/*/* --out=table.md
-    python -m samg_jax.report runs/offline/* --baseline=bc
+    python -m samg_jax.report runs/vanilla runs/samg --out=table.md
+    python -m samg_jax.report runs/bc runs/iql runs/awac --baseline=bc
 
 A folder with a suite's `results.parquet` or `results.csv` becomes a page with pictures
 and tables. With `--watch` the page follows the suite while it runs. Workdirs of runs

@@ -36,6 +36,10 @@ def run(name, dataset, workdir, **overrides):
     return workdir
 
 
+# Where the arrays of `saved` hold p of the transitions in the buffer.
+WEIGHTS = "['buffer']['weights']"
+
+
 class Stopped(Exception):  # noqa: N818
     """Stands for whatever ends a process."""
 
@@ -123,6 +127,23 @@ def assert_same_arrays(actual, expected):
     assert set(actual) == set(expected)
     for name, array in expected.items():
         np.testing.assert_array_equal(actual[name], array, name, strict=True)
+
+
+def assert_close_arrays(actual, expected, tolerance=1e-4):
+    """Fails unless two programs learned the same, up to rounding.
+
+    The tolerance is relative to the largest entry of an array: single entries may be
+    near 0. Integers and booleans must be equal.
+    """
+    assert set(actual) == set(expected)
+    for name, array in expected.items():
+        assert actual[name].shape == array.shape, name
+        if array.dtype.kind != "f":
+            np.testing.assert_array_equal(actual[name], array, name)
+            continue
+        finite = np.abs(array[np.isfinite(array)])
+        atol = tolerance * finite.max(initial=0.0)
+        np.testing.assert_allclose(actual[name], array, 0, atol, err_msg=name)
 
 
 def offline_state(settings, folder):

@@ -87,7 +87,7 @@ def test_flags_of_the_commands_parse(program, monkeypatch):
 
 def test_scripts_and_paths_exist():
     for _, _, words in commands():
-        if words[0] == "bash" or words[1:2] == ["launch/remedies.py"]:
+        if words[0] == "bash":
             assert (ROOT / words[1]).is_file(), words
     for page, content in PAGES.items():
         pattern = r"`((?:configs|launch|samg_jax|tests)/[\w./]*)`"

@@ -115,9 +115,8 @@ def proposal_calls() -> int:
     """Returns in how many calls the critics score the proposed actions.
 
     On a CPU each of the kinds has its own, since activations of fewer rows stay in its
-    caches: 6 % more updates on an Intel Xeon (`launch/results/remedies_cql_xeon.md`),
-    level on an AMD EPYC (`remedies.md`). Elsewhere it is one, as larger products keep a
-    GPU busier (not measured).
+    caches: 6 % more updates on an Intel Xeon, level on an AMD EPYC. Elsewhere it is
+    one, as larger products keep a GPU busier (not measured).
     """
     return KINDS if jax.default_backend() == "cpu" else 1
 

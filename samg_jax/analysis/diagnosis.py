@@ -16,7 +16,6 @@ import numpy as np
 from samg_jax import checks, durable
 from samg_jax.analysis import (
     candidates,
-    costs,
     diagnosis_plots,
     diagnosis_tables,
     discrimination,
@@ -30,7 +29,6 @@ from samg_jax.data import transitions
 from samg_jax.guidance import collapse, normals
 from samg_jax.training import compilation, forking, logs, offline, validation
 from samg_jax.training import parts as parts_lib
-from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts
 
 OWN = "checkpoint"
@@ -50,8 +48,6 @@ class Request:
         data: file with the checkpoint's data, if they have moved.
         other: file or dataset of other pairs; None for a random policy's.
         rows: pairs per set at most.
-        costs: whether time and memory are measured.
-        repeats: timed updates.
         seed: of all draws made here.
         command: that asked for it.
     """
@@ -65,8 +61,6 @@ class Request:
     data: str | None = None
     other: str | None = None
     rows: int = 5_000
-    costs: bool = True
-    repeats: int = 50
     seed: int = 0
     command: str = ""
 
@@ -126,7 +120,7 @@ def examine(
     ruler = yardstick.fit(
         pairs.take(dataset, split.train), sets[discrimination.HELD_OUT], rng
     )
-    report = {
+    return {
         **circumstances(request.command),
         "matmul_precision": compilation.precision_of(checkpoint.config),
         "checkpoint": request.checkpoint,
@@ -139,10 +133,6 @@ def examine(
         "weights": {weight.label: judge(weight, sets) for weight, _ in judged},
         "yardstick": judge_yardstick(ruler, sets),
     }
-    if request.costs:
-        report["costs"] = measure_costs(checkpoint, judged, request.repeats)
-    report["peak_memory_mb"] = costs.peak_memory_mb()
-    return report
 
 
 def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Parts]]:
@@ -264,34 +254,6 @@ def judge_yardstick(
         "reference_rows": ruler.index.n_samples_fit_,
         **found,
     }
-
-
-def measure_costs(
-    checkpoint: Checkpoint, judged: list[tuple[Candidate, Parts]], repeats: int
-) -> dict[str, Any]:
-    """Returns what the guidance costs, and the model of each weight.
-
-    That is for every base with its published networks, in one seed, and for the
-    checkpoint's own networks, batch and seeds.
-    """
-    config, parts = checkpoint.config, checkpoint.parts
-    updates = {}
-    if config.algorithm != "bc":  # It has no value to be guided.
-        name = f"{config.algorithm}, the checkpoint's"
-        rows = config.online.batch_size
-        shape = {"seeds": len(parts.seeds), "batch_size": rows}
-        updates[name] = {**shape, **costs.of_own(parts, rows, repeats)}
-    shape = {"seeds": 1, "batch_size": costs.BATCH_SIZE}
-    for base in costs.BASES:
-        updates[base] = {**shape, **costs.of_base(base, parts, repeats)}
-    found = {"updates": updates}
-    own = {weight.name: (weight, of) for weight, of in reversed(judged)}
-    found["models"] = {
-        name: costs.of_model(of, seeds_lib.select(weight.weight, 0), repeats)
-        for name, (weight, of) in reversed(own.items())
-        if of.model is not None
-    }
-    return found
 
 
 def circumstances(command: str) -> dict[str, Any]:

@@ -10,21 +10,13 @@ import numpy as np
 from samg_jax.analysis import discrimination, markup
 
 YARDSTICK = "nearest neighbors"
-MEMORY = (
-    "Costs. Times are medians. MB of an update are the compiler's count for its "
-    "program (arguments, results and temporaries), not measured; those of frozen "
-    "values and of a weight model are the sizes of their arrays."
-)
 
 
 def text(report: dict[str, Any]) -> str:
     """Returns the whole report in words and tables."""
     parts = [heading(report), main_table(report), share_table(report)]
     parts.append(quantile_table(report))
-    if "costs" in report:
-        parts += [MEMORY, cost_table(report), model_table(report)]
-    parts.append(f"Peak memory of the process: {report['peak_memory_mb']:,.0f} MB.")
-    return "\n\n".join(part for part in parts if part)
+    return "\n\n".join(parts)
 
 
 def heading(report: dict[str, Any]) -> str:
@@ -98,62 +90,6 @@ def quantile_table(report: dict[str, Any]) -> str:
     return markup.markdown_table(header, rows)
 
 
-def cost_table(report: dict[str, Any]) -> str:
-    """Returns time and memory of an update with the guidance and without."""
-    rows = [
-        [
-            name,
-            f"{c['seeds']}",
-            f"{c['batch_size']}",
-            f"{c['plain_ms']:.2f}",
-            f"{c['guided_ms']:.2f}",
-            f"{c['ratio']:.2f}",
-            megabytes(c["plain_mb"]),
-            megabytes(c["guided_mb"]),
-            megabytes(c["frozen_mb"]),
-        ]
-        for name, c in report["costs"]["updates"].items()
-    ]
-    header = [
-        "update",
-        "seeds",
-        "batch",
-        "plain, ms",
-        "guided, ms",
-        "ratio",
-        "plain, MB",
-        "guided, MB",
-        "frozen values, MB",
-    ]
-    return markup.markdown_table(header, rows)
-
-
-def model_table(report: dict[str, Any]) -> str:
-    """Returns the cost of each model: its training, and weighing one transition."""
-    rows = [
-        [
-            name,
-            f"{c['update_ms']:.2f}",
-            megabytes(c["update_mb"]),
-            f"{c['updates']:,}",
-            f"{c['training_s']:.0f}",
-            f"{c['weigh_one_ms']:.3f}",
-            megabytes(c["weight_mb"]),
-        ]
-        for name, c in report["costs"]["models"].items()
-    ]
-    header = [
-        "model",
-        "update, ms",
-        "update, MB",
-        "updates",
-        "all updates, s",
-        "weighing one transition, ms",
-        "weight model, MB",
-    ]
-    return markup.markdown_table(header, rows) if rows else ""
-
-
 def everything(report: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
     """Yields name and findings of every weight, then of the yardstick."""
     yield from report["weights"].items()
@@ -173,8 +109,3 @@ def spread(values: Sequence[float | None] | None) -> str:
 def mean(values: Sequence[float]) -> str:
     """Returns the mean over seeds."""
     return f"{np.mean(np.array(values, float)):.2f}"
-
-
-def megabytes(value: float | None) -> str:
-    """Returns megabytes; a dash where the backend does not say."""
-    return "-" if value is None else f"{value:.1f}"

@@ -80,8 +80,8 @@ def read(folders: Sequence[str], levels: Sequence[str]) -> list[Improvement]:
     if not result:
         raise checks.UserError(
             f"No level of {', '.join(levels)} has a vanilla run and a samg run of one "
-            f"base below results={','.join(folders)}. Both are needed, as "
-            "launch/ablation.sh makes them. Name the folder of such runs."
+            f"base below results={','.join(folders)}. Both are needed, as the suite "
+            "finetune makes them. Name the folder of such runs."
         )
     return result
 

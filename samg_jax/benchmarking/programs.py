@@ -20,7 +20,7 @@ from samg_jax.training import offline, online, sampling, schedule
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts, Preprocessing
-from samg_jax.types import Batch
+from samg_jax.types import Batch, unguided
 
 FITTED = 1_000  # Rows that the weight is fitted to.
 CUT = 0.5  # Share of the stored weights that are 0.
@@ -157,7 +157,7 @@ def flops(prepared: Prepared) -> float:
     def count(offset: int) -> float:
         def update(agent, frozen, batch, key):
             agent = agent.replace(step=np.int32(start + offset))
-            guide = guide_lib.no_guide
+            guide = unguided
             if guidance:
                 guide = guide_lib.make_guide(frozen, batch.weights)
             return algorithm.update(agent, batch, key, guide)

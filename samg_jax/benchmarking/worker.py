@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import json
 import pathlib
+import resource
 import sys
 import time
 from typing import Any
@@ -15,10 +16,11 @@ from typing import Any
 import jax
 import ml_collections
 
-from samg_jax.analysis import costs
 from samg_jax.benchmarking import cases as cases_lib
 from samg_jax.benchmarking import programs
 from samg_jax.training import compilation, experiment, offline
+
+MEGABYTE = 1e6
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     importlib.import_module("samg_jax.train")  # Whatever that program imports.
     jax.devices()
     reached("imports")
-    before = costs.peak_memory_mb()
+    before = peak_memory_mb()
     case = cases_lib.Case(**request["case"])
     configs, path = pathlib.Path(request["configs"]), pathlib.Path(request["data"])
     config = cases_lib.load(case, configs, path)
@@ -83,21 +85,40 @@ def memory(
     """
     stats = jax.local_devices()[0].memory_stats() or {}
     peak = stats.get("peak_bytes_in_use")
-    host = costs.peak_memory_mb()
+    host = peak_memory_mb()
     return {
         "dataset_mb": size_mb(jax.tree.leaves(data.dataset)),
         "state_mb": size_mb(jax.tree.leaves(program.state)),
         "arrays_mb": size_mb(jax.live_arrays()),
-        "program_mb": costs.program_mb(program.compiled),
-        "device_peak_mb": None if peak is None else peak / costs.MEGABYTE,
+        "program_mb": program_mb(program.compiled),
+        "device_peak_mb": None if peak is None else peak / MEGABYTE,
         "host_peak_mb": host,
         "host_before_mb": before,
     }
 
 
+def peak_memory_mb() -> float:
+    """The most memory that this process has held at once."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEGABYTE
+
+
+def program_mb(compiled: Any) -> float:
+    """The megabytes of arguments, results and temporaries of a program.
+
+    NaN if the backend does not say.
+    """
+    sizes = compiled.memory_analysis()
+    if sizes is None:
+        return float("nan")
+    total = sizes.argument_size_in_bytes + sizes.output_size_in_bytes
+    total += sizes.temp_size_in_bytes - sizes.alias_size_in_bytes
+    return total / MEGABYTE
+
+
 def size_mb(arrays: list[jax.Array]) -> float:
     """Returns the megabytes of arrays."""
-    return sum(array.nbytes for array in arrays) / costs.MEGABYTE
+    return sum(array.nbytes for array in arrays) / MEGABYTE
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from samg_jax.guidance import fences
 from samg_jax.types import Guide, Params, PerSampleFn
 
 
@@ -37,8 +36,8 @@ def make_guide(offline: Params, weights: jax.Array) -> Guide:
 
     The guided function may be mapped over further inputs, such as several sampled
     actions per observation: the weights then are the same for each of them. No
-    gradient reaches `offline` or `weights`. With weights of 0 what is learned is, bit
-    for bit, what `no_guide` learns.
+    gradient reaches `offline` or `weights`. Weights of 0 learn what
+    `types.unguided` learns, up to rounding: the two are different programs.
 
     Args:
         offline: frozen value parameters, of the same structure as the online ones.
@@ -50,22 +49,8 @@ def make_guide(offline: Params, weights: jax.Array) -> Guide:
 
     def guide(fn: PerSampleFn) -> PerSampleFn:
         def guided(params: Params, *inputs: jax.Array) -> jax.Array:
-            online = fences.fence(fn(params, *inputs))
-            return fences.fence(blend(online, fn(offline, *inputs), weights))
+            return blend(fn(params, *inputs), fn(offline, *inputs), weights)
 
         return guided
 
     return guide
-
-
-def no_guide(fn: PerSampleFn) -> PerSampleFn:
-    """Is the guide that leaves values alone.
-
-    Its values are fenced as those of another guide are, so that what is learned is, bit
-    for bit, what weights of 0 learn.
-    """
-
-    def fenced(params: Params, *inputs: jax.Array) -> jax.Array:
-        return fences.fence(fn(params, *inputs))
-
-    return fenced

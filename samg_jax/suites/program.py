@@ -65,7 +65,7 @@ def run(request: Request) -> int:
             used.
     """
     out, planned = prepare(request)
-    estimator = plan.Estimator(request.configs, plan.MEASURED)
+    estimator = plan.Estimator()
     if request.dry_run:
         print(plan.describe(out, planned, estimator))
         return 0
@@ -147,14 +147,6 @@ def _fields(config: ml_collections.ConfigDict) -> dict[str, Any]:
     return validation.flatten(config.to_dict())
 
 
-def size(job: Job) -> int:
-    """The updates and environment steps of a job, of all its seeds."""
-    offline, online = job.config["offline"], job.config["online"]
-    updates = 0 if job.source else offline["updates"]
-    updates += online["steps"] * (1 + online["updates_per_step"])
-    return max(updates, 1) * job.config["num_seeds"]
-
-
 class Report:
     """Tells how jobs end, and keeps the table of results up to date."""
 
@@ -166,7 +158,7 @@ class Report:
             jobs: Those that are not complete.
         """
         self._out, self._total, self._count = out, len(jobs), 0
-        self._left = {job.name: size(job) for job in jobs}
+        self._left = {job.name: plan.size(job) for job in jobs}
         self._worked, self._began = 0, time.monotonic()
         # Its libraries come with an extra.
         self._results = importlib.import_module("samg_jax.suites.results")

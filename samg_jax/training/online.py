@@ -20,7 +20,7 @@ from samg_jax.training import devices, freezing, offline, sampling
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts, Preprocessing
-from samg_jax.types import Batch, Metrics
+from samg_jax.types import Batch, Metrics, unguided
 
 
 class State(struct.PyTreeNode):
@@ -284,7 +284,7 @@ def _updater(parts: Parts, online: ml_collections.ConfigDict):
         key = seeds_lib.stream(seed, "online", count, turn)
         batch_key, update_key = jax.random.split(key)
         batch = preprocessing(sample(buffer, count, dataset, batch_key))
-        guide = guide_lib.no_guide
+        guide = unguided
         if parts.guidance.weight != "none":
             p = effective_weights(guidance, batch.weights, count)
             guide = guide_lib.make_guide(guidance.offline, p)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import ml_collections
 
 # Updates per compiled call: short enough for a bar, and long enough to hide dispatch.
-# On a CPU calls of 100, 400 and more are equally fast, of 1 up to 27 % slower (see
-# launch/results/remedies*.md); a GPU, whose updates are shorter, needs longer ones.
+# On a CPU, calls of 10, 100, 400 and more are equally fast, and calls of 1 up to 27 %
+# slower; a GPU, whose updates are shorter, needs longer ones.
 LONGEST_CHUNK = 1_000
 
 

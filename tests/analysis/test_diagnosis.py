@@ -16,10 +16,8 @@ import samg_jax
 from samg_jax import checks
 from samg_jax.analysis import (
     candidates,
-    costs,
     diagnosis,
     diagnosis_plots,
-    diagnosis_tables,
     machine,
     pairs,
 )
@@ -62,7 +60,7 @@ def program(checkpoint, tmp_path_factory):
         *(sys.executable, "-m", "samg_jax.diagnose"),
         *(f"--checkpoint={checkpoint}", f"--out={out}", "--kinds=tail", "--steps=20"),
         "--settings=wide:cvae.latent_size=8,kind=window",
-        *("--rows=60", "--nocosts"),
+        "--rows=60",
     ]
     result = subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, check=False
@@ -93,7 +91,6 @@ def test_the_report_holds_everything_for_every_seed(program):
             assert found["settings"]["cvae"]["holdout"] == 0.05
     assert report["weights"]["wide, window"]["settings"]["cvae"]["latent_size"] == 8
     assert report["weights"]["wide, tail"]["settings"]["cvae"]["steps"] == 20
-    assert "costs" not in report
     assert report["matmul_precision"] == "float32"
     # The same names as every other report has.
     assert set(report["machine"]) == {*machine.describe(), "scikit-learn"}
@@ -146,7 +143,7 @@ def test_products_have_the_precision_of_the_checkpoint(
     monkeypatch.setattr(diagnosis, "judge", watched)
     out = str(tmp_path)
     request = diagnosis.Request(
-        checkpoint, out, kinds=("tail",), rows=60, costs=False, command="the command"
+        checkpoint, out, kinds=("tail",), rows=60, command="the command"
     )
     report = diagnosis.run(request)
     assert seen == [compilation.PRECISIONS["bfloat16"]]
@@ -291,7 +288,6 @@ def test_the_embedding_is_judged_beside_the_autoencoder(checkpoint, tmp_path):
         steps=200,
         kinds=("tail",),
         rows=60,
-        costs=False,
     )
     report = diagnosis.run(request)
     assert set(report["weights"]) == {"checkpoint, tail", "siamese, embedding"}
@@ -346,9 +342,7 @@ def test_a_preset_is_itself_whatever_the_checkpoint_has(dataset, name, changes):
 )
 def test_requests_that_cannot_be_met_are_refused(checkpoint, tmp_path, changes, match):
     with pytest.raises(ValueError, match=match):
-        diagnosis.run(
-            diagnosis.Request(checkpoint, str(tmp_path), costs=False, **changes)
-        )
+        diagnosis.run(diagnosis.Request(checkpoint, str(tmp_path), **changes))
 
 
 def test_a_checkpoint_without_a_weight_is_refused(vanilla, tmp_path):
@@ -368,44 +362,3 @@ def test_fresh_weights_need_no_weight_in_the_checkpoint(vanilla):
         settings = parts.guidance.cvae
         assert settings.decoder_layers == 1
         assert (settings.steps, settings.kl_warmup_steps) == (5_000, 1_000)
-
-
-def test_costs_are_measured_of_every_base_and_of_the_checkpoints_own(
-    checkpoint, monkeypatch
-):
-    def tiny(base):
-        networks = small.NETWORKS[base].items()
-        return {name.removeprefix("agent."): value for name, value in networks}
-
-    assert set(costs.BASES) == set(small.BASES)
-    # AWAC is the checkpoint's, and CQL is Cal-QL's code: so all bases' code runs.
-    bases = {name: {**costs.BASES[name], **tiny(name)} for name in ("iql", "cal_ql")}
-    monkeypatch.setattr(costs, "BASES", bases)
-    read = candidates.read(checkpoint)
-    own = candidates.of_state("own", read.parts, read.state, ["joint"])
-    found = diagnosis.measure_costs(read, [(one, read.parts) for one in own], 2)
-    updates = found["updates"]
-    assert set(updates) == {"iql", "cal_ql", "awac, the checkpoint's"}
-    for name, base in updates.items():
-        assert base["plain_ms"] > 0, name
-        assert base["ratio"] == pytest.approx(base["guided_ms"] / base["plain_ms"])
-        # What is frozen is read by the guided update alone.
-        assert base["guided_mb"] >= base["plain_mb"] + 0.9 * base["frozen_mb"], name
-    # The frozen value network: 11 inputs, two layers of 16, one output.
-    parameters = 11 * 16 + 16 + 16 * 16 + 16 + 16 + 1
-    assert updates["iql"]["frozen_mb"] == pytest.approx(4 * parameters / 1e6)
-    # The checkpoint's: two critics of 14 inputs, of two seeds.
-    parameters = 14 * 16 + 16 + 16 * 16 + 16 + 16 + 1
-    own = updates["awac, the checkpoint's"]
-    assert own["frozen_mb"] == pytest.approx(4 * 2 * 2 * parameters / 1e6)
-    assert (own["seeds"], own["batch_size"]) == (2, 16)
-    one = updates["iql"]
-    assert (one["seeds"], one["batch_size"]) == (1, costs.BATCH_SIZE)
-    assert set(found["models"]) == {"own"}
-    assert found["models"]["own"]["updates"] == 300
-    assert found["models"]["own"]["weigh_one_ms"] > 0
-    assert costs.peak_memory_mb() > 50
-    report = diagnosis.plain({"costs": found})
-    table = diagnosis_tables.cost_table(report)
-    assert all(f"| {name} " in table for name in updates)
-    assert "| own" in diagnosis_tables.model_table(report)

@@ -150,10 +150,14 @@ def test_seeds_with_their_own_thresholds_equal_each_seed_alone(data, stacked):
         )
 
 
-def test_constant_random_and_none_are_not_cut(data):
+def test_constant_even_random_and_none_are_not_cut(data):
     config = change(weight="constant", constant=0.2)
     p = weigh(config, weights.make_guidance(config, ()), *data)
     np.testing.assert_array_equal(p, np.full(M, 0.2, np.float32))
+
+    config = change(weight="even")
+    p = weigh(config, weights.make_guidance(config, ()), *data)
+    np.testing.assert_array_equal(p, np.full(M, 0.5, np.float32))
 
     config = change(weight="random")
     guidance = weights.make_guidance(config, ())

@@ -1,7 +1,6 @@
 """Suites as files: their jobs, the paper's grids, and mistakes found before compute."""
 
 import json
-import pathlib
 
 import pytest
 
@@ -171,71 +170,6 @@ def test_a_job_runs_what_the_command_says_where_a_folder_may_differ(tmp_path):
     assert jobs[0].config["compilation_cache"] == "mine"
 
 
-def test_estimates_follow_what_was_measured(tmp_path):
-    def report(kind, phase, rate, seeds):
-        row = {
-            "algorithm": "awac",
-            "family": "locomotion",
-            "phase": phase,
-            "batch_size": 256,
-            "updates_per_step": 1,
-            "seeds": seeds,
-        }
-        return {**row, plan.RATES[kind]: {"median": rate}}
-
-    rows = [report("updates", "offline", 100, 1), report("updates", "offline", 20, 9)]
-    online = [report("online", "samg", 50, 1)]
-    for kind, measured in (("updates", rows), ("online", online)):
-        content = {"kind": kind, "rows": measured}
-        (tmp_path / f"benchmark_{kind}.json").write_text(json.dumps(content))
-    published = ["config.agent.hidden_dims=(256, 256, 256)", "algorithms=awac"]
-    planned = expand("smoke", "num_seeds=5", *published)
-    estimator = plan.Estimator(tiny.CONFIGS, tmp_path)
-    seconds = {job.variant: estimator.seconds(job) for job in planned}
-    # Five seeds lie half-way between 1/100 and 1/20 of a second.
-    assert seconds["offline"] == pytest.approx(5_000 * 0.03)
-    assert seconds["samg"] == pytest.approx(2_000 * 5 / 50)
-    assert seconds["no_data"] == pytest.approx(seconds["samg"])
-    assert seconds["vanilla"] is None
-    small_networks = expand("smoke", "algorithms=awac", "num_seeds=5")[0]
-    assert estimator.need(small_networks)[2:] == (pytest.approx(5_000 * 0.03), True)
-    larger = "config.agent.hidden_dims=(512, 256, 256)"
-    assert estimator.seconds(expand("smoke", "algorithms=awac", larger)[0]) is None
-    text = plan.describe(tmp_path, planned, estimator)
-    # 150 s offline and 200 s each of samg and no_data, in minutes begun.
-    total = "at least 10 min one after another, and 1 jobs whose time is unknown."
-    assert f"To be done: {total}" in text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        ([], "0 min one after another"),
-        ([1800, 3600], "1.5 h one after another"),
-        ([1800, -3600], "less than 1.5 h one after another"),
-        ([1800, None], "at least 30 min one after another, and 1 jobs whose time is "),
-        ([-1800, None], "about 30 min one after another, and 1 jobs whose time is "),
-        ([None, None], "unknown, as the time of every job is"),
-    ],
-)
-def test_a_total_says_what_it_leaves_out(seconds, text):
-    needs = [
-        plan.Need(0, 0, None if one is None else abs(one), one is not None and one < 0)
-        for one in seconds
-    ]
-    assert plan.in_all(needs).removesuffix("unknown") == text
-
-
-@pytest.mark.parametrize(
-    "suite", ["smoke", "table1", "ablation", "threshold_sensitivity"]
-)
-def test_the_time_of_every_base_is_estimated_by_what_is_committed(suite):
-    estimator = plan.Estimator(tiny.CONFIGS, tiny.CONFIGS.parent / plan.MEASURED)
-    for job in expand(suite):
-        if job.algorithm in ("awac", "cql", "cal_ql", "iql"):
-            assert estimator.seconds(job) > 0, job.name
-
-
 def test_jobs_whose_states_are_alike_share_the_estimate_of_them(monkeypatch):
     datasets = "datasets=hopper-medium,hopper-medium-replay,walker2d-medium"
     planned = expand("table1", datasets, "algorithms=iql")
@@ -243,7 +177,7 @@ def test_jobs_whose_states_are_alike_share_the_estimate_of_them(monkeypatch):
     monkeypatch.setattr(
         estimate, "state_bytes", lambda *given: traced.append(0) or trace(*given)
     )
-    estimator = plan.Estimator(tiny.CONFIGS, pathlib.Path("nowhere"))
+    estimator = plan.Estimator()
     needs = [estimator.memory(job) for job in planned]
     # Of 12 jobs the 4 of the second dataset are as those of the first.
     assert len(planned) == 12
@@ -256,7 +190,7 @@ def test_jobs_whose_states_are_alike_share_the_estimate_of_them(monkeypatch):
 
 
 def test_estimated_memory_counts_the_data_where_they_are_opened():
-    estimator = plan.Estimator(tiny.CONFIGS, pathlib.Path("nowhere"))
+    estimator = plan.Estimator()
     needs = {j.variant: estimator.memory(j) for j in expand("smoke", "algorithms=iql")}
     columns = 4 * (2 * 11 + 3 + 3) * 100_000
     assert needs["offline"][0] > columns
@@ -267,7 +201,7 @@ def test_estimated_memory_counts_the_data_where_they_are_opened():
 def test_executors_place_a_job_by_the_memory_of_its_estimate(tmp_path):
     ray_cluster = pytest.importorskip("samg_jax.suites.ray_cluster")
     planned = expand("smoke", "algorithms=iql", "num_seeds=64")
-    estimator = plan.Estimator(tiny.CONFIGS, pathlib.Path("nowhere"))
+    estimator = plan.Estimator()
     request = program.Request("smoke", str(tmp_path), tiny.CONFIGS)
     given = program.work(request, tmp_path, planned, estimator, print)
     executor = ray_cluster.Executor(cpus=2)
@@ -285,7 +219,8 @@ def test_slurms_limit_is_above_what_was_measured_beyond_an_estimate():
     slurm = pytest.importorskip("samg_jax.suites.slurm")
     # By hand: 2 x 1.2 and 4 GB, of which full ones are asked for.
     assert slurm.limit_gb(1.2e9) == 7
-    report = json.loads((plan.MEASURED / "benchmark_memory.json").read_text())
+    measured = tiny.CONFIGS.parent / "launch" / "results" / "benchmark_memory.json"
+    report = json.loads(measured.read_text())
     for row in report["rows"]:
         data = 3 * row["dataset_mb"] + row["state_mb"]
         estimated = estimate.HOST_BASE + data * estimate.MEGABYTE

@@ -118,6 +118,7 @@ def test_other_settings_and_a_dry_run_touch_nothing(finished, capsys):
     printed = capsys.readouterr().out
     states = [line.split()[1] for line in printed.splitlines()[1:4]]
     assert states == ["done", "done", "to"]
+    assert re.search(r"To be done: 1 jobs, about \d+ min one after another", printed)
     assert sorted(out.rglob("*")) == before
 
 

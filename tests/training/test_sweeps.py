@@ -202,8 +202,7 @@ def test_a_place_draws_exactly_what_its_seed_draws_alone(dataset):
                 np.testing.assert_array_equal(values[place], value)
 
 
-@pytest.mark.exact
-def test_a_place_is_the_very_run_with_its_value(sweep_run, samg_run, dataset, tmp_path):
+def test_a_place_is_the_run_with_its_value(sweep_run, samg_run, dataset, tmp_path):
     zero = runs.run(
         "awac_samg",
         dataset,
@@ -214,11 +213,15 @@ def test_a_place_is_the_very_run_with_its_value(sweep_run, samg_run, dataset, tm
     together = runs.saved(sweep_run)
     for single, places in [(zero, slice(0, 2)), (samg_run, slice(2, 4))]:
         alone = runs.saved(single)
-        for name, array in together.items():
-            if not name.startswith("host") and np.ndim(alone[name]):
-                shared = "preprocessing" in name
-                own = array if shared else array[places]
-                np.testing.assert_array_equal(own, alone[name], name)
+        own = {
+            name: array
+            if "preprocessing" in name or not np.ndim(alone[name])
+            else array[places]
+            for name, array in together.items()
+            if not name.startswith("host")
+        }
+        expected = {name: alone[name] for name in own}
+        runs.assert_close_arrays(own, expected)
         for row, other in zip(
             [row for row in runs.evaluations(sweep_run) if row.sweep][
                 places.start :: 6
@@ -227,7 +230,7 @@ def test_a_place_is_the_very_run_with_its_value(sweep_run, samg_run, dataset, tm
             strict=True,
         ):
             assert (row.seed, row.env_step) == (other.seed, other.env_step)
-            assert row.return_mean == other.return_mean
+            assert row.return_mean == pytest.approx(other.return_mean, rel=1e-3)
     # They are not all the same run.
     weights = together["['buffer']['weights']"]
     active = [(weights[place : place + 2] > 0).mean() for place in (0, 2, 4)]
@@ -252,7 +255,7 @@ def learned(dataset, texts, **overrides):
     return jax.device_get(state.agent)
 
 
-def assert_place(together, places, alone, tolerance=0.0):
+def assert_place(together, places, alone, tolerance):
     """Fails unless these places learned what a run alone did, to a tolerance."""
     for many, own in zip(
         jax.tree.leaves(together), jax.tree.leaves(alone), strict=True
@@ -278,12 +281,11 @@ def test_swept_hyperparameters_are_those_of_the_fork(dataset):
 
 
 @pytest.mark.parametrize(
-    ("name", "tolerance", "settings"),
+    ("name", "settings"),
     [
-        ("iql_samg", 0.0, {"agent__hidden_dims": (16,)}),
+        ("iql_samg", {"agent__hidden_dims": (16,)}),
         (
             "cql_samg",
-            1e-6,  # Its products of twice as many places are rounded otherwise.
             {
                 "agent__actor_hidden_dims": (16,),
                 "agent__critic_hidden_dims": (16,),
@@ -292,13 +294,12 @@ def test_swept_hyperparameters_are_those_of_the_fork(dataset):
         ),
     ],
 )
-def test_a_place_of_another_base_is_the_fork_with_its_value(
-    name, tolerance, settings, dataset
-):
+def test_a_place_of_another_base_is_the_fork_with_its_value(name, settings, dataset):
     settings = {"name": name, "guidance__weight": "constant", **settings}
     together = learned(dataset, ("guidance.strength=0.25,1",), **settings)
     alone = learned(dataset, (), guidance__strength=1.0, **settings)
-    assert_place(together, slice(2, 4), alone, tolerance)
+    # Products of twice as many places are rounded otherwise.
+    assert_place(together, slice(2, 4), alone, 1e-6)
     critic = jax.tree.leaves(together.critic.params)[1]
     assert not np.allclose(critic[:2], critic[2:], rtol=1e-4, atol=1e-7)
 

@@ -23,18 +23,6 @@ def fork(dataset, workdir, source, **overrides):
     )
 
 
-@pytest.mark.exact
-@pytest.mark.usefixtures("without_data")
-def test_even_is_the_constant_one_half_bit_for_bit(samg_run, dataset, tmp_path):
-    even, half = tmp_path / "even", tmp_path / "half"
-    fork(dataset, even, samg_run, guidance__weight="even")
-    fork(dataset, half, samg_run, guidance__weight="constant", guidance__constant=0.5)
-    runs.assert_same_arrays(runs.saved(even), runs.saved(half))
-    assert runs.tables(even) == runs.tables(half)
-    stored = runs.saved(even)["['buffer']['weights']"]
-    np.testing.assert_array_equal(stored, np.full((2, 60), 0.5, np.float32))
-
-
 @pytest.mark.parametrize(
     ("weight", "variant"),
     [
