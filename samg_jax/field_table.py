@@ -1,25 +1,26 @@
 """The table of every config field: meaning, defaults, allowed values.
 
-Meanings stand in the docstrings of the `Config` dataclasses, and in `meanings` where no
-dataclass has the field. Defaults are those that the config files return, bounds those
-that the checks of a config declare. Nothing here imports JAX.
+Meanings, allowed values and whether a sweep may vary a field are those of the dataclass
+that declares it; see `settings`. Defaults are those that the config files return.
+Nothing here imports JAX.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
-import math
 import pathlib
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-import ml_collections
-
-from samg_jax import declarations, meanings
+from samg_jax import declarations, meanings, settings
+from samg_jax.experiment import spec
 from samg_jax.guidance import presets
 
+# Algorithm -> its module.
+ALGORITHMS = declarations.load("algorithms.__init__").constant("MODULES")
 SUITE = "suite."  # Before the names of a suite's fields.
 DEMO = "hopper-demo"  # The dataset of a config that is given none.
 # Fields whose value follows from the config file or the name of the dataset.
@@ -28,16 +29,6 @@ BY_NAME = {
     "dataset.name": "the name after the colon",
     "dataset.family": "the family of the name",
 }
-# Choices that no table of the checks has.
-CHOICES = {
-    "agent.initialization": ("offline", "finetune"),
-    "agent.actor_schedule": ("cosine", "constant"),
-    "guidance.weight_preset": tuple(presets.PRESETS),
-    "physics": ("d4rl", "stock"),
-}
-# Bounds likewise.
-BOUNDS = {"online.offline_share": declarations.Bounds(0, 1, open=True)}
-WIDTHS = "one width or more, each 1 or more"
 # The page of docs/ that says more, by the beginning of the name; the first one counts.
 PAGES = {
     "guidance": "guidance",
@@ -105,10 +96,6 @@ def table() -> dict[str, Field]:
     """Every field of every config, by its dotted name."""
     values = {config: _values(config) for config in config_names()}
     names = {name for config in values for name in values[config][DEMO]}
-    bounds, choices = limits()
-    types: dict[str, type] = {}
-    for config in values:
-        types.update(_types(_import(config).get_config()))
     rows = {}
     for name in sorted(names, key=_order):
         columns = {
@@ -119,10 +106,9 @@ def table() -> dict[str, Field]:
         algorithms = {config: values[config][DEMO]["algorithm"] for config in columns}
         rows[name] = Field(
             name,
-            _merged((meanings.of(name, algorithms[c]), c) for c in columns),
+            _merged((meaning(name, algorithms[c]), c) for c in columns),
             _merged((_default(name, columns[c]), c) for c in columns),
-            _allowed(name, types[name], bounds, choices),
-            name in _sweepable(),
+            *_known(name, next(iter(algorithms.values()))),
         )
     return rows
 
@@ -172,17 +158,6 @@ def _values(config: str) -> dict[str, dict[str, Any]]:
     return {name: _flatten(get_config(name).to_dict()) for name in names}
 
 
-def _types(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, type]:
-    """Field -> type, also of those that are None."""
-    types = {}
-    for name in config:
-        if isinstance(config[name], ml_collections.ConfigDict):
-            types.update(_types(config[name], f"{prefix}{name}."))
-        else:
-            types[prefix + name] = config.get_type(name)
-    return types
-
-
 def _flatten(
     tree: Mapping[str, Any], prefix: str = "", leaves: Any = None
 ) -> dict[str, Any]:
@@ -198,58 +173,46 @@ def _flatten(
 
 def _order(name: str) -> tuple[int, int]:
     """Sorts groups as `GROUPS` does, and their fields as they are declared."""
-    group = name.rpartition(".")[0]
+    group, _, last = name.rpartition(".")
     declared = [
-        f"{owner if owner in GROUPS else 'agent'}.{field}"
-        for owner, documented in meanings.documented().items()
-        for field in documented
+        field
+        for algorithm in ALGORITHMS
+        for field in settings.settings(declaration(group, algorithm))
     ]
-    return [*GROUPS, group].index(group), [*declared, *meanings.OF_CONFIGS, name].index(
-        name
-    )
+    return [*GROUPS, group].index(group), [*declared, last].index(last)
 
 
-@functools.cache
-def _sweepable() -> frozenset[str]:
-    module = declarations.load("training.sweeps")
-    guidance = (f"guidance.{name}" for name in module.constant("GUIDANCE"))
-    return frozenset(guidance) | {f"agent.{name}" for name in module.constant("AGENT")}
+def declaration(group: str, algorithm: str) -> type:
+    """The dataclass that declares a group of fields."""
+    if group == "agent":
+        return settings.declared(ALGORITHMS[algorithm])
+    if group == "guidance":
+        return settings.declared("samg_jax.guidance.weights", "GuidanceConfig")
+    cls = declaration("guidance", "") if group.startswith("guidance.") else spec.Run
+    for one in dataclasses.fields(cls):
+        if settings.is_group(one) and one.name == group.removeprefix("guidance."):
+            return settings.of_group(one)
+    return spec.Run
 
 
-def limits() -> tuple[dict[str, declarations.Bounds], dict[str, tuple[str, ...]]]:
-    """Field -> bounds, and field -> choices, as the checks of a config have them."""
-    bounds, choices = dict(BOUNDS), dict(CHOICES)
-    validation = declarations.load("training.validation")
-    for name, (low, high) in validation.constant("OPEN_INTERVALS").items():
-        bounds[f"agent.{name}"] = declarations.Bounds(low, high, open=True)
-    for name, (low, high) in validation.constant("CLOSED_INTERVALS").items():
-        bounds[f"agent.{name}"] = declarations.Bounds(low, high)
-    for name, least in validation.constant("COUNTS").items():
-        bounds[name] = declarations.Bounds(least, math.inf, whole=True)
-    choices.update(validation.constant("CHOICES"))
-    for group, module, class_name in (
-        ("guidance", "guidance.weights", "GuidanceConfig"),
-        ("guidance.cvae", "guidance.cvae", "Config"),
-        ("guidance.embedding", "guidance.embedding", "Config"),
-    ):
-        numbers, words = declarations.load(module).limits(class_name)
-        bounds.update({f"{group}.{name}": value for name, value in numbers.items()})
-        choices.update({f"{group}.{name}": value for name, value in words.items()})
-    return bounds, choices
+def meaning(name: str, algorithm: str) -> str:
+    """What a config field means with an algorithm; empty if nobody says it."""
+    group, _, last = name.rpartition(".")
+    return settings.meanings(declaration(group, algorithm)).get(last, "")
 
 
-def _allowed(
-    name: str,
-    kind: type,
-    bounds: Mapping[str, declarations.Bounds],
-    choices: Mapping[str, tuple[str, ...]],
-) -> str:
-    if name in choices:
-        own = ", or one of your own" if name == "guidance.weight" else ""
-        return ", ".join(f"`{choice}`" for choice in choices[name]) + own
-    if name in bounds:
-        return str(bounds[name])
-    return {tuple: WIDTHS, bool: "`True`, `False`", float: "any number"}.get(kind, "")
+def _known(name: str, algorithm: str) -> tuple[str, bool]:
+    """The allowed values of a field in words, and whether a sweep may vary it."""
+    group, _, last = name.rpartition(".")
+    cls = declaration(group, algorithm)
+    known = settings.settings(cls)[last]
+    kind, optional = settings.kind(cls, last)
+    text = str(known)
+    if not text:
+        text = {bool: "`True`, `False`", float: "any number"}.get(kind, "")
+    if (optional or known.filled) and "None" not in text:
+        text += ", or None"
+    return text, known.sweepable
 
 
 def _default(name: str, by_dataset: Mapping[str, Any]) -> str:
