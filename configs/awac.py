@@ -16,11 +16,10 @@ default is the SAMG paper's 500,000.
 """
 
 import ml_collections
-from ml_collections import config_dict
 
 from samg_jax.configs import base
 
-# What differs from the defaults below, by dataset family.
+# What differs from the defaults, by dataset family.
 OVERRIDES = {
     "antmaze": {
         "agent": {"inverse_temperature": 1.0 / 0.1},
@@ -31,16 +30,7 @@ OVERRIDES = {
 
 def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
     """Returns the experiment for a dataset."""
-    config = base.get_config(dataset)
-    config.algorithm = "awac"
-    agent = config.agent
-    agent.learning_rate = 3e-4
-    agent.hidden_dims = (256, 256, 256)
-    agent.discount = 0.99
-    agent.tau = 0.005
-    agent.inverse_temperature = 1.0 / 0.3333  # `1 / awac_lambda` in CORL.
-    agent.inverse_temperature_online = config_dict.placeholder(float)  # None: same.
-    agent.max_weight = 100.0
+    config = base.get_config(dataset, "awac")
     config.lock()  # From here a misspelled name is an error.
     base.override(config, OVERRIDES, dataset)
     return config

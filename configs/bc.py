@@ -15,11 +15,8 @@ from samg_jax.configs import base
 
 def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
     """Returns the experiment for a dataset."""
-    config = base.get_config(dataset)
-    config.algorithm = "bc"
+    config = base.get_config(dataset, "bc")
     config.dataset.drop_unfinished = True
     config.online.steps = 0  # CORL does not fine-tune it.
-    config.agent.learning_rate = 3e-4
-    config.agent.hidden_dims = (256, 256)
     config.lock()  # From here a misspelled name is an error.
     return config

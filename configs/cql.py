@@ -21,14 +21,11 @@ CORL's scores after a million online steps need `--config.online.steps=1000000`;
 default is the SAMG paper's 500,000.
 """
 
-import math
-
 import ml_collections
-from ml_collections import config_dict
 
 from samg_jax.configs import base
 
-# What differs from the defaults below, by dataset family and dataset.
+# What differs from the defaults, by dataset family and dataset.
 OVERRIDES = {
     "hopper-medium": {"dataset": {"reward_transform": "range"}},
     "antmaze": {
@@ -53,28 +50,7 @@ OVERRIDES = {
 
 def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
     """Returns the experiment for a dataset."""
-    config = base.get_config(dataset)
-    config.algorithm = "cql"
-    agent = config.agent
-    agent.actor_learning_rate = 3e-5
-    agent.critic_learning_rate = 3e-4
-    agent.actor_hidden_dims = (256, 256, 256)
-    agent.critic_hidden_dims = (256, 256, 256)
-    agent.second_critic_hidden_dims = config_dict.placeholder(tuple)  # None: equal.
-    agent.initialization = "offline"  # Or `finetune`: CORL's other script.
-    agent.discount = 0.99
-    agent.tau = 0.005
-    agent.cql_weight = 10.0  # `cql_alpha` in CORL.
-    agent.cql_weight_online = config_dict.placeholder(float)  # None: the same.
-    agent.num_samples = 10
-    agent.softmax_temperature = 1.0
-    agent.gap_clip_min = -math.inf
-    agent.gap_clip_max = math.inf
-    agent.lagrange_gap = config_dict.placeholder(float)  # None: a fixed weight.
-    agent.max_target_backup = False
-    agent.backup_entropy = False
-    agent.calibrated = False  # True makes it Cal-QL.
-    agent.calibrated_online = False  # True: Cal-QL as by its authors, not as in CORL.
+    config = base.get_config(dataset, "cql")
     config.lock()  # From here a misspelled name is an error.
     base.override(config, OVERRIDES, dataset)
     return config

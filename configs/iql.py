@@ -21,7 +21,7 @@ DETERMINISTIC = {
     "agent": {"tau": 0.001, "deterministic": True},
     "dataset": {"reward_transform": "range"},
 }
-# What differs from the defaults below, by dataset family and dataset.
+# What differs from the defaults, by dataset family and dataset.
 OVERRIDES = {
     "hopper-medium": DETERMINISTIC,
     "hopper-medium-replay": DETERMINISTIC,
@@ -35,20 +35,8 @@ OVERRIDES = {
 
 def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
     """Returns the experiment for a dataset."""
-    config = base.get_config(dataset)
-    config.algorithm = "iql"
+    config = base.get_config(dataset, "iql")
     config.online.steps = 1_000_000  # The paper's, twice that of the other bases.
-    agent = config.agent
-    agent.learning_rate = 3e-4
-    agent.hidden_dims = (256, 256)
-    agent.discount = 0.99
-    agent.tau = 0.005
-    agent.expectile = 0.7  # `iql_tau` in CORL.
-    agent.inverse_temperature = 3.0  # `beta` in CORL.
-    agent.max_weight = 100.0
-    agent.deterministic = False
-    agent.exploration_noise = 0.03  # Of a deterministic policy.
-    agent.actor_schedule = "cosine"  # Over the offline updates, periodic; `constant`.
     config.lock()  # From here a misspelled name is an error.
     base.override(config, OVERRIDES, dataset)
     return config

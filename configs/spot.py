@@ -15,7 +15,6 @@ which the weight of the penalty cools here.
 """
 
 import ml_collections
-from ml_collections import config_dict
 
 from samg_jax.configs import base
 
@@ -24,7 +23,7 @@ def _weight(value: float) -> dict:
     return {"agent": {"support_weight": value}}
 
 
-# What differs from the defaults below, by dataset family and dataset.
+# What differs from the defaults, by dataset family and dataset.
 OVERRIDES = {
     "antmaze": {
         "agent": {"discount_online": 0.995},
@@ -66,31 +65,8 @@ OVERRIDES["hopper-demo"] = OVERRIDES["hopper-medium"]
 
 def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
     """Returns the experiment for a dataset."""
-    config = base.get_config(dataset)
-    config.algorithm = "spot"
+    config = base.get_config(dataset, "spot")
     config.offline.updates = 1_100_000  # Of them, `vae_steps` for the behavior model.
-    agent = config.agent
-    agent.actor_learning_rate = 1e-4
-    agent.critic_learning_rate = 3e-4
-    agent.hidden_dims = (256, 256)
-    # Of the uniform initialization of the last layers; None: PyTorch's.
-    agent.actor_head_bound = config_dict.placeholder(float)
-    agent.actor_head_bound = 1e-3
-    agent.critic_head_bound = config_dict.placeholder(float)
-    agent.critic_head_bound = 3e-3
-    agent.discount = 0.99
-    agent.discount_online = config_dict.placeholder(float)  # None: the same.
-    agent.tau = 0.005
-    agent.support_weight = 0.25  # `lambda` in CORL.
-    agent.support_floor = 0.2  # Share of the weight that is left when it has cooled.
-    agent.policy_noise = 0.2
-    agent.noise_limit = 0.5
-    agent.policy_delay = 2
-    agent.exploration_noise = 0.1
-    agent.vae_steps = 100_000
-    agent.vae_learning_rate = 1e-3
-    agent.vae_hidden_dims = (750, 750)
-    agent.vae_beta = 0.5
     config.lock()  # From here a misspelled name is an error.
     base.override(config, OVERRIDES, dataset)
     return config

@@ -11,7 +11,7 @@ import ml_collections
 
 from samg_jax.configs import base
 
-# What differs from the defaults below, by dataset family.
+# What differs from the defaults, by dataset family.
 OVERRIDES = {
     "antmaze": {"dataset": {"reward_transform": "affine", "reward_bias": -1.0}},
 }
@@ -19,19 +19,8 @@ OVERRIDES = {
 
 def get_config(dataset: str = "hopper-demo") -> ml_collections.ConfigDict:
     """Returns the experiment for a dataset."""
-    config = base.get_config(dataset)
-    config.algorithm = "td3_bc"
+    config = base.get_config(dataset, "td3_bc")
     config.online.steps = 0  # CORL does not fine-tune it.
-    agent = config.agent
-    agent.learning_rate = 3e-4
-    agent.hidden_dims = (256, 256)
-    agent.discount = 0.99
-    agent.tau = 0.005
-    agent.value_weight = 2.5  # `alpha` in CORL.
-    agent.policy_noise = 0.2
-    agent.noise_limit = 0.5
-    agent.policy_delay = 2
-    agent.exploration_noise = 0.1  # Read only with online steps.
     config.lock()  # From here a misspelled name is an error.
     base.override(config, OVERRIDES, dataset)
     return config

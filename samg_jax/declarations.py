@@ -11,34 +11,10 @@ import functools
 import math
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 PACKAGE = pathlib.Path(__file__).parent
 UNKNOWN = object()  # The value of an expression that is not a constant.
-
-
-class Bounds(NamedTuple):
-    """The allowed values of one number.
-
-    Attributes:
-        low: The lower bound.
-        high: The upper bound.
-        open: Whether the bounds themselves are excluded.
-        whole: Whether only integers are allowed.
-    """
-
-    low: float
-    high: float
-    open: bool = False
-    whole: bool = False
-
-    def __str__(self):
-        if self.whole:
-            return f"integer, {self.low:g} or more"
-        if math.isinf(self.high):
-            return f"above {self.low:g}" if self.open else f"{self.low:g} or more"
-        edges = "both excluded" if self.open else "both included"
-        return f"{self.low:g} to {self.high:g}, {edges}"
 
 
 class Module:
@@ -72,13 +48,6 @@ class Module:
             raise LookupError(f"{name} is not a constant expression.")
         return value
 
-    def settings(self, class_name: str) -> dict[str, str]:
-        """The meaning of every field of a dataclass, from its `Attributes:`."""
-        node = self._class(class_name)
-        found = [item for item in node.body if isinstance(item, ast.AnnAssign)]
-        documented = attributes(ast.get_docstring(node) or "")
-        return {item.target.id: documented.get(item.target.id, "") for item in found}
-
     def defaults(self, class_name: str) -> dict[str, Any]:
         """The default of every field of a dataclass that has one."""
         return {
@@ -87,49 +56,12 @@ class Module:
             if isinstance(item, ast.AnnAssign) and item.value is not None
         }
 
-    def limits(
-        self, class_name: str
-    ) -> tuple[dict[str, Bounds], dict[str, tuple[str, ...]]]:
-        """The bounds and the choices that a dataclass checks in `__post_init__`."""
-        bounds, choices = {}, {}
-        for node in self._class(class_name).body:
-            if isinstance(node, ast.FunctionDef) and node.name == "__post_init__":
-                for kind, field, values in self._checks(node.body, {}):
-                    if kind == "choice":
-                        choices[field] = tuple(values[0])
-                    elif kind == "integer":
-                        bounds[field] = Bounds(values[0], math.inf, whole=True)
-                    else:
-                        bounds[field] = Bounds(*values[:2], open=values[-1] is True)
-        return bounds, choices
-
     def _class(self, name: str) -> ast.ClassDef:
         return next(
             node
             for node in self._tree.body
             if isinstance(node, ast.ClassDef) and node.name == name
         )
-
-    def _checks(
-        self, body: Iterable[ast.stmt], local: dict[str, Any]
-    ) -> Iterator[tuple[str, str, list[Any]]]:
-        """Yields kind, field and further arguments of every call of `checks`."""
-        for node in body:
-            if isinstance(node, ast.Assign):
-                local[node.targets[0].id] = self._value(node.value, local)
-            elif isinstance(node, ast.For):
-                for value in self._value(node.iter, local):
-                    local[node.target.id] = value
-                    yield from self._checks(node.body, local)
-            elif isinstance(node, ast.If):
-                yield from self._checks(node.body, local)
-            elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-                call = node.value
-                name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-                if name in ("choice", "integer", "number"):
-                    field = self._value(call.args[0].args[0], local)
-                    given = [*call.args[2:], *(word.value for word in call.keywords)]
-                    yield name, field, [self._value(value, local) for value in given]
 
     def _elements(
         self, parts: Iterable[ast.expr], local: Mapping[str, Any]
@@ -181,16 +113,3 @@ class Module:
 def load(name: str) -> Module:
     """The source of a module of the package, such as `guidance.weights`."""
     return Module(PACKAGE.joinpath(*name.split(".")).with_suffix(".py"))
-
-
-def attributes(docstring: str) -> dict[str, str]:
-    """Name -> text of a docstring's section `Attributes:`; one line per text."""
-    found: dict[str, str] = {}
-    section = docstring.partition("Attributes:\n")[2].split("\n\n")[0]
-    for line in section.splitlines():
-        if line.startswith("    ") and not line.startswith("     "):
-            name, _, text = line.strip().partition(": ")
-            found[name] = text
-        elif found:
-            found[name] += f" {line.strip()}"
-    return found

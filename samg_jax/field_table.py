@@ -1,12 +1,13 @@
 """The table of every config field: meaning, defaults, allowed values.
 
-Meanings stand in the docstrings of the `Config` dataclasses, and in `meanings` where no
-dataclass has the field. Defaults are those that the config files return, bounds those
-that the checks of a config declare. Nothing here imports JAX.
+Meanings, allowed values and whether a sweep may vary a field are those of the dataclass
+that declares it; see `settings`. Defaults are those that the config files return.
+Nothing here imports JAX.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import pathlib
@@ -14,11 +15,13 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-import ml_collections
-
-from samg_jax import allowed, declarations, meanings
+from samg_jax import declarations, settings
+from samg_jax.experiment import spec
 from samg_jax.guidance import presets
+from samg_jax.suites import grid
 
+# Algorithm -> its module.
+ALGORITHMS = declarations.load("algorithms.__init__").constant("MODULES")
 SUITE = "suite."  # Before the names of a suite's fields.
 DEMO = "hopper-demo"  # The dataset of a config that is given none.
 # Fields whose value follows from the config file or the name of the dataset.
@@ -94,10 +97,6 @@ def table() -> dict[str, Field]:
     """Every field of every config, by its dotted name."""
     values = {config: _values(config) for config in config_names()}
     names = {name for config in values for name in values[config][DEMO]}
-    bounds, choices = allowed.limits()
-    types: dict[str, type] = {}
-    for config in values:
-        types.update(_types(_import(config).get_config()))
     rows = {}
     for name in sorted(names, key=_order):
         columns = {
@@ -108,10 +107,9 @@ def table() -> dict[str, Field]:
         algorithms = {config: values[config][DEMO]["algorithm"] for config in columns}
         rows[name] = Field(
             name,
-            _merged((meanings.of(name, algorithms[c]), c) for c in columns),
+            _merged((meaning(name, algorithms[c]), c) for c in columns),
             _merged((_default(name, columns[c]), c) for c in columns),
-            allowed.words(name, types[name], bounds, choices),
-            name in _sweepable(),
+            *_known(name, next(iter(algorithms.values()))),
         )
     return rows
 
@@ -119,16 +117,19 @@ def table() -> dict[str, Field]:
 @functools.cache
 def suite_table() -> dict[str, Field]:
     """Every field of a suite, by its name after `suite.`."""
-    flat = _flatten(_import("suites.base").get_config().to_dict(), leaves=())
-    bases = dict.fromkeys(name.removesuffix("_samg") for name in config_names())
-    texts_of_values = allowed.in_suites(bases)
     rows = {}
-    for name, value in flat.items():
-        texts = (meanings.OF_SUITES.get(name, ""), ("suites",))
-        default = (f"`{value!r}`", ("suites",))
-        rows[SUITE + name] = Field(
-            SUITE + name, (texts,), (default,), texts_of_values.get(name, ""), False
-        )
+    for prefix, cls in (("", grid.Suite), ("budgets.", grid.Budgets)):
+        meanings = settings.meanings(cls)
+        defaults = settings.to_config(cls).to_dict()
+        for name in settings.settings(cls):
+            full, of_suites = f"{SUITE}{prefix}{name}", ("suites",)
+            rows[full] = Field(
+                full,
+                meanings=((meanings[name], of_suites),),
+                defaults=((f"`{defaults[name]!r}`", of_suites),),
+                allowed=_in_words(cls, name),
+                sweepable=False,
+            )
     return rows
 
 
@@ -165,17 +166,6 @@ def _values(config: str) -> dict[str, dict[str, Any]]:
     return {name: _flatten(get_config(name).to_dict()) for name in names}
 
 
-def _types(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, type]:
-    """Field -> type, also of those that are None."""
-    types = {}
-    for name in config:
-        if isinstance(config[name], ml_collections.ConfigDict):
-            types.update(_types(config[name], f"{prefix}{name}."))
-        else:
-            types[prefix + name] = config.get_type(name)
-    return types
-
-
 def _flatten(
     tree: Mapping[str, Any], prefix: str = "", leaves: Any = None
 ) -> dict[str, Any]:
@@ -191,22 +181,51 @@ def _flatten(
 
 def _order(name: str) -> tuple[int, int]:
     """Sorts groups as `GROUPS` does, and their fields as they are declared."""
-    group = name.rpartition(".")[0]
+    group, _, last = name.rpartition(".")
     declared = [
-        f"{owner if owner in GROUPS else 'agent'}.{field}"
-        for owner, documented in meanings.documented().items()
-        for field in documented
+        field
+        for algorithm in ALGORITHMS
+        for field in settings.settings(declaration(group, algorithm))
     ]
-    return [*GROUPS, group].index(group), [*declared, *meanings.OF_CONFIGS, name].index(
-        name
-    )
+    return [*GROUPS, group].index(group), [*declared, last].index(last)
 
 
-@functools.cache
-def _sweepable() -> frozenset[str]:
-    module = declarations.load("training.sweeps")
-    guidance = (f"guidance.{name}" for name in module.constant("GUIDANCE"))
-    return frozenset(guidance) | {f"agent.{name}" for name in module.constant("AGENT")}
+def declaration(group: str, algorithm: str) -> type:
+    """The dataclass that declares a group of fields."""
+    if group == "agent":
+        return settings.declared(ALGORITHMS[algorithm])
+    if group == "guidance":
+        return settings.declared("samg_jax.guidance.weights", "GuidanceConfig")
+    cls = declaration("guidance", "") if group.startswith("guidance.") else spec.Run
+    for one in dataclasses.fields(cls):
+        if settings.is_group(one) and one.name == group.removeprefix("guidance."):
+            return settings.of_group(one)
+    return spec.Run
+
+
+def meaning(name: str, algorithm: str) -> str:
+    """What a config field means with an algorithm; empty if nobody says it."""
+    group, _, last = name.rpartition(".")
+    return settings.meanings(declaration(group, algorithm)).get(last, "")
+
+
+def _known(name: str, algorithm: str) -> tuple[str, bool]:
+    """The allowed values of a field in words, and whether a sweep may vary it."""
+    group, _, last = name.rpartition(".")
+    cls = declaration(group, algorithm)
+    return _in_words(cls, last), settings.settings(cls)[last].sweepable
+
+
+def _in_words(cls: type, name: str) -> str:
+    """The allowed values of a field of a dataclass."""
+    known = settings.settings(cls)[name]
+    kind, optional = settings.kind(cls, name)
+    text = str(known)
+    if not text:
+        text = {bool: "`True`, `False`", float: "any number"}.get(kind, "")
+    if (optional or known.filled) and "None" not in text:
+        text += ", or None"
+    return text
 
 
 def _default(name: str, by_dataset: Mapping[str, Any]) -> str:

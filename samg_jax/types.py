@@ -24,6 +24,15 @@ PerSampleFn = Callable[..., jax.Array]
 Guide = Callable[[PerSampleFn], PerSampleFn]
 
 
+def shared() -> Any:
+    """A field of a state that all seeds have in common, so that it has no seed axis.
+
+    A counter of updates is one: it is equal for all seeds, and while it has no axis, a
+    `jax.lax.cond` on it stays a `cond` instead of computing both branches.
+    """
+    return struct.field(metadata={"shared": True})
+
+
 class Batch(struct.PyTreeNode):
     """Transitions; raw unless a function says that it normalized them.
 

@@ -10,8 +10,8 @@ import pytest
 
 from configs import base
 from configs.suites import base as suites_base
-from samg_jax import allowed, checks, declarations, field_table, fields, meanings
-from samg_jax.suites import definition, jobs
+from samg_jax import checks, field_table, fields, settings
+from samg_jax.suites import definition, grid, jobs
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import validation
 from tests import small
@@ -52,13 +52,7 @@ def test_every_field_of_every_config_is_explained():
 def test_no_row_is_for_a_field_that_no_config_has():
     there = set().union(*map(names_of, CONFIGS.values()))
     assert set(field_table.table()) == there
-    assert set(meanings.OF_CONFIGS) <= there
-    assert {
-        *allowed.CHOICES,
-        *allowed.BOUNDS,
-        *allowed.WORDS,
-        *field_table.BY_NAME,
-    } <= there
+    assert set(field_table.BY_NAME) <= there
 
 
 def test_every_field_of_a_suite_is_explained():
@@ -66,18 +60,24 @@ def test_every_field_of_a_suite_is_explained():
     there = names_of(suite) | {"by_algorithm", "by_variant"}  # Empty groups.
     rows = field_table.suite_table()
     assert {name.removeprefix("suite.") for name in rows} == there
-    assert set(meanings.OF_SUITES) == there
     assert all(row.meanings[0][0] for row in rows.values())
 
 
-def bounded() -> dict[str, declarations.Bounds]:
-    bounds, _ = allowed.limits()
-    return {name: bounds[name] for name in field_table.table() if name in bounds}
+def known(name: str) -> settings.Setting:
+    """What is declared of a field, with the first config that has it."""
+    config = CONFIGS[field_table.table()[name].configs[-1]]
+    group, _, last = name.rpartition(".")
+    return settings.settings(field_table.declaration(group, config.algorithm))[last]
 
 
-@pytest.mark.parametrize("name", bounded())
+BOUNDED = [name for name in field_table.table() if known(name).bounded]
+CHOSEN = [name for name in field_table.table() if known(name).choices]
+
+
+@pytest.mark.parametrize("name", BOUNDED)
 def test_bounds_are_those_that_the_checks_enforce(name):
-    bounds, kind = bounded()[name], int if bounded()[name].whole else float
+    bounds = known(name)
+    kind = int if bounds.whole else float
     outside = [kind(bounds.low - 1)]
     if not math.isinf(bounds.high):
         outside.append(bounds.high + 1.0)
@@ -89,16 +89,11 @@ def test_bounds_are_those_that_the_checks_enforce(name):
         assert f"config.{name}" in refusal(name, value), value
 
 
-def chosen() -> dict[str, tuple[str, ...]]:
-    _, choices = allowed.limits()
-    return {name: choices[name] for name in field_table.table() if name in choices}
-
-
-@pytest.mark.parametrize("name", chosen())
+@pytest.mark.parametrize("name", CHOSEN)
 def test_choices_are_those_that_the_checks_allow(name):
     last = name.split(".")[-1]
     assert last in refusal(name, "no_such_choice")
-    for value in chosen()[name]:
+    for value in known(name).choices:
         assert f"{last} is {value!r}, which is unknown" not in refusal(name, value)
 
 
@@ -118,10 +113,12 @@ def test_families_and_counts_of_suites_are_those_of_the_checks():
     names = [*base.FAMILIES, "other"]
     assert families == ", ".join(f"`{name}`" for name in names)
     assert base.family_of("minari:door/human-v2") == "other"
-    for name, least in definition.COUNTS.items():
-        assert field_table.suite_table()[f"suite.{name}"].allowed == (
-            f"integer, {least} or more"
-        )
+    for name, known in settings.settings(grid.Suite).items():
+        if not known.whole:
+            continue
+        least = int(known.low)
+        shown = field_table.suite_table()[f"suite.{name}"].allowed
+        assert shown.startswith(f"integer, {least} or more")
         with pytest.raises(checks.UserError, match=f"at least {least}"):
             definition.load("smoke", ROOT / "configs", [f"{name}={least - 1}"])
     variants = field_table.suite_table()["suite.variants"].allowed

@@ -16,8 +16,8 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from samg_jax import distributions, losses, networks, optimization
-from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, unguided
+from samg_jax import distributions, losses, networks, optimization, settings
+from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, shared, unguided
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +36,17 @@ class Config:
         max_weight: The cap on the actor's exponential weights.
     """
 
-    learning_rate: float = 3e-4
-    hidden_dims: tuple[int, ...] = (256, 256, 256)
-    discount: float = 0.99
-    tau: float = 0.005
-    inverse_temperature: float = 1.0 / 0.3333
-    inverse_temperature_online: float | None = None
-    max_weight: float = 100.0
+    learning_rate: float = settings.number(3e-4, 0, open=True)
+    hidden_dims: tuple[int, ...] = settings.widths((256, 256, 256))
+    discount: float = settings.number(0.99, 0, 1, open=True)
+    tau: float = settings.number(0.005, 0, 1, sweepable=True)
+    inverse_temperature: float = settings.number(
+        1.0 / 0.3333, 0, open=True, sweepable=True
+    )
+    inverse_temperature_online: float | None = settings.number(
+        None, 0, open=True, sweepable=True, example=3.0
+    )
+    max_weight: float = settings.number(100.0, 0, open=True, sweepable=True)
 
 
 class State(struct.PyTreeNode):
@@ -55,7 +59,7 @@ class State(struct.PyTreeNode):
         target_critic: moving average of the critic's parameters.
     """
 
-    step: jax.Array
+    step: jax.Array = shared()
     actor: ModelState
     critic: ModelState
     target_critic: Params

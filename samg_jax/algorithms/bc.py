@@ -14,8 +14,8 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from samg_jax import losses, networks, optimization
-from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, unguided
+from samg_jax import losses, networks, optimization, settings
+from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, shared, unguided
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Config:
         hidden_dims: The widths of the hidden layers of the policy.
     """
 
-    learning_rate: float = 3e-4
-    hidden_dims: tuple[int, ...] = (256, 256)
+    learning_rate: float = settings.number(3e-4, 0, open=True)
+    hidden_dims: tuple[int, ...] = settings.widths((256, 256))
 
 
 class State(struct.PyTreeNode):
@@ -39,7 +39,7 @@ class State(struct.PyTreeNode):
         actor: policy pi(s).
     """
 
-    step: jax.Array
+    step: jax.Array = shared()
     actor: ModelState
 
 

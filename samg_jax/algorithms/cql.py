@@ -24,8 +24,8 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from samg_jax import checks, distributions, losses, networks, optimization
-from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, unguided
+from samg_jax import checks, distributions, losses, networks, optimization, settings
+from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, shared, unguided
 
 KINDS = 3  # Of proposed actions: uniform, and the policy's in s and in s'.
 
@@ -69,24 +69,26 @@ class Config:
             in the Cal-QL authors' code; CORL drops it.
     """
 
-    actor_learning_rate: float = 3e-5
-    critic_learning_rate: float = 3e-4
-    actor_hidden_dims: tuple[int, ...] = (256, 256, 256)
-    critic_hidden_dims: tuple[int, ...] = (256, 256, 256)
-    second_critic_hidden_dims: tuple[int, ...] | None = None
-    initialization: str = "offline"
-    discount: float = 0.99
-    tau: float = 0.005
-    cql_weight: float = 10.0
-    cql_weight_online: float | None = None
-    num_samples: int = 10
-    softmax_temperature: float = 1.0
+    actor_learning_rate: float = settings.number(3e-5, 0, open=True)
+    critic_learning_rate: float = settings.number(3e-4, 0, open=True)
+    actor_hidden_dims: tuple[int, ...] = settings.widths((256, 256, 256))
+    critic_hidden_dims: tuple[int, ...] = settings.widths((256, 256, 256))
+    second_critic_hidden_dims: tuple[int, ...] | None = settings.widths(None)
+    initialization: str = settings.choice("offline", "offline", "finetune")
+    discount: float = settings.number(0.99, 0, 1, open=True)
+    tau: float = settings.number(0.005, 0, 1, sweepable=True)
+    cql_weight: float = settings.number(10.0, 0)
+    cql_weight_online: float | None = settings.number(None, 0, example=5.0)
+    num_samples: int = settings.count(10, 1)
+    softmax_temperature: float = settings.number(1.0, 0, open=True)
     gap_clip_min: float = -math.inf
     gap_clip_max: float = math.inf
     lagrange_gap: float | None = None
     max_target_backup: bool = False
     backup_entropy: bool = False
-    guided_penalty: bool = True
+    guided_penalty: bool = settings.follows(
+        True, "guidance.penalty", lambda _, guidance: guidance.penalty == "mixed"
+    )
     calibrated: bool = False
     calibrated_online: bool = False
 
@@ -103,7 +105,7 @@ class State(struct.PyTreeNode):
         log_multiplier: log of the Lagrange multiplier; rests without `lagrange_gap`.
     """
 
-    step: jax.Array
+    step: jax.Array = shared()
     actor: ModelState
     critic: ModelState
     target_critic: Params

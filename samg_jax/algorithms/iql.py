@@ -18,8 +18,8 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from samg_jax import checks, distributions, losses, networks, optimization
-from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, unguided
+from samg_jax import checks, distributions, losses, networks, optimization, settings
+from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, shared, unguided
 
 # Clips the noise with which a deterministic policy explores.
 EXPLORATION_LIMIT = 0.5
@@ -49,17 +49,22 @@ class Config:
             `config.offline.updates`.
     """
 
-    learning_rate: float = 3e-4
-    hidden_dims: tuple[int, ...] = (256, 256)
-    discount: float = 0.99
-    tau: float = 0.005
-    expectile: float = 0.7
-    inverse_temperature: float = 3.0
-    max_weight: float = 100.0
-    deterministic: bool = False
-    exploration_noise: float = 0.03
-    actor_schedule: str = "cosine"
-    schedule_steps: int = 1_000_000
+    learning_rate: float = settings.number(3e-4, 0, open=True)
+    hidden_dims: tuple[int, ...] = settings.widths((256, 256))
+    discount: float = settings.number(0.99, 0, 1, open=True)
+    tau: float = settings.number(0.005, 0, 1, sweepable=True)
+    expectile: float = settings.number(0.7, 0, 1, open=True, sweepable=True)
+    inverse_temperature: float = settings.number(3.0, 0, open=True, sweepable=True)
+    max_weight: float = settings.number(100.0, 0, open=True, sweepable=True)
+    deterministic: bool = settings.field(False, agrees=True)
+    exploration_noise: float = settings.number(0.03, 0)
+    actor_schedule: str = settings.choice("cosine", "cosine", "constant")
+    schedule_steps: int = settings.follows(
+        1_000_000,
+        "offline.updates",
+        lambda run, _: max(run.offline.updates, 1),
+        agrees=lambda config: config.actor_schedule == "cosine",
+    )
 
 
 class State(struct.PyTreeNode):
@@ -73,7 +78,7 @@ class State(struct.PyTreeNode):
         value: V(s), what the target bootstraps from.
     """
 
-    step: jax.Array
+    step: jax.Array = shared()
     actor: ModelState
     critic: ModelState
     target_critic: Params

@@ -19,8 +19,8 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from samg_jax import distributions, losses, networks, optimization
-from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, unguided
+from samg_jax import distributions, losses, networks, optimization, settings
+from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, shared, unguided
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,25 +57,27 @@ class Config:
         vae_beta: The weight of the autoencoder's KL term.
     """
 
-    actor_learning_rate: float = 1e-4
-    critic_learning_rate: float = 3e-4
-    hidden_dims: tuple[int, ...] = (256, 256)
-    actor_head_bound: float | None = 1e-3
-    critic_head_bound: float | None = 3e-3
-    discount: float = 0.99
-    discount_online: float | None = None
-    tau: float = 0.005
-    support_weight: float = 0.25
-    support_floor: float = 0.2
-    cooling_steps: int = 1_000_000
-    policy_noise: float = 0.2
-    noise_limit: float = 0.5
-    policy_delay: int = 2
-    exploration_noise: float = 0.1
-    vae_steps: int = 100_000
-    vae_learning_rate: float = 1e-3
-    vae_hidden_dims: tuple[int, ...] = (750, 750)
-    vae_beta: float = 0.5
+    actor_learning_rate: float = settings.number(1e-4, 0, open=True)
+    critic_learning_rate: float = settings.number(3e-4, 0, open=True)
+    hidden_dims: tuple[int, ...] = settings.widths((256, 256))
+    actor_head_bound: float | None = settings.number(1e-3, 0, open=True)
+    critic_head_bound: float | None = settings.number(3e-3, 0, open=True)
+    discount: float = settings.number(0.99, 0, 1, open=True)
+    discount_online: float | None = settings.number(None, 0, 1, open=True, example=0.99)
+    tau: float = settings.number(0.005, 0, 1, sweepable=True)
+    support_weight: float = settings.number(0.25, 0, sweepable=True)
+    support_floor: float = settings.number(0.2, 0, 1)
+    cooling_steps: int = settings.follows(
+        1_000_000, "online.steps", lambda run, _: max(run.online.updates, 1)
+    )
+    policy_noise: float = settings.number(0.2, 0)
+    noise_limit: float = settings.number(0.5, 0)
+    policy_delay: int = settings.count(2, 1)
+    exploration_noise: float = settings.number(0.1, 0)
+    vae_steps: int = settings.count(100_000, 0)
+    vae_learning_rate: float = settings.number(1e-3, 0, open=True)
+    vae_hidden_dims: tuple[int, ...] = settings.widths((750, 750))
+    vae_beta: float = settings.number(0.5, 0)
 
 
 class State(struct.PyTreeNode):
@@ -92,8 +94,8 @@ class State(struct.PyTreeNode):
         metrics: of the newest update of each kind, to report until the next one.
     """
 
-    step: jax.Array
-    online_step: jax.Array
+    step: jax.Array = shared()
+    online_step: jax.Array = shared()
     vae: ModelState
     actor: ModelState
     critic: ModelState

@@ -15,8 +15,8 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from samg_jax import distributions, losses, networks, optimization
-from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, unguided
+from samg_jax import distributions, losses, networks, optimization, settings
+from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, shared, unguided
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,15 +38,15 @@ class Config:
             collect data, from TD3; CORL has no online phase.
     """
 
-    learning_rate: float = 3e-4
-    hidden_dims: tuple[int, ...] = (256, 256)
-    discount: float = 0.99
-    tau: float = 0.005
-    value_weight: float = 2.5
-    policy_noise: float = 0.2
-    noise_limit: float = 0.5
-    policy_delay: int = 2
-    exploration_noise: float = 0.1
+    learning_rate: float = settings.number(3e-4, 0, open=True)
+    hidden_dims: tuple[int, ...] = settings.widths((256, 256))
+    discount: float = settings.number(0.99, 0, 1, open=True)
+    tau: float = settings.number(0.005, 0, 1, sweepable=True)
+    value_weight: float = settings.number(2.5, 0)
+    policy_noise: float = settings.number(0.2, 0)
+    noise_limit: float = settings.number(0.5, 0)
+    policy_delay: int = settings.count(2, 1)
+    exploration_noise: float = settings.number(0.1, 0)
 
 
 class State(struct.PyTreeNode):
@@ -61,7 +61,7 @@ class State(struct.PyTreeNode):
         actor_metrics: of the newest step on the actor, to report between two of them.
     """
 
-    step: jax.Array
+    step: jax.Array = shared()
     actor: ModelState
     critic: ModelState
     target_actor: Params

@@ -12,8 +12,8 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from samg_jax import checks, distributions, losses, networks, optimization
-from samg_jax.types import Metrics, ModelState, Params
+from samg_jax import checks, distributions, losses, networks, optimization, settings
+from samg_jax.types import Metrics, ModelState, Params, shared
 
 CONSTANT_STD = 1e-3  # A target that varies less than this is not scaled up.
 
@@ -49,42 +49,28 @@ class Config:
             it.
     """
 
-    hidden_dim: int = 400
-    encoder_layers: int = 2
-    decoder_layers: int = 2
-    latent_size: int | None = None
-    beta: float = 0.5
-    learning_rate: float = 1e-3
-    batch_size: int = 256
-    steps: int = 100_000
-    kl_warmup_start: int = 0
-    kl_warmup_steps: int = 0
-    decoder_input: str = "latent"
-    reconstruct: str = "next_state"
-    scale_targets: bool = False
-    action_weight: float = 1.0
-    holdout: float = 0.05
+    hidden_dim: int = settings.count(400, 1)
+    encoder_layers: int = settings.count(2, 1)
+    decoder_layers: int = settings.count(2, 1, filled=True)
+    latent_size: int | None = settings.count(None, 1, example=12, filled=True)
+    beta: float = settings.number(0.5, 0, filled=True)
+    learning_rate: float = settings.number(1e-3, 0, open=True)
+    batch_size: int = settings.count(256, 1)
+    steps: int = settings.count(100_000, 0)
+    kl_warmup_start: int = settings.count(0, 0, filled=True)
+    kl_warmup_steps: int = settings.count(0, 0, filled=True)
+    decoder_input: str = settings.choice(
+        "latent", "latent", "latent_and_pair", filled=True
+    )
+    reconstruct: str = settings.choice(
+        "next_state", "next_state", "next_state_action", filled=True
+    )
+    scale_targets: bool = settings.field(False, filled=True)
+    action_weight: float = settings.number(1.0, 0, open=True, filled=True)
+    holdout: float = settings.number(0.05, 0, 1, open=True)
 
     def __post_init__(self):
-        name = "config.guidance.cvae.{}".format
-        for field in ("hidden_dim", "encoder_layers", "decoder_layers", "batch_size"):
-            checks.integer(name(field), getattr(self, field), 1, 2)
-        for field in ("steps", "kl_warmup_start", "kl_warmup_steps"):
-            checks.integer(name(field), getattr(self, field), 0, 1000)
-        if self.latent_size is not None:
-            checks.integer(name("latent_size"), self.latent_size, 1, 12)
-        checks.number(name("beta"), self.beta, 0, np.inf, 0.5)
-        checks.number(
-            name("learning_rate"), self.learning_rate, 0, np.inf, 1e-3, strict=True
-        )
-        checks.number(
-            name("action_weight"), self.action_weight, 0, np.inf, 4, strict=True
-        )
-        checks.number(name("holdout"), self.holdout, 0, 1, 0.05, strict=True)
-        inputs = ("latent", "latent_and_pair")
-        checks.choice(name("decoder_input"), self.decoder_input, inputs)
-        targets = ("next_state", "next_state_action")
-        checks.choice(name("reconstruct"), self.reconstruct, targets)
+        settings.check(type(self), vars(self), "config.guidance.cvae.")
 
 
 class Decoder(nn.Module):
@@ -111,7 +97,7 @@ class State(struct.PyTreeNode):
         target_scale: weight of each reconstructed dimension, `[O]` or `[O + A]`.
     """
 
-    step: jax.Array
+    step: jax.Array = shared()
     model: ModelState
     target_scale: jax.Array
 

@@ -14,9 +14,9 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from samg_jax import checks, networks, optimization
+from samg_jax import networks, optimization, settings
 from samg_jax.guidance import normals
-from samg_jax.types import Metrics, ModelState, Params
+from samg_jax.types import Metrics, ModelState, Params, shared
 
 POOR_SHARE = 0.05  # Of the variance of actions; a network that explains less is bad.
 ACTION_SHIFT = 1.0  # Actions are in [-1, 1]; shifted by this a ReLU can reach them.
@@ -37,23 +37,16 @@ class Config:
             it.
     """
 
-    hidden_dim: int = 400
-    layers: int = 1
-    embedding_size: int = 32
-    learning_rate: float = 1e-3
-    batch_size: int = 256
-    steps: int = 100_000
-    holdout: float = 0.05
+    hidden_dim: int = settings.count(400, 1)
+    layers: int = settings.count(1, 1)
+    embedding_size: int = settings.count(32, 1)
+    learning_rate: float = settings.number(1e-3, 0, open=True)
+    batch_size: int = settings.count(256, 1)
+    steps: int = settings.count(100_000, 0)
+    holdout: float = settings.number(0.05, 0, 1, open=True)
 
     def __post_init__(self):
-        name = "config.guidance.embedding.{}".format
-        for field in ("hidden_dim", "layers", "embedding_size", "batch_size"):
-            checks.integer(name(field), getattr(self, field), 1, 32)
-        checks.integer(name("steps"), self.steps, 0, 1000)
-        checks.number(
-            name("learning_rate"), self.learning_rate, 0, np.inf, 1e-3, strict=True
-        )
-        checks.number(name("holdout"), self.holdout, 0, 1, 0.05, strict=True)
+        settings.check(type(self), vars(self), "config.guidance.embedding.")
 
 
 class Network(nn.Module):
@@ -90,7 +83,7 @@ class State(struct.PyTreeNode):
         model: parameters of phi and of the head.
     """
 
-    step: jax.Array
+    step: jax.Array = shared()
     model: ModelState
 
 

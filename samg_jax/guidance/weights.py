@@ -13,12 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from samg_jax import checks
-from samg_jax.guidance import cvae, embedding, models, nearest, normals
+from samg_jax import checks, settings
+from samg_jax.guidance import cvae, embedding, models, normals
 from samg_jax.types import Params
 
 NEVER = np.iinfo(np.int32).max  # A cut-off that no run reaches.
-CUTS = ("hard", "soft")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +28,10 @@ class GuidanceConfig:
         weight: The weight p(s, a): `cvae` is SAMG; `embedding`, `even` (0.5),
             `constant` and `random` are its ablations; `none` is no guidance; registered
             weights have their own names.
+        module: A Python module that registers your own weights; it is imported before
+            the config is checked.
+        weight_preset: The named settings that fill the fields left at None: `paper`, or
+            `best`, the best measured here; a field that you set wins.
         kind: How p_int measures familiarity under the C-VAE: `tail` and `window`
             average per-dimension probabilities, `joint` uses one normal with full
             covariance, `nearest` the distance to stored offline latents.
@@ -57,48 +60,47 @@ class GuidanceConfig:
         embedding: The settings of the embedding network.
     """
 
-    weight: str = "cvae"
-    kind: str = "tail"
-    fit: str = "per_dimension"
-    cut: str = "hard"
-    threshold: float = 0.5
-    threshold_quantile: float | None = None
-    temperature: float = 0.05
-    delta: float = 1.0
-    use_std: bool = False
-    references: int = nearest.REFERENCES
-    constant: float = 0.5
-    strength: float = 1.0
-    cutoff_steps: int | None = None
-    penalty: str = "mixed"
-    freeze: str = "target_critic"
-    cvae: cvae.Config = dataclasses.field(default_factory=cvae.Config)
-    embedding: embedding.Config = dataclasses.field(default_factory=embedding.Config)
+    weight: str = settings.field(
+        "cvae",
+        allowed="`cvae`, `embedding`, `even`, `constant`, `random`, `none`, or one of "
+        "your own",
+    )
+    module: str | None = settings.field(
+        None, allowed="the name of a module, without .py, or None"
+    )
+    weight_preset: str = settings.choice("paper", "paper", "best")
+    kind: str = settings.choice(
+        "tail", "tail", "window", "joint", "nearest", filled=True
+    )
+    fit: str = settings.choice("per_dimension", "per_dimension", "pooled", filled=True)
+    cut: str = settings.choice("hard", "hard", "soft")
+    threshold: float = settings.number(0.5, 0, 1, sweepable=True)
+    threshold_quantile: float | None = settings.number(
+        None, 0, 1, example=0.2, sweepable=True
+    )
+    temperature: float = settings.number(0.05, 0, open=True, sweepable=True)
+    delta: float = settings.number(1.0, 0, open=True, sweepable=True)
+    use_std: bool = settings.field(False, filled=True)
+    references: int = settings.count(8_192, 4_096)
+    constant: float = settings.number(0.5, 0, 1, sweepable=True)
+    strength: float = settings.number(1.0, 0, 1, sweepable=True)
+    cutoff_steps: int | None = settings.count(None, 0, example=100_000, sweepable=True)
+    penalty: str = settings.choice("mixed", "mixed", "online")
+    freeze: str = settings.choice("target_critic", "target_critic", "critic")
+    cvae: cvae.Config = dataclasses.field(
+        default_factory=settings.Group("samg_jax.guidance.cvae")
+    )
+    embedding: embedding.Config = dataclasses.field(
+        default_factory=settings.Group("samg_jax.guidance.embedding")
+    )
 
     def __post_init__(self):
-        name = "config.guidance.{}".format
         advice = (
             "Set config.guidance.weight to one of these, or register your own and "
             "name its module by config.guidance.module."
         )
-        checks.choice(name("weight"), self.weight, REGISTRY, advice)
-        checks.choice(name("kind"), self.kind, normals.KINDS)
-        checks.choice(name("fit"), self.fit, normals.FITS)
-        checks.choice(name("cut"), self.cut, CUTS)
-        checks.choice(name("penalty"), self.penalty, ("mixed", "online"))
-        checks.choice(name("freeze"), self.freeze, ("target_critic", "critic"))
-        for field in ("threshold", "constant", "strength"):
-            checks.number(name(field), getattr(self, field), 0, 1, 0.5)
-        for field in ("temperature", "delta"):
-            value = getattr(self, field)
-            checks.number(name(field), value, 0, np.inf, 0.05, strict=True)
-        if self.threshold_quantile is not None:
-            quantile = self.threshold_quantile
-            checks.number(name("threshold_quantile"), quantile, 0, 1, 0.2)
-        if self.cutoff_steps is not None:
-            checks.integer(name("cutoff_steps"), self.cutoff_steps, 0, 100_000)
-        least = nearest.LEAST
-        checks.integer(name("references"), self.references, least, 8_192)
+        checks.choice("config.guidance.weight", self.weight, REGISTRY, advice)
+        settings.check(type(self), vars(self), "config.guidance.")
         normals.check_kind(self.kind, self.fit, self.use_std)
 
 
@@ -243,7 +245,7 @@ def cut(
         `[B]`.
     """
     chex.assert_rank(p_int, 1)
-    checks.choice("config.guidance.cut", mode, CUTS)
+    checks.choice("config.guidance.cut", mode, ("hard", "soft"))
     if mode == "soft":
         return p_int * jax.nn.sigmoid((p_int - threshold) / temperature)
     return jnp.where(p_int < threshold, 0.0, p_int)

@@ -11,33 +11,32 @@ from typing import Any
 
 import ml_collections
 
-from samg_jax import checks
+from samg_jax import checks, settings
+from samg_jax.suites import grid
 from samg_jax.training import config_files, values
 
 FOLDER = "suites"  # Below that of the config files.
 OF_CONFIGS = "config."
-# The least that a count of a suite may be; None is allowed too.
-COUNTS = {"seed": 0, "num_seeds": 1, "seeds_per_job": 1}
 # Field of a suite for what `--set=config.FIELD` changes; it wins over the file's.
 GIVEN = "given"
 
 
 def load(
-    name: str, configs: pathlib.Path, settings: Sequence[str] = ()
+    name: str, configs: pathlib.Path, given: Sequence[str] = ()
 ) -> ml_collections.ConfigDict:
     """Returns the suite of a name or file, with what was set by hand.
 
     Args:
         name: of a file in `configs/suites`, or a path.
         configs: folder of the config files.
-        settings: such as `num_seeds=2` or `config.online.steps=1000`.
+        given: such as `num_seeds=2` or `config.online.steps=1000`.
 
     Raises:
         checks.UserError: where there is no such suite, field or value.
     """
     path = find(name, configs)
     suite = config_files.call(path, configs=configs)
-    for text in settings:
+    for text in given:
         change(suite, text)
     check(suite, path)
     return suite
@@ -128,12 +127,9 @@ def check(suite: ml_collections.ConfigDict, path: pathlib.Path) -> None:
                 f"{name} of the suite {str(path)!r} is {tuple(values)}. It must name "
                 f"at least one, each once. Change the file, or give set={name}=A,B."
             )
-    for name, low in COUNTS.items():
-        if suite[name] is not None and suite[name] < low:
-            raise checks.UserError(
-                f"{name} of the suite {str(path)!r} is {suite[name]}; it must be at "
-                f"least {low}. Change the file, or give set={name}={low}."
-            )
+    fields = suite.to_dict()
+    settings.check(grid.Suite, fields, "")
+    settings.check(grid.Budgets, fields["budgets"], "budgets.")
     pattern = suite.dataset_path
     if pattern is not None and "{dataset}" not in pattern and len(suite.datasets) > 1:
         raise checks.UserError(

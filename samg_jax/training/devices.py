@@ -22,8 +22,6 @@ T = TypeVar("T")
 AXIS = "seeds"
 OF_SEEDS = PartitionSpec(AXIS)
 SHARED = PartitionSpec()
-# Fields of a phase's state that all seeds share, beside the counters of updates.
-SHARED_FIELDS = ("count", "preprocessing", "summed")
 
 
 def choose(count: int, wanted: int) -> Mesh | None:
@@ -71,15 +69,9 @@ def describe(count: int, mesh: Mesh | None) -> str:
 
 def specs(state: Any) -> Any:
     """Returns the `PartitionSpec` of every array of a phase's or an agent's state."""
-
-    def spec(path, leaf):
-        del leaf
-        if not path:
-            return OF_SEEDS
-        shared = getattr(path[0], "name", None) in SHARED_FIELDS
-        return SHARED if shared or seeds_lib.is_counter(path) else OF_SEEDS
-
-    return jax.tree_util.tree_map_with_path(spec, state)
+    return jax.tree.map(
+        lambda one: SHARED if one else OF_SEEDS, seeds_lib.shared(state)
+    )
 
 
 def put(mesh: Mesh | None, state: T) -> T:

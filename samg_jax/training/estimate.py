@@ -80,7 +80,7 @@ def describe(
     idle = unread.check(config, given or {})
     learned, fitted, needs_data = planned_updates(config, parts)
     steps, warmup = config.online.steps, config.online.warmup_steps
-    updates = parts_lib.online_updates(config)
+    updates = parts.run.online.updates
     rows, origin, doubts = 0, "not opened: the run forks from a checkpoint", []
     if needs_data:
         rows, origin = check_dataset(config, parts, workdir, doubts.append)

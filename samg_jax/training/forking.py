@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from samg_jax import checks
+from samg_jax import checks, settings
 from samg_jax.data import transitions
 from samg_jax.guidance import models
 from samg_jax.training import (
@@ -25,16 +25,6 @@ from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts
 
-# What the saved arrays were made with; everything else is the new config's.
-MUST_AGREE = (
-    "algorithm",
-    "env_id",
-    "dataset.normalize_observations",
-    "dataset.reward_transform",
-    "dataset.reward_scale",
-    "dataset.reward_bias",
-    "agent.deterministic",
-)
 # What the quantiles of p_int were read off.
 QUANTILE_FIELDS = ("weight", "kind", "use_std", "delta", "constant")
 
@@ -108,13 +98,14 @@ def check(config: ml_collections.ConfigDict, parts: Parts, saved: dict) -> None:
     sizes = {"observation_size", "action_size"}
     before |= {name: saved[name] for name in sizes}
     after |= {name: getattr(parts.task, name) for name in sizes}
-    must_agree = set(MUST_AGREE)
-    if after.get("agent.actor_schedule") == "cosine":
-        must_agree.add("offline.updates")  # What the schedule's period was.
-    networks = {name for name in before | after if name.endswith("hidden_dims")}
+    must_agree = {
+        "algorithm",
+        *settings.agreeing(parts.run),
+        *settings.agreeing(parts.algorithm.config, "agent."),
+    }
     different = [
         f"  {name}: {before.get(name)!r} in the checkpoint, {after.get(name)!r} now"
-        for name in sorted({*must_agree, *networks, *sizes})
+        for name in sorted(must_agree | sizes)
         if _plain(before.get(name)) != _plain(after.get(name))
     ]
     if different:
@@ -195,9 +186,7 @@ def restore(
         _, saved_parts = parts_lib.resolve_saved(saved["config"], origin)
         state, _ = store.restore(template(saved_parts))
     places = np.array([saved["seeds"].index(int(seed)) for seed in parts.seeds])
-    state = seeds_lib.select(state.replace(preprocessing=None), places).replace(
-        preprocessing=state.preprocessing
-    )
+    state = seeds_lib.select(state, places)
     start = first_fit_step(parts, saved)
     if parts.model is None:
         state = state.replace(model=(), weight=())

@@ -19,7 +19,7 @@ from samg_jax.training import devices
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts, Preprocessing
-from samg_jax.types import Metrics
+from samg_jax.types import Metrics, shared
 
 # Rows on which the fitted weight is examined at most.
 HEALTH_ROWS = 20_000
@@ -48,7 +48,7 @@ class State(struct.PyTreeNode):
     model: Any
     weight: Any
     quantiles: jax.Array
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing = shared()
     alive: jax.Array
     failed_step: jax.Array
 

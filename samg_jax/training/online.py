@@ -20,7 +20,7 @@ from samg_jax.training import devices, freezing, offline, sampling
 from samg_jax.training import parts as parts_lib
 from samg_jax.training import seeds as seeds_lib
 from samg_jax.training.parts import Parts, Preprocessing
-from samg_jax.types import Batch, Metrics, unguided
+from samg_jax.types import Batch, Metrics, shared, unguided
 
 
 class State(struct.PyTreeNode):
@@ -50,14 +50,14 @@ class State(struct.PyTreeNode):
     guidance: Any
     hyperparameters: dict[str, jax.Array]
     buffer: Batch
-    preprocessing: Preprocessing
-    count: jax.Array
+    preprocessing: Preprocessing = shared()
+    count: jax.Array = shared()
     observations: jax.Array
     actions: jax.Array
     alive: jax.Array
     failed_step: jax.Array
     sums: Metrics
-    summed: jax.Array
+    summed: jax.Array = shared()
 
 
 class Feedback(NamedTuple):

@@ -14,7 +14,7 @@ import ml_collections
 import numpy as np
 from flax import struct
 
-from samg_jax import algorithms, checks, foreign, trust
+from samg_jax import algorithms, checks, foreign, settings, trust
 from samg_jax.data import (
     d4rl,
     fingerprints,
@@ -25,6 +25,7 @@ from samg_jax.data import (
     transitions,
 )
 from samg_jax.envs import physics, tasks, tryout
+from samg_jax.experiment import spec
 from samg_jax.guidance import (
     cvae,
     cvae_settings,
@@ -44,6 +45,7 @@ class Parts:
     """What is fixed in a run: no arrays, nothing that learns.
 
     Attributes:
+        run: the settings that all experiments have.
         task: the environment and its reference scores.
         physics: `d4rl` or `stock`.
         algorithm: as it trains offline.
@@ -59,6 +61,7 @@ class Parts:
         trial: what the try-out of the environment has shown, see `environments`.
     """
 
+    run: spec.Run
     task: tasks.Task
     physics: str
     algorithm: Algorithm
@@ -107,20 +110,6 @@ class Preprocessing(struct.PyTreeNode):
         )
 
 
-def online_updates(config: ml_collections.ConfigDict) -> int:
-    """Returns the number of updates of the online phase."""
-    online = config.online
-    return max(online.steps - online.warmup_steps, 0) * online.updates_per_step
-
-
-# Hyperparameters, of any algorithm, that follow from the rest of the config.
-IMPLIED: dict[str, Callable[[ml_collections.ConfigDict], Any]] = {
-    "guided_penalty": lambda config: guidance_config(config).penalty == "mixed",
-    "schedule_steps": lambda config: max(config.offline.updates, 1),
-    "cooling_steps": lambda config: max(online_updates(config), 1),
-}
-
-
 def complete(config: ml_collections.ConfigDict) -> tasks.Task:
     """Fills in, in place, what the config leaves to its task; returns the task."""
     task = resolve_task(config)
@@ -133,10 +122,10 @@ def complete(config: ml_collections.ConfigDict) -> tasks.Task:
         config.env_id = task.env_id
         config.physics = resolve_physics(config, task)
         presets.fill(config.guidance)
-        settings = config.guidance.get("cvae") or {}
+        fields = config.guidance.get("cvae") or {}
         for name, value in published.items():
-            if name in settings and settings[name] is None:
-                settings[name] = value
+            if name in fields and fields[name] is None:
+                fields[name] = value
     return task
 
 
@@ -147,13 +136,16 @@ def resolve(config: ml_collections.ConfigDict) -> Parts:
         checks.UserError: where they cannot be built.
     """
     task = complete(config)
+    run = settings.build(spec.Run, config.to_dict())
     guidance = guidance_config(config)
-    settings = config.agent.to_dict()
-    for name in algorithms.hyperparameters(config.algorithm):
-        if name in IMPLIED:
-            settings[name] = IMPLIED[name](config)
-    algorithm = algorithms.make(config.algorithm, settings, task.action_size)
+    agent = config.agent.to_dict()
+    declared = algorithms.module(config.algorithm).Config
+    for name, known in settings.settings(declared).items():
+        if known.follows is not None:
+            agent[name] = known.follows(run, guidance)
+    algorithm = algorithms.make(config.algorithm, agent, task.action_size)
     return Parts(
+        run=run,
         task=task,
         physics=config.physics,
         algorithm=algorithm,
@@ -175,8 +167,8 @@ def tuned(parts: Parts, hyperparameters: Mapping[str, jax.Array]) -> Algorithm:
     """
     if not hyperparameters:
         return parts.online
-    settings = dataclasses.replace(parts.algorithm.config, **hyperparameters)
-    return dataclasses.replace(parts.algorithm, config=settings).online()
+    config = dataclasses.replace(parts.algorithm.config, **hyperparameters)
+    return dataclasses.replace(parts.algorithm, config=config).online()
 
 
 def resolve_task(config: ml_collections.ConfigDict) -> tasks.Task:
@@ -241,13 +233,12 @@ def guidance_config(config: ml_collections.ConfigDict) -> weights.GuidanceConfig
     A module that registers weights is imported first, so that whatever reads the
     config of a run, a fork for example, knows them.
     """
-    settings = config.guidance.to_dict()
-    import_weights(settings.pop("module", None))
-    settings.pop("weight_preset", None)  # Resolved into the fields that it decides.
+    fields = config.guidance.to_dict()
+    import_weights(fields.get("module"))
     return weights.GuidanceConfig(
-        cvae=cvae.Config(**settings.pop("cvae", {})),
-        embedding=embedding.Config(**settings.pop("embedding", {})),
-        **settings,
+        cvae=cvae.Config(**fields.pop("cvae", {})),
+        embedding=embedding.Config(**fields.pop("embedding", {})),
+        **fields,
     )
 
 

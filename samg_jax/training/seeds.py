@@ -19,9 +19,6 @@ from samg_jax.types import Metrics, ModelState
 
 T = TypeVar("T")
 
-# Counters of an algorithm's updates: the same for all seeds, so they are shared.
-COUNTERS = ("step", "online_step")
-
 
 def stream(seed: jax.Array, name: str, *counters: jax.Array | int) -> chex.PRNGKey:
     """Returns the key of a named stream of one seed.
@@ -52,32 +49,40 @@ def host_seeds(values: np.ndarray, name: str, count: int = 1) -> list[int]:
     return [int(bits) for bits in np.asarray(jax.vmap(draw)(values)).ravel()]
 
 
-def is_counter(path: Any) -> bool:
-    """Returns whether a path in a state leads to a counter of updates."""
-    return getattr(path[-1], "name", None) in COUNTERS
+def shared(tree: Any) -> Any:
+    """Whether every leaf of a state is one for all seeds; see `types.shared`.
+
+    Returns:
+        A tree of the same structure with a bool at every leaf.
+    """
+
+    def is_shared(path, leaf):
+        del leaf
+        node = tree
+        for key in path:
+            match key:
+                case jax.tree_util.GetAttrKey(name=name):
+                    fields = getattr(node, "__dataclass_fields__", {})
+                    if name in fields and fields[name].metadata.get("shared"):
+                        return True
+                    node = getattr(node, name)
+                case jax.tree_util.DictKey(key=name):
+                    node = node[name]
+                case jax.tree_util.SequenceKey(idx=place):
+                    node = node[place]
+        return False
+
+    return jax.tree_util.tree_map_with_path(is_shared, tree)
 
 
 def axes(tree: Any) -> Any:
-    """Returns the `jax.vmap` axes of a state: 0, and None for update counters.
-
-    Counters are shared by all seeds, so that a `jax.lax.cond` on them stays a `cond`
-    instead of computing both branches.
-    """
-
-    def axis(path, leaf):
-        del leaf
-        return None if is_counter(path) else 0
-
-    return jax.tree_util.tree_map_with_path(axis, tree)
+    """The `jax.vmap` axes of a state: 0, and None where all seeds share a leaf."""
+    return jax.tree.map(lambda one: None if one else 0, shared(tree))
 
 
 def share_steps(tree: T) -> T:
-    """Returns a state stacked over seeds with its counters shared, `[]`."""
-
-    def share(path, leaf):
-        return leaf[0] if is_counter(path) else leaf
-
-    return jax.tree_util.tree_map_with_path(share, tree)
+    """A state stacked over seeds, of which shared leaves are stored once, `[]`."""
+    return jax.tree.map(lambda leaf, one: leaf[0] if one else leaf, tree, shared(tree))
 
 
 def select(tree: T, indices: np.ndarray) -> T:
@@ -108,9 +113,7 @@ def guard(old: T, new: T, metrics: Metrics, alive: jax.Array) -> tuple[T, jax.Ar
     finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in watched])
     alive = alive & jnp.all(finite)
 
-    def choose(path, before, after):
-        if is_counter(path):
-            return after  # Shared by the seeds, so it goes on.
-        return jnp.where(alive, after, before)
+    def choose(before, after, one):
+        return after if one else jnp.where(alive, after, before)
 
-    return jax.tree_util.tree_map_with_path(choose, old, new), alive
+    return jax.tree.map(choose, old, new, shared(old)), alive

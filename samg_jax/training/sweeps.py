@@ -15,31 +15,12 @@ from typing import Any, NamedTuple, TypeVar
 import ml_collections
 import numpy as np
 
-from samg_jax import algorithms, checks
+from samg_jax import algorithms, checks, settings
 from samg_jax.guidance import weights
-from samg_jax.training import unread, validation
+from samg_jax.training import unread
 from samg_jax.training import values as values_lib
 
 P = TypeVar("P")
-
-# Settings that are leaves of the online state, and so may differ between places.
-GUIDANCE = (
-    "threshold",
-    "threshold_quantile",
-    "temperature",
-    "delta",
-    "strength",
-    "constant",
-    "cutoff_steps",
-)
-AGENT = (
-    "tau",
-    "inverse_temperature",
-    "inverse_temperature_online",
-    "max_weight",
-    "expectile",
-    "support_weight",
-)
 
 
 class Axis(NamedTuple):
@@ -121,9 +102,15 @@ def parse_axis(text: str, config: ml_collections.ConfigDict) -> Axis:
 
 def sweepable(algorithm: str) -> list[str]:
     """Returns the dotted names of what can be swept with an algorithm."""
-    own = algorithms.hyperparameters(algorithm)
-    agent = [f"agent.{name}" for name in AGENT if name in own]
-    return [f"guidance.{name}" for name in GUIDANCE] + agent
+    groups = {
+        "guidance": weights.GuidanceConfig,
+        "agent": algorithms.module(algorithm).Config,
+    }
+    return [
+        f"{group}.{name}"
+        for group, cls in groups.items()
+        for name in settings.sweepable(cls)
+    ]
 
 
 def check_values(
@@ -141,7 +128,8 @@ def check_values(
         if group == "guidance":
             dataclasses.replace(guidance, **{field: value})
         else:
-            validation.check_hyperparameter(field, value)
+            declared = algorithms.module(config.algorithm).Config
+            settings.check_value(declared, field, value, "config.agent.")
 
 
 def spread(parts: P) -> P:

@@ -89,7 +89,7 @@ def test_critics_of_unequal_depth_are_pre_trained_frozen_and_fine_tuned(
         runs.run("cql_samg", dataset, tmp_path / "equal", offline__restore=str(workdir))
 
 
-def test_counters_are_shared_and_nothing_else_is(dataset):
+def test_counters_and_preprocessing_are_shared_and_nothing_else_is(dataset):
     parts = parts_lib.resolve(small.config("spot", dataset))
     state = forking.template(parts)
     shared = {
@@ -99,7 +99,9 @@ def test_counters_are_shared_and_nothing_else_is(dataset):
         )
         if axis is None
     }
-    assert shared == {".agent.step", ".agent.online_step"}
+    fitted = {name for name in shared if name.startswith(".preprocessing.")}
+    assert len(fitted) > 3
+    assert shared - fitted == {".agent.step", ".agent.online_step"}
 
 
 def test_an_iql_fork_keeps_the_length_of_its_schedule_but_may_drop_it(run, dataset):

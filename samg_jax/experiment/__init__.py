@@ -1,0 +1,1 @@
+"""From a config to one typed, checked, frozen experiment and its data."""
