@@ -115,20 +115,22 @@ def number(
     inside = low < value < high if strict else low <= value <= high
     if inside and math.isfinite(value):
         return
-    interval = f"({low:g}, {high:g})" if strict else f"[{low:g}, {high:g}]"
+    interval = f" in ({low:g}, {high:g})" if strict else f" in [{low:g}, {high:g}]"
+    if math.isinf(low) and math.isinf(high):
+        interval = ""
     raise UserError(
-        f"{name} is {value!r}. It must be a finite number in {interval}. "
+        f"{name} is {value!r}. It must be a finite number{interval}. "
         f"Set {name} to such a number, for example {example:g}."
     )
 
 
-def integer(name: str, value: int, low: int, example: int) -> None:
+def integer(name: str, value: int, low: int) -> None:
     """Refuses what is not an integer of at least `low`."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= low:
         return
     raise UserError(
-        f"{name} is {value!r}. It must be an integer of at least {low}. "
-        f"Set {name} to such a number, for example {example}."
+        f"{name} is {value!r}. It must be an integer of at least {low}. Set "
+        f"{name}={low} or more."
     )
 
 

@@ -264,8 +264,7 @@ def check_value(cls: type, name: str, value: Any, prefix: str) -> None:
             f"more. Set {name}='(256, 256)', for example."
         )
     elif known.whole:
-        example = one.default if known.example is None else known.example
-        checks.integer(name, value, int(known.low), max(example or 0, int(known.low)))
+        checks.integer(name, value, int(known.low))
     elif known.bounded or known.finite:
         example = one.default if known.example is None else known.example
         if math.isinf(value) and not known.finite:

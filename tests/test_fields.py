@@ -10,10 +10,13 @@ import pytest
 
 from configs import base
 from configs.suites import base as suites_base
-from samg_jax import checks, field_table, fields, settings
+from samg_jax import algorithms, checks, field_table, fields, settings
+from samg_jax.envs import physics
+from samg_jax.experiment import spec
+from samg_jax.guidance import nearest, normals, presets, weights
 from samg_jax.suites import definition, grid, jobs
+from samg_jax.training import compilation, validation, wandb_events
 from samg_jax.training import parts as parts_lib
-from samg_jax.training import validation
 from tests import small
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -119,7 +122,7 @@ def test_families_and_counts_of_suites_are_those_of_the_checks():
         least = int(known.low)
         shown = field_table.suite_table()[f"suite.{name}"].allowed
         assert shown.startswith(f"integer, {least} or more")
-        with pytest.raises(checks.UserError, match=f"at least {least}"):
+        with pytest.raises(checks.UserError, match=f"of at least {least}"):
             definition.load("smoke", ROOT / "configs", [f"{name}={least - 1}"])
     variants = field_table.suite_table()["suite.variants"].allowed
     assert all(f"`{name}`" in variants for name in (jobs.VANILLA, *jobs.GUIDED))
@@ -192,3 +195,33 @@ def test_explain_imports_nothing_heavy():
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_choices_that_are_declared_are_all_that_there_are():
+    declared = settings.settings(weights.GuidanceConfig)
+    assert declared["kind"].choices == tuple(normals.KINDS)
+    assert declared["fit"].choices == tuple(normals.FITS)
+    assert declared["weight_preset"].choices == tuple(presets.PRESETS)
+    assert {f"`{name}`" for name in weights.BUILT_IN} <= set(
+        declared["weight"].allowed.split(", ")
+    )
+    known = settings.settings(spec.Run)
+    assert known["matmul_precision"].choices == tuple(compilation.PRECISIONS)
+    assert known["physics"].choices == tuple(physics.PHYSICS)
+    assert settings.settings(spec.Logging)["wandb"].choices == wandb_events.MODES
+    assert declared["references"].low == nearest.LEAST
+
+
+def test_a_declaration_read_from_source_is_the_one_that_is_imported():
+    for name in algorithms.MODULES.values():
+        imported = settings.settings(name.Config)
+        settings.declared.cache_clear()
+        loaded = sys.modules.pop(name.__name__)
+        try:
+            read = settings.settings(settings.declared(name.__name__))
+        finally:
+            sys.modules[name.__name__] = loaded
+            settings.declared.cache_clear()
+        assert list(read) == list(imported)
+        for one, other in zip(read.values(), imported.values(), strict=True):
+            assert str(one) == str(other)

@@ -50,8 +50,8 @@ class Settings:
 
     def __post_init__(self):
         for field in ("processes", "states", "actions", "branching"):
-            checks.integer(field, getattr(self, field), 1, 5)
-        checks.integer("iterations", self.iterations, RECORDS, 20_000)
+            checks.integer(field, getattr(self, field), 1)
+        checks.integer("iterations", self.iterations, RECORDS)
         checks.number("discount", self.discount, 0, 1, 0.9, strict=True)
         checks.number("threshold", self.threshold, 0, 1, 0.5)
         checks.number("offline_error", self.offline_error, 0, np.inf, 1.0)

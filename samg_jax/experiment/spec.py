@@ -32,8 +32,10 @@ class Dataset:
             1000 rows, are left out, as in CORL's BC.
     """
 
-    name: str = settings.field("", allowed="a name that `--config` lists, or minari:ID")
-    family: str = settings.field("", allowed="`locomotion`, `antmaze`, `demo`, `other`")
+    name: str = settings.field(
+        "", allowed="a name that the help of `samg_jax.train` lists, or minari:ID"
+    )
+    family: str = settings.field("", allowed="`locomotion`, `demo`, `antmaze`, `other`")
     path: str | None = settings.field(None, allowed="a path, or None")
     normalize_observations: bool = settings.field(True, agrees=True)
     reward_transform: str = settings.choice(
@@ -131,7 +133,7 @@ class Evaluation:
 
     episodes: int = settings.count(10, 1)
     threads: int = settings.count(0, 0)
-    max_steps: int | None = settings.count(None, 1, example=1000)
+    max_steps: int | None = settings.count(None, 1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,7 +71,7 @@ def holdout_split(num_rows: int, share: float) -> tuple[jax.Array, jax.Array]:
     Returns:
         Indices `[num_rows - H]` and `[H]`.
     """
-    checks.integer("number of rows", num_rows, 2, 2)
+    checks.integer("number of rows", num_rows, 2)
     checks.number("config.guidance.cvae.holdout", share, 0, 1, 0.05, strict=True)
     held_out = min(max(round(share * num_rows), 1), num_rows - 1)
     rows = jax.random.permutation(jax.random.key(HOLDOUT_SEED), num_rows)

@@ -52,7 +52,7 @@ class Config:
     hidden_dim: int = settings.count(400, 1)
     encoder_layers: int = settings.count(2, 1)
     decoder_layers: int = settings.count(2, 1, filled=True)
-    latent_size: int | None = settings.count(None, 1, example=12, filled=True)
+    latent_size: int | None = settings.count(None, 1, filled=True)
     beta: float = settings.number(0.5, 0, filled=True)
     learning_rate: float = settings.number(1e-3, 0, open=True)
     batch_size: int = settings.count(256, 1)

@@ -131,8 +131,8 @@ def in_batches(
     """
     chex.assert_rank(columns, 2)
     chex.assert_equal_shape_prefix(columns, 1)
-    checks.integer("batch_size", batch_size, 1, 16_384)
-    checks.integer("number of rows", len(columns[0]), 1, 1000)
+    checks.integer("batch_size", batch_size, 1)
+    checks.integer("number of rows", len(columns[0]), 1)
     fn = jax.jit(fn)
     for start in range(0, len(columns[0]), batch_size):
         rows = slice(start, start + batch_size)

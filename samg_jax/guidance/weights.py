@@ -84,7 +84,7 @@ class GuidanceConfig:
     references: int = settings.count(8_192, 4_096)
     constant: float = settings.number(0.5, 0, 1, sweepable=True)
     strength: float = settings.number(1.0, 0, 1, sweepable=True)
-    cutoff_steps: int | None = settings.count(None, 0, example=100_000, sweepable=True)
+    cutoff_steps: int | None = settings.count(None, 0, sweepable=True)
     penalty: str = settings.choice("mixed", "mixed", "online")
     freeze: str = settings.choice("target_critic", "target_critic", "critic")
     cvae: cvae.Config = dataclasses.field(

@@ -9,7 +9,7 @@ from samg_jax import settings
 ROWS = settings.metadata(
     allowed="rows NAME: (FIELD=VALUE, ...), in the file of the suite"
 )
-NAMES = "a dataset that `samg_jax.train --help` lists, or `minari:ID`"
+NAMES = "a dataset that the help of `samg_jax.train` lists, or `minari:ID`"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Budgets:
         online_steps: Environment steps of every job; None: the configs'.
     """
 
-    offline_updates: int | None = settings.count(None, 0, example=10_000)
-    online_steps: int | None = settings.count(None, 0, example=10_000)
+    offline_updates: int | None = settings.count(None, 0)
+    online_steps: int | None = settings.count(None, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Suite:
     num_seeds: int = settings.count(5, 1)
     seeds_per_job: int | None = settings.count(None, 1)
     sweep: tuple[str, ...] = settings.field(
-        (), allowed="FIELD=VALUE,VALUE of fields that `--sweep` takes"
+        (), allowed="FIELD=VALUE,VALUE of fields that a sweep of `samg_jax.train` takes"
     )
     budgets: Budgets = dataclasses.field(default_factory=Budgets)
     overrides: tuple[str, ...] = settings.field(

@@ -96,8 +96,8 @@ def test_the_schedule_of_a_forked_iql_reads_the_offline_updates():
     ("fields", "match"),
     [
         (["dataset.reward_scale=0"], "makes all rewards equal"),
-        (["dataset.reward_scale=nan"], "must be finite"),
-        (["dataset.reward_bias=inf"], "must be finite"),
+        (["dataset.reward_scale=nan"], "must be a finite number"),
+        (["dataset.reward_bias=inf"], "must be a finite number"),
     ],
 )
 def test_rewards_that_would_be_nothing_are_refused(fields, match):
