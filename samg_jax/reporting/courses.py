@@ -74,7 +74,8 @@ def of(frame: pd.DataFrame) -> pd.DataFrame:
     furthest = online.groupby(results.VARIANT)["step"].transform("max")
     online = online.assign(budget=furthest)
     rows = [_course(own) for _, own in online.groupby(results.RUN)]
-    courses = pd.DataFrame(rows, columns=COLUMNS)
+    # A suite without fine-tuning has no rows; its columns are numbers nevertheless.
+    courses = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(NUMBERS, float))
     known = {task: results.updates(own) for task, own in frame.groupby(results.TASK)}
     tasks = zip(*(courses[name] for name in results.TASK), strict=True)
     counts = [known[task] for task in tasks]
@@ -98,6 +99,7 @@ COLUMNS = [
     "regret",
     "status",
 ]
+NUMBERS = ("steps", "start", "final", "depth", "recovery", "area", "regret")
 
 
 def _course(own: pd.DataFrame) -> dict:

@@ -251,6 +251,16 @@ def test_a_suite_is_watched_while_it_grows(tmp_path):
     assert "refresh" not in (out / page.PAGE).read_text()
 
 
+def test_a_suite_without_fine_tuning_has_a_page(tmp_path):
+    table = made.suite(("bc", "iql"), ("hopper-local",), (), seeds=2, evaluations=3)
+    table.to_csv(tmp_path / "results.csv", index=False)
+    page.write(tmp_path, tmp_path / "report", 50)
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "without fine-tuning" in text
+    assert re.search(r"\| bc +\| offline only +\| 2 ", text)
+    assert re.search(r"\| iql +\| offline only +\| 2 ", text)
+
+
 def test_watching_waits_for_results_and_ends_in_time(tmp_path, capsys):
     began = time.monotonic()
     assert (

@@ -112,13 +112,13 @@ def test_the_users_settings_win_and_a_file_of_their_own_is_studied(tmp_path):
     path = small.write_dataset(pathlib.Path(tmp_path) / "own.v1.hdf5", rows=60)
     found = expand(
         "ablation_reduced",
-        *("num_seeds=2", "config.online.steps=70", "config.agent.tau=0.3"),
+        *("num_seeds=2", "config.online.steps=7000", "config.agent.tau=0.3"),
         *("config.agent.hidden_dims=(32, 32)", "config.guidance.cvae.steps=2000"),
         *(f"dataset_path={path}", "config.env_id=Hopper-v4"),
     )
     for (_, variant), config in found.items():
         assert config["num_seeds"] == 2
-        assert config["online"]["steps"] == (0 if variant == "offline" else 70)
+        assert config["online"]["steps"] == (0 if variant == "offline" else 7_000)
         assert (config["agent"]["tau"], config["agent"]["hidden_dims"]) == (
             0.3,
             [32, 32],
