@@ -35,7 +35,7 @@ INSTALL_REQUIRES = [
     "absl-py>=2.1,<3",
     "numpy>=1.26,<3",
     "scipy>=1.12,<2",
-    # For the analyses of samg_jax/analysis, which belong to the package: small beside
+    # For the analyses of samg_jax/paper, which belong to the package: small beside
     # JAX and MuJoCo, so not worth an extra that a user has to know of.
     "scikit-learn>=1.5,<2",
     "h5py>=3.10,<4",
@@ -135,7 +135,7 @@ setuptools.setup(
     package_data={
         "samg_jax": ["py.typed"],
         "samg_jax.data": ["*.hdf5"],
-        "samg_jax.reporting": ["*.jinja", "published_tables/*.txt"],
+        "samg_jax.results": ["*.jinja", "published_tables/*.txt"],
     },
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,

@@ -22,7 +22,7 @@ PLACEHOLDER = re.compile(r"^\{\{ (\w+) \}\}$", re.MULTILINE)
 
 sys.path.insert(0, str(ROOT))
 
-from samg_jax import field_table, fields  # noqa: E402
+from samg_jax.experiment import field_reference, field_table  # noqa: E402
 
 
 def modules() -> str:
@@ -42,8 +42,8 @@ def modules() -> str:
 
 
 TABLES = {
-    "fields": fields.markdown,
-    "suite_fields": fields.suite_markdown,
+    "fields": field_reference.markdown,
+    "suite_fields": field_reference.suite_markdown,
     "modules": modules,
 }
 

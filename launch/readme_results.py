@@ -11,8 +11,13 @@ import sys
 
 import pandas as pd
 
-from samg_jax.analysis import figures, statistics
-from samg_jax.reporting import learning_curves, pictures, results
+from samg_jax.results import (
+    figures,
+    learning_curves,
+    pictures,
+    seed_statistics,
+    suite_table,
+)
 
 ROOT = pathlib.Path(__file__).parent.parent
 PICTURE = ROOT / "docs" / "pages" / "images" / "fine_tuning.png"
@@ -25,7 +30,7 @@ NAMES = {
 
 def main(folder: str = str(ROOT / "launch" / "results" / "demo")) -> None:
     """Draws the picture and prints the table."""
-    frame = results.read(pathlib.Path(folder))
+    frame = suite_table.read(pathlib.Path(folder))
     online = frame[frame["phase"] == "online"]
     print(table(online))
     print(f"picture: {draw(online, PICTURE)}")
@@ -50,12 +55,12 @@ def table(online: pd.DataFrame) -> str:
     ]
     for variant, name in NAMES.items():
         cells = [
-            statistics.interval_text(column[variant]) for column in scores.values()
+            seed_statistics.interval_text(column[variant]) for column in scores.values()
         ]
         lines.append(f"| {name.split(':')[0]} | {' | '.join(cells)} |")
     for other in ("vanilla", "no_data"):
         cells = [
-            statistics.interval_text(own["samg"] - own[other], sign="+")
+            seed_statistics.interval_text(own["samg"] - own[other], sign="+")
             for own in scores.values()
         ]
         name = NAMES[other].split(":")[0]

@@ -20,9 +20,9 @@ import gymnasium
 import numpy as np
 from absl import flags
 
-from samg_jax.analysis import machine
-from samg_jax.envs import physics, vector
-from samg_jax.training import command_line
+from samg_jax import provenance
+from samg_jax.envs import d4rl_physics, vector
+from samg_jax.experiment import command_line
 
 ENVS = flags.DEFINE_list(
     "envs",
@@ -40,7 +40,7 @@ OUT = flags.DEFINE_string("out", None, "JSON file to write.")
 
 def make_sync(env_id: str, num_envs: int) -> gymnasium.vector.SyncVectorEnv:
     """Returns gymnasium's own batch of the same environments, reset."""
-    make = functools.partial(physics.make, env_id, "d4rl")
+    make = functools.partial(d4rl_physics.make, env_id, "d4rl")
     env = gymnasium.vector.SyncVectorEnv([make] * num_envs)
     env.reset(seed=0)
     return env
@@ -98,7 +98,7 @@ def main(argv: list[str]) -> None:
     if OUT.value:
         result = {
             "command": shlex.join(["python", *sys.argv]),
-            "machine": machine.describe(),
+            "machine": provenance.describe(),
             "load when it began": round(load, 2),
             "unit": "environment steps per second, median over blocks",
             "rows": rows,

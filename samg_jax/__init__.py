@@ -7,13 +7,13 @@ import os
 # imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from samg_jax import process
+from samg_jax import startup
 
-if process.is_program():
+if startup.is_program():
     os.environ["MPLBACKEND"] = "Agg"  # Programs draw files only, whatever is set.
-    process.open_missing()  # A program reads its flags before it imports libraries.
-    process.end_at_signals()
+    startup.open_missing()  # A program reads its flags before it imports libraries.
+    startup.end_at_signals()
 else:
-    process.import_mujoco()
+    startup.import_mujoco()
 
 __version__ = "0.1.0"

@@ -6,7 +6,7 @@ import sys
 
 PROGRAMS = (
     *("train", "evaluate", "collect", "diagnose", "report", "benchmark", "coverage"),
-    "analysis.tabular",
+    "paper.tabular",
 )
 HERE = pathlib.Path(__file__).parent
 

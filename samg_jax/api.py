@@ -10,9 +10,10 @@ from typing import Any
 
 import ml_collections
 
-from samg_jax import checks
-from samg_jax.analysis import curves, statistics
-from samg_jax.training import command_line, compilation, experiment, misspelled
+from samg_jax import checks, compilation
+from samg_jax.experiment import command_line, misspelled
+from samg_jax.results import curves, seed_statistics
+from samg_jax.runs import lifecycle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Result:
     def __str__(self) -> str:
         return "\n".join(
             (f"{label}:\n" if label else "")
-            + statistics.closing_table(rows, self.normalized)
+            + seed_statistics.closing_table(rows, self.normalized)
             for label, rows in curves.by_combination(self.scores).items()
         )
 
@@ -83,9 +84,9 @@ def train(
     Raises:
         checks.UserError: config, data, environment or workdir cannot be used.
     """
-    folder = pathlib.Path(workdir or experiment.default_workdir(config)).expanduser()
+    folder = pathlib.Path(workdir or lifecycle.default_workdir(config)).expanduser()
     compilation.use_cache(config.compilation_cache)
-    run = experiment.run(config, folder)
+    run = lifecycle.run(config, folder)
     return Result(
         workdir=folder,
         scores=curves.read(folder / "metrics.csv"),

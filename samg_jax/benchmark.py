@@ -27,23 +27,24 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from samg_jax import checks, declarations, lazy, process
+from samg_jax import checks, declarations, lazy, logs, startup
+from samg_jax.experiment import command_line, config_files, help_text
+from samg_jax.runs import signals
 from samg_jax.suites import definition
-from samg_jax.training import command_line, config_files, logs, signals, usage
 
-cases = lazy.module("samg_jax.benchmarking.cases")
+benchmark_cases = lazy.module("samg_jax.benchmarking.benchmark_cases")
 measures = lazy.module("samg_jax.benchmarking.measures")
-reports = lazy.module("samg_jax.benchmarking.reports")
-tables = lazy.module("samg_jax.benchmarking.tables")
-suites = lazy.module("samg_jax.suites.program")
-compilation = lazy.module("samg_jax.training.compilation")
+report_files = lazy.module("samg_jax.benchmarking.report_files")
+benchmark_tables = lazy.module("samg_jax.benchmarking.benchmark_tables")
+suite_program = lazy.module("samg_jax.suites.suite_program")
+compilation = lazy.module("samg_jax.compilation")
 
 KINDS = tuple(declarations.load("benchmarking.measures").constant("KINDS"))
-OF_COMPILATION = declarations.load("training.compilation")
+OF_COMPILATION = declarations.load("compilation")
 
 ALGORITHMS = flags.DEFINE_list(
     "algorithms",
-    list(declarations.load("benchmarking.cases").constant("ALGORITHMS")),
+    list(declarations.load("benchmarking.benchmark_cases").constant("ALGORITHMS")),
     "The algorithms to measure.",
 )
 PHASES = flags.DEFINE_list(
@@ -172,7 +173,7 @@ def main(argv: list[str]) -> None:
         goes_on = "The same command goes on where it stopped."
         with checks.program():
             check_suite()
-        _ = suites.run  # Imported here, where signals end the process at once.
+        _ = suite_program.run  # Imported here, where signals end the process at once.
         with (
             checks.program(f"Interrupted. {goes_on}"),
             signals.handled(f"Terminated. {goes_on}"),
@@ -183,15 +184,15 @@ def main(argv: list[str]) -> None:
         measures.check(request)
         measures.limit(request.threads)
         if measures.KINDS[request.kind].apart:
-            process.check_platforms()
+            startup.check_platforms()
         else:
             compilation.start()
         compilation.use_cache(compilation.DEFAULT_CACHE)
     command = shlex.join(["python", "-m", "samg_jax.benchmark", *sys.argv[1:]])
-    stopped = reports.stopped(request.kind, request.out)
+    stopped = report_files.stopped(request.kind, request.out)
     with checks.program(stopped), tempfile.TemporaryDirectory() as folder:
         report = measures.run(request, pathlib.Path(folder), command)
-    print(tables.describe(report))
+    print(benchmark_tables.describe(report))
 
 
 def check_suite() -> None:
@@ -205,13 +206,13 @@ def check_suite() -> None:
 def run_suite() -> int:
     """Runs the suite of the flags; the result is the exit status."""
     compilation.check()
-    process.check_platforms()
-    return suites.run(request_suite())
+    startup.check_platforms()
+    return suite_program.run(request_suite())
 
 
-def request_suite() -> suites.Request:
+def request_suite() -> suite_program.Request:
     """Returns the suite of the flags."""
-    return suites.Request(
+    return suite_program.Request(
         suite=SUITE.value,
         out=OUT.value,
         configs=config_files.folder(CONFIGS.value),
@@ -252,23 +253,27 @@ def parse(arguments: list[str]) -> measures.Request:
     families = kind.families if FAMILIES.value is None else FAMILIES.value
     phases = kind.usual if PHASES.value is None else PHASES.value
     seeds = kind.seeds if SEEDS.value is None else SEEDS.value
-    cases.check_names("overlap", OVERLAP.value, list(SWITCH))
-    cases.check_names("algorithms", ALGORITHMS.value, cases.ALGORITHMS)
-    cases.check_names("families", families, list(cases.DATASETS))
-    cases.check_names("phases", phases, kind.phases)
+    benchmark_cases.check_names("overlap", OVERLAP.value, list(SWITCH))
+    benchmark_cases.check_names(
+        "algorithms", ALGORITHMS.value, benchmark_cases.ALGORITHMS
+    )
+    benchmark_cases.check_names("families", families, list(benchmark_cases.DATASETS))
+    benchmark_cases.check_names("phases", phases, kind.phases)
     batch_sizes = [None]
     if BATCH_SIZES.value is not None:
-        batch_sizes = cases.positive_integers("batch_sizes", BATCH_SIZES.value)
+        batch_sizes = benchmark_cases.positive_integers(
+            "batch_sizes", BATCH_SIZES.value
+        )
     return measures.Request(
         kind=arguments[0],
-        cases=cases.product(
+        cases=benchmark_cases.product(
             ALGORITHMS.value,
             phases,
             family=families,
             batch_size=batch_sizes,
-            rows=cases.positive_integers("rows", ROWS.value),
-            updates_per_step=cases.positive_integers("utd", UTD.value),
-            seeds=cases.positive_integers("seeds", seeds),
+            rows=benchmark_cases.positive_integers("rows", ROWS.value),
+            updates_per_step=benchmark_cases.positive_integers("utd", UTD.value),
+            seeds=benchmark_cases.positive_integers("seeds", seeds),
             overlap=[SWITCH[name] for name in OVERLAP.value],
         ),
         configs=config_files.folder(CONFIGS.value),
@@ -285,7 +290,7 @@ def parse(arguments: list[str]) -> measures.Request:
 def help_of_suites() -> str:
     """What `--help` prints of `suite`, without the flags."""
     names = definition.known(config_files.HOME)
-    return f"{ABOUT_SUITES}\n{usage.listed('Suites', names)}\n"
+    return f"{ABOUT_SUITES}\n{help_text.listed('Suites', names)}\n"
 
 
 def run(arguments: Sequence[str] = ()) -> None:
@@ -294,7 +299,7 @@ def run(arguments: Sequence[str] = ()) -> None:
     Args:
         arguments: Are read before those of the command line.
     """
-    of_suites = usage.Topic(help_of_suites, FLAGS_OF_SUITES)
+    of_suites = help_text.Topic(help_of_suites, FLAGS_OF_SUITES)
     command_line.run(main, positional=True, arguments=arguments, suite=of_suites)
 
 

@@ -25,21 +25,22 @@ from typing import Any
 from absl import flags
 
 import samg_jax
-from samg_jax import checks, declarations, lazy
-from samg_jax.training import command_line, logs, values
+from samg_jax import checks, declarations, lazy, logs
+from samg_jax.experiment import command_line, setting_values
 
 np = lazy.module("numpy")
-recording = lazy.module("samg_jax.data.recording")
-physics_lib = lazy.module("samg_jax.envs.physics")
+recording = lazy.module("samg_jax.collecting.recording")
+transitions = lazy.module("samg_jax.data.transitions")
+d4rl_physics = lazy.module("samg_jax.envs.d4rl_physics")
 tasks = lazy.module("samg_jax.envs.tasks")
-bounds = lazy.module("samg_jax.training.bounds")
-collection = lazy.module("samg_jax.training.collection")
-compilation = lazy.module("samg_jax.training.compilation")
-environments = lazy.module("samg_jax.training.environments")
-maze_collection = lazy.module("samg_jax.training.maze_collection")
+size_limits = lazy.module("samg_jax.experiment.size_limits")
+sac_collection = lazy.module("samg_jax.collecting.sac_collection")
+compilation = lazy.module("samg_jax.compilation")
+environments = lazy.module("samg_jax.runs.environments")
+maze_collection = lazy.module("samg_jax.collecting.maze_collection")
 
-OF_SAC = declarations.load("training.collection")
-OF_MAZES = declarations.load("training.maze_collection")
+OF_SAC = declarations.load("collecting.sac_collection")
+OF_MAZES = declarations.load("collecting.maze_collection")
 
 ENV = flags.DEFINE_string("env", None, "Gymnasium id, such as Hopper-v4.")
 LEVEL = flags.DEFINE_enum(
@@ -66,7 +67,7 @@ ACTION_NOISE = flags.DEFINE_float(
 PHYSICS = flags.DEFINE_enum(
     "physics",
     None,
-    declarations.load("envs.physics").constant("PHYSICS"),
+    declarations.load("envs.d4rl_physics").constant("PHYSICS"),
     "By default d4rl where it is defined.",
 )
 TRAIN_STEPS = command_line.define_integer(
@@ -106,7 +107,7 @@ SAC_ONLY = tuple(
 flags.mark_flags_as_required(["env", "out"])
 flags.register_validator(
     "hidden_dims",
-    values.are_positive,
+    setting_values.are_positive,
     "layers have widths of 1 or more; give --hidden_dims=256,256, for example",
 )
 
@@ -160,16 +161,18 @@ def collect(command: str) -> None:
 
 def check_sizes(task: tasks.Task) -> None:
     """Refuses rows and layers that no machine has the memory for."""
-    row = bounds.NUMBER * (2 * task.observation_size + task.action_size + 3)
-    bounds.count("--steps", STEPS.value)
-    bounds.count("--train_steps", TRAIN_STEPS.value)
+    row = size_limits.NUMBER * (2 * task.observation_size + task.action_size + 3)
+    size_limits.count("--steps", STEPS.value)
+    size_limits.count("--train_steps", TRAIN_STEPS.value)
     advice = "Lower --steps."
-    bounds.memory(f"--steps={STEPS.value}: its rows take", row * STEPS.value, advice)
-    widths = values.positive(HIDDEN_DIMS.value)
-    weights = bounds.dense((task.observation_size, *widths, task.action_size))
-    bounds.memory(
+    size_limits.memory(
+        f"--steps={STEPS.value}: its rows take", row * STEPS.value, advice
+    )
+    widths = setting_values.positive(HIDDEN_DIMS.value)
+    weights = size_limits.dense((task.observation_size, *widths, task.action_size))
+    size_limits.memory(
         f"--hidden_dims={','.join(HIDDEN_DIMS.value)} takes",
-        bounds.NUMBER * bounds.COPIES * weights,
+        size_limits.NUMBER * size_limits.COPIES * weights,
         "Lower --hidden_dims.",
     )
 
@@ -181,7 +184,7 @@ def resolve_level(env_id: str, is_maze: bool) -> str:
         env_id: of the environment.
         is_maze: whether it is AntMaze, which has levels and flags of its own.
     """
-    allowed = maze_collection.LEVELS if is_maze else collection.LEVELS
+    allowed = maze_collection.LEVELS if is_maze else sac_collection.LEVELS
     default = maze_collection.default_level(env_id) if is_maze else "medium"
     level = LEVEL.value or default
     if level not in allowed:
@@ -204,7 +207,7 @@ def walk_maze(
     task: tasks.Task, level: str
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Returns rows of the scripted controller, and what the file says of them."""
-    physics = PHYSICS.value or physics_lib.default(task.env_id)
+    physics = PHYSICS.value or d4rl_physics.default(task.env_id)
     rows, described = maze_collection.collect(
         task.env_id, physics, level, STEPS.value, SEED.value, ACTION_NOISE.value
     )
@@ -217,7 +220,7 @@ def train_sac(
     """Returns rows of policies that SAC learned, and what the file says of them."""
     target = MEDIUM_RETURN.value
     if target is None:
-        target = collection.medium_return(task, MEDIUM_SCORE.value / 100.0)
+        target = sac_collection.medium_return(task, MEDIUM_SCORE.value / 100.0)
     if target is None and level not in ("random", "expert"):
         raise checks.UserError(
             f"{task.env_id} has no reference scores, so it is not known which return "
@@ -225,18 +228,20 @@ def train_sac(
         )
     if level != "random":
         environments.check_limit(task, MAX_STEPS.value, "--max_steps")
-    settings = collection.Settings(
+    settings = sac_collection.Settings(
         train_steps=TRAIN_STEPS.value,
         warmup_steps=min(5_000, TRAIN_STEPS.value // 2),
         eval_every=min(EVAL_EVERY.value, TRAIN_STEPS.value),
         episodes=10,
         medium_return=float("nan") if target is None else target,
-        hidden_dims=tuple(values.positive(HIDDEN_DIMS.value)),
+        hidden_dims=tuple(setting_values.positive(HIDDEN_DIMS.value)),
         max_steps=MAX_STEPS.value,
     )
-    parts = collection.make_parts(task.env_id, PHYSICS.value, SEED.value, settings)
-    rows, policy = collection.collect(parts, settings, level, STEPS.value, STRICT.value)
-    returns = recording.returns(rows)
+    parts = sac_collection.make_parts(task.env_id, PHYSICS.value, SEED.value, settings)
+    rows, policy = sac_collection.collect(
+        parts, settings, level, STEPS.value, STRICT.value
+    )
+    returns = transitions.episode_returns(rows)
     return rows, {
         "physics": parts.physics,
         "episodes": len(returns),

@@ -21,18 +21,18 @@ from typing import Any
 from absl import flags
 from tqdm import tqdm
 
-from samg_jax import checks, declarations, lazy, process
-from samg_jax.training import command_line, logs
+from samg_jax import checks, declarations, lazy, logs, startup
+from samg_jax.experiment import command_line
 
 np = lazy.module("numpy")
-coverage = lazy.module("samg_jax.analysis.coverage")
-coverage_figures = lazy.module("samg_jax.analysis.coverage_figures")
-figures = lazy.module("samg_jax.analysis.figures")
-improvements = lazy.module("samg_jax.analysis.improvements")
-bounds = lazy.module("samg_jax.training.bounds")
+data_coverage = lazy.module("samg_jax.paper.data_coverage")
+coverage_figures = lazy.module("samg_jax.paper.coverage_figures")
+figures = lazy.module("samg_jax.results.figures")
+improvements = lazy.module("samg_jax.paper.improvements")
+size_limits = lazy.module("samg_jax.experiment.size_limits")
 
-_DEFAULTS = declarations.load("analysis.coverage").defaults("Settings")
-_LINKAGES = declarations.load("analysis.clustering").constant("LINKAGES")
+_DEFAULTS = declarations.load("paper.data_coverage").defaults("Settings")
+_LINKAGES = declarations.load("paper.clustering").constant("LINKAGES")
 DATASETS = flags.DEFINE_list(
     "datasets", None, "The levels: D4RL names, HDF5 files and minari:ID."
 )
@@ -76,20 +76,20 @@ def main(argv: list[str]) -> None:
     del argv
     logs.quiet_libraries()
     with checks.program():
-        settings = coverage.Settings(
+        settings = data_coverage.Settings(
             **{name: flags.FLAGS[name].value for name in SETTINGS}
         )
         out = pathlib.Path(OUT.value).expanduser()
         checks.folder(out, "--out=FOLDER")
-        process.begin()
-        levels = coverage.load(DATASETS.value)
+        startup.begin()
+        levels = data_coverage.load(DATASETS.value)
         pooled = sum(len(level.actions) for level in levels.values())
-        rows = coverage.sample_size(pooled, settings)
+        rows = data_coverage.sample_size(pooled, settings)
         # The clustering compares every pair of rows, in 64 bits.
-        bounds.memory(
+        size_limits.memory(
             f"A repeat of {rows:,} rows takes", 4 * rows**2, "Lower --max_rows."
         )
-        least = coverage.bound(rows, pooled, settings)
+        least = data_coverage.bound(rows, pooled, settings)
         gains = []
         if RESULTS.value:
             gains = improvements.read(RESULTS.value, list(levels))
@@ -100,13 +100,13 @@ def main(argv: list[str]) -> None:
             f"{rows:,}, as --max_rows says"
         )
     print(f"a center is covered by more than {least:.3g} samples of a level")
-    if said := coverage.warning(least, pooled, settings):
+    if said := data_coverage.warning(least, pooled, settings):
         print(checks.with_flags(said))
     rng = np.random.default_rng(SEED.value)
     with tqdm(total=2 * settings.repeats, unit="embedding") as bar:
-        measured = coverage.measure(levels, settings, rng, bar.update)
+        measured = data_coverage.measure(levels, settings, rng, bar.update)
     names = list(levels)
-    print(checks.with_flags(coverage.table(names, measured)))
+    print(checks.with_flags(data_coverage.table(names, measured)))
     with checks.program():
         print(
             f"numbers: {coverage_figures.write(names, measured, out / 'coverage.csv')}"

@@ -14,13 +14,13 @@ import sys
 
 from absl import flags
 
-from samg_jax import checks, lazy, trust
-from samg_jax.training import command_line, logs
+from samg_jax import checks, lazy, logs, trust
+from samg_jax.experiment import command_line
 
-diagnosis = lazy.module("samg_jax.analysis.diagnosis")
-diagnosis_tables = lazy.module("samg_jax.analysis.diagnosis_tables")
-bounds = lazy.module("samg_jax.training.bounds")
-compilation = lazy.module("samg_jax.training.compilation")
+evidence = lazy.module("samg_jax.diagnosis.evidence")
+diagnosis_tables = lazy.module("samg_jax.diagnosis.diagnosis_tables")
+size_limits = lazy.module("samg_jax.experiment.size_limits")
+compilation = lazy.module("samg_jax.compilation")
 
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Workdir of a run whose offline phase is complete."
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
     """Judges what the flags describe."""
     del argv
     logs.quiet_libraries()
-    request = diagnosis.Request(
+    request = evidence.Request(
         checkpoint=CHECKPOINT.value,
         out=OUT.value,
         presets=tuple(PRESETS.value),
@@ -79,13 +79,13 @@ def main(argv: list[str]) -> None:
     )
     with checks.program(), trust.files(TRUST.value):
         compilation.start()
-        bounds.count("--rows", ROWS.value)
-        bounds.count("--steps", CVAE_STEPS.value or 0)
+        size_limits.count("--rows", ROWS.value)
+        size_limits.count("--steps", CVAE_STEPS.value or 0)
         # Each row has several numbers; this counts one of them.
-        needed = bounds.NUMBER * ROWS.value
-        bounds.memory(f"--rows={ROWS.value} takes", needed, "Lower --rows.")
+        needed = size_limits.NUMBER * ROWS.value
+        size_limits.memory(f"--rows={ROWS.value} takes", needed, "Lower --rows.")
         compilation.use_cache(compilation.DEFAULT_CACHE)
-        report = diagnosis.run(request)
+        report = evidence.run(request)
     print(diagnosis_tables.text(report))
     print("\npictures: " + ", ".join(report["pictures"]))
 

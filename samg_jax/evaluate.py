@@ -18,20 +18,20 @@ import sys
 from absl import flags
 
 import samg_jax
-from samg_jax import checks, declarations, durable, lazy, trust
-from samg_jax.training import command_line, logs
+from samg_jax import checks, declarations, durable, lazy, logs, trust
+from samg_jax.experiment import command_line
 
 gymnasium, jax, mujoco = map(lazy.module, ("gymnasium", "jax", "mujoco"))
-scores_lib = lazy.module("samg_jax.analysis.scores")
-physics = lazy.module("samg_jax.envs.physics")
+score_tables = lazy.module("samg_jax.results.score_tables")
+d4rl_physics = lazy.module("samg_jax.envs.d4rl_physics")
 rendering = lazy.module("samg_jax.envs.rendering")
-bounds = lazy.module("samg_jax.training.bounds")
-compilation = lazy.module("samg_jax.training.compilation")
-environments = lazy.module("samg_jax.training.environments")
-policies = lazy.module("samg_jax.training.policies")
-scoring = lazy.module("samg_jax.training.scoring")
+size_limits = lazy.module("samg_jax.experiment.size_limits")
+compilation = lazy.module("samg_jax.compilation")
+environments = lazy.module("samg_jax.runs.environments")
+saved_policies = lazy.module("samg_jax.runs.saved_policies")
+scoring = lazy.module("samg_jax.runs.scoring")
 
-PHYSICS_NAMES = declarations.load("envs.physics").constant("PHYSICS")
+PHYSICS_NAMES = declarations.load("envs.d4rl_physics").constant("PHYSICS")
 
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Workdir of a run, or its folder offline/ or online/."
@@ -75,9 +75,9 @@ def main(argv: list[str]) -> None:
         compilation.start()
         saved = find()
         simulators = len(saved.parts.seeds) * EPISODES.value
-        needed = bounds.HOST_PER_SIMULATOR * simulators
+        needed = size_limits.HOST_PER_SIMULATOR * simulators
         what = f"--episodes={EPISODES.value}: {simulators:,} simulators take"
-        bounds.memory(what, needed, "Lower --episodes.")
+        size_limits.memory(what, needed, "Lower --episodes.")
         names = scoring.choose_physics(saved.parts, PHYSICS.value)
         out, video = check_files(saved, names)
         print(scoring.describe(saved, names, EPISODES.value, SEED.value))
@@ -85,28 +85,28 @@ def main(argv: list[str]) -> None:
         # from it.
         used = saved.config.compilation_cache and compilation.DEFAULT_CACHE
         compilation.use_cache(used)
-        restored = policies.restore(saved)
+        restored = saved_policies.restore(saved)
         precision = compilation.precision_of(saved.config)
         with compilation.matmul_precision(precision):
             evaluate(saved, restored, names, out, video)
 
 
-def find() -> policies.Saved:
+def find() -> saved_policies.Saved:
     """The checkpoint, its environment tried out."""
-    saved = policies.find(CHECKPOINT.value)
+    saved = saved_policies.find(CHECKPOINT.value)
     environments.check_limit(saved.parts.task, max_steps(saved), "--max_steps")
     asked = saved.config.get("single_env")
     parts = environments.try_out(saved.parts, asked, len(saved.parts.seeds))
     return dataclasses.replace(saved, parts=parts)
 
 
-def max_steps(saved: policies.Saved) -> int | None:
+def max_steps(saved: saved_policies.Saved) -> int | None:
     """The steps after which episodes are cut, beside the environment's own limit."""
     return MAX_STEPS.value or saved.config.evaluation.get("max_steps")
 
 
 def check_files(
-    saved: policies.Saved, names: list[str]
+    saved: saved_policies.Saved, names: list[str]
 ) -> tuple[pathlib.Path | None, pathlib.Path | None]:
     """Returns the files of scores and video; refuses what could not be written."""
     out = OUT.value and pathlib.Path(OUT.value).expanduser()
@@ -133,8 +133,8 @@ def check_files(
 
 
 def evaluate(
-    saved: policies.Saved,
-    restored: policies.Policies,
+    saved: saved_policies.Saved,
+    restored: saved_policies.Policies,
     names: list[str],
     out: pathlib.Path | None,
     video: pathlib.Path | None,
@@ -144,7 +144,7 @@ def evaluate(
     starts, limit = (EPISODES.value, SEED.value), max_steps(saved)
     results = scoring.score(parts, restored, names, starts, limit)
     arguments = parts.seeds, restored.alive, results, parts.task
-    print(scores_lib.table(*arguments))
+    print(score_tables.table(*arguments))
     if out:
         updates, taken = saved.steps
         report = {
@@ -156,7 +156,7 @@ def evaluate(
             "algorithm": saved.config.algorithm,
             "data_source": saved.meta["data_source"],
             "environment": {
-                name: physics.resolve(parts.task.env_id, name) for name in names
+                name: d4rl_physics.resolve(parts.task.env_id, name) for name in names
             },
             "episodes": EPISODES.value,
             "start_states": SEED.value,
@@ -164,7 +164,7 @@ def evaluate(
                 module.__name__: module.__version__
                 for module in (samg_jax, jax, mujoco, gymnasium)
             },
-            "scores": scores_lib.as_json(*arguments),
+            "scores": score_tables.as_json(*arguments),
         }
         text = json.dumps(report, indent=2, allow_nan=False) + "\n"
         durable.write_result(out, text)

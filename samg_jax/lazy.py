@@ -1,6 +1,6 @@
 """Modules that are imported at their first use, so that programs answer at once.
 
-    experiment = lazy.module("samg_jax.training.experiment")
+    experiment = lazy.module("samg_jax.runs.lifecycle")
 
 A program imports like this every module that needs JAX, MuJoCo, pandas or another
 library that takes seconds to import. `--help` and a refused flag import none of them.

@@ -17,19 +17,19 @@ import pathlib
 
 from absl import flags
 
-from samg_jax import checks, durable, lazy, process
-from samg_jax.training import command_line, logs
+from samg_jax import checks, durable, lazy, logs, startup
+from samg_jax.experiment import command_line
 
-comparison = lazy.module("samg_jax.analysis.comparison")
-machine = lazy.module("samg_jax.analysis.machine")
-markup = lazy.module("samg_jax.analysis.markup")
-pairing = lazy.module("samg_jax.analysis.pairing")
-page = lazy.module("samg_jax.reporting.page")
-results = lazy.module("samg_jax.reporting.results")
-sources = lazy.module("samg_jax.reporting.sources")
-watching = lazy.module("samg_jax.reporting.watching")
-suite_results = lazy.module("samg_jax.suites.results")
-compilation = lazy.module("samg_jax.training.compilation")
+run_comparison = lazy.module("samg_jax.results.run_comparison")
+provenance = lazy.module("samg_jax.provenance")
+markup = lazy.module("samg_jax.results.markup")
+pairing = lazy.module("samg_jax.results.pairing")
+report_page = lazy.module("samg_jax.results.report_page")
+suite_table = lazy.module("samg_jax.results.suite_table")
+suite_location = lazy.module("samg_jax.results.suite_location")
+watching = lazy.module("samg_jax.results.watching")
+suite_results = lazy.module("samg_jax.suites.suite_results")
+compilation = lazy.module("samg_jax.compilation")
 
 BASELINE = flags.DEFINE_string(
     "baseline",
@@ -105,7 +105,7 @@ def is_suite(folders: list[pathlib.Path]) -> bool:
     """Returns whether the one folder that is named is a suite's."""
     if len(folders) != 1:
         return False
-    return sources.find(folders[0]) is not None or (folders[0] / JOBS).is_dir()
+    return suite_location.find(folders[0]) is not None or (folders[0] / JOBS).is_dir()
 
 
 def report_suite(folders: list[pathlib.Path]) -> None:
@@ -122,7 +122,7 @@ def report_suite(folders: list[pathlib.Path]) -> None:
             f"The report of a suite needs {', '.join(missing)}, not installed here. "
             'Run: pip install -e ".[report]"'
         )
-    process.begin()
+    startup.begin()
     if not WATCH.value:
         restore(folders[0])
     out = pathlib.Path(OUT.value or folders[0] / "report").expanduser()
@@ -130,7 +130,7 @@ def report_suite(folders: list[pathlib.Path]) -> None:
         given = REPS.value, EVERY.value, WATCH_SECONDS.value
         watching.watch(folders[0], out, *given)
         return
-    print(f"report: {page.write(folders[0], out, REPS.value)}")
+    print(f"report: {report_page.write(folders[0], out, REPS.value)}")
 
 
 def restore(folder: pathlib.Path) -> None:
@@ -139,7 +139,7 @@ def restore(folder: pathlib.Path) -> None:
     Raises:
         checks.UserError: no job of it is complete.
     """
-    if not (folder / JOBS).is_dir() or results.readable(folder):
+    if not (folder / JOBS).is_dir() or suite_table.readable(folder):
         return
     with durable.writing(folder, advice=durable.AGAIN):
         rows = suite_results.Table(folder).update()
@@ -152,27 +152,27 @@ def restore(folder: pathlib.Path) -> None:
     print(f"The table of {folder} has been rebuilt from its complete jobs.")
 
 
-def read(workdirs: list[pathlib.Path]) -> list[comparison.Outcome]:
+def read(workdirs: list[pathlib.Path]) -> list[run_comparison.Outcome]:
     """Returns the outcomes of finished runs."""
     if not workdirs:
         raise checks.UserError(
             "No runs were named; at least one is needed. Give their workdirs, as in "
             "python -m samg_jax.report runs/*, or the --out folder of a suite."
         )
-    return [one for workdir in workdirs for one in comparison.read(workdir)]
+    return [one for workdir in workdirs for one in run_comparison.read(workdir)]
 
 
-def describe(outcomes: list[comparison.Outcome]) -> str:
+def describe(outcomes: list[run_comparison.Outcome]) -> str:
     """Returns the report of finished runs as Markdown."""
     parts = [f"# {markup.markdown(TITLE.value)}"] if TITLE.value else []
-    parts.append(comparison.table(outcomes))
+    parts.append(run_comparison.table(outcomes))
     if BASELINE.value:
-        parts.append(comparison.below(outcomes, BASELINE.value))
+        parts.append(run_comparison.below(outcomes, BASELINE.value))
     if PAIRED.value:
         parts.append(pairing.table(outcomes))
     if COMMAND.value:
         parts.append(f"Command: {markup.markdown_code(COMMAND.value)}")
-    parts.append(machine.text(machine.describe()))
+    parts.append(provenance.text(provenance.describe()))
     return "\n\n".join(parts) + "\n"
 
 

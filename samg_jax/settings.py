@@ -141,9 +141,17 @@ def follows(
     return field(default, source=source, follows=value, **known)
 
 
-def field(default: Any, **known: Any) -> Any:
-    """Declares a field with what is known of it; see `Setting`."""
-    return dataclasses.field(default=default, metadata=metadata(**known))
+def field(default: Any, *, compare: bool = True, **known: Any) -> Any:
+    """Declares a field with what is known of it; see `Setting`.
+
+    Args:
+        default: of the field.
+        compare: whether settings that differ in the field differ.
+        **known: see `Setting`.
+    """
+    return dataclasses.field(
+        default=default, compare=compare, metadata=metadata(**known)
+    )
 
 
 def metadata(**known: Any) -> dict[str, Setting]:

@@ -12,13 +12,14 @@ import pathlib
 
 from absl import flags
 
-from samg_jax import checks, lazy, trust
-from samg_jax.training import command_line, logs, signals
+from samg_jax import checks, lazy, logs, trust
+from samg_jax.experiment import command_line
+from samg_jax.runs import signals
 
-summary = lazy.module("samg_jax.analysis.summary")
-compilation = lazy.module("samg_jax.training.compilation")
-estimate = lazy.module("samg_jax.training.estimate")
-experiment = lazy.module("samg_jax.training.experiment")
+run_summary = lazy.module("samg_jax.results.run_summary")
+compilation = lazy.module("samg_jax.compilation")
+dry_run = lazy.module("samg_jax.runs.dry_run")
+lifecycle = lazy.module("samg_jax.runs.lifecycle")
 
 CONFIG = command_line.ExperimentFlag(
     "Experiment, as in configs/cql_samg.py:halfcheetah-medium."
@@ -51,14 +52,14 @@ def main(argv: list[str]) -> None:
     with checks.program(resumable):
         compilation.start()
         # Imported here, where signals end the process at once.
-        workdir = pathlib.Path(WORKDIR.value or experiment.default_workdir(config))
+        workdir = pathlib.Path(WORKDIR.value or lifecycle.default_workdir(config))
     with checks.program(resumable), signals.handled(), trust.files(TRUST.value):
         if DRY_RUN.value:
-            print(estimate.describe(config, workdir, CONFIG.given))
+            print(dry_run.describe(config, workdir, CONFIG.given))
             return
         compilation.use_cache(config.compilation_cache)
-        run = experiment.run(config, workdir.expanduser(), CONFIG.given)
-        summary.report(run)
+        run = lifecycle.run(config, workdir.expanduser(), CONFIG.given)
+        run_summary.report(run)
 
 
 def run() -> None:

@@ -21,7 +21,7 @@ os.environ.setdefault("XLA_FLAGS", " ".join(XLA_FLAGS))
 
 import pytest  # noqa: E402
 
-from tests import small  # noqa: E402
+from tests.fixtures import small_experiments  # noqa: E402
 
 
 def pytest_unconfigure(config):
@@ -48,4 +48,17 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory):
-    return small.write_dataset(tmp_path_factory.mktemp("data") / "random.hdf5")
+    return small_experiments.write_dataset(
+        tmp_path_factory.mktemp("data") / "random.hdf5"
+    )
+
+
+# Fixtures of several folders.
+from tests.fixtures.drawn_figures import (  # noqa: E402, F401
+    figures,
+)
+from tests.fixtures.trained_runs import (  # noqa: E402, F401
+    awac_run,
+    samg_run,
+    without_data,
+)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from samg_jax import api, checks
-from tests import small
+from tests.fixtures import small_experiments
 
 
 def test_a_config_has_its_fields_and_refuses_others():
@@ -18,7 +18,7 @@ def test_a_config_has_its_fields_and_refuses_others():
 
 
 def test_training_from_python_ends_with_the_scores(dataset, tmp_path):
-    config = small.config("awac", dataset)
+    config = small_experiments.config("awac", dataset)
     result = api.train(config, str(tmp_path / "run"))
     online = [row for row in result.scores if row.phase == "online"]
     assert {row.seed for row in online} == set(range(config.num_seeds))

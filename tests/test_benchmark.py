@@ -10,8 +10,13 @@ import sys
 
 import pytest
 
-from samg_jax.benchmarking import baseline, cases, measures, tables
-from tests import programs, small
+from samg_jax.benchmarking import (
+    benchmark_cases,
+    benchmark_tables,
+    measures,
+    torch_process,
+)
+from tests.fixtures import called_programs, small_experiments
 
 ROOT = pathlib.Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
@@ -19,17 +24,17 @@ TORCH = importlib.util.find_spec("torch") is not None
 
 
 def parse(*arguments, **flags):
-    with programs.running("benchmark", **flags) as program:
+    with called_programs.running("benchmark", **flags) as program:
         return program.parse(list(arguments))
 
 
 def tiny(algorithm, phase="offline", **fields):
-    settings = dict(small.NETWORKS[algorithm])
+    settings = dict(small_experiments.NETWORKS[algorithm])
     settings |= {"evaluation.episodes": 1, "evaluation.threads": 1}
     if phase == "samg":
-        settings |= {k: v for k, v in small.GUIDED.items() if "cvae" in k}
+        settings |= {k: v for k, v in small_experiments.GUIDED.items() if "cvae" in k}
     fields = {"seeds": 1, "batch_size": 16, "rows": 1_500, **fields}
-    return cases.Case(algorithm, phase, settings=settings, **fields)
+    return benchmark_cases.Case(algorithm, phase, settings=settings, **fields)
 
 
 def run(kind, wanted, folder, **fields):
@@ -38,7 +43,7 @@ def run(kind, wanted, folder, **fields):
     request = measures.Request(kind, wanted, CONFIGS, **fields)
     measures.check(request)
     report = measures.run(request, folder, "the command")
-    text = tables.describe(report)
+    text = benchmark_tables.describe(report)
     assert text.count("\n| ") == len(report["rows"]) + 2  # Header and rule.
     return json.loads(json.dumps(report))["rows"]
 
@@ -108,8 +113,8 @@ def test_mistakes_are_told_before_anything_is_computed(arguments, flags, message
     [("--utd=1", "--utd was given with updates"), ("--seeds=", "seeds is ''")],
 )
 def test_flags_of_the_command_line_are_refused_alike(flag, message):
-    with programs.running("benchmark") as program:
-        programs.flags.FLAGS(["benchmark", "updates", flag])
+    with called_programs.running("benchmark") as program:
+        called_programs.flags.FLAGS(["benchmark", "updates", flag])
         with pytest.raises(ValueError, match=message):
             program.parse(["updates"])
 
@@ -125,7 +130,7 @@ def test_overlap_is_a_row_of_its_own():
         configs=str(CONFIGS),
     )
     measures.check(request)
-    loaded = [cases.load(case, CONFIGS) for case in request.cases]
+    loaded = [benchmark_cases.load(case, CONFIGS) for case in request.cases]
     assert [config.online.overlap for config in loaded] == [False, True]
 
 
@@ -179,7 +184,7 @@ def test_the_precision_goes_into_the_config_of_every_case(kind, monkeypatch):
     seen = []
 
     def measured(request, folder):
-        seen.extend(cases.load(case, CONFIGS) for case in request.cases)
+        seen.extend(benchmark_cases.load(case, CONFIGS) for case in request.cases)
         yield []
 
     monkeypatch.setitem(measures._MEASURES, kind, measured)
@@ -233,7 +238,7 @@ def test_pytorch_runs_beside_our_updates(tmp_path):
 def test_pytorchs_updates_run_for_every_algorithm(algorithm):
     flags = ["--seconds=0.01", "--rows=500", "--batch_size=16", "--threads=1"]
     done = subprocess.run(
-        [sys.executable, str(baseline.SCRIPT), f"--algorithm={algorithm}", *flags],
+        [sys.executable, str(torch_process.SCRIPT), f"--algorithm={algorithm}", *flags],
         capture_output=True,
         text=True,
         check=True,
@@ -247,8 +252,8 @@ def test_pytorchs_updates_run_for_every_algorithm(algorithm):
 @pytest.mark.skipif(not TORCH, reason="needs the extra `torch`")
 def test_a_pytorch_process_takes_updates_when_it_is_told_to():
     case = tiny("td3_bc")
-    task = measures.parts_lib.resolve_task(cases.load(case, CONFIGS))
-    other = baseline.Baseline(case, task, 16, 1)
+    task = measures.resolution.resolve_task(benchmark_cases.load(case, CONFIGS))
+    other = torch_process.Baseline(case, task, 16, 1)
     try:
         assert other.version.split(".")[0] in {"2", "3"}
         assert other.rate(0.0) > 0
@@ -258,10 +263,10 @@ def test_a_pytorch_process_takes_updates_when_it_is_told_to():
 
 
 def test_pytorch_is_compared_where_it_has_the_same_update():
-    assert baseline.covers(cases.Case("cql"))
-    assert not baseline.covers(cases.Case("cql", family="antmaze"))
-    assert not baseline.covers(cases.Case("iql", "samg"))
-    assert not baseline.covers(cases.Case("spot"))
+    assert torch_process.covers(benchmark_cases.Case("cql"))
+    assert not torch_process.covers(benchmark_cases.Case("cql", family="antmaze"))
+    assert not torch_process.covers(benchmark_cases.Case("iql", "samg"))
+    assert not torch_process.covers(benchmark_cases.Case("spot"))
 
 
 @pytest.mark.parametrize(
@@ -287,7 +292,7 @@ def test_rows_of_the_online_loop_are_compared_with_one_seed(tmp_path, monkeypatc
         summed = {"median": 30.0 if case.seeds > 1 else 20.0 - case.overlap}
         return {**case.describe(), "summed": summed}
 
-    monkeypatch.setattr(measures.loop, "measure", measured)
+    monkeypatch.setattr(measures.online_loop, "measure", measured)
     wanted = [
         tiny("iql", "vanilla", seeds=seeds, overlap=overlap)
         for seeds in (4, 1)
@@ -310,7 +315,9 @@ def test_start_up_is_timed_with_and_without_compiled_programs(tmp_path, monkeypa
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     row = run("compile", [tiny("bc")], tmp_path, repeats=1)[0]
     for kind in ("cold", "warm"):
-        stages = [row[kind][stage]["median"] for stage in measures.processes.STAGES]
+        stages = [
+            row[kind][stage]["median"] for stage in measures.case_processes.STAGES
+        ]
         assert all(seconds > 0 for seconds in stages)
         assert row[kind]["total"]["median"] == pytest.approx(sum(stages))
 
@@ -342,7 +349,7 @@ def test_a_profile_lies_in_its_folder(tmp_path):
 def test_a_baseline_that_ends_is_an_error(tmp_path, monkeypatch):
     script = tmp_path / "ends.py"
     script.write_text("import sys; sys.exit(3)")
-    monkeypatch.setattr(baseline, "SCRIPT", script)
-    task = measures.parts_lib.resolve_task(cases.load(tiny("iql"), CONFIGS))
+    monkeypatch.setattr(torch_process, "SCRIPT", script)
+    task = measures.resolution.resolve_task(benchmark_cases.load(tiny("iql"), CONFIGS))
     with pytest.raises(RuntimeError, match="ended with status 3"):
-        baseline.Baseline(tiny("iql"), task, 16, 1)
+        torch_process.Baseline(tiny("iql"), task, 16, 1)

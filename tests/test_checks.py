@@ -6,7 +6,7 @@ import pytest
 from absl import flags
 
 from samg_jax import checks
-from tests import programs
+from tests.fixtures import called_programs
 
 
 def test_a_users_mistake_ends_a_program_with_one_line():
@@ -87,7 +87,7 @@ def test_settings_are_spelled_as_the_flags_that_the_program_has(text, spelled):
     ("program", "spelled"), [("collect", "--env=ID"), ("train", "--config.env_id=ID")]
 )
 def test_the_environment_is_spelled_as_the_flag_that_the_program_has(program, spelled):
-    with programs.running(program):
+    with called_programs.running(program):
         assert checks.with_flags("Set config.env_id=ID.") == f"Set {spelled}."
 
 
@@ -98,9 +98,10 @@ ARGUMENT = re.compile(r"--([a-z-]+|x=x|config\.|x)")
 # Messages about the command line itself.
 # What reads and explains flags, and what has arguments for a program of NVIDIA.
 COMMAND_LINE = (
-    "training/command_line.py",
-    "training/misspelled.py",
-    "training/usage.py",
+    "experiment/command_line.py",
+    "experiment/misspelled.py",
+    "experiment/help_text.py",
+    "experiment/field_reference.py",
     "training/hardware.py",
 )
 

@@ -15,11 +15,11 @@ from absl import flags
 
 import samg_jax
 from configs import base
-from samg_jax import checks
-from samg_jax.data import d4rl, recording, transitions
+from samg_jax import checks, compilation
+from samg_jax.collecting import recording, sac_collection
+from samg_jax.data import d4rl, transitions
 from samg_jax.envs import tasks, vector
-from samg_jax.training import collection, compilation
-from tests import programs
+from tests.fixtures import called_programs
 
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
 EPISODE = 7
@@ -56,7 +56,7 @@ def _line():
     del gymnasium.registry["CollectLine-v0"]
 
 
-SETTINGS = collection.Settings(
+SETTINGS = sac_collection.Settings(
     train_steps=40,
     warmup_steps=20,
     eval_every=20,
@@ -67,11 +67,11 @@ SETTINGS = collection.Settings(
 STEPS = 95
 
 
-@pytest.fixture(scope="module", params=collection.LEVELS)
+@pytest.fixture(scope="module", params=sac_collection.LEVELS)
 def collected(request, tmp_path_factory):
     """Rows of every level on the line, attributes of the policy, and the file."""
-    parts = collection.make_parts("CollectLine-v0", None, 3, SETTINGS)
-    rows, policy = collection.collect(parts, SETTINGS, request.param, STEPS)
+    parts = sac_collection.make_parts("CollectLine-v0", None, 3, SETTINGS)
+    rows, policy = sac_collection.collect(parts, SETTINGS, request.param, STEPS)
     path = tmp_path_factory.mktemp("collected") / "line.hdf5"
     recording.write(path, rows, policy)
     return request.param, rows, policy, path
@@ -137,10 +137,10 @@ def test_policy_is_described(collected):
 
 
 def test_medium_expert_is_half_of_each():
-    parts = collection.make_parts("CollectLine-v0", None, 3, SETTINGS)
-    both, _ = collection.collect(parts, SETTINGS, "medium-expert", 41)
-    expert, _ = collection.collect(parts, SETTINGS, "expert", 21)
-    medium, _ = collection.collect(parts, SETTINGS, "medium", 20)
+    parts = sac_collection.make_parts("CollectLine-v0", None, 3, SETTINGS)
+    both, _ = sac_collection.collect(parts, SETTINGS, "medium-expert", 41)
+    expert, _ = sac_collection.collect(parts, SETTINGS, "expert", 21)
+    medium, _ = sac_collection.collect(parts, SETTINGS, "medium", 20)
     for key, values in both.items():
         np.testing.assert_array_equal(
             values, np.concatenate([expert[key], medium[key]])
@@ -149,8 +149,8 @@ def test_medium_expert_is_half_of_each():
 
 def test_replay_is_reproducible_and_depends_on_the_seed():
     def replay(seed):
-        parts = collection.make_parts("CollectLine-v0", None, seed, SETTINGS)
-        return collection.collect(parts, SETTINGS, "medium-replay", STEPS)[0]
+        parts = sac_collection.make_parts("CollectLine-v0", None, seed, SETTINGS)
+        return sac_collection.collect(parts, SETTINGS, "medium-replay", STEPS)[0]
 
     first, again, other = replay(0), replay(0), replay(1)
     for key, values in first.items():
@@ -164,15 +164,15 @@ def test_returns_are_those_of_episodes():
         "terminals": np.array([0, 1, 0, 0, 0], bool),
         "timeouts": np.array([0, 0, 1, 0, 1], bool),
     }
-    np.testing.assert_array_equal(recording.returns(rows), [3, 4, 24])
+    np.testing.assert_array_equal(transitions.episode_returns(rows), [3, 4, 24])
 
 
 def test_medium_return_is_a_share_of_the_reference():
     hopper = tasks.for_env_id("Hopper-v4")
     expected = 0.6 * -20.272305 + 0.4 * 3234.3
-    assert collection.medium_return(hopper, 0.4) == pytest.approx(expected)
+    assert sac_collection.medium_return(hopper, 0.4) == pytest.approx(expected)
     line = tasks.for_env_id("CollectLine-v0")
-    assert collection.medium_return(line, 0.4) is None
+    assert sac_collection.medium_return(line, 0.4) is None
 
 
 def test_recorder_keeps_environments_apart():
@@ -216,7 +216,7 @@ def main(monkeypatch):
     def main(**values):
         names = [f"--{name}={value}" for name, value in values.items()]
         monkeypatch.setattr(sys, "argv", ["collect", *names])
-        with programs.running("collect", **values) as program:
+        with called_programs.running("collect", **values) as program:
             program.main(["collect"])
 
     return main
@@ -235,7 +235,7 @@ def test_program_writes_a_file_that_says_what_it_is(tmp_path):
     assert process.returncode == 0, process.stderr
     raw = d4rl.load(path)
     assert raw.observations.shape == (120, 11)
-    returns = recording.returns(vars(raw))
+    returns = transitions.episode_returns(vars(raw))
     expected = {
         "locally_collected": True,
         "env_id": "Hopper-v4",
@@ -293,13 +293,13 @@ def test_same_seed_gives_the_same_file(main, tmp_path):
 def test_products_have_the_precision_that_configs_have_by_default(
     main, tmp_path, monkeypatch
 ):
-    original, seen = collection.collect, []
+    original, seen = sac_collection.collect, []
 
     def watched(*args):
         seen.append(jax.config.jax_default_matmul_precision)
         return original(*args)
 
-    monkeypatch.setattr(collection, "collect", watched)
+    monkeypatch.setattr(sac_collection, "collect", watched)
     values = {"env": "CollectLine-v0", "level": "random", "steps": 30}
     main(**values, out=str(tmp_path / "data.hdf5"), hidden_dims=["8"])
     field = base.get_config("hopper-medium").matmul_precision

@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 
 from configs import base
-from samg_jax.guidance import cvae_settings
-from samg_jax.guidance import guide as guiding
-from samg_jax.training import parts as parts_lib
-from samg_jax.training import validation
+from samg_jax.experiment import config_checks, resolution
+from samg_jax.guidance import cvae_settings, guided_target
 from samg_jax.types import unguided
-from tests import small, toy
+from tests.fixtures import small_experiments, toy_problems
 
 LOCOMOTION = [
     f"{agent}-{level}"
@@ -201,13 +199,13 @@ ONLINE_DATA = {
 
 
 def fields(config):
-    return validation.flatten(config.to_dict())
+    return config_checks.flatten(config.to_dict())
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("experiment", small.CONFIGS)
+@pytest.mark.parametrize("experiment", small_experiments.CONFIGS)
 def test_hyperparameters_are_the_published_ones(experiment, name):
-    config = small.CONFIGS[experiment](name)
+    config = small_experiments.CONFIGS[experiment](name)
     task, algorithm = name.removesuffix("-v2"), experiment.removesuffix("_samg")
     assert config.algorithm == algorithm
     assert config.agent.to_dict() == agent(experiment, task)
@@ -234,11 +232,11 @@ def test_hyperparameters_are_the_published_ones(experiment, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("experiment", small.CONFIGS)
+@pytest.mark.parametrize("experiment", small_experiments.CONFIGS)
 def test_config_is_valid_and_builds(experiment, name):
-    config = small.CONFIGS[experiment](name)
-    validation.check(config)
-    parts = parts_lib.resolve(config)
+    config = small_experiments.CONFIGS[experiment](name)
+    config_checks.check(config)
+    parts = resolution.resolve(config)
     sizes = SIZES[name.split("-")[0]]
     assert (parts.task.observation_size, parts.task.action_size) == sizes
     assert parts.physics == "d4rl"
@@ -279,7 +277,7 @@ def one_update(phase, parts, updates=1):
         guide = unguided
         if phase == "guided":
             offline = algorithm.value_params(before)
-            guide = guiding.make_guide(offline, batch.weights)
+            guide = guided_target.make_guide(offline, batch.weights)
         after = algorithm.start_online(before) if phase != "offline" else before
         for _ in range(updates):
             after, metrics = algorithm.update(after, batch, key, guide)
@@ -295,7 +293,7 @@ def one_update(phase, parts, updates=1):
 
 def check_update(update, sizes, steps, trained):
     """Takes the update on random data; everything is finite, what trains has moved."""
-    batch = toy.random_batch(np.random.default_rng(0), 5, *sizes)
+    batch = toy_problems.random_batch(np.random.default_rng(0), 5, *sizes)
     before, after, metrics = update(jax.random.key(0), batch)
     assert after.step == steps
     for leaf in jax.tree.leaves((after, metrics)):
@@ -307,9 +305,9 @@ def check_update(update, sizes, steps, trained):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("experiment", small.CONFIGS)
+@pytest.mark.parametrize("experiment", small_experiments.CONFIGS)
 def test_one_update_with_the_published_hyperparameters(experiment, name):
-    parts = parts_lib.resolve(small.CONFIGS[experiment](name))
+    parts = resolution.resolve(small_experiments.CONFIGS[experiment](name))
     sizes = SIZES[name.split("-")[0]]
     trained = {"bc": ["actor"], "td3_bc": ["critic"], "spot": ["vae"]}
     algorithm = experiment.removesuffix("_samg")
@@ -323,44 +321,44 @@ def test_one_update_with_the_published_hyperparameters(experiment, name):
 
 
 def test_what_follows_from_the_rest_of_a_config_reaches_the_algorithm():
-    config = small.CONFIGS["iql"]("hopper-demo")
+    config = small_experiments.CONFIGS["iql"]("hopper-demo")
     config.offline.updates = 777
-    assert parts_lib.resolve(config).algorithm.config.schedule_steps == 777
-    config = small.CONFIGS["spot"]("hopper-demo")
+    assert resolution.resolve(config).algorithm.config.schedule_steps == 777
+    config = small_experiments.CONFIGS["spot"]("hopper-demo")
     config.online.update({"steps": 50, "warmup_steps": 10, "updates_per_step": 3})
-    assert parts_lib.resolve(config).online.config.cooling_steps == 120
-    config = small.CONFIGS["cql_samg"]("hopper-demo")
-    assert parts_lib.resolve(config).algorithm.config.guided_penalty
+    assert resolution.resolve(config).online.config.cooling_steps == 120
+    config = small_experiments.CONFIGS["cql_samg"]("hopper-demo")
+    assert resolution.resolve(config).algorithm.config.guided_penalty
     config.guidance.penalty = "online"
-    assert not parts_lib.resolve(config).algorithm.config.guided_penalty
+    assert not resolution.resolve(config).algorithm.config.guided_penalty
 
 
 def test_values_that_cannot_work_together_are_refused():
-    config = small.CONFIGS["spot"]("hopper-demo")
+    config = small_experiments.CONFIGS["spot"]("hopper-demo")
     config.offline.updates = 99_999
     with pytest.raises(ValueError, match=r"first 100000.*gives 99999"):
-        validation.check(config)
-    config = small.CONFIGS["bc"]("hopper-demo")
+        config_checks.check(config)
+    config = small_experiments.CONFIGS["bc"]("hopper-demo")
     config.guidance.weight = "constant"
     with pytest.raises(ValueError, match="no value that could be guided"):
-        validation.check(config)
-    config = small.CONFIGS["cql"]("hopper-demo")
+        config_checks.check(config)
+    config = small_experiments.CONFIGS["cql"]("hopper-demo")
     config.agent.calibrated_online = True
     with pytest.raises(ValueError, match="kept while fine-tuning, not begun"):
-        validation.check(config)
+        config_checks.check(config)
     config.agent.calibrated = True
-    validation.check(config)
-    config = small.CONFIGS["iql"]("hopper-demo")
+    config_checks.check(config)
+    config = small_experiments.CONFIGS["iql"]("hopper-demo")
     config.agent.actor_schedule = "linear"
     with pytest.raises(ValueError, match=r"'linear'.*'cosine' and 'constant'"):
-        parts_lib.resolve(config)
+        resolution.resolve(config)
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("algorithm", small.BASES)
+@pytest.mark.parametrize("algorithm", small_experiments.BASES)
 def test_samg_changes_the_online_data_and_adds_the_guidance_only(algorithm, name):
-    vanilla = fields(small.CONFIGS[algorithm](name))
-    samg = fields(small.CONFIGS[f"{algorithm}_samg"](name))
+    vanilla = fields(small_experiments.CONFIGS[algorithm](name))
+    samg = fields(small_experiments.CONFIGS[f"{algorithm}_samg"](name))
     differing = {
         field: (vanilla.get(field), samg[field])
         for field in samg
@@ -390,8 +388,8 @@ def test_samg_changes_the_online_data_and_adds_the_guidance_only(algorithm, name
     ],
 )
 def test_guidance_is_the_papers(name, decoder_layers, warmup):
-    config = small.CONFIGS["awac_samg"](name)
-    parts_lib.complete(config)
+    config = small_experiments.CONFIGS["awac_samg"](name)
+    resolution.complete(config)
     guidance = config.guidance
     assert guidance.threshold == 0.5
     assert guidance.strength == 1.0
@@ -417,9 +415,9 @@ def test_the_table_of_cvaes_has_every_published_dataset():
         assert cvae_settings.published(f"{name}-v2", "Any-v0") == own_file
 
 
-@pytest.mark.parametrize("experiment", small.CONFIGS)
+@pytest.mark.parametrize("experiment", small_experiments.CONFIGS)
 def test_misspelled_field_is_refused_and_the_nearest_proposed(experiment):
-    config = small.CONFIGS[experiment]("hopper-medium")
+    config = small_experiments.CONFIGS[experiment]("hopper-medium")
     with pytest.raises(AttributeError, match='Did you mean "num_seeds"'):
         config.num_seed = 3
     name = next(iter(config.agent))
@@ -429,25 +427,25 @@ def test_misspelled_field_is_refused_and_the_nearest_proposed(experiment):
         config.update({"online": {"batchsize": 3}})
 
 
-@pytest.mark.parametrize("experiment", small.CONFIGS)
+@pytest.mark.parametrize("experiment", small_experiments.CONFIGS)
 def test_value_of_another_type_is_refused(experiment):
-    config = small.CONFIGS[experiment]("hopper-medium")
+    config = small_experiments.CONFIGS[experiment]("hopper-medium")
     with pytest.raises(TypeError):
         config.num_seeds = "eight"
 
 
-@pytest.mark.parametrize("experiment", small.CONFIGS)
+@pytest.mark.parametrize("experiment", small_experiments.CONFIGS)
 def test_unknown_dataset_is_refused_and_the_nearest_proposed(experiment):
     with pytest.raises(ValueError, match="Did you mean 'hopper-medium'") as info:
-        small.CONFIGS[experiment]("hoper-medium")
+        small_experiments.CONFIGS[experiment]("hoper-medium")
     for text in ("'hoper-medium'", "walker2d-medium-expert", "config.dataset.path="):
         assert text in str(info.value)
 
 
-@pytest.mark.parametrize("experiment", small.CONFIGS)
+@pytest.mark.parametrize("experiment", small_experiments.CONFIGS)
 def test_config_can_be_written_as_json(experiment):
-    config = small.CONFIGS[experiment]("hopper-medium")
-    before = validation.flatten(json.loads(json.dumps(config.to_dict())))
+    config = small_experiments.CONFIGS[experiment]("hopper-medium")
+    before = config_checks.flatten(json.loads(json.dumps(config.to_dict())))
     assert before == {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in fields(config).items()
@@ -467,7 +465,9 @@ def test_every_known_dataset_has_a_family():
 
 
 def test_the_threshold_of_cal_ql_on_antmaze_is_the_papers():
-    make = small.CONFIGS["cal_ql_samg"]
+    make = small_experiments.CONFIGS["cal_ql_samg"]
     assert make("antmaze-umaze").guidance.threshold == 0.4
     assert make("hopper-medium").guidance.threshold == 0.5
-    assert small.CONFIGS["cql_samg"]("antmaze-umaze").guidance.threshold == 0.5
+    assert (
+        small_experiments.CONFIGS["cql_samg"]("antmaze-umaze").guidance.threshold == 0.5
+    )

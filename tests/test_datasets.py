@@ -14,8 +14,8 @@ import pytest
 import samg_jax
 from samg_jax.data import d4rl
 from samg_jax.envs import tasks
-from samg_jax.training import parts as parts_lib
-from tests import d4rl_files, runs, small
+from samg_jax.experiment import resolution
+from tests.fixtures import d4rl_files, small_experiments, small_runs
 
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
 # One algorithm per agent: files of the same shapes then compile once.
@@ -71,9 +71,9 @@ def test_a_file_in_the_cache_that_differs_is_used_and_warned_of(
 ):
     monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
     path = d4rl_files.write(name, tmp_path)
-    config, warnings = small.CONFIGS["iql"](name), []
-    task = parts_lib.complete(config)
-    dataset, _, source = parts_lib.load_dataset(config, task, str, warnings.append)
+    config, warnings = small_experiments.CONFIGS["iql"](name), []
+    task = resolution.complete(config)
+    dataset, _, source = resolution.load_dataset(config, task, str, warnings.append)
     with h5py.File(path) as file:
         kept = np.flatnonzero(~file["timeouts"][:-1])
         expected = file["observations"][()].astype(np.float32)[kept + 1]
@@ -85,7 +85,7 @@ def test_a_file_in_the_cache_that_differs_is_used_and_warned_of(
     # What is published may itself be wrong about the original file.
     original = dataclasses.replace(d4rl.FILES[name], size=path.stat().st_size)
     monkeypatch.setitem(d4rl.FILES, name, original)
-    *_, source = parts_lib.load_dataset(config, task, str, warnings.append)
+    *_, source = resolution.load_dataset(config, task, str, warnings.append)
     assert source == f"{name} (404 rows, D4RL)"
     assert warnings == [warning] * 2
 
@@ -95,10 +95,10 @@ def test_antmaze_without_a_success_is_refused(tmp_path, monkeypatch):
     path = d4rl_files.write("antmaze-large-play-v2", tmp_path)
     with h5py.File(path, "r+") as file:
         file["rewards"][:] = 0
-    config = small.CONFIGS["iql"]("antmaze-large-play")
-    task = parts_lib.complete(config)
+    config = small_experiments.CONFIGS["iql"]("antmaze-large-play")
+    task = resolution.complete(config)
     with pytest.raises(ValueError, match=r"All 404 rewards in .* are 0"):
-        parts_lib.load_dataset(config, task, str, str)
+        resolution.load_dataset(config, task, str, str)
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_the_main_job_runs_on_every_dataset(name, tmp_path):
     (tmp_path / "cache").mkdir()
     d4rl_files.write(name, tmp_path / "cache")
     task, workdir = tasks.for_dataset(name), tmp_path / "run"
-    fields = small.fields(
+    fields = small_experiments.fields(
         experiment,
         tmp_path,
         **{"evaluation.episodes": 1, "offline.eval_every": 60, "online.eval_every": 60},
@@ -131,7 +131,7 @@ def test_the_main_job_runs_on_every_dataset(name, tmp_path):
     config = json.loads((workdir / "config.json").read_text())
     assert config["dataset"]["name"] == name
     assert (config["env_id"], config["physics"]) == (task.env_id, "d4rl")
-    rows = runs.evaluations(workdir)
+    rows = small_runs.evaluations(workdir)
     places = [(row.phase, row.offline_step, row.env_step, row.seed) for row in rows]
     assert places == [
         (*place, seed)
@@ -146,7 +146,7 @@ def test_the_main_job_runs_on_every_dataset(name, tmp_path):
         assert 1 <= row.episode_length <= task.max_episode_steps
         if task.sparse:
             assert row.normalized_score in (0, 100)
-    assert bool(runs.training(workdir, "success_rate")) == task.sparse
+    assert bool(small_runs.training(workdir, "success_rate")) == task.sparse
     # The user is told that such a file is not what was published.
     log = (workdir / "log.txt").read_text()
     assert log.count("WARNING") == 1

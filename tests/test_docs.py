@@ -11,10 +11,10 @@ import venv
 import pytest
 
 from configs import awac_samg
-from samg_jax import field_table
+from samg_jax.experiment import command_line, field_table
 from samg_jax.guidance import weights
-from samg_jax.training import command_line, experiment
-from tests import programs, small
+from samg_jax.runs import lifecycle
+from tests.fixtures import called_programs, small_experiments
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = {
@@ -57,7 +57,7 @@ def answers(words: list[str]) -> bool:
 
 def test_commands_that_take_long_or_install_are_marked():
     short_programs = (
-        "samg_jax.analysis.tabular",
+        "samg_jax.paper.tabular",
         "samg_jax.diagnose",
         "samg_jax.evaluate",
     )
@@ -79,7 +79,7 @@ def test_flags_of_the_commands_parse(program, monkeypatch):
     own = [words for words in own if not answers(words)]
     assert own
     for words in own:
-        with programs.running(name) as module:
+        with called_programs.running(name) as module:
             command_line.parse(
                 words[2:], getattr(module, "CONFIG", None), positional=True
             )
@@ -136,7 +136,7 @@ def test_python_of_the_pages_runs(capsys, monkeypatch):
     names: dict = {}
     exec(settings, names)
     assert names["config"].num_seeds == 2
-    assert run.startswith("experiment.run(config, ")
+    assert run.startswith("lifecycle.run(config, ")
     for text in texts.values():
         compile(text, "page", "exec")
 
@@ -147,7 +147,7 @@ SHORTER = {
     "samg_jax.diagnose": [
         *("--rows=40", "--steps=40", "--repeats=1", "--kinds=tail", "--nocosts"),
     ],
-    "samg_jax.analysis.tabular": ["--processes=2", "--iterations=400"],
+    "samg_jax.paper.tabular": ["--processes=2", "--iterations=400"],
 }
 
 
@@ -158,11 +158,11 @@ def folder(tmp_path_factory):
     for name in ("configs", "launch"):
         (path / name).symlink_to(ROOT / name)
     config = awac_samg.get_config("hopper-demo")
-    fields = small.fields("awac_samg", pathlib.Path("unused"))
+    fields = small_experiments.fields("awac_samg", pathlib.Path("unused"))
     del fields["dataset.path"], fields["env_id"]
     with config.ignore_type():
         config.update_from_flattened_dict(fields)
-    experiment.run(config, path / "runs" / "samg")
+    lifecycle.run(config, path / "runs" / "samg")
     (path / "runs" / "pretrained").symlink_to(path / "runs" / "samg")
     return path
 
@@ -171,7 +171,7 @@ def call(words: list[str]) -> None:
     """Runs `python -m PROGRAM FLAG ...` in this process; it must succeed."""
     program, *arguments = words[2:]
     name = program.removeprefix("samg_jax.")
-    with programs.running(name) as module:
+    with called_programs.running(name) as module:
         experiment_flag = getattr(module, "CONFIG", None)
         arguments += SHORTER.get(program, [])
         words = [program, *arguments]

@@ -15,10 +15,11 @@ from absl import flags
 
 import samg_jax
 from samg_jax import durable
-from samg_jax.analysis import scores as scores_lib
-from samg_jax.envs import physics, rendering, tasks
-from samg_jax.training import collection, evaluation, policies, scoring
-from tests import disks, programs, runs, small
+from samg_jax.collecting import sac_collection
+from samg_jax.envs import d4rl_physics, rendering, tasks
+from samg_jax.results import score_tables
+from samg_jax.runs import evaluation, saved_policies, scoring
+from tests.fixtures import called_programs, small_disks, small_experiments, small_runs
 
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
 
@@ -27,8 +28,8 @@ ROOT = pathlib.Path(samg_jax.__file__).parents[1]
 def workdir(tmp_path_factory):
     """A finished run of seeds 4 and 5, whose dataset is gone."""
     folder = tmp_path_factory.mktemp("evaluate")
-    dataset = small.write_dataset(folder / "random.hdf5")
-    runs.run("awac", dataset, folder / "run", seed=4, evaluation__episodes=3)
+    dataset = small_experiments.write_dataset(folder / "random.hdf5")
+    small_runs.run("awac", dataset, folder / "run", seed=4, evaluation__episodes=3)
     dataset.unlink()
     return folder / "run"
 
@@ -40,7 +41,7 @@ def main(monkeypatch, capsys):
     def main(**values):
         names = [f"--{name}={value}" for name, value in values.items()]
         monkeypatch.setattr(sys, "argv", ["evaluate", *names])
-        with programs.running("evaluate", **values) as program:
+        with called_programs.running("evaluate", **values) as program:
             program.main(["evaluate"])
         return capsys.readouterr().out
 
@@ -68,7 +69,7 @@ def test_scores_of_training_are_found_again(
     assert said in text
     for part in ("random (400 rows, a file of your own)", "Hopper-v4 (physics d4rl)"):
         assert part in text
-    rows = [row for row in runs.evaluations(workdir) if row.phase == phase][-2:]
+    rows = [row for row in small_runs.evaluations(workdir) if row.phase == phase][-2:]
     report = json.loads(out.read_text())
     assert (report["phase"], report["offline_step"]) == (phase, 60)
     assert report["env_step"] == rows[0].env_step
@@ -94,18 +95,18 @@ def test_both_physics_agree_with_single_environments(main, workdir, tmp_path):
     header = next(line for line in text.splitlines() if line.startswith("  "))
     assert header.split() == ["physics", "d4rl", "physics", "stock"]
     found = json.loads(out.read_text())["scores"]
-    saved = policies.find(str(workdir))
-    restored = policies.restore(saved)
+    saved = saved_policies.find(str(workdir))
+    restored = saved_policies.restore(saved)
     seeds = iter(evaluation.start_seeds(saved.parts, 2, 9))
     assert set(evaluation.start_seeds(saved.parts, 2)).isdisjoint(
         evaluation.start_seeds(saved.parts, 2, 9)
     )
     for index in range(2):
-        policy = policies.of_seed(saved.parts, restored, index)
+        policy = saved_policies.of_seed(saved.parts, restored, index)
         for episode in range(2):
             seed = next(seeds)
-            for name in physics.PHYSICS:
-                env = physics.make("Hopper-v4", name)
+            for name in d4rl_physics.PHYSICS:
+                env = d4rl_physics.make("Hopper-v4", name)
                 observation, _ = env.reset(seed=seed)
                 total, ended = 0.0, False
                 while not ended:
@@ -163,12 +164,12 @@ def test_sparse_tasks_have_success_rates_and_no_score_without_a_reference():
     task = tasks.Task("Maze-v0", 2, 1, 50, sparse=True)
     results = {"stock": play([[0, 0, 3, 1], [0, 0, 0, 0]])}
     alive = np.array([True, True])
-    lines = scores_lib.table([7, 8], alive, results, task).splitlines()
+    lines = score_tables.table([7, 8], alive, results, task).splitlines()
     assert lines[1].split() == ["return", "±std", "length", "success"]
     assert cells(lines[2]) == [1.0, 1.2, 10.0, 0.5]
     assert cells(lines[3]) == [0.0, 0.0, 20.0, 0.0]
     assert cells(lines[4]) == [0.5, 0.6, 15.0, 0.25]
-    found = scores_lib.as_json([7, 8], alive, results, task)["stock"]
+    found = score_tables.as_json([7, 8], alive, results, task)["stock"]
     assert [seed["success_rate"] for seed in found] == [0.5, 0.0]
     assert "normalized_score" not in found[0]
 
@@ -177,11 +178,11 @@ def test_failed_seeds_are_marked_and_not_in_the_mean():
     task = tasks.Task("Some-v0", 2, 1, 50)
     results = {"stock": play([[1, 3], [50, 70]])}
     alive = np.array([True, False])
-    lines = scores_lib.table([0, 1], alive, results, task).splitlines()
+    lines = score_tables.table([0, 1], alive, results, task).splitlines()
     assert lines[3].endswith("failed")
     assert lines[4].endswith("of 1 that lasted")
     assert lines[4].split()[1] == "2.0"
-    found = scores_lib.as_json([0, 1], alive, results, task)["stock"]
+    found = score_tables.as_json([0, 1], alive, results, task)["stock"]
     assert json.loads(json.dumps(found))[1]["failed"] is True
 
 
@@ -201,7 +202,7 @@ def refused(main, workdir, monkeypatch):
     def read(*_):
         raise AssertionError("a checkpoint was read")
 
-    monkeypatch.setattr(policies, "restore", read)
+    monkeypatch.setattr(saved_policies, "restore", read)
     return refused
 
 
@@ -225,8 +226,8 @@ def test_unknown_physics_is_refused():
 
 @pytest.mark.parametrize("wanted", ["d4rl", "both"])
 def test_undefined_physics_is_refused(wanted):
-    settings = collection.Settings(1, 0, 1, 1, 0.0, (8,))
-    parts = collection.make_parts("Pendulum-v1", None, 0, settings)
+    settings = sac_collection.Settings(1, 0, 1, 1, 0.0, (8,))
+    parts = sac_collection.make_parts("Pendulum-v1", None, 0, settings)
     assert scoring.choose_physics(parts, None) == ["stock"]
     with pytest.raises(ValueError, match="not defined for 'Pendulum-v1'"):
         scoring.choose_physics(parts, wanted)
@@ -252,7 +253,7 @@ def test_seed_that_the_run_does_not_have_is_refused(refused):
 
 
 def test_default_physics_is_the_runs_own(workdir):
-    parts = policies.find(str(workdir)).parts
+    parts = saved_policies.find(str(workdir)).parts
     assert scoring.choose_physics(parts, None) == ["d4rl"]
     stock = dataclasses.replace(parts, physics="stock")
     assert scoring.choose_physics(stock, None) == ["stock"]
@@ -267,7 +268,7 @@ def test_scores_that_find_no_room_are_one_line_and_no_file(
 
         def then_full(*given):
             found = score(*given)
-            stack.enter_context(disks.limited(9))
+            stack.enter_context(small_disks.limited(9))
             return found
 
         monkeypatch.setattr(scoring, "score", then_full)

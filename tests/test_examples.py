@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from samg_jax.training import command_line
-from tests import small
+from samg_jax.experiment import command_line
+from tests.fixtures import small_experiments
 
 ROOT = pathlib.Path(__file__).parent.parent
 NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
@@ -22,7 +22,7 @@ COMMANDS = [text.removeprefix("!") for text in CODE if text.startswith("!")]
 PATIENCE = 900
 # Fields that make its runs tiny; the last of two equal flags wins.
 TINY = {
-    **small.fields("awac_samg", pathlib.Path("unused")),
+    **small_experiments.fields("awac_samg", pathlib.Path("unused")),
     "online.warmup_steps": 25,
 }
 

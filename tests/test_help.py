@@ -9,13 +9,13 @@ import sys
 import pytest
 
 from samg_jax import __main__ as listing
-from samg_jax import declarations, lazy, process
-from samg_jax.analysis import coverage, problems
-from samg_jax.benchmarking import cases, measures
+from samg_jax import compilation, declarations, lazy, startup
+from samg_jax.benchmarking import benchmark_cases, measures
+from samg_jax.experiment import command_line, help_text, misspelled
+from samg_jax.paper import data_coverage, random_problems
 from samg_jax.suites import executors
-from samg_jax.training import command_line, compilation, misspelled, usage
-from tests import programs
-from tests.test_fields import ROOT
+from tests.experiment.test_field_reference import ROOT
+from tests.fixtures import called_programs
 
 HEAVY = (
     *("jax", "jaxlib", "flax", "optax", "orbax", "chex", "numpy", "scipy", "sklearn"),
@@ -31,7 +31,7 @@ REFUSED = {
     "report": (["runs/suite", "--wach"], "Did you mean --watch?"),
     "benchmark": (["updates", "--executor=slrum"], "--executor=slrum"),
     "coverage": (["--datasets=x", "--linkage=word"], "--linkage=word"),
-    "analysis.tabular": (["--states=none"], "--states=none"),
+    "paper.tabular": (["--states=none"], "--states=none"),
 }
 
 
@@ -61,7 +61,7 @@ def test_help_says_how_a_program_is_used_and_imports_nothing_heavy(program):
     status, text, said, heavy = answer(program, "--help", env=wrong)
     assert (status, said, heavy) == (0, [], [])
     assert f"python -m samg_jax.{program}" in text
-    with programs.running(program):
+    with called_programs.running(program):
         for flag in misspelled.own_flags():
             assert re.search(rf"^  --(\[no\])?{flag}\b", text, re.MULTILINE), flag
 
@@ -132,8 +132,8 @@ def test_help_of_suites_is_their_own():
 
 @pytest.mark.parametrize("program", listing.PROGRAMS)
 def test_help_has_nothing_of_the_flags_library(program):
-    with programs.running(program) as module:
-        text = usage.text(module.__doc__, misspelled.own_flags(), has_config=False)
+    with called_programs.running(program) as module:
+        text = help_text.text(module.__doc__, misspelled.own_flags(), has_config=False)
     assert "repeat this option" not in text
     assert not re.search(r"<\w+\|", text)
     assert not re.search(r"\.;|normalis|centre|neighbour", text, re.IGNORECASE)
@@ -142,7 +142,7 @@ def test_help_has_nothing_of_the_flags_library(program):
 @pytest.mark.parametrize("spelling", [["--explain=all"], ["-explain", "suite.seed"]])
 def test_explain_answers_without_a_config(spelling, capsys):
     for program in ("train", "benchmark"):
-        with programs.running(program), pytest.raises(SystemExit) as end:
+        with called_programs.running(program), pytest.raises(SystemExit) as end:
             command_line.parse([program, *spelling], positional=True)
         assert end.value.code == 0
         text = capsys.readouterr().out
@@ -151,21 +151,21 @@ def test_explain_answers_without_a_config(spelling, capsys):
 
 
 def test_only_programs_with_fields_explain_them(capsys):
-    with programs.running("collect"), pytest.raises(SystemExit) as end:
+    with called_programs.running("collect"), pytest.raises(SystemExit) as end:
         command_line.parse(["collect", "--explain=all"])
     assert "Unknown flag --explain" in end.value.code
     assert capsys.readouterr().out == ""
 
 
 def test_help_as_the_value_of_an_argument_is_no_question():
-    with programs.running("report"):
+    with called_programs.running("report"):
         left = command_line.parse(["report", "--", "--help"], positional=True)
     assert left == ["report", "--help"]
 
 
 @pytest.mark.parametrize("program", listing.PROGRAMS)
 def test_every_module_that_a_program_imports_late_is_there(program):
-    with programs.running(program) as module:
+    with called_programs.running(program) as module:
         late = [value for value in vars(module).values() if type(value) is lazy._Lazy]
         assert late
         for one in late:
@@ -173,30 +173,30 @@ def test_every_module_that_a_program_imports_late_is_there(program):
 
 
 def test_a_late_module_is_the_module_itself(monkeypatch):
-    late = lazy.module("samg_jax.process")
-    assert late.cache_folder is process.cache_folder
+    late = lazy.module("samg_jax.startup")
+    assert late.cache_folder is startup.cache_folder
     monkeypatch.setattr(late, "PROBE_SECONDS", 3)
-    assert process.PROBE_SECONDS == 3
+    assert startup.PROBE_SECONDS == 3
     monkeypatch.undo()
-    assert process.PROBE_SECONDS == 120
+    assert startup.PROBE_SECONDS == 120
     with pytest.raises(AttributeError, match="nothing_of_this_name"):
         _ = late.nothing_of_this_name
 
 
 def test_what_flags_read_from_the_source_is_what_the_modules_have():
     for module, name in (
-        (coverage, "analysis.coverage"),
-        (problems, "analysis.problems"),
+        (data_coverage, "paper.data_coverage"),
+        (random_problems, "paper.random_problems"),
     ):
         defaults = declarations.load(name).defaults("Settings")
         assert module.Settings(**defaults) == module.Settings()
-    assert declarations.load("benchmarking.cases").constant("ALGORITHMS") == (
-        cases.ALGORITHMS
+    assert declarations.load("benchmarking.benchmark_cases").constant("ALGORITHMS") == (
+        benchmark_cases.ALGORITHMS
     )
     for module, name, constant in (
         (measures, "benchmarking.measures", "KINDS"),
         (executors, "suites.executors", "KINDS"),
-        (compilation, "training.compilation", "PRECISIONS"),
+        (compilation, "compilation", "PRECISIONS"),
     ):
         found = declarations.load(name).constant(constant)
         assert list(found) == list(getattr(module, constant))

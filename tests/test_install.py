@@ -14,7 +14,7 @@ from packaging import requirements
 
 import samg_jax
 from samg_jax import __main__ as listing
-from samg_jax.training import checkpoints
+from samg_jax.runs import checkpoints
 
 ROOT = pathlib.Path(__file__).parent.parent
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
@@ -100,7 +100,7 @@ def test_every_program_is_listed():
     programs = {
         ".".join(path.relative_to(package).with_suffix("").parts)
         for path in package.rglob("*.py")
-        if path.stem not in ("__main__", "worker")
+        if path.stem not in ("__main__", "case_worker", "job_worker")
         and '__name__ == "__main__"' in path.read_text()
     }
     assert programs == set(listing.PROGRAMS)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from samg_jax import checks, durable
-from samg_jax.analysis import coverage_figures, improvements
-from samg_jax.benchmarking import reports, tables
-from samg_jax.data import recording
-from samg_jax.reporting import page
-from tests import disks, programs
+from samg_jax.benchmarking import benchmark_tables, report_files
+from samg_jax.collecting import recording
+from samg_jax.paper import coverage_figures, improvements
+from samg_jax.results import report_page
+from tests.fixtures import called_programs, small_disks
 
 
 def coverage_csv(path):
@@ -20,19 +20,19 @@ def coverage_csv(path):
 
 
 def write_report(path):
-    with programs.running("report") as program:
+    with called_programs.running("report") as program:
         program.write(str(path), "| table |")
 
 
 WRITERS = {
     "coverage": coverage_csv,
     "improvements": lambda path: improvements.write([], path),
-    "page": lambda path: page.replace(path, "<html>"),
+    "page": lambda path: report_page.replace(path, "<html>"),
     "collect": lambda path: recording.write(
         path, {key: np.zeros(3000) for key in recording.KEYS}, {}
     ),
     "report": write_report,
-    "benchmark": lambda path: reports.keep(
+    "benchmark": lambda path: report_files.keep(
         path, {"kind": "updates", "finished": True, "rows": []}
     ),
 }
@@ -43,11 +43,13 @@ def test_a_result_that_finds_no_room_is_one_line_and_the_old_one_stays(
     name, tmp_path, monkeypatch, capsys
 ):
     # `capsys`, because what is printed may go into a file, too.
-    monkeypatch.setattr(tables, "describe", str)  # Of a report without machine.
+    monkeypatch.setattr(
+        benchmark_tables, "describe", str
+    )  # Of a report without machine.
     path = tmp_path / "result.json"
     path.write_text("before")
     expected = pytest.raises(checks.UserError, match="File too large")
-    with expected as told, disks.limited(4):
+    with expected as told, small_disks.limited(4):
         WRITERS[name](path)
     assert str(tmp_path) in str(told.value)
     assert str(told.value).endswith(durable.AGAIN)

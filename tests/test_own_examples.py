@@ -9,8 +9,8 @@ import pytest
 
 from samg_jax import algorithms, checks
 from samg_jax.guidance import weights
-from samg_jax.training import experiment
-from tests import small
+from samg_jax.runs import lifecycle
+from tests.fixtures import small_experiments
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -40,8 +40,8 @@ def test_an_example_trains(module, fields, dataset, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.syspath_prepend(str(ROOT))
     fields = {"guidance.module": f"examples.{module}", **fields}
-    config = small.config("awac_samg", dataset, fields)
-    run = experiment.run(config, tmp_path / "run")
+    config = small_experiments.config("awac_samg", dataset, fields)
+    run = lifecycle.run(config, tmp_path / "run")
     meta = json.loads((run.workdir / "config.json").read_text())
     for name, value in fields.items():
         found = meta

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests import small
+from tests.fixtures import small_experiments
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -70,7 +70,7 @@ def fields(command: str) -> list[str]:
     """Fields that make an experiment of the README small."""
     named = re.search(r"configs/(\w+)\.py", command)
     name = named[1] if named else "awac_samg"
-    own = small.fields(name, pathlib.Path("unused"))
+    own = small_experiments.fields(name, pathlib.Path("unused"))
     for field in ("dataset.path", "env_id", "num_seeds"):
         del own[field]  # As the README says.
     return [f"--config.{name}={value}" for name, value in own.items()]
@@ -97,7 +97,9 @@ def folder(tmp_path_factory):
         (path / name).symlink_to(ROOT / name)
     cache = path / "d4rl"
     cache.mkdir()
-    small.write_dataset(cache / "halfcheetah_medium-v2.hdf5", env_id="HalfCheetah-v4")
+    small_experiments.write_dataset(
+        cache / "halfcheetah_medium-v2.hdf5", env_id="HalfCheetah-v4"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("D4RL_DATASET_DIR", str(cache))
         patch.setenv("HOME", str(path))
@@ -130,7 +132,7 @@ def test_the_python_of_the_readme_prints_what_it_says(folder):
     assert len([line for line in code.splitlines() if line]) <= 12
     shown = re.search(r"```text\n(.*?)```", README, re.DOTALL)[1]
     assert re.match(CLOSING, shown)
-    values = small.fields("awac_samg", pathlib.Path("unused"))
+    values = small_experiments.fields("awac_samg", pathlib.Path("unused"))
     for field in ("dataset.path", "env_id", "num_seeds"):
         del values[field]
     reduced = f"config.update_from_flattened_dict({values!r})\nresult = "

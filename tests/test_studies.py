@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from samg_jax.analysis import candidates
-from samg_jax.training import command_line
+from samg_jax.diagnosis import candidates
+from samg_jax.experiment import command_line
 
 ROOT = pathlib.Path(__file__).parent.parent
 RECORD = """#!/usr/bin/env bash

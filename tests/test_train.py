@@ -21,18 +21,11 @@ from tensorboardX.proto import event_pb2
 
 import samg_jax
 from samg_jax import train
-from samg_jax.data import d4rl, download
-from samg_jax.training import (
-    command_line,
-    estimate,
-    evaluation,
-    experiment,
-    offline,
-    online,
-    provenance,
-)
-from samg_jax.training import parts as parts_lib
-from tests import runs, small
+from samg_jax.data import d4rl, downloads
+from samg_jax.experiment import command_line, resolution
+from samg_jax.runs import dry_run, evaluation, lifecycle, saved_configs
+from samg_jax.training import offline_phase, online_phase
+from tests.fixtures import small_experiments, small_runs
 
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
 COLUMNS = (
@@ -77,19 +70,21 @@ def finished(request, dataset, tmp_path_factory):
     """A complete run of each experiment: its name, folder and terminal output."""
     name, workdir = request.param, tmp_path_factory.mktemp(request.param) / "run"
     if name == "awac_samg":
-        process = program(*small.flags(name, dataset), f"--workdir={workdir}")
+        process = program(
+            *small_experiments.flags(name, dataset), f"--workdir={workdir}"
+        )
         assert process.returncode == 0, process.stderr
         return name, workdir, process.stdout
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        main(small.config(name, dataset), workdir)
+        main(small_experiments.config(name, dataset), workdir)
     return name, workdir, output.getvalue()
 
 
 def test_scores_have_one_row_per_seed_and_evaluation(finished):
     _, workdir, _ = finished
     assert (workdir / "metrics.csv").read_text().splitlines()[0] == COLUMNS
-    rows = runs.evaluations(workdir)
+    rows = small_runs.evaluations(workdir)
     places = [(row.phase, row.offline_step, row.env_step, row.seed) for row in rows]
     assert places == [
         (*place, seed)
@@ -111,7 +106,7 @@ def test_scores_have_one_row_per_seed_and_evaluation(finished):
 
 def test_fine_tuning_begins_with_the_pretrained_policy(finished):
     _, workdir, _ = finished
-    rows = runs.evaluations(workdir)
+    rows = small_runs.evaluations(workdir)
     before, after = rows[2:4], rows[4:6]
     assert [row._replace(phase="online") for row in before] == after
 
@@ -119,7 +114,7 @@ def test_fine_tuning_begins_with_the_pretrained_policy(finished):
 def test_config_of_the_run_is_written_down_resolved(finished, dataset):
     name, workdir, _ = finished
     saved = json.loads((workdir / "config.json").read_text())
-    expected = small.config(name, dataset)
+    expected = small_experiments.config(name, dataset)
     expected.env_id, expected.physics = "Hopper-v4", "d4rl"
     expected.dataset.name = dataset.stem  # The data are the file's.
     if name.endswith("_samg"):
@@ -143,7 +138,7 @@ def test_tensorboard_events_hold_the_same_scores(finished):
     for event in read_events(path):
         for value in event.summary.value:
             scalars[value.tag].append((event.step, value.simple_value))
-    for row in runs.evaluations(workdir):
+    for row in small_runs.evaluations(workdir):
         tag = f"{row.phase}/normalized_score/seed_{row.seed}"
         step = row.offline_step + row.env_step
         assert (step, pytest.approx(row.normalized_score, rel=1e-5)) in scalars[tag]
@@ -179,7 +174,7 @@ def test_guidance_is_drawn_where_there_is_one(finished):
 
 def test_closing_table_agrees_with_the_scores(finished):
     _, workdir, output = finished
-    rows = [row for row in runs.evaluations(workdir) if row.phase == "online"]
+    rows = [row for row in small_runs.evaluations(workdir) if row.phase == "online"]
     changes = []
     for seed in (0, 1):
         own = [row.normalized_score for row in rows if row.seed == seed]
@@ -212,7 +207,7 @@ def test_log_tells_the_health_of_every_cvae(finished):
 
 def test_guidance_starts_at_zero_and_then_acts(finished):
     name, workdir, _ = finished
-    terms = runs.training(workdir, "guidance_term")
+    terms = small_runs.training(workdir, "guidance_term")
     if not name.endswith("_samg"):
         assert not terms
         return
@@ -220,10 +215,10 @@ def test_guidance_starts_at_zero_and_then_acts(finished):
     for (_, _, step), term in terms.items():
         # At the end of the warm-up both critics are still the same.
         assert (term < 1e-6) == (step <= 25)
-    active = runs.training(workdir, "weight_active")
+    active = small_runs.training(workdir, "weight_active")
     assert all(0 <= share <= 1 for share in active.values())
     # Nothing was learned during the warm-up, and everything was after it.
-    losses = runs.training(workdir, "critic_loss")
+    losses = small_runs.training(workdir, "critic_loss")
     assert sorted({step for _, _, step in losses}) == [40, 60]
 
 
@@ -239,10 +234,10 @@ def test_checkpoints_of_both_phases_are_there(finished):
 
 def test_complete_run_of_the_same_command_changes_nothing(finished, dataset, capsys):
     name, workdir, output = finished
-    before = runs.tables(workdir)
-    config = small.config(name, dataset)
+    before = small_runs.tables(workdir)
+    config = small_experiments.config(name, dataset)
     main(config, workdir)
-    assert runs.tables(workdir) == before
+    assert small_runs.tables(workdir) == before
     table = output[output.index("normalized score") :]
     assert capsys.readouterr().out.endswith(table)
 
@@ -256,7 +251,7 @@ def test_a_run_on_a_file_records_the_file_and_resumes_from_before(
     for text in (output, (workdir / "log.txt").read_text()):
         assert "hopper-demo" not in text
         assert "devices: 1 CPU (" in text
-    command = provenance.config_of({"config": saved})
+    command = saved_configs.config_of({"config": saved})
     # Earlier versions recorded the name of the config's default dataset.
     saved["dataset"]["name"] = "hopper-demo"
     copy = tmp_path / "copy"
@@ -267,7 +262,7 @@ def test_a_run_on_a_file_records_the_file_and_resumes_from_before(
     assert table.split("guidance over time")[0] in capsys.readouterr().out
     # Without a file the name is what the run learns from.
     saved["dataset"]["path"] = command.dataset.path = None
-    found = provenance.differences(saved, command)
+    found = saved_configs.differences(saved, command)
     assert found == [f"dataset.name: 'hopper-demo' before, {dataset.stem!r} now"]
 
 
@@ -279,7 +274,7 @@ def test_collapsed_cvae_warns_loudly_with_remedies(dataset, tmp_path, capsys):
         "guidance.cvae.learning_rate": 1e-2,
         "online.steps": 0,
     }
-    experiment.run(small.config("awac_samg", dataset, overrides), tmp_path)
+    lifecycle.run(small_experiments.config("awac_samg", dataset, overrides), tmp_path)
     for text in (capsys.readouterr().out, (tmp_path / "log.txt").read_text()):
         assert text.count("The C-VAE has collapsed") == 2
         for part in ("!" * 72, "Seed 1:", "Try in this order:", "kl_warmup_steps"):
@@ -292,7 +287,7 @@ def test_collapsed_cvae_warns_loudly_with_remedies(dataset, tmp_path, capsys):
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(dataset, tmp_path):
-    flags = small.flags("cql_samg", dataset, online__updates_per_step=3)
+    flags = small_experiments.flags("cql_samg", dataset, online__updates_per_step=3)
     process = program(*flags, f"--workdir={tmp_path / 'new'}", "--dry_run")
     assert process.returncode == 0, process.stderr
     output = process.stdout
@@ -318,17 +313,19 @@ def test_dry_run_prints_the_plan_and_writes_nothing(dataset, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", small.CONFIGS)
+@pytest.mark.parametrize("name", small_experiments.CONFIGS)
 def test_memory_estimate_is_the_bytes_of_data_and_states(name, dataset):
-    config = small.config(name, dataset, {"online.buffer_size": 50, "num_seeds": 3})
-    parts = parts_lib.resolve(config)
-    data, preprocessing, _ = parts_lib.load_dataset(config, parts.task)
-    pretrained = jax.eval_shape(lambda: offline.init(parts, preprocessing))
+    config = small_experiments.config(
+        name, dataset, {"online.buffer_size": 50, "num_seeds": 3}
+    )
+    parts = resolution.resolve(config)
+    data, preprocessing, _ = resolution.load_dataset(config, parts.task)
+    pretrained = jax.eval_shape(lambda: offline_phase.init(parts, preprocessing))
     first = jax.ShapeDtypeStruct((3, 11), np.float32)
     both = (
         pretrained,
         jax.eval_shape(
-            lambda state, first: online.init(parts, config.online, state, first),
+            lambda state, first: online_phase.init(parts, config.online, state, first),
             pretrained,
             first,
         ),
@@ -338,31 +335,31 @@ def test_memory_estimate_is_the_bytes_of_data_and_states(name, dataset):
         leaf.size * np.dtype(leaf.dtype).itemsize
         for leaf in jax.tree.leaves((data, both))
     )
-    device, host = estimate.memory(config, parts, rows)
+    device, host = dry_run.memory(config, parts, rows)
     assert device == pytest.approx(expected, rel=1e-3)
     assert host > device
     # Every row of the buffer counts: state, action, next state and four numbers.
     config.online.buffer_size = 60
-    larger, _ = estimate.memory(config, parts, rows)
+    larger, _ = dry_run.memory(config, parts, rows)
     assert larger - device == 3 * 10 * 4 * (2 * 11 + 3 + 4)
 
 
 def test_memory_estimate_counts_real_arrays(dataset):
-    config = small.config("awac", dataset)
-    parts = parts_lib.resolve(config)
-    data, preprocessing, _ = parts_lib.load_dataset(config, parts.task)
-    pretrained = offline.init(parts, preprocessing)
-    state = online.init(parts, config.online, pretrained, np.zeros((2, 11), "f4"))
+    config = small_experiments.config("awac", dataset)
+    parts = resolution.resolve(config)
+    data, preprocessing, _ = resolution.load_dataset(config, parts.task)
+    pretrained = offline_phase.init(parts, preprocessing)
+    state = online_phase.init(parts, config.online, pretrained, np.zeros((2, 11), "f4"))
     arrays = jax.tree.leaves((jax.device_put(data), pretrained, state))
-    device, _ = estimate.memory(config, parts, len(data.rewards))
+    device, _ = dry_run.memory(config, parts, len(data.rewards))
     assert device == pytest.approx(sum(leaf.nbytes for leaf in arrays), rel=1e-3)
 
 
 def test_dry_run_does_not_download(monkeypatch, tmp_path):
     monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
-    monkeypatch.setattr(download, "fetch", lambda *_: pytest.fail("downloads"))
-    config = small.CONFIGS["cql_samg"]("halfcheetah-medium")
-    plan = estimate.describe(config, tmp_path / "new")
+    monkeypatch.setattr(downloads, "fetch", lambda *_: pytest.fail("downloads"))
+    config = small_experiments.CONFIGS["cql_samg"]("halfcheetah-medium")
+    plan = dry_run.describe(config, tmp_path / "new")
     assert "dataset: about 1,000,000 transitions" in plan
     assert "not on disk" in plan
     assert not list(tmp_path.iterdir())
@@ -370,16 +367,18 @@ def test_dry_run_does_not_download(monkeypatch, tmp_path):
 
 def test_dry_run_of_a_fork_counts_what_is_left(dataset, tmp_path):
     unused = {"online.steps": 0, "offline.updates": 20}
-    experiment.run(small.config("awac", dataset, unused), tmp_path / "run")
+    lifecycle.run(small_experiments.config("awac", dataset, unused), tmp_path / "run")
     forked = {"offline.restore": str(tmp_path / "run")}
-    plan = estimate.describe(small.config("awac", dataset, forked), tmp_path)
+    plan = dry_run.describe(small_experiments.config("awac", dataset, forked), tmp_path)
     assert "offline: 0 updates per seed, forked from" in plan
     assert f"({dataset})" in plan
     forked["online.data"] = "buffer"
-    plan = estimate.describe(small.config("awac", dataset, forked), tmp_path)
+    plan = dry_run.describe(small_experiments.config("awac", dataset, forked), tmp_path)
     assert "dataset: about 0 transitions (not opened" in plan
     # The run has no C-VAE, so it is trained before fine-tuning, on the data.
-    plan = estimate.describe(small.config("awac_samg", dataset, forked), tmp_path)
+    plan = dry_run.describe(
+        small_experiments.config("awac_samg", dataset, forked), tmp_path
+    )
     assert "C-VAE: 40 updates per seed" in plan
     assert f"({dataset})" in plan
 
@@ -392,8 +391,8 @@ def no_compute(monkeypatch):
     def fail(*_, **__):
         raise AssertionError("compute is spent")
 
-    monkeypatch.setattr(offline, "init", fail)
-    monkeypatch.setattr(offline, "make_updates", fail)
+    monkeypatch.setattr(offline_phase, "init", fail)
+    monkeypatch.setattr(offline_phase, "make_updates", fail)
     monkeypatch.setattr(evaluation, "make_evaluator", fail)
 
 
@@ -403,7 +402,7 @@ def refused(no_compute, dataset, tmp_path, capsys):
 
     def refused(name="awac", workdir=None, **overrides):
         fields = {key.replace("__", "."): value for key, value in overrides.items()}
-        config = small.config(name, dataset, fields)
+        config = small_experiments.config(name, dataset, fields)
         with pytest.raises(SystemExit) as info:
             main(config, workdir or tmp_path / "run")
         assert isinstance(info.value.code, str)  # Printed; the exit code is then 1.
@@ -429,7 +428,7 @@ def rewrite(dataset, path, **changes):
 def test_truncated_file_is_refused_by_the_program(dataset, tmp_path):
     path = tmp_path / "cut.hdf5"
     path.write_bytes(dataset.read_bytes()[:5_000])
-    flags = small.flags("awac", path)
+    flags = small_experiments.flags("awac", path)
     process = program(*flags, f"--workdir={tmp_path / 'run'}")
     assert process.returncode == 1
     assert "Traceback" not in process.stderr
@@ -491,7 +490,7 @@ def test_environment_of_other_dimensions_is_refused(refused, dataset, tmp_path):
     for text in (str(dataset), "size 11", "size 3", "Walker2d-v4 has 17 and 6"):
         assert text in message
     assert "config.env_id=" in message
-    config = small.config("awac", dataset, {"env_id": "Walker2d-v4"})
+    config = small_experiments.config("awac", dataset, {"env_id": "Walker2d-v4"})
     with pytest.raises(SystemExit, match="Walker2d-v4 has 17 and 6"):
         main(config, dry_run=True)
 
@@ -553,21 +552,21 @@ def test_folder_without_checkpoint_is_refused(refused, dataset, tmp_path, folder
     message = refused(offline__restore=str(path))
     for text in (f"no offline checkpoint in '{path}'", "must be", "offline.restore"):
         assert text in message
-    config = small.config("awac", dataset, {"offline.restore": str(path)})
+    config = small_experiments.config("awac", dataset, {"offline.restore": str(path)})
     with pytest.raises(SystemExit, match="no offline checkpoint"):
         main(config, dry_run=True)
 
 
 def test_refused_run_can_be_corrected_in_the_same_workdir(refused, dataset, tmp_path):
     refused(dataset__path=str(tmp_path / "typo.hdf5"))
-    config = small.config("awac", dataset)
-    experiment.check_same_config(config, tmp_path / "run")
+    config = small_experiments.config("awac", dataset)
+    lifecycle.check_same_config(config, tmp_path / "run")
 
 
 def test_failed_download_says_what_to_do(no_compute, monkeypatch, tmp_path):
     monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    config = small.CONFIGS["awac"]("hopper-medium")
+    config = small_experiments.CONFIGS["awac"]("hopper-medium")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # Nobody listens, so connections are refused.
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
@@ -645,10 +644,10 @@ def test_flags_with_unknown_names_are_refused(monkeypatch, arguments, texts):
         assert text in info.value.code
 
 
-@pytest.mark.parametrize("name", small.CONFIGS)
+@pytest.mark.parametrize("name", small_experiments.CONFIGS)
 def test_flags_with_known_names_pass(monkeypatch, dataset, name):
     monkeypatch.chdir(ROOT)
-    command_line.check(["train", *small.flags(name, dataset), "--dry_run"])
+    command_line.check(["train", *small_experiments.flags(name, dataset), "--dry_run"])
     command_line.check(["train", "--help"])
 
 
@@ -659,9 +658,9 @@ def test_failure_of_our_own_is_not_told_as_a_mistake(dataset, tmp_path, monkeypa
     def broken(*_):
         raise ValueError("shapes do not match")
 
-    monkeypatch.setattr(offline, "make_updates", broken)
+    monkeypatch.setattr(offline_phase, "make_updates", broken)
     with pytest.raises(ValueError, match="shapes do not match"):
-        main(small.config("awac", dataset), tmp_path)
+        main(small_experiments.config("awac", dataset), tmp_path)
     log = (tmp_path / "log.txt").read_text()
     assert "Traceback" in log
     assert "shapes do not match" in log
@@ -686,29 +685,31 @@ def test_fork_that_does_nothing_is_refused(refused, tmp_path):
 
 
 def test_dry_run_refuses_what_the_run_would(dataset, tmp_path):
-    config = small.config("awac", dataset)
+    config = small_experiments.config("awac", dataset)
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(ValueError, match="Cannot write into"):
-        estimate.describe(config, blocked / "run")
+        dry_run.describe(config, blocked / "run")
     other = tmp_path / "other"
     other.mkdir()
     (other / "config.json").write_text(json.dumps({"seed": 7}))
     with pytest.raises(ValueError, match="a run of another config"):
-        estimate.describe(config, other)
+        dry_run.describe(config, other)
 
 
 def test_file_of_ones_own_has_the_cvae_of_its_robot(tmp_path):
-    path = small.write_dataset(tmp_path / "own.hdf5", env_id="HalfCheetah-v4")
-    config = small.CONFIGS["awac_samg"]()
+    path = small_experiments.write_dataset(
+        tmp_path / "own.hdf5", env_id="HalfCheetah-v4"
+    )
+    config = small_experiments.CONFIGS["awac_samg"]()
     config.dataset.path, config.env_id = str(path), "HalfCheetah-v4"
-    parts_lib.complete(config)
-    cvae = parts_lib.resolve(config).guidance.cvae
+    resolution.complete(config)
+    cvae = resolution.resolve(config).guidance.cvae
     assert (cvae.decoder_layers, cvae.kl_warmup_steps) == (2, 0)
-    hopper = small.CONFIGS["awac_samg"]("hopper-medium")
+    hopper = small_experiments.CONFIGS["awac_samg"]("hopper-medium")
     hopper.guidance.cvae.kl_warmup_steps = 7  # Given, so kept.
-    parts_lib.complete(hopper)
-    cvae = parts_lib.resolve(hopper).guidance.cvae
+    resolution.complete(hopper)
+    cvae = resolution.resolve(hopper).guidance.cvae
     assert (cvae.decoder_layers, cvae.kl_warmup_start, cvae.kl_warmup_steps) == (
         1,
         10_000,
@@ -733,7 +734,7 @@ def test_program_runs_from_any_folder(tmp_path):
 
 
 def test_progress_bars_show_rates_and_scores(dataset, tmp_path):
-    flags = small.flags("awac", dataset, logging__progress=True)
+    flags = small_experiments.flags("awac", dataset, logging__progress=True)
     process = program(*flags, f"--workdir={tmp_path}")
     assert process.returncode == 0, process.stderr
     for bar, unit in (("offline: ", "update/s"), ("online: ", "step/s")):
@@ -756,6 +757,6 @@ def test_progress_bars_show_rates_and_scores(dataset, tmp_path):
     ],
 )
 def test_default_workdir_names_the_experiment(name, changes, folder):
-    config = small.CONFIGS[name]()
+    config = small_experiments.CONFIGS[name]()
     config.update_from_flattened_dict(changes)
-    assert experiment.default_workdir(config) == folder
+    assert lifecycle.default_workdir(config) == folder

@@ -15,9 +15,9 @@ import pytest
 from samg_jax import checks, trust
 from samg_jax.data import minari_trust
 from samg_jax.envs import pickling, vector
-from samg_jax.training import forking
-from samg_jax.training import parts as parts_lib
-from tests import cases, small
+from samg_jax.experiment import resolution
+from samg_jax.runs import forks
+from tests.fixtures import awkward_envs, small_experiments
 
 MODULE = "a_strangers_module"
 
@@ -39,26 +39,26 @@ def stranger(tmp_path, monkeypatch):
     ],
 )
 def test_a_saved_config_imports_only_what_the_command_named(stranger, dataset, fields):
-    saved = {**small.config("awac", dataset).to_dict(), **fields}
+    saved = {**small_experiments.config("awac", dataset).to_dict(), **fields}
     with pytest.raises(checks.UserError, match=f"{MODULE}.*trust=True") as info:
-        parts_lib.resolve_saved(saved, "The checkpoint runs/theirs")
+        resolution.resolve_saved(saved, "The checkpoint runs/theirs")
     assert "\n" not in str(info.value)
     assert not stranger()
     # Imported; it registers no environment.
     with trust.files(True), contextlib.suppress(checks.UserError):
-        parts_lib.resolve_saved(saved, "The checkpoint runs/theirs")
+        resolution.resolve_saved(saved, "The checkpoint runs/theirs")
     assert stranger()
     trust.config(saved, "The checkpoint runs/theirs")  # It is loaded by now.
 
 
 def test_a_fork_imports_only_what_the_command_named(stranger, dataset):
-    config = small.config("awac_samg", dataset)
-    parts = parts_lib.resolve(config)
+    config = small_experiments.config("awac_samg", dataset)
+    parts = resolution.resolve(config)
     saved = {"config": config.to_dict()}
-    assert forking.first_fit_step(parts, saved) is None
+    assert forks.first_fit_step(parts, saved) is None
     saved["config"]["guidance"]["module"] = MODULE
     with pytest.raises(checks.UserError, match=rf"{MODULE}.*trust=True"):
-        forking.first_fit_step(parts, saved)
+        forks.first_fit_step(parts, saved)
     assert not stranger()
 
 
@@ -82,14 +82,14 @@ class Call:
         Call(np.load, "file.npy"),
         Call(np.memmap, "file.npy"),
         Call(pickle.loads, b"N."),
-        Call(cases.write_dataset, "file.hdf5"),  # A function of its own module.
+        Call(awkward_envs.write_dataset, "file.hdf5"),  # A function of its own module.
         Call(checks.folder, None, ""),
     ],
 )
 def test_a_saved_state_calls_nothing_that_the_environment_does_not_need(
     call, tmp_path, monkeypatch
 ):
-    with cases.registered("Walk") as (env_id,):
+    with awkward_envs.registered("Walk") as (env_id,):
         env = vector.make(env_id, 1, [0], "stock")
         env.reset()
         simulated = env._simulators._envs[0]
@@ -106,7 +106,7 @@ def test_a_saved_state_calls_nothing_that_the_environment_does_not_need(
     [
         ("Walk", Call(pickling.bound_method, "a", "join")),
         ("Calling", Call(pickling.bound_method, {}, "update")),
-        ("Calling", Call(pickling.bound_method, cases.Helper(), "__init__")),
+        ("Calling", Call(pickling.bound_method, awkward_envs.Helper(), "__init__")),
         ("Calling", Call(getattr, ",", "join")),
         ("Calling", Call(re.sub, "a", "b", "c")),
         ("Dangerous", Call(os.system, "touch ran")),
@@ -117,7 +117,7 @@ def test_what_the_environment_itself_holds_is_no_way_to_call_more(
     name, call, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    with cases.registered(name) as (env_id,):
+    with awkward_envs.registered(name) as (env_id,):
         env = vector.make(env_id, 1, [0], "stock")
         env.reset()
         simulated = env._simulators._envs[0]

@@ -21,8 +21,8 @@ HELD = (
     "configs/suites/smoke.py",
     "data/hopper-demo.hdf5",
     "py.typed",
-    "reporting/page.html.jinja",
-    "reporting/published_tables/corl_offline.txt",
+    "results/page.html.jinja",
+    "results/published_tables/corl_offline.txt",
 )
 
 

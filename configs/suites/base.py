@@ -12,14 +12,14 @@ by `--set=config.online.steps=1000`.
 import ml_collections
 
 from samg_jax import settings
-from samg_jax.suites import grid
+from samg_jax.experiment import suite_spec
 
 
 def get_config() -> ml_collections.ConfigDict:
     """Returns a suite without datasets, locked: a misspelled name is an error."""
-    suite = settings.to_config(grid.Suite)
+    suite = settings.to_config(suite_spec.Suite)
     suite.lock()
-    # Their names are the suite's own; `suites/jobs.py` checks them.
+    # Their names are the suite's own; `suites/job_list.py` checks them.
     suite.by_algorithm.unlock()
     suite.by_variant.unlock()
     return suite

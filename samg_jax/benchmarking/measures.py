@@ -10,22 +10,20 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from samg_jax import checks
-from samg_jax.analysis import machine
-from samg_jax.benchmarking import baseline as baseline_lib
+from samg_jax import checks, compilation, provenance
 from samg_jax.benchmarking import (
-    cases,
-    loop,
+    benchmark_cases,
+    case_processes,
     matmul,
-    processes,
+    online_loop,
     profiles,
-    programs,
-    reports,
-    synthetic,
-    updates,
+    report_files,
+    synthetic_data,
+    timed_programs,
+    torch_process,
+    update_speed,
 )
-from samg_jax.training import compilation, config_files
-from samg_jax.training import parts as parts_lib
+from samg_jax.experiment import config_files, resolution
 
 SIZES = ("1", "4", "16", "64")
 TRACED = 20  # Updates of a traced call: a trace of a thousand is too long to look at.
@@ -47,16 +45,16 @@ class Kind:
             device alone, whose memory they need.
     """
 
-    phases: Sequence[str] = cases.PHASES
+    phases: Sequence[str] = benchmark_cases.PHASES
     usual: Sequence[str] = ("offline",)
-    families: Sequence[str] = tuple(cases.DATASETS)
+    families: Sequence[str] = tuple(benchmark_cases.DATASETS)
     seeds: Sequence[str] = ("1",)
     apart: bool = False
 
 
 KINDS = {
     "updates": Kind(usual=("offline", "no_data", "samg"), seeds=SIZES),
-    "online": Kind(cases.PHASES[1:], ("vanilla", "samg"), seeds=SIZES),
+    "online": Kind(benchmark_cases.PHASES[1:], ("vanilla", "samg"), seeds=SIZES),
     "compile": Kind(apart=True),
     "memory": Kind(seeds=SIZES, apart=True),
     "profile": Kind(families=("locomotion",)),
@@ -81,7 +79,7 @@ class Request:
     """
 
     kind: str
-    cases: Sequence[cases.Case]
+    cases: Sequence[benchmark_cases.Case]
     configs: pathlib.Path = config_files.HOME
     repeats: int = 7
     seconds: float = 1.0
@@ -97,7 +95,9 @@ def check(request: Request) -> None:
     if not request.cases:
         raise checks.UserError(
             "None of these algorithms is trained in one of these phases. "
-            + "; ".join(f"{k}: {', '.join(v)}" for k, v in cases.TRAINED_IN.items())
+            + "; ".join(
+                f"{k}: {', '.join(v)}" for k, v in benchmark_cases.TRAINED_IN.items()
+            )
             + ". Set algorithms=NAME,... or phases=NAME,... to others."
         )
     if request.baseline is not None:
@@ -106,7 +106,7 @@ def check(request: Request) -> None:
                 f"baseline={request.baseline} was given with {request.kind}. Only "
                 "updates are compared. Leave it out, or measure updates."
             )
-        baseline_lib.check(request.baseline)
+        torch_process.check(request.baseline)
     if request.kind == "profile" and request.out is None:
         raise checks.UserError(
             "out is empty, but profile writes files. It may be any folder. Write "
@@ -117,9 +117,9 @@ def check(request: Request) -> None:
             f"threads is {request.threads}, but there are {cores()} cores to use. "
             "Allowed are as many, or fewer. Lower it, or leave it out."
         )
-    cases.check(request.cases, request.configs)
+    benchmark_cases.check(request.cases, request.configs)
     if request.out is not None:
-        reports.check(request.kind, request.out)
+        report_files.check(request.kind, request.out)
 
 
 def cores() -> int:
@@ -159,7 +159,7 @@ def run(request: Request, folder: pathlib.Path, command: str) -> dict[str, Any]:
     name = request.matmul_precision
     found = circumstances
     if KINDS[request.kind].apart:
-        found = functools.partial(processes.alone, circumstances)
+        found = functools.partial(case_processes.alone, circumstances)
     report = {
         "kind": request.kind,
         "command": command,
@@ -174,9 +174,9 @@ def run(request: Request, folder: pathlib.Path, command: str) -> dict[str, Any]:
     with compilation.matmul_precision(name):
         for rows in _MEASURES[request.kind](request, folder):
             report["rows"] += rows
-            reports.keep(request.out, report)
+            report_files.keep(request.out, report)
     report["finished"] = True
-    reports.keep(request.out, report)
+    report_files.keep(request.out, report)
     return report
 
 
@@ -188,7 +188,7 @@ def circumstances(precision: str) -> dict[str, Any]:
     """
     with compilation.matmul_precision(precision):
         peak = matmul.machine_peak()
-    return {"machine": machine.describe(), "square_matmul_peak_gflops": peak}
+    return {"machine": provenance.describe(), "square_matmul_peak_gflops": peak}
 
 
 def _precise(request: Request) -> Request:
@@ -203,7 +203,7 @@ def _precise(request: Request) -> Request:
 
 def _updates(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
     threads = None if request.baseline is None else cores()
-    return updates.measure(
+    return update_speed.measure(
         request.cases,
         request.configs,
         folder,
@@ -217,7 +217,7 @@ def _updates(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
 def _online(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
     single = {}  # The rows of one seed come first, for the others to be compared.
     for case in sorted(request.cases, key=lambda case: case.seeds):
-        row = loop.measure(
+        row = online_loop.measure(
             case, request.configs, folder, request.repeats, request.steps
         )
         alike = str(dataclasses.replace(case, seeds=1))
@@ -232,26 +232,28 @@ def _online(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
 
 def _compile(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
     for case in request.cases:
-        times = processes.compile_times(case, request.configs, folder, request.repeats)
+        times = case_processes.compile_times(
+            case, request.configs, folder, request.repeats
+        )
         _progress(f"{case.algorithm}: {times['cold']['total']['median']:.1f} s cold")
         yield [times]
 
 
 def _memory(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
     for case in request.cases:
-        yield [processes.memory(case, request.configs, folder)]
+        yield [case_processes.memory(case, request.configs, folder)]
 
 
 def _profile(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
     rate = 1e9 * matmul.machine_peak(repeats=1)
     for case in request.cases:
-        task = parts_lib.resolve_task(cases.load(case, request.configs))
-        data = synthetic.file(folder, task, case.rows)
-        config = cases.load(case, request.configs, data)
-        prepared = programs.prepare(case, config, programs.load(config))
-        flops = programs.flops(prepared)
-        chunk = programs.chunk_of(flops, rate, request.seconds)
-        program = programs.Program(prepared, min(chunk, TRACED))
+        task = resolution.resolve_task(benchmark_cases.load(case, request.configs))
+        data = synthetic_data.file(folder, task, case.rows)
+        config = benchmark_cases.load(case, request.configs, data)
+        prepared = timed_programs.prepare(case, config, timed_programs.load(config))
+        flops = timed_programs.flops(prepared)
+        chunk = timed_programs.chunk_of(flops, rate, request.seconds)
+        program = timed_programs.Program(prepared, min(chunk, TRACED))
         program.call()
         path = request.out / f"{case.algorithm}_{case.phase}_{case.family}_{case.seeds}"
         trace = profiles.trace(program, path, request.repeats)

@@ -10,7 +10,7 @@ import re
 
 import jax
 
-from samg_jax.benchmarking import programs
+from samg_jax.benchmarking import timed_programs
 
 PERFETTO = "perfetto_trace.json.gz"
 # They span the operations inside of them, which are counted by themselves.
@@ -20,7 +20,9 @@ PRODUCTS = " (matrix products)"
 PRODUCT = re.compile(r"\bdot\(|__cublas|__onednn\$matmul")
 
 
-def trace(program: programs.Program, folder: pathlib.Path, calls: int) -> pathlib.Path:
+def trace(
+    program: timed_programs.Program, folder: pathlib.Path, calls: int
+) -> pathlib.Path:
     """Writes a trace of some calls of a program; returns its file for Perfetto.
 
     Args:
@@ -34,7 +36,7 @@ def trace(program: programs.Program, folder: pathlib.Path, calls: int) -> pathli
     return max(folder.glob(f"plugins/profile/*/{PERFETTO}"))
 
 
-def operations(program: programs.Program, path: pathlib.Path) -> dict[str, float]:
+def operations(program: timed_programs.Program, path: pathlib.Path) -> dict[str, float]:
     """Returns kind of operation -> milliseconds in a trace, the longest first.
 
     Summed over threads. A kind is the compiler's name without its number; what is fused

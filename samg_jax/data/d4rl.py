@@ -19,8 +19,7 @@ import h5py
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.data import columns, hdf5_files
-from samg_jax.data import download as downloads
+from samg_jax.data import array_checks, downloads, hdf5_files
 
 BASE_URL = "http://rail.eecs.berkeley.edu/datasets/offline_rl/"
 # Who else has D4RL's files, tried in turn after `BASE_URL`: the SHA-256 says whether
@@ -310,11 +309,13 @@ def _load(path: Any, more: tuple[str, ...] = ()) -> dict[str, Any]:
             what = f"{key!r} in {file.filename}"
             numbers = hdf5_files.read(file, key, array)
             if key in FLAGS:
-                values[key] = columns.flags(numbers, what)
+                values[key] = array_checks.flags(numbers, what)
             else:
-                values[key] = columns.numbers(numbers, what, 1 if key in VECTORS else 2)
+                values[key] = array_checks.numbers(
+                    numbers, what, 1 if key in VECTORS else 2
+                )
         attributes = _read_attributes(file)
-    columns.check_actions(values["actions"], f"'actions' in {path}")
+    array_checks.check_actions(values["actions"], f"'actions' in {path}")
     return {**values, "attributes": attributes}
 
 

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.data import columns
+from samg_jax.data import array_checks
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # How other files begin that are taken for HDF5.
@@ -170,8 +170,8 @@ def find(file: h5py.File, key: str, rank: int) -> h5py.Dataset | None:
             f"{what} has a type that cannot be read ({_said(error)}); numbers are "
             "needed. Write it as float32."
         ) from error
-    columns.check_kind(kind, what)
-    columns.check_shape(node.shape, what, rank)
+    array_checks.check_kind(kind, what)
+    array_checks.check_shape(node.shape, what, rank)
     return node
 
 
@@ -247,7 +247,7 @@ def check_sizes(file: h5py.File, arrays: Mapping[str, h5py.Dataset]) -> None:
         arrays: name -> array, of right types and shapes.
     """
     rows = {key: array.shape[0] for key, array in arrays.items()}
-    columns.check_lengths(rows, file.filename)
+    array_checks.check_lengths(rows, file.filename)
     elements = {key: math.prod(array.shape) for key, array in arrays.items()}
     widest = max(elements[key] * array.dtype.itemsize for key, array in arrays.items())
     # As float32, twice: rows and the transitions made of them. Read one by one.

@@ -18,7 +18,7 @@ import gymnasium
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.data import columns, d4rl, hdf5_files, minari_trust
+from samg_jax.data import array_checks, d4rl, hdf5_files, minari_trust
 
 # What stands before the id in a dataset's name.
 PREFIX = "minari:"
@@ -80,13 +80,15 @@ def load(dataset_id: str) -> d4rl.Raw:
     values = [np.concatenate(parts) for parts in zip(*episodes, strict=True)]
     ranks = {"observations": 2, "actions": 2, "rewards": 1}
     rows = {
-        key: columns.numbers(column, f"{key!r} of {source}", ranks[key])
+        key: array_checks.numbers(column, f"{key!r} of {source}", ranks[key])
         if key in ranks
-        else columns.flags(column, f"{key!r} of {source}")
+        else array_checks.flags(column, f"{key!r} of {source}")
         for key, column in zip(d4rl.KEYS, values, strict=True)
     }
-    columns.check_lengths({key: len(column) for key, column in rows.items()}, source)
-    columns.check_actions(
+    array_checks.check_lengths(
+        {key: len(column) for key, column in rows.items()}, source
+    )
+    array_checks.check_actions(
         rows["actions"],
         f"As fractions of the bounds of its action space, 'actions' of {source}",
         "They leave the bounds, and what the environment made of them is not known. "
@@ -117,11 +119,11 @@ def _rows(dataset: Any, episode: Any) -> tuple[np.ndarray, ...]:
     for name, rank in FIELDS.items():
         what = f"{name!r} of episode {episode.id}"
         given[name] = np.asarray(getattr(episode, name))
-        columns.check_kind(given[name].dtype, what)
-        shape = columns.check_shape(given[name].shape, what, rank)
+        array_checks.check_kind(given[name].dtype, what)
+        shape = array_checks.check_shape(given[name].shape, what, rank)
         given[name] = given[name].reshape(shape)
     ends = [
-        columns.flags(given[name], f"{name!r} of episode {episode.id}")
+        array_checks.flags(given[name], f"{name!r} of episode {episode.id}")
         for name in ("terminations", "truncations")
     ]
     terminals, timeouts = ends
@@ -188,7 +190,7 @@ def flatten(space: gymnasium.Space, values: Any) -> np.ndarray:
         return np.concatenate(parts, axis=1)
     if isinstance(space, gymnasium.spaces.Box):
         values = np.asarray(values)
-        columns.check_kind(values.dtype, "'observations'")
+        array_checks.check_kind(values.dtype, "'observations'")
         with np.errstate(over="ignore"):  # What overflows is refused by `load`.
             values = values.astype(np.float32)
         return values.reshape(len(values), -1)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.data import d4rl, order, successors
+from samg_jax.data import d4rl, row_order, successors
 from samg_jax.envs import tasks
 
 # A file in the units of its environment comes this close to the bounds.
@@ -45,12 +45,12 @@ def check(
     check_units(source, raw.actions, task, warn)
     limit = task.max_episode_steps
     if raw.next_observations is None:
-        order.check_rows(source, raw, limit, warn)
+        row_order.check_rows(source, raw, limit, warn)
         if raw.timeouts is not None and not raw.timeouts[:-1].any():
             check_restarts(source, raw, limit, warn)
     else:
         successors.check(source, raw, warn)
-        order.check_uses(source, raw, order_uses)
+        row_order.check_uses(source, raw, order_uses)
     warn_of_flags(source, raw, warn)
     if not task.sparse:
         warn_of_terminals(source, raw, limit, warn)
@@ -205,9 +205,11 @@ def warn_of_terminals(
     warn: Callable[[str], None],
 ) -> None:
     """Warns if most terminals come exactly when the time is up."""
-    if limit is None or (raw.next_observations is not None and not order.given(raw)):
+    if limit is None or (
+        raw.next_observations is not None and not row_order.given(raw)
+    ):
         return
-    rows = np.flatnonzero(order.ends(raw))
+    rows = np.flatnonzero(row_order.ends(raw))
     lengths = np.diff(rows, prepend=-1)
     at_limit = int((raw.terminals[rows] & (lengths == limit)).sum())
     total = int(raw.terminals.sum())
@@ -222,7 +224,7 @@ def warn_of_terminals(
 def warn_of_flags(source: str, raw: d4rl.Raw, warn: Callable[[str], None]) -> None:
     """Warns if more than half of all rows are flagged as the end of an episode."""
     rows = len(raw.rewards)
-    terminals, ends = int(raw.terminals.sum()), int(order.ends(raw).sum())
+    terminals, ends = int(raw.terminals.sum()), int(row_order.ends(raw).sum())
     if terminals > MANY_ENDS * rows:
         warn(
             f"{terminals:,} of {rows:,} rows in {source} are flagged as 'terminals': "
@@ -250,7 +252,7 @@ def warn_of_early_timeouts(
     if limit is None or raw.timeouts is None or raw.terminals.any():
         return
     rows = np.flatnonzero(raw.timeouts)
-    if len(rows) > MANY_ENDS * len(raw.rewards) or not order.given(raw):
+    if len(rows) > MANY_ENDS * len(raw.rewards) or not row_order.given(raw):
         return
     lengths = np.diff(rows, prepend=-1)
     early = int((lengths < limit).sum())

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.data import d4rl, order
+from samg_jax.data import d4rl, row_order
 
 # Share of the rows that have their successor at the same distance in the file.
 MOST = 0.5
@@ -82,15 +82,15 @@ def check(source: str, raw: d4rl.Own, warn: Callable[[str], None]) -> None:
     if moving and _shifted(source, raw, places, warn):
         return
     rows = np.flatnonzero(~raw.terminals)
-    too_few = len(rows) < order.LEAST_PAIRS
-    if order.given(raw) or too_few or order.tied(raw, rows, after[rows]):
+    too_few = len(rows) < row_order.LEAST_PAIRS
+    if row_order.given(raw) or too_few or row_order.tied(raw, rows, after[rows]):
         _check_ends(source, places, warn)
         return
     text = (
         f"{what} have nothing to do with the rows that they are in, as if only one "
         "of both were shuffled. Write them in the same order"
     )
-    if _in_order(raw) or order.structured(before):
+    if _in_order(raw) or row_order.structured(before):
         raise checks.UserError(f"{text}.")
     warn(f"{text}, unless the observations really are independent.")
 
@@ -122,7 +122,7 @@ def _certain(raw: d4rl.Own, places: Places) -> bool:
     if offset < 0:
         return True
     # Successors several steps on, but never beyond the end of the episode.
-    passed = np.cumsum(order.ends(raw))
+    passed = np.cumsum(row_order.ends(raw))
     return bool((passed[rows + offset - 1] > passed[rows]).mean() > MOST)
 
 
@@ -175,9 +175,9 @@ def find(raw: d4rl.Own) -> Places:
     keys = keys[by_key]
     first = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     found = keys[first] == wanted
-    ends = order.ends(raw)
+    ends = row_order.ends(raw)
     ends[-1] = False  # The last row may be flagged or not.
-    inner = order.inner(raw)
+    inner = row_order.inner(raw)
     lost = ~found & ~ends
     misplaced = int(lost[:-1].sum())
     count = int(ends.sum())
@@ -211,9 +211,9 @@ def _keys(observations: np.ndarray) -> np.ndarray:
 
 
 def _in_order(raw: d4rl.Own) -> bool:
-    inner = order.inner(raw)
-    enough = len(inner) >= order.LEAST_PAIRS
-    return enough and order.tied(raw, inner, raw.observations[inner + 1])
+    inner = row_order.inner(raw)
+    enough = len(inner) >= row_order.LEAST_PAIRS
+    return enough and row_order.tied(raw, inner, raw.observations[inner + 1])
 
 
 def _consecutive(observations: np.ndarray, rows: np.ndarray, offset: int) -> bool:
@@ -226,7 +226,7 @@ def _consecutive(observations: np.ndarray, rows: np.ndarray, offset: int) -> boo
 
 def _far(source: str, raw: d4rl.Own, warn: Callable[[str], None]) -> bool:
     """Refuses inexact successors far from rows in order; whether it has warned."""
-    inner = order.inner(raw)
+    inner = row_order.inner(raw)
     inner = inner[(inner >= REACH) & (inner < len(raw.observations) - REACH)]
     if len(inner) < LEAST_ROWS or not _in_order(raw):
         return False

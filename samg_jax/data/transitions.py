@@ -7,6 +7,7 @@ Everything here runs once, on the host, in NumPy. `M` is the number of transitio
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import chex
 import jax
@@ -14,7 +15,7 @@ import numpy as np
 from flax import struct
 
 from samg_jax import checks
-from samg_jax.data import d4rl, order
+from samg_jax.data import d4rl, row_order
 
 # CORL scans for returns, and scales them, with this length whatever the task's limit.
 RANGE_WINDOW = 1000
@@ -159,13 +160,13 @@ def episode_ends(dataset: Dataset, max_episode_steps: int) -> np.ndarray:
     A trajectory ends at a terminal, where the next transition starts elsewhere, after
     `max_episode_steps`, and at the last transition. Dropped rows leave no other trace.
     A jump between two rows of a file that flags no end there is a transition like any
-    other, as in D4RL's own view; `data.published` warns of it.
+    other, as in D4RL's own view; `data.published_facts` warns of it.
     """
     jumps = np.linalg.norm(
         dataset.observations[1:] - dataset.next_observations[:-1], axis=1
     )
     ends = dataset.masks == 0
-    ends[:-1] |= jumps > order.JUMP
+    ends[:-1] |= jumps > row_order.JUMP
     ends[-1] = True
     return _cut(ends, max_episode_steps)
 
@@ -334,3 +335,10 @@ class Normalizer(struct.PyTreeNode):
         mean = np.mean(observations, axis=0, dtype=np.float64)
         std = np.std(observations, axis=0, dtype=np.float64) + STD_OFFSET
         return cls(mean.astype(np.float32), std.astype(np.float32))
+
+
+def episode_returns(rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns the undiscounted return of every episode that ended in the rows."""
+    ends = np.flatnonzero(rows["terminals"] | rows["timeouts"])
+    totals = np.cumsum(rows["rewards"], dtype=np.float64)[ends]
+    return np.diff(totals, prepend=0.0)

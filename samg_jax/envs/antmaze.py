@@ -15,7 +15,7 @@ import mujoco
 import numpy as np
 from gymnasium.envs.mujoco import mujoco_env
 
-from samg_jax.envs import mazes, physics, simulation, tasks
+from samg_jax.envs import d4rl_physics, mazes, simulation, tasks
 
 FRAME_SKIP = 5
 MAX_TORQUE = 30.0
@@ -82,7 +82,8 @@ class AntMazeEnv(mujoco_env.MujocoEnv, gymnasium.utils.EzPickle):
     Observations `[29]` float64: positions (15: x, y, z, quaternion, joints) and
     velocities (14), without the goal. Actions `[8]` in [-1, 1], times 30 the torques.
     Reward 1 within 0.5 m of the goal, else 0. `info` tells the goal, and after a step
-    whether it is reached. Its physics is the installed simulator's; see `physics.make`.
+    whether it is reached. Its physics is the installed simulator's; see
+    `d4rl_physics.make`.
 
     Args:
         maze: a name in `mazes.MAZES`.
@@ -186,7 +187,7 @@ class Simulators:
         random_start: bool = False,
         terminate_on_success: bool = True,
     ):
-        env = physics.make(env_id, physics_name)
+        env = d4rl_physics.make(env_id, physics_name)
         model = env.unwrapped.model
         env.close()
         self._batch = simulation.Batch(model, num_envs, FRAME_SKIP, threads)

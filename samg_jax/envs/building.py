@@ -22,7 +22,7 @@ import gymnasium
 from gymnasium.envs import registration
 
 from samg_jax import checks, foreign
-from samg_jax.envs import flat, interface, lookup
+from samg_jax.envs import flat_observations, interface, lookup
 
 MISSING = lookup.MISSING
 NO_LIMIT = -1  # As `max_episode_steps` of `gymnasium.make`.
@@ -69,7 +69,7 @@ def make(env_id: str, **kwargs: object) -> gymnasium.Env:
         ) from error
     _check_spaces(env, env_id)
     if isinstance(env.observation_space, gymnasium.spaces.Dict):
-        env = flat.FlatObservations(env)
+        env = flat_observations.FlatObservations(env)
     return env
 
 

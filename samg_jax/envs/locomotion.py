@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from samg_jax.envs import physics, simulation
+from samg_jax.envs import d4rl_physics, simulation
 
 
 def _always(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
@@ -72,10 +72,10 @@ class Simulators:
     state_names = simulation.Batch.state_names
 
     def __init__(self, env_id: str, num_envs: int, physics_name: str, threads: int):
-        env = physics.make(env_id, physics_name)
+        env = d4rl_physics.make(env_id, physics_name)
         self._model = env.unwrapped.model
         env.close()
-        self._robot = ROBOTS[physics.resolve(env_id, physics_name)]
+        self._robot = ROBOTS[d4rl_physics.resolve(env_id, physics_name)]
         frame_skip = self._robot.frame_skip
         self._batch = simulation.Batch(self._model, num_envs, frame_skip, threads)
         self._seconds = self._model.opt.timestep * frame_skip

@@ -18,8 +18,7 @@ import mujoco
 import numpy as np
 
 from samg_jax import checks, durable
-from samg_jax.envs import physics as physics_lib
-from samg_jax.envs import tasks
+from samg_jax.envs import d4rl_physics, tasks
 
 # In the order in which they are tried: the GPU or Mesa without a display, Mesa in
 # memory, and what a desktop has.
@@ -84,7 +83,7 @@ def check(env_id: str, physics: str, path: pathlib.Path) -> None:
     """Raises UserError where no video of the environment could be written.
 
     Args:
-        env_id: any id that `physics.make` knows.
+        env_id: any id that `d4rl_physics.make` knows.
         physics: `d4rl` or `stock`.
         path: of the video; its folder is not looked at.
     """
@@ -103,7 +102,7 @@ def check(env_id: str, physics: str, path: pathlib.Path) -> None:
             f"Videos need {' and '.join(missing)}, which is not installed. It is in "
             'the extra `video` of this package. Install it: pip install -e ".[video]".'
         )
-    env = physics_lib.make(env_id, physics)
+    env = d4rl_physics.make(env_id, physics)
     modes, simulated = env.metadata["render_modes"], is_mujoco(env)
     env.close()
     if "rgb_array" not in modes:
@@ -114,7 +113,7 @@ def check(env_id: str, physics: str, path: pathlib.Path) -> None:
     if simulated:
         choose_backend()
         return
-    env = physics_lib.make(env_id, physics, render_mode="rgb_array")
+    env = d4rl_physics.make(env_id, physics, render_mode="rgb_array")
     try:
         env.reset()
         _first_frame(env, env_id)  # Others may need packages of their own for it.
@@ -153,7 +152,7 @@ def film(
     """
     # Their default camera stays behind; others have one of their own.
     camera = {"camera_name": "track"} if tasks.is_locomotion(env_id) else {}
-    env = physics_lib.make(env_id, physics, render_mode="rgb_array", **camera)
+    env = d4rl_physics.make(env_id, physics, render_mode="rgb_array", **camera)
     space = env.action_space
     if not ((space.low == -1.0).all() and (space.high == 1.0).all()):
         env = gymnasium.wrappers.RescaleAction(env, np.float32(-1), np.float32(1))

@@ -27,7 +27,7 @@ class Task:
     """An environment and how its returns are reported.
 
     Attributes:
-        env_id: identifier that `physics.make` and `vector.make` understand.
+        env_id: identifier that `d4rl_physics.make` and `vector.make` understand.
         observation_size: O.
         action_size: A; actions are in [-1, 1] throughout the package.
         max_episode_steps: time limit, None where the environment has none.

@@ -25,10 +25,10 @@ import numpy as np
 from samg_jax import checks
 from samg_jax.envs import (
     building,
+    d4rl_physics,
     generic,
     instances,
     locomotion,
-    physics,
     pickling,
     tasks,
 )
@@ -96,7 +96,7 @@ def run(
     Raises:
         checks.UserError: it cannot be used, or not so many of it.
     """
-    env_id = physics.resolve(task.env_id, physics_name)
+    env_id = d4rl_physics.resolve(task.env_id, physics_name)
     if env_id in locomotion.ROBOTS or tasks.is_antmaze(env_id):
         if asked:
             raise checks.UserError(

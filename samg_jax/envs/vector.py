@@ -12,8 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.envs import antmaze, generic, instances, locomotion, tasks
-from samg_jax.envs import physics as physics_lib
+from samg_jax.envs import antmaze, d4rl_physics, generic, instances, locomotion, tasks
 
 _STATE_NAMES = ("observations", "episode_lengths", "episode_returns")
 
@@ -86,7 +85,7 @@ def make(
         env_id: any id that `tasks.for_env_id` knows.
         num_envs: n.
         seeds: n non-negative integers, one per environment.
-        physics: "d4rl" or "stock", see `physics.make`.
+        physics: "d4rl" or "stock", see `d4rl_physics.make`.
         threads: how many work on a batch of D4RL's agents; by default one per
             processor that this process may use, but not for fewer than four walkers
             or one ant each, where handing over costs more than it saves. Results do
@@ -105,7 +104,7 @@ def make(
             f"Got num_envs={num_envs} and threads={threads}; both must be at least 1. "
             "Leave threads out to use all processors."
         )
-    resolved = physics_lib.resolve(env_id, physics)
+    resolved = d4rl_physics.resolve(env_id, physics)
     task = tasks.for_env_id(resolved)
     if resolved in locomotion.ROBOTS:
         threads = threads or min(_processors(), max(1, num_envs // 4))

@@ -126,7 +126,7 @@ class CVAEModel:
         normal: of the latent code, see `normals.fit`.
         codes: that the fit stores for the kind "nearest", see `normals.fit`. Two
             models that differ in this alone are equal: they train alike, and what is
-            missing is found without training, see `forking.first_fit_step`.
+            missing is found without training, see `forks.first_fit_step`.
     """
 
     cvae: cvae.CVAE

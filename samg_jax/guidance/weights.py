@@ -66,9 +66,10 @@ class GuidanceConfig:
         "your own",
     )
     module: str | None = settings.field(
-        None, allowed="the name of a module, without .py, or None"
+        None, allowed="the name of a module, without .py, or None", compare=False
     )
-    weight_preset: str = settings.choice("paper", "paper", "best")
+    # What it has filled in is compared.
+    weight_preset: str = settings.choice("paper", "paper", "best", compare=False)
     kind: str = settings.choice(
         "tail", "tail", "window", "joint", "nearest", filled=True
     )

@@ -20,8 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from samg_jax import durable
-from samg_jax.suites import files
+from samg_jax import durable, shared_files
 
 CLAIM = "claim"
 BEAT = 2.0  # Seconds between two signs of life.
@@ -80,7 +79,7 @@ def alive(owner: dict) -> bool:
 
 def read(path: pathlib.Path) -> dict | None:
     """Returns the owner that a claim names, None where it is damaged."""
-    owner = files.read_json(path)
+    owner = shared_files.read_json(path)
     if owner is None or {"machine", "pid", "started", "released"} - set(owner):
         return None
     pid, began = owner["pid"], owner["started"]
@@ -110,7 +109,7 @@ class Observer:
 
     def next_number(self, folder: pathlib.Path) -> int | None:
         """Returns the number of the next claim, None while a process has the job."""
-        number = files.latest(folder, CLAIM)
+        number = shared_files.latest(folder, CLAIM)
         if number is None:
             return 0
         path = path_of(folder, number)
@@ -141,7 +140,7 @@ class Claim:
     @property
     def current(self) -> bool:
         """Whether no other process has taken the job over."""
-        return files.latest(self.folder, CLAIM) == self.number
+        return shared_files.latest(self.folder, CLAIM) == self.number
 
     def keep(self, parent: int, each: Callable[[], None]) -> None:
         """Gives signs of life from a thread.
@@ -176,7 +175,7 @@ class Claim:
             self._thread.join()
         path = path_of(self.folder, self.number)
         with contextlib.suppress(OSError):  # The end of the process releases it, too.
-            files.write_json(path, {**self._owner, "released": True})
+            shared_files.write_json(path, {**self._owner, "released": True})
 
 
 def take(folder: pathlib.Path, number: int) -> Claim | None:
@@ -191,7 +190,7 @@ def take(folder: pathlib.Path, number: int) -> Claim | None:
     # A link appears with its content, where an opened file would be empty at first.
     content = path.with_name(f".{path.name}.{os.getpid()}.{time.time_ns()}")
     try:
-        files.write_flushed(content, (json.dumps(owner) + "\n").encode())
+        shared_files.write_flushed(content, (json.dumps(owner) + "\n").encode())
         os.link(content, path)
     except FileExistsError:
         return None

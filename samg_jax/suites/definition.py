@@ -12,8 +12,7 @@ from typing import Any
 import ml_collections
 
 from samg_jax import checks, settings
-from samg_jax.suites import grid
-from samg_jax.training import config_files, values
+from samg_jax.experiment import config_files, setting_values, suite_spec
 
 FOLDER = "suites"  # Below that of the config files.
 OF_CONFIGS = "config."
@@ -83,7 +82,7 @@ def change(suite: ml_collections.ConfigDict, text: str) -> None:
         with suite.unlocked():
             suite[GIVEN] = (*suite.get(GIVEN, ()), text.removeprefix(OF_CONFIGS))
         return
-    fields = values.flatten(suite.to_dict())
+    fields = setting_values.flatten(suite.to_dict())
     fields.pop(GIVEN, None)
     if not sign or name not in fields:
         hint = checks.hint(name, fields)
@@ -102,7 +101,7 @@ def change(suite: ml_collections.ConfigDict, text: str) -> None:
         suite.update_from_flattened_dict({name: names})
     else:
         try:
-            values.assign(suite, name, values.unquoted(given))
+            setting_values.assign(suite, name, setting_values.unquoted(given))
         except ValueError as error:
             raise checks.UserError(
                 f"set={text} has a value of the wrong kind: it must be {error}. It "
@@ -128,8 +127,8 @@ def check(suite: ml_collections.ConfigDict, path: pathlib.Path) -> None:
                 f"at least one, each once. Change the file, or give set={name}=A,B."
             )
     fields = suite.to_dict()
-    settings.check(grid.Suite, fields, "")
-    settings.check(grid.Budgets, fields["budgets"], "budgets.")
+    settings.check(suite_spec.Suite, fields, "")
+    settings.check(suite_spec.Budgets, fields["budgets"], "budgets.")
     pattern = suite.dataset_path
     if pattern is not None and "{dataset}" not in pattern and len(suite.datasets) > 1:
         raise checks.UserError(

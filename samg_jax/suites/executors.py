@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 
 from samg_jax import checks
 from samg_jax.suites import definition
-from samg_jax.suites.jobs import Job
-from samg_jax.suites.runner import Status
+from samg_jax.suites.job_list import Job
+from samg_jax.suites.job_runner import Status
 
 
 class Work(NamedTuple):
@@ -35,7 +35,7 @@ class Work(NamedTuple):
 
 
 class Executor(Protocol):
-    """Runs jobs somewhere, through `runner.run`, and returns when all have ended.
+    """Runs jobs somewhere, through `job_runner.run`, and returns when all have ended.
 
     A job is begun when its source is complete; where that has failed, `ended` is called
     with `Status.WAITING`.

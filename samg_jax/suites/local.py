@@ -13,12 +13,11 @@ import signal
 import time
 from collections.abc import Iterator
 
-from samg_jax.suites import claims, executors, runner
-from samg_jax.suites import processes as processes_lib
+from samg_jax.runs import signals
+from samg_jax.suites import claims, executors, job_processes, job_runner
 from samg_jax.suites.executors import Work
-from samg_jax.suites.jobs import Job
-from samg_jax.suites.runner import Status
-from samg_jax.training import signals
+from samg_jax.suites.job_list import Job
+from samg_jax.suites.job_runner import Status
 
 OPTIONS = {"parallel": "jobs at once"}
 
@@ -42,7 +41,7 @@ class Executor:
         left = {job.name: work.retries for job in waiting}
         failed: set[str] = set()
         running: dict[concurrent.futures.Future, Job] = {}
-        processes = processes_lib.Processes()
+        processes = job_processes.Processes()
         with (
             concurrent.futures.ThreadPoolExecutor(self.parallel) as pool,
             _stopping(processes),
@@ -58,9 +57,9 @@ class Executor:
                 for job in ready[: self.parallel - len(running)]:
                     waiting.remove(job)
                     given = work.out, job.name, observer, work.paths, processes
-                    running[pool.submit(runner.attempt, *given)] = job
+                    running[pool.submit(job_runner.attempt, *given)] = job
                 concurrent.futures.wait(
-                    running, runner.PAUSE, concurrent.futures.FIRST_COMPLETED
+                    running, job_runner.PAUSE, concurrent.futures.FIRST_COMPLETED
                 )
                 busy = 0
                 for future in [future for future in running if future.done()]:
@@ -77,11 +76,11 @@ class Executor:
                             found = Status.FAILED
                         work.ended(job, found)
                 if busy or not running:
-                    time.sleep(runner.PAUSE)
+                    time.sleep(job_runner.PAUSE)
 
 
 @contextlib.contextmanager
-def _stopping(processes: processes_lib.Processes) -> Iterator[None]:
+def _stopping(processes: job_processes.Processes) -> Iterator[None]:
     """Stops the processes of jobs where the block ends early, whatever ends it."""
     try:
         yield

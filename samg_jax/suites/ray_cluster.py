@@ -11,10 +11,10 @@ from typing import Any
 
 import ray
 
-from samg_jax.suites import executors, folders, runner
+from samg_jax.suites import executors, job_folders, job_runner
 from samg_jax.suites.executors import Work
-from samg_jax.suites.jobs import Job
-from samg_jax.suites.runner import Status
+from samg_jax.suites.job_list import Job
+from samg_jax.suites.job_runner import Status
 
 OPTIONS = {
     "cpus": "cores of a job",
@@ -95,11 +95,11 @@ def _status(work: Work, job: Job, reference: ray.ObjectRef) -> Status:
     try:
         return Status(ray.get(reference))
     except ray.exceptions.RayError as error:
-        folder = folders.of(work.out, job.name)
-        if folders.sound(folders.done(folder)):  # Only the news of it was lost.
+        folder = job_folders.of(work.out, job.name)
+        if job_folders.sound(job_folders.done(folder)):  # Only the news of it was lost.
             return Status.DONE
         text = f"Ray lost it: {type(error).__name__}."
-        folders.record_failure(folder, text, str(error))
+        job_folders.record_failure(folder, text, str(error))
         return Status.FAILED
 
 
@@ -116,4 +116,4 @@ def _run(
         source: how the job ended that it forks from; Ray waits for that.
     """
     del source  # Its folder says the same.
-    return runner.run(pathlib.Path(out), name, retries, paths).value
+    return job_runner.run(pathlib.Path(out), name, retries, paths).value

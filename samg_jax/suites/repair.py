@@ -11,9 +11,9 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from samg_jax import durable
-from samg_jax.suites import claims, files, folders
-from samg_jax.suites.jobs import Job
+from samg_jax import durable, shared_files
+from samg_jax.suites import claims, job_folders
+from samg_jax.suites.job_list import Job
 
 
 def prepare(out: pathlib.Path, jobs: Sequence[Job]) -> None:
@@ -22,45 +22,48 @@ def prepare(out: pathlib.Path, jobs: Sequence[Job]) -> None:
     Raises:
         checks.UserError: the folder holds a job of that name and another config.
     """
-    folders.check(out, jobs)
+    job_folders.check(out, jobs)
     durable.make_folder(out)
     for job in jobs:
-        folder = folders.of(out, job.name)
-        files.make_folder(out, folder)
-        path = folder / folders.JOB
-        if files.exists(path) and folders.read_job(path) is None:
-            files.set_aside(path)
+        folder = job_folders.of(out, job.name)
+        shared_files.make_folder(out, folder)
+        path = folder / job_folders.JOB
+        if shared_files.exists(path) and job_folders.read_job(path) is None:
+            shared_files.set_aside(path)
         # Fields that may differ are this command's, also in a folder from elsewhere.
         content = dataclasses.asdict(job)
-        if files.read_json(path) != content:
-            files.write_json(path, content)
+        if shared_files.read_json(path) != content:
+            shared_files.write_json(path, content)
         mend(folder)
 
 
 def mend(folder: pathlib.Path) -> None:
     """Sets aside what is damaged in the folder of a job."""
-    for name in (folders.FAILED, folders.USAGE):
+    for name in (job_folders.FAILED, job_folders.USAGE):
         path = folder / name
-        if files.exists(path) and files.read_json(path) is None:
-            files.set_aside(path)
-    complete = folder / folders.COMPLETE
-    runs = [path for path in folder.glob(f"{folders.RUN}-*") if path.suffix == ""]
+        if shared_files.exists(path) and shared_files.read_json(path) is None:
+            shared_files.set_aside(path)
+    complete = folder / job_folders.COMPLETE
+    runs = [path for path in folder.glob(f"{job_folders.RUN}-*") if path.suffix == ""]
     for path in (complete, *runs):
-        if files.exists(path) and not path.is_dir():
-            files.set_aside(path)
-    if complete.is_dir() and not folders.sound(folders.done(folder)):
+        if shared_files.exists(path) and not path.is_dir():
+            shared_files.set_aside(path)
+    if complete.is_dir() and not job_folders.sound(job_folders.done(folder)):
         _open_again(folder)
 
 
 def _open_again(folder: pathlib.Path) -> None:
     """Makes a complete run one that the next process takes over."""
-    complete = folder / folders.COMPLETE
-    if files.exists(complete / folders.DONE):
-        files.set_aside(complete / folders.DONE)
-    run, claim = files.latest(folder, folders.RUN), files.latest(folder, claims.CLAIM)
+    complete = folder / job_folders.COMPLETE
+    if shared_files.exists(complete / job_folders.DONE):
+        shared_files.set_aside(complete / job_folders.DONE)
+    run, claim = (
+        shared_files.latest(folder, job_folders.RUN),
+        shared_files.latest(folder, claims.CLAIM),
+    )
     number = run + 1 if run is not None else claim or 0
     try:
-        complete.rename(folder / f"{folders.RUN}-{number}")
+        complete.rename(folder / f"{job_folders.RUN}-{number}")
     except FileNotFoundError:  # Another process was faster.
         return
     durable.sync_folder(folder)

@@ -16,10 +16,10 @@ from typing import Any
 import submitit
 
 from samg_jax import checks
-from samg_jax.suites import folders, runner
+from samg_jax.suites import job_folders, job_runner
 from samg_jax.suites.executors import Work
-from samg_jax.suites.jobs import Job
-from samg_jax.suites.runner import Status
+from samg_jax.suites.job_list import Job
+from samg_jax.suites.job_runner import Status
 
 OPTIONS = {
     "cluster": "`slurm`, or `local` for processes of this machine",
@@ -77,7 +77,7 @@ class Executor:
                     if found is not Status.DONE:
                         failed.add(name)
                     work.ended(job, found)
-            time.sleep(runner.PAUSE)
+            time.sleep(job_runner.PAUSE)
 
     def _submit(self, work: Work, jobs: Sequence[Job]) -> list[submitit.Job]:
         """Returns the jobs as submitted, as one array."""
@@ -115,7 +115,7 @@ class Task:
     def __call__(self) -> str:
         """Runs the job and returns how it ended."""
         path = pathlib.Path(self._out)
-        return runner.run(path, self._name, self._retries, self._paths).value
+        return job_runner.run(path, self._name, self._retries, self._paths).value
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         """Returns what is to be queued again; the job's own checkpoints do the rest."""
@@ -126,9 +126,9 @@ def _status(work: Work, job: Job, handle: submitit.Job) -> Status:
     try:
         return Status(handle.result())
     except submitit.core.utils.UncompletedJobError as error:
-        folder = folders.of(work.out, job.name)
-        if folders.sound(folders.done(folder)):  # Only the news of it was lost.
+        folder = job_folders.of(work.out, job.name)
+        if job_folders.sound(job_folders.done(folder)):  # Only the news of it was lost.
             return Status.DONE
         text = f"SLURM lost it: {type(error).__name__}."
-        folders.record_failure(folder, text, str(error))
+        job_folders.record_failure(folder, text, str(error))
         return Status.FAILED

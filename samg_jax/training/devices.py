@@ -14,8 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from samg_jax import checks
-from samg_jax.training import hardware
-from samg_jax.training import seeds as seeds_lib
+from samg_jax.training import hardware, seed_axis
 
 T = TypeVar("T")
 
@@ -70,7 +69,7 @@ def describe(count: int, mesh: Mesh | None) -> str:
 def specs(state: Any) -> Any:
     """Returns the `PartitionSpec` of every array of a phase's or an agent's state."""
     return jax.tree.map(
-        lambda one: SHARED if one else OF_SEEDS, seeds_lib.shared(state)
+        lambda one: SHARED if one else OF_SEEDS, seed_axis.shared(state)
     )
 
 

@@ -15,8 +15,9 @@ import pytest
 
 from samg_jax import algorithms, distributions, losses
 from samg_jax.algorithms import awac, cql, iql, td3_bc
-from samg_jax.guidance import guide as guiding
-from tests import reference_guidance, toy
+from samg_jax.guidance import guided_target
+from tests import reference_guidance
+from tests.fixtures import toy_problems
 
 B, O, A, N = 7, 5, 3, 4  # noqa: E741
 
@@ -70,18 +71,18 @@ class Case:
         rng = np.random.default_rng(0)
         self.algorithm = algorithm
         self.traces = 0
-        self.batch = toy.random_batch(rng, B, O, A)
+        self.batch = toy_problems.random_batch(rng, B, O, A)
         self.key = jax.random.key(3)
         self._plain = jax.jit(self._run_plain)
         self._guided = jax.jit(self._run_guided, donate_argnums=0)
 
-        shapes = jax.tree.map(jnp.asarray, toy.zero_state(algorithm, O))
-        state = toy.perturb_networks(rng, shapes)
+        shapes = jax.tree.map(jnp.asarray, toy_problems.zero_state(algorithm, O))
+        state = toy_problems.perturb_networks(rng, shapes)
         for i in range(3):  # Adam's moments are no longer empty.
-            batch = toy.random_batch(rng, B, O, A)
+            batch = toy_problems.random_batch(rng, B, O, A)
             _, state, _ = self.plain(state, batch, jax.random.key(i))
         self.state = state
-        self.offline = toy.perturb(rng, algorithm.value_params(state))
+        self.offline = toy_problems.perturb(rng, algorithm.value_params(state))
 
     def _run_plain(self, state, batch, key):
         values = self.algorithm.next_values(state, batch, key)
@@ -89,7 +90,7 @@ class Case:
 
     def _run_guided(self, state, batch, key, offline, weights):
         self.traces += 1
-        guide = guiding.make_guide(offline, weights)
+        guide = guided_target.make_guide(offline, weights)
         values = self.algorithm.next_values(state, batch, key, guide)
         return values, *self.algorithm.update(state, batch, key, guide)
 
@@ -295,7 +296,7 @@ def test_many_steps_are_one_trace(case):
     rng = np.random.default_rng(1)
     state = case.state
     for _ in range(4):
-        batch = toy.random_batch(rng, B, O, A)
+        batch = toy_problems.random_batch(rng, B, O, A)
         _, state, _ = case.guided(batch.weights, state, batch)
     assert case.traces == 1
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from samg_jax.algorithms import awac, cql
-from samg_jax.guidance import guide as guide_lib
-from tests import reference, toy
+from samg_jax.guidance import guided_target
+from tests import reference
+from tests.fixtures import toy_problems
 
 B, O, A, N = 4, 3, 2, 5  # noqa: E741
 
@@ -29,7 +30,7 @@ def small(**changes):
 )
 def test_proposals_at_random_have_the_uniform_density(size, density):
     algorithm = cql.make(SMALL, size)
-    batch = toy.random_batch(np.random.default_rng(0), B, O, size)
+    batch = toy_problems.random_batch(np.random.default_rng(0), B, O, size)
 
     @jax.jit
     def propose(key):
@@ -115,15 +116,15 @@ def gradient(loss, tree, step=1e-6):
 
 
 def random_state(algorithm, rng):
-    zeros = jax.tree.map(jnp.asarray, toy.zero_state(algorithm, O))
-    actor = toy.perturb(rng, zeros.actor.params)
+    zeros = jax.tree.map(jnp.asarray, toy_problems.zero_state(algorithm, O))
+    actor = toy_problems.perturb(rng, zeros.actor.params)
     actor["params"] |= {"multiplier": jnp.float32(0.8), "offset": jnp.float32(-0.6)}
     temperature = zeros.log_temperature.replace(params=jnp.float32(-0.4))
-    critic = toy.perturb(rng, zeros.critic.params)
+    critic = toy_problems.perturb(rng, zeros.critic.params)
     return zeros.replace(
         actor=zeros.actor.replace(params=actor),
         critic=zeros.critic.replace(params=critic),
-        target_critic=toy.perturb(rng, zeros.target_critic),
+        target_critic=toy_problems.perturb(rng, zeros.target_critic),
         log_temperature=temperature,
     )
 
@@ -150,18 +151,18 @@ def as_float64(state):
 def test_without_conservative_weight_an_update_is_one_of_sac():
     algorithm = small(cql_weight=0.0, backup_entropy=True)
     rng = np.random.default_rng(0)
-    state, batch = random_state(algorithm, rng), toy.random_batch(rng, B, O, A)
+    state, batch = random_state(algorithm, rng), toy_problems.random_batch(rng, B, O, A)
     key = jax.random.key(0)
     # Two draws and no more: there are no proposals to be conservative about.
-    with toy.Draws([(2, (1, B, A)), (1, (B, A))]):
+    with toy_problems.Draws([(2, (1, B, A)), (1, (B, A))]):
         update = jax.jit(algorithm.update).lower(state, batch, key)
     after, metrics = update.compile()(state, batch, key)
     assert "penalty" not in metrics
 
     params = as_float64(state)
     sac = SAC(params, batch, algorithm.config)
-    targets = sac.targets(np.float64(toy.noise(2, (1, B, A)))[0])
-    noise = np.float64(toy.noise(1, (B, A)))
+    targets = sac.targets(np.float64(toy_problems.noise(2, (1, B, A)))[0])
+    noise = np.float64(toy_problems.noise(1, (B, A)))
     actor_loss, log_probs = sac.actor_loss(params, noise)
     np.testing.assert_allclose(metrics["target"], np.mean(targets), rtol=1e-5)
     np.testing.assert_allclose(
@@ -211,7 +212,7 @@ def test_fine_tuning_takes_its_own_weight_and_is_not_calibrated():
     assert kept.config.cql_weight == 5.0
 
     rng = np.random.default_rng(0)
-    state, batch = random_state(algorithm, rng), toy.random_batch(rng, B, O, A)
+    state, batch = random_state(algorithm, rng), toy_problems.random_batch(rng, B, O, A)
     plain = small(cql_weight=5.0)
     penalties = {}
     for name, chosen in {
@@ -240,7 +241,7 @@ def test_fine_tuning_takes_its_own_weight_and_is_not_calibrated():
 def test_gaps_are_those_of_all_proposals_in_one_call(monkeypatch):
     algorithm = small()
     rng = np.random.default_rng(0)
-    state, batch = random_state(algorithm, rng), toy.random_batch(rng, B, O, A)
+    state, batch = random_state(algorithm, rng), toy_problems.random_batch(rng, B, O, A)
     actions = jnp.float32(rng.uniform(-1, 1, size=(3 * N, B, A)))
     log_densities = jnp.float32(rng.normal(size=(3 * N, B)))
     inputs = state.critic.params, batch, cql.Proposals(actions, log_densities)
@@ -261,7 +262,7 @@ def test_calibration_may_be_kept_while_fine_tuning():
 def test_a_bound_of_minus_infinity_is_none():
     plain, calibrated = small(), small(calibrated=True)
     rng = np.random.default_rng(0)
-    state, batch = random_state(plain, rng), toy.random_batch(rng, B, O, A)
+    state, batch = random_state(plain, rng), toy_problems.random_batch(rng, B, O, A)
     batch = batch.replace(mc_returns=jnp.full(B, -jnp.inf))
 
     def step(algorithm):
@@ -273,7 +274,7 @@ def test_a_bound_of_minus_infinity_is_none():
 def test_the_return_to_go_bounds_the_policys_actions_and_no_others():
     algorithm = small(calibrated=True)
     rng = np.random.default_rng(0)
-    state, batch = random_state(algorithm, rng), toy.random_batch(rng, B, O, A)
+    state, batch = random_state(algorithm, rng), toy_problems.random_batch(rng, B, O, A)
     actions = jnp.float32(rng.uniform(-1, 1, size=(3 * N, B, A)))
     log_densities = jnp.float32(rng.normal(size=(3 * N, B)))
     proposals = cql.Proposals(actions, log_densities)
@@ -334,12 +335,14 @@ def test_unequal_critics_learn_as_equal_ones_do():
         return state.replace(critic=critic, target_critic=target)
 
     rng = np.random.default_rng(0)
-    state, batch = random_state(equal, rng), toy.random_batch(rng, B, O, A)
-    fresh = jax.tree.map(jnp.asarray, toy.zero_state(apart, O)).critic
+    state, batch = random_state(equal, rng), toy_problems.random_batch(rng, B, O, A)
+    fresh = jax.tree.map(jnp.asarray, toy_problems.zero_state(apart, O)).critic
     unequal = as_apart(state)
     unequal = unequal.replace(critic=unequal.critic.replace(opt_state=fresh.opt_state))
-    guide = guide_lib.make_guide(state.target_critic, jnp.linspace(0.1, 0.9, B))
-    guide_apart = guide_lib.make_guide(unequal.target_critic, jnp.linspace(0.1, 0.9, B))
+    guide = guided_target.make_guide(state.target_critic, jnp.linspace(0.1, 0.9, B))
+    guide_apart = guided_target.make_guide(
+        unequal.target_critic, jnp.linspace(0.1, 0.9, B)
+    )
     step = jax.jit(lambda s: equal.update(s, batch, jax.random.key(0), guide))
     other = jax.jit(lambda s: apart.update(s, batch, jax.random.key(0), guide_apart))
     for _ in range(3):
@@ -368,7 +371,7 @@ def test_corls_offline_script_has_a_deep_and_a_shallow_critic():
     state = jax.jit(algorithm.init)(jax.random.key(0), jnp.zeros((B, O)))
     critics = state.critic.params["params"]
     assert [len(critics[f"Critic_{e}"]["MLP_0"]) for e in range(2)] == [6, 4]
-    batch = toy.random_batch(np.random.default_rng(0), B, O, A)
+    batch = toy_problems.random_batch(np.random.default_rng(0), B, O, A)
     after, metrics = jax.jit(algorithm.update)(state, batch, jax.random.key(0))
     assert all(np.isfinite(value) for value in metrics.values())
     for before, now in (

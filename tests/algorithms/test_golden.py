@@ -13,7 +13,7 @@ import pytest
 
 from samg_jax import losses
 from samg_jax.algorithms import awac, bc, cql, iql, spot, td3_bc
-from tests import toy
+from tests.fixtures import toy_problems
 
 TOLERANCE = 2e-4
 N = 10  # Sampled actions of each kind.
@@ -144,8 +144,12 @@ def cql_rows(algorithm, state, batch, key):
 
 def run(step, algorithm, draws, steps=3):
     """Returns what these steps report, traced once with these draws."""
-    state, batch, key = toy.state(algorithm), toy.batch(), jax.random.key(0)
-    with toy.Draws(draws):
+    state, batch, key = (
+        toy_problems.state(algorithm),
+        toy_problems.batch(),
+        jax.random.key(0),
+    )
+    with toy_problems.Draws(draws):
         step = jax.jit(step).lower(state, batch, key)
     step, history = step.compile(), []
     for _ in range(steps):
@@ -163,8 +167,11 @@ def assert_rows(history, golden):
 
 
 def test_awac_takes_the_steps_of_corl():
-    algorithm = awac.make(awac.Config(), toy.A)
-    draws = [(TARGET, (toy.B, toy.A)), (POLICY, (toy.B, toy.A))]
+    algorithm = awac.make(awac.Config(), toy_problems.A)
+    draws = [
+        (TARGET, (toy_problems.B, toy_problems.A)),
+        (POLICY, (toy_problems.B, toy_problems.A)),
+    ]
     history = run(algorithm.update, algorithm, draws)
     rows = [
         {
@@ -177,14 +184,14 @@ def test_awac_takes_the_steps_of_corl():
 
 
 def test_bc_takes_the_steps_of_corl():
-    algorithm = bc.make(bc.Config(), toy.A)
+    algorithm = bc.make(bc.Config(), toy_problems.A)
     history = run(algorithm.update, algorithm, [], steps=4)
     assert_rows([metrics for (metrics,) in history], GOLDEN_BC)
 
 
 def test_td3_bc_takes_the_steps_of_corl():
-    algorithm = td3_bc.make(td3_bc.Config(), toy.A)
-    draws = [(TARGET, (toy.B, toy.A))]
+    algorithm = td3_bc.make(td3_bc.Config(), toy_problems.A)
+    draws = [(TARGET, (toy_problems.B, toy_problems.A))]
     history = run(algorithm.update, algorithm, draws, steps=4)
     assert_rows([metrics for (metrics,) in history], GOLDEN_TD3_BC)
 
@@ -192,7 +199,7 @@ def test_td3_bc_takes_the_steps_of_corl():
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_iql_takes_the_steps_of_corl(deterministic):
     config = iql.Config(deterministic=deterministic, schedule_steps=2)
-    algorithm = iql.make(config, toy.A)
+    algorithm = iql.make(config, toy_problems.A)
     history = run(algorithm.update, algorithm, [], steps=5)
     golden = {**GOLDEN_IQL, "actor_loss": GOLDEN_IQL_ACTOR[deterministic]}
     assert_rows([metrics for (metrics,) in history], golden)
@@ -203,13 +210,13 @@ def test_spot_takes_the_steps_of_corl():
     # The table has six digits, and all of them must agree.
     with jax.enable_x64(True):
         config = spot.Config(discount_online=0.995, cooling_steps=10, vae_steps=2)
-        offline = spot.make(config, toy.A)
+        offline = spot.make(config, toy_problems.A)
         online = offline.online()
-        state = toy.as_float64(toy.state(offline))
-        batch, key = toy.as_float64(toy.batch()), jax.random.key(0)
-        code = (toy.B, 2 * toy.A)
-        policy = [(TARGET, (toy.B, toy.A)), (SUPPORT, code)]
-        with toy.Draws([(AUTOENCODER, code), *policy]):
+        state = toy_problems.as_float64(toy_problems.state(offline))
+        batch, key = toy_problems.as_float64(toy_problems.batch()), jax.random.key(0)
+        code = (toy_problems.B, 2 * toy_problems.A)
+        policy = [(TARGET, (toy_problems.B, toy_problems.A)), (SUPPORT, code)]
+        with toy_problems.Draws([(AUTOENCODER, code), *policy]):
             update = jax.jit(offline.update).lower(state, batch, key).compile()
         history = []
         for _ in range(6):
@@ -217,7 +224,7 @@ def test_spot_takes_the_steps_of_corl():
             history.append(metrics)
         frozen = state.vae
         state = jax.jit(online.start_online)(state)
-        with toy.Draws(policy):
+        with toy_problems.Draws(policy):
             update = jax.jit(online.update).lower(state, batch, key).compile()
         for _ in range(4):
             state, metrics = update(state, batch, key)
@@ -238,11 +245,11 @@ def test_spot_takes_the_steps_of_corl():
 def test_cql_takes_the_steps_of_corl(mode, config, calls, monkeypatch):
     # The first is an accelerator's, the second a processor's.
     monkeypatch.setattr(cql, "proposal_calls", lambda: calls)
-    algorithm = cql.make(config, toy.A)
-    sampled = (N, toy.B, toy.A)
+    algorithm = cql.make(config, toy_problems.A)
+    sampled = (N, toy_problems.B, toy_problems.A)
     target = (TARGET, sampled if config.max_target_backup else (1, *sampled[1:]))
     proposals = [(CURRENT, sampled), (FOLLOWING, sampled), ("uniform", sampled)]
-    update = [target, (POLICY, (toy.B, toy.A)), *proposals]
+    update = [target, (POLICY, (toy_problems.B, toy_problems.A)), *proposals]
     draws = [target, *proposals, *update]
 
     def step(state, batch, key):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from samg_jax.algorithms import iql, spot, td3_bc
-from samg_jax.training import seeds as seeds_lib
-from tests import toy
+from samg_jax.training import seed_axis
+from tests.fixtures import toy_problems
 
 B, O, A = 6, 4, 3  # noqa: E741
 
@@ -37,7 +37,7 @@ def train(algorithm, state, steps):
     rng = np.random.default_rng(0)
     states, metrics = [state], []
     for step in range(steps):
-        batch = toy.random_batch(rng, B, O, A)
+        batch = toy_problems.random_batch(rng, B, O, A)
         state, reported = compiled(algorithm)(state, batch, jax.random.key(step))
         states.append(state)
         metrics.append(reported)
@@ -125,11 +125,11 @@ def test_the_branch_is_not_computed_for_nothing_when_seeds_are_batched(algorithm
     def states():
         keys = jax.random.split(jax.random.key(0), 2)
         init = jax.vmap(algorithm.init, in_axes=(0, None))
-        return seeds_lib.share_steps(init(keys, jnp.zeros((B, O))))
+        return seed_axis.share_steps(init(keys, jnp.zeros((B, O))))
 
-    axes = seeds_lib.axes(states)
+    axes = seed_axis.axes(states)
     batched = jax.vmap(algorithm.update, in_axes=(axes, None, None), out_axes=(axes, 0))
-    batch = toy.random_batch(np.random.default_rng(0), B, O, A)
+    batch = toy_problems.random_batch(np.random.default_rng(0), B, O, A)
     program = jax.make_jaxpr(batched)(states, batch, jax.random.key(0))
     assert " cond[" in str(program)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from samg_jax import checks
-from samg_jax.data import d4rl, download
+from samg_jax.data import d4rl, downloads
 
 ROWS, O, A = 12, 5, 3  # noqa: E741
 
@@ -299,7 +299,7 @@ def test_missing_file_is_fetched_into_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
     calls, lines = [], []
     monkeypatch.setattr(
-        download, "fetch", lambda *arguments: calls.append(arguments) or arguments[1]
+        downloads, "fetch", lambda *arguments: calls.append(arguments) or arguments[1]
     )
     file = d4rl.FILES["antmaze-umaze-v2"]
     local = tmp_path / (
@@ -314,7 +314,7 @@ def test_missing_file_is_fetched_into_the_cache(tmp_path, monkeypatch):
 
 def test_download_can_be_switched_off(tmp_path, monkeypatch):
     monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path / "cache"))
-    with pytest.raises(download.DownloadError, match="switched off") as info:
+    with pytest.raises(downloads.DownloadError, match="switched off") as info:
         d4rl.resolve("hopper-medium", download=False)
     assert "hopper_medium-v2.hdf5" in str(info.value)
     assert not (tmp_path / "cache").exists()
@@ -324,7 +324,7 @@ def test_mirrors_are_tried_after_the_original(tmp_path, monkeypatch):
     monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
     calls = []
     monkeypatch.setattr(
-        download, "fetch", lambda *arguments: calls.append(arguments) or arguments[1]
+        downloads, "fetch", lambda *arguments: calls.append(arguments) or arguments[1]
     )
     file = d4rl.FILES["hopper-medium-v2"]
     known = (

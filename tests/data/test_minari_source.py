@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from samg_jax import checks
-from samg_jax.analysis import coverage, pairs
 from samg_jax.data import d4rl, minari_source, plausibility, sources, transitions
+from samg_jax.diagnosis import judged_pairs
 from samg_jax.envs import tasks, vector
-from samg_jax.training import experiment
-from samg_jax.training import parts as parts_lib
-from tests import programs, small
-from tests import runs as small_runs
-from tests.line import ENV_ID, HIGH, LIMIT, LOW, Line
+from samg_jax.experiment import resolution
+from samg_jax.paper import data_coverage
+from samg_jax.runs import lifecycle
+from tests.fixtures import called_programs, small_experiments, small_runs
+from tests.fixtures.line_task import ENV_ID, HIGH, LIMIT, LOW, Line
 
 minari = pytest.importorskip("minari")
 # It wants to know who collected the data, and with what.
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:`.*` is set to None:UserWarning"
 @pytest.fixture(scope="module", autouse=True)
 def _line():
     # By name, because Minari writes it down.
-    gymnasium.register(ENV_ID, "tests.line:Line", max_episode_steps=LIMIT)
+    gymnasium.register(ENV_ID, "tests.fixtures.line_task:Line", max_episode_steps=LIMIT)
     yield
     del gymnasium.registry[ENV_ID]
 
@@ -98,7 +98,7 @@ def test_analyses_read_what_training_reads():
     record("line/one-v0", gymnasium.make(ENV_ID))
     record("line/two-v0", gymnasium.make(ENV_ID), episodes=6)
     names = ["minari:line/one-v0", "minari:line/two-v0"]
-    levels = coverage.load(names)
+    levels = data_coverage.load(names)
     assert list(levels) == names
     for name, level in levels.items():
         raw = minari_source.load(name.removeprefix("minari:"))
@@ -106,12 +106,12 @@ def test_analyses_read_what_training_reads():
         np.testing.assert_array_equal(level.actions, raw.actions)
     task = tasks.for_env_id(ENV_ID)
     parts = types.SimpleNamespace(task=task)
-    found, name = pairs.of_dataset(parts, names[0], 5, np.random.default_rng(0))
+    found, name = judged_pairs.of_dataset(parts, names[0], 5, np.random.default_rng(0))
     assert name == names[0]
     rows = levels[name].observations
     assert all((rows == row).all(axis=1).any() for row in found.observations)
     with pytest.raises(ValueError, match=r"different environments: .*MinariLine"):
-        coverage.load([names[0], "hopper-demo"])
+        data_coverage.load([names[0], "hopper-demo"])
 
 
 def test_actions_are_fractions_of_their_range_and_reach_the_environment_as_recorded():
@@ -163,8 +163,8 @@ def test_flat_environment_has_the_observations_in_the_same_order():
 
 def settings(name, dataset_id, config="awac", **changes):
     """Returns a small experiment on a Minari dataset, without its environment."""
-    result = small.CONFIGS[config](name)
-    fields = small.fields(config, pathlib.Path("unused"), **changes)
+    result = small_experiments.CONFIGS[config](name)
+    fields = small_experiments.fields(config, pathlib.Path("unused"), **changes)
     del fields["dataset.path"]
     fields["env_id"] = changes.get("env_id")
     fields["dataset.name"] = f"minari:{dataset_id}"
@@ -178,7 +178,7 @@ def program(monkeypatch, capsys):
     """Calls `samg_jax.evaluate` in this process; returns what it says."""
 
     def program(**values):
-        with programs.running("evaluate", **values) as evaluate:
+        with called_programs.running("evaluate", **values) as evaluate:
             evaluate.main(["evaluate"])
         return capsys.readouterr().out
 
@@ -191,7 +191,7 @@ def test_main_job_runs_on_a_dataset_with_parts_and_other_bounds(
     record("line/random-v0", gymnasium.make(ENV_ID), episodes=40)
     config = settings("minari:line/random-v0", "line/random-v0", **{"online.steps": 30})
     assert config.dataset.name == "minari:line/random-v0"
-    small_runs.summary.report(experiment.run(config, tmp_path / "run"))
+    small_runs.run_summary.report(lifecycle.run(config, tmp_path / "run"))
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "offline data: minari:line/random-v0 (" in log
     assert "rows, Minari, not D4RL)" in log
@@ -212,13 +212,13 @@ def test_main_job_runs_on_a_dataset_with_parts_and_other_bounds(
 def test_robots_have_raw_returns_and_their_own_physics_unless_told():
     record("mujoco/hopper/random-v0", gymnasium.make("Hopper-v5"), episodes=3)
     config = settings("hopper-medium", "mujoco/hopper/random-v0")
-    assert parts_lib.resolve(config).task == tasks.Task("Hopper-v5", 11, 3, 1000)
+    assert resolution.resolve(config).task == tasks.Task("Hopper-v5", 11, 3, 1000)
     assert (config.env_id, config.physics) == ("Hopper-v5", "stock")
     # Restored runs resolve the same config again.
-    assert parts_lib.resolve(config).task.ref_min is None
+    assert resolution.resolve(config).task.ref_min is None
     other = settings("hopper-medium", "mujoco/hopper/random-v0", physics="d4rl")
-    assert parts_lib.resolve(other).physics == "d4rl"
-    source = parts_lib.load_dataset(config, parts_lib.resolve_task(config), str)[2]
+    assert resolution.resolve(other).physics == "d4rl"
+    source = resolution.load_dataset(config, resolution.resolve_task(config), str)[2]
     assert source.startswith("minari:mujoco/hopper/random-v0 (")
     assert source.endswith("rows, Minari, not D4RL)")
 
@@ -226,10 +226,10 @@ def test_robots_have_raw_returns_and_their_own_physics_unless_told():
 def test_file_of_ones_own_wins_over_the_name(dataset):
     config = settings("hopper-medium", "no/such-v0")
     config.dataset.path, config.env_id = str(dataset), "Hopper-v4"
-    assert parts_lib.resolve(config).task.ref_min is not None
+    assert resolution.resolve(config).task.ref_min is not None
     assert (
         "Minari"
-        not in parts_lib.load_dataset(config, parts_lib.resolve_task(config), str)[2]
+        not in resolution.load_dataset(config, resolution.resolve_task(config), str)[2]
     )
 
 
@@ -244,12 +244,12 @@ def test_file_of_ones_own_wins_over_the_name(dataset):
 def test_hyperparameters_are_those_of_the_robot_named_in_the_id(
     dataset_id, family, rate
 ):
-    config = small.CONFIGS["spot"](f"minari:{dataset_id}")
+    config = small_experiments.CONFIGS["spot"](f"minari:{dataset_id}")
     assert config.dataset.name == f"minari:{dataset_id}"
     assert config.dataset.family == family
     assert config.agent.actor_learning_rate == rate
     folder = f"runs/spot_vanilla/minari/{dataset_id}/seed0"
-    assert experiment.default_workdir(config) == folder
+    assert lifecycle.default_workdir(config) == folder
 
 
 # What is refused.
@@ -259,7 +259,7 @@ def test_missing_library_is_refused_with_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "minari", None)
     config = settings("hopper-medium", "line/random-v0")
     with pytest.raises(checks.UserError, match=r'pip install -e ".\[minari\]"'):
-        experiment.run(config, tmp_path / "run")
+        lifecycle.run(config, tmp_path / "run")
 
 
 def test_unknown_id_is_refused_with_the_way_to_get_it():
@@ -429,7 +429,7 @@ def test_environment_that_its_id_does_not_make_is_refused():
     for text in ("slope=0.1", "max_episode_steps=4", "the wrapper ClipReward"):
         assert text in str(info.value)
     config = settings("hopper-medium", "line/random-v0", env_id=ENV_ID)
-    assert parts_lib.resolve_task(config).env_id == ENV_ID
+    assert resolution.resolve_task(config).env_id == ENV_ID
 
 
 def test_actions_beyond_the_bounds_are_refused():
@@ -464,7 +464,7 @@ def test_data_of_another_environment_are_refused(tmp_path):
     record("line/random-v0", gymnasium.make(ENV_ID))
     config = settings("hopper-medium", "line/random-v0", env_id="Hopper-v4")
     with pytest.raises(checks.UserError, match="The dataset minari:line/random-v0"):
-        experiment.run(config, tmp_path / "run")
+        lifecycle.run(config, tmp_path / "run")
 
 
 def test_prefix_is_the_same_as_in_the_configs():

@@ -10,16 +10,16 @@ import pytest
 from samg_jax import checks
 from samg_jax.data import (
     d4rl,
-    order,
     plausibility,
-    published,
+    published_facts,
+    row_order,
     successors,
     transitions,
 )
 from samg_jax.envs import tasks
-from samg_jax.training import estimate
-from samg_jax.training import parts as parts_lib
-from tests import small
+from samg_jax.experiment import resolution
+from samg_jax.runs import dry_run
+from tests.fixtures import small_experiments
 
 LIMIT = 20
 
@@ -96,10 +96,10 @@ def load(path, rows, config="awac", env_id="OwnWalk-v0", **fields):
         for key, value in rows.items():
             file[key] = value
     fields = {key.replace("__", "."): value for key, value in fields.items()}
-    settings = small.config(config, path, {"env_id": env_id, **fields})
+    settings = small_experiments.config(config, path, {"env_id": env_id, **fields})
     warnings = []
-    task = parts_lib.complete(settings)
-    dataset, *_ = parts_lib.load_dataset(settings, task, str, warnings.append)
+    task = resolution.complete(settings)
+    dataset, *_ = resolution.load_dataset(settings, task, str, warnings.append)
     return dataset, warnings
 
 
@@ -190,14 +190,14 @@ def test_shuffled_rows_without_successors_are_refused(path):
 def test_the_shuffled_demo_is_refused_and_the_demo_is_not():
     demo = d4rl.load_own(d4rl.resolve("hopper-demo"))
     warnings = []
-    order.check_rows("demo", demo, 1000, warnings.append)
+    row_order.check_rows("demo", demo, 1000, warnings.append)
     assert warnings == []
     rows = {key: getattr(demo, key) for key in d4rl.KEYS}
     for count in (1000, 100_000):
         cut = {key: value[:count] for key, value in rows.items()}
-        order.check_rows("demo", own(cut), 1000, warnings.append)
+        row_order.check_rows("demo", own(cut), 1000, warnings.append)
         with pytest.raises(checks.UserError, match="shuffled"):
-            order.check_rows("demo", own(shuffled(cut)), 1000, warnings.append)
+            row_order.check_rows("demo", own(shuffled(cut)), 1000, warnings.append)
     assert warnings == []
 
 
@@ -227,17 +227,17 @@ def test_no_random_walk_is_refused_however_noisy(size, noise, memory):
     for seed in range(3):
         warnings = []
         rows = walk(size, noise, memory, seed)
-        order.check_rows("walk", own(rows), 100, warnings.append)
+        row_order.check_rows("walk", own(rows), 100, warnings.append)
         # Of pure noise nobody can say whether it is in order.
         assert bool(warnings) == (noise == 10 or memory == 0)
         if noise == 0 and memory == 1:
             with pytest.raises(checks.UserError, match="shuffled"):
-                order.check_rows("walk", own(shuffled(rows)), 100, warnings.append)
+                row_order.check_rows("walk", own(shuffled(rows)), 100, warnings.append)
 
 
 def test_few_rows_are_not_judged():
     rows = shuffled({k: v[:150] for k, v in play().items()})
-    order.check_rows("few", own(rows), LIMIT, pytest.fail)
+    row_order.check_rows("few", own(rows), LIMIT, pytest.fail)
 
 
 @pytest.mark.parametrize(
@@ -525,9 +525,9 @@ def test_a_dry_run_refuses_the_data_that_the_run_refuses(
     with h5py.File(path, "w") as file:
         for key, value in spoiled(play(), what).items():
             file[key] = value
-    settings = small.config(config, path, {"env_id": "OwnNarrow-v0"})
+    settings = small_experiments.config(config, path, {"env_id": "OwnNarrow-v0"})
     with pytest.raises(checks.UserError, match=said):
-        estimate.describe(settings, tmp_path / "run")
+        dry_run.describe(settings, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -535,8 +535,8 @@ def test_a_dry_run_warns_of_what_the_run_warns_of(path, tmp_path):
     with h5py.File(path, "w") as file:
         for key, value in {**play(), "terminals": np.ones(400, bool)}.items():
             file[key] = value
-    settings = small.config("awac", path, {"env_id": "OwnNarrow-v0"})
-    text = estimate.describe(settings, tmp_path / "run")
+    settings = small_experiments.config("awac", path, {"env_id": "OwnNarrow-v0"})
+    text = dry_run.describe(settings, tmp_path / "run")
     assert "warning: 400 of 400 rows in" in text
     assert "dataset: about 400 transitions" in text
 
@@ -547,8 +547,8 @@ def test_sparse_rewards_without_a_zero_are_refused(values):
     rewards = np.where(np.arange(400) % 50 == 0, values[1], values[0]).astype(float)
     raw = own({**rows, "rewards": rewards})
     with pytest.raises(checks.UserError, match="must be 0, and positive at the goal"):
-        published.check_successes("F", raw)
-    published.check_successes("F", own({**rows, "rewards": rewards - values[0]}))
+        published_facts.check_successes("F", raw)
+    published_facts.check_successes("F", own({**rows, "rewards": rewards - values[0]}))
 
 
 @pytest.mark.parametrize("count", [2, 3, 9])

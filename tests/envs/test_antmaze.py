@@ -12,7 +12,7 @@ import pytest
 from gymnasium.utils import env_checker
 
 import samg_jax
-from samg_jax.envs import antmaze, mazes, physics, tasks, vector
+from samg_jax.envs import antmaze, d4rl_physics, mazes, tasks, vector
 
 UMAZE = "antmaze-umaze-v2"
 # Of the goal, over all resets.
@@ -308,7 +308,7 @@ def test_ants_equal_the_single_environment_in_every_bit(
     env_id, physics_name, steps, options
 ):
     batch = antmaze.Simulators(env_id, 2, physics_name, threads=2, **options)
-    envs = [physics.make(env_id, physics_name, **options) for _ in range(2)]
+    envs = [d4rl_physics.make(env_id, physics_name, **options) for _ in range(2)]
     for index, env in enumerate(envs):
         expected, _ = env.reset(seed=index + 5)
         np.testing.assert_array_equal(batch.reset(index, index + 5), expected)

@@ -10,8 +10,8 @@ import pytest
 
 from samg_jax import checks, foreign
 from samg_jax.envs import building, rendering, tasks
-from samg_jax.training import signals
-from tests import cases
+from samg_jax.runs import signals
+from tests.fixtures import awkward_envs
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def modules(tmp_path, monkeypatch):
 )
 def test_constructors_that_raise_or_need_arguments_are_said_in_one_line(name, said):
     with (
-        cases.registered(name) as (env_id,),
+        awkward_envs.registered(name) as (env_id,),
         pytest.raises(checks.UserError, match=said) as info,
     ):
         tasks.for_env_id(env_id)
@@ -59,7 +59,7 @@ def test_constructors_that_raise_or_need_arguments_are_said_in_one_line(name, sa
 def test_what_cannot_be_drawn_is_refused_before_it_is_played(name, said, tmp_path):
     pytest.importorskip("imageio_ffmpeg")
     with (
-        cases.registered(name) as (env_id,),
+        awkward_envs.registered(name) as (env_id,),
         pytest.raises(checks.UserError, match=said),
     ):
         rendering.check(env_id, "stock", tmp_path / "film.mp4")
@@ -76,7 +76,7 @@ def test_what_cannot_be_drawn_is_refused_before_it_is_played(name, said, tmp_pat
 )
 def test_a_constructor_that_raises_is_named_with_its_line(name, said):
     with (
-        cases.registered(name) as (env_id,),
+        awkward_envs.registered(name) as (env_id,),
         pytest.raises(foreign.Raised, match=said) as info,
     ):
         tasks.for_env_id(env_id)
@@ -96,7 +96,7 @@ def test_a_constructor_that_raises_is_named_with_its_line(name, said):
 )
 def test_a_constructor_that_ends_the_program_is_named(name, said):
     with (
-        cases.registered(name) as (env_id,),
+        awkward_envs.registered(name) as (env_id,),
         pytest.raises(foreign.Raised, match=rf"{said} at .*cases\.py, line \d+"),
     ):
         tasks.for_env_id(env_id)
@@ -141,7 +141,7 @@ def test_ctrl_c_is_no_mistake_of_a_module(handled):
 )
 def test_an_environment_without_its_spaces_is_refused(name, said):
     with (
-        cases.registered(name) as (env_id,),
+        awkward_envs.registered(name) as (env_id,),
         pytest.raises(checks.UserError, match=said),
     ):
         tasks.for_env_id(env_id)
@@ -152,7 +152,7 @@ def test_an_environment_without_its_spaces_is_refused(name, said):
     [(0, 1000), (-5, 1000), (20.0, 20), ("20", 20), (20.5, 1000), (True, 1000)],
 )
 def test_time_limits_that_are_no_number_of_steps_are_refused(limit, advice):
-    gymnasium.register("CasesLimited-v0", cases.Walk, max_episode_steps=limit)
+    gymnasium.register("CasesLimited-v0", awkward_envs.Walk, max_episode_steps=limit)
     try:
         with pytest.raises(
             checks.UserError, match=f"Write max_episode_steps={advice} "
@@ -202,13 +202,13 @@ def test_an_id_says_how_to_name_the_module_that_registers_it(modules, env_id, sa
 @pytest.mark.parametrize(
     ("point", "said"),
     [
-        ("tests.cases:Wlak", "Did you mean 'Walk'"),
+        ("tests.fixtures.awkward_envs:Wlak", "Did you mean 'Walk'"),
         ("no_module_here:Walk", "No module named 'no_module_here'"),
-        ("tests.cases", "has no ''"),
+        ("tests.fixtures.awkward_envs", "has no ''"),
         (dict, "Gymnasium|gymnasium.Env"),
         (lambda: None, "inherit from the gymnasium.Env"),
         (gymnasium, "with the module gymnasium as its entry_point"),
-        ("tests.cases:LIMIT", "the number 20 as its entry_point"),
+        ("tests.fixtures.awkward_envs:LIMIT", "the number 20 as its entry_point"),
         (7, "the number 7 as its entry_point"),
         ("", "names no module"),
         (".cases:Walk", "names no module"),
@@ -269,9 +269,9 @@ def test_what_is_missing_is_told_from_the_module_that_registers(modules):
 
 
 def test_the_time_limit_is_the_registered_one_or_that_of_the_constructor():
-    with cases.registered("Walk", "unlimited", "limited_by_itself") as ids:
+    with awkward_envs.registered("Walk", "unlimited", "limited_by_itself") as ids:
         limits = [tasks.for_env_id(env_id).max_episode_steps for env_id in ids]
-    assert limits == [cases.LIMIT, None, 9]
+    assert limits == [awkward_envs.LIMIT, None, 9]
 
 
 def test_an_id_without_its_version_is_the_newest_one():

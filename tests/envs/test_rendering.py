@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from samg_jax import checks, durable
-from samg_jax.envs import physics, rendering
-from tests import disks, sparse
+from samg_jax.envs import d4rl_physics, rendering
+from tests.fixtures import small_disks, sparse_task
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,11 @@ def fall(observation):
 
 def play(name, seed):
     """Returns return and length of the same episode, without a camera."""
-    env = gymnasium.make("Hopper-v4") if name == "stock" else physics.make("Hopper-v4")
+    env = (
+        gymnasium.make("Hopper-v4")
+        if name == "stock"
+        else d4rl_physics.make("Hopper-v4")
+    )
     observation, _ = env.reset(seed=seed)
     total, length, ended = 0.0, 0, False
     while not ended:
@@ -47,7 +51,7 @@ def play(name, seed):
 
 
 @pytest.mark.usefixtures("_backend")
-@pytest.mark.parametrize("name", physics.PHYSICS)
+@pytest.mark.parametrize("name", d4rl_physics.PHYSICS)
 def test_video_shows_the_episode_that_was_played(name, tmp_path):
     iio = pytest.importorskip("imageio.v3")
     pytest.importorskip("imageio_ffmpeg")
@@ -112,7 +116,7 @@ def test_a_video_that_finds_no_room_is_one_line_and_the_old_one_stays(room, tmp_
     path = tmp_path / "episode.mp4"
     path.write_bytes(b"old")
     full = pytest.raises(checks.UserError, match="File too large")
-    with full as told, disks.limited(room):
+    with full as told, small_disks.limited(room):
         rendering.film("Hopper-v4", "d4rl", fall, 0, path)
     assert str(told.value).startswith(f"Cannot write into {str(tmp_path)!r}: ")
     assert str(told.value).endswith(durable.AGAIN)
@@ -167,5 +171,8 @@ def test_missing_library_is_refused_with_the_extra(monkeypatch, tmp_path):
 
 def test_environment_without_pictures_is_refused(tmp_path):
     pytest.importorskip("imageio_ffmpeg")
-    with sparse.registered(), pytest.raises(ValueError, match="renders as nothing"):
-        rendering.check(sparse.ENV_ID, "stock", tmp_path / "episode.mp4")
+    with (
+        sparse_task.registered(),
+        pytest.raises(ValueError, match="renders as nothing"),
+    ):
+        rendering.check(sparse_task.ENV_ID, "stock", tmp_path / "episode.mp4")

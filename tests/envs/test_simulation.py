@@ -5,12 +5,12 @@ import time
 import numpy as np
 import pytest
 
-from samg_jax.envs import physics, simulation
+from samg_jax.envs import d4rl_physics, simulation
 
 
 @pytest.fixture(scope="module")
 def model():
-    return physics.make("Hopper-v4").unwrapped.model
+    return d4rl_physics.make("Hopper-v4").unwrapped.model
 
 
 def make(model, threads):

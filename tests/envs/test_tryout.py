@@ -8,16 +8,16 @@ import pytest
 
 from samg_jax import checks
 from samg_jax.envs import instances, tasks, tryout, vector
-from samg_jax.training import environments
-from tests import cases
+from samg_jax.runs import environments
+from tests.fixtures import awkward_envs
 
 
 def run(name, asked=None, simulators=1):
     """Tries a case out; returns the result."""
-    cases.LateReward.steps = 0
-    for kind in cases.LateReward.__subclasses__():
+    awkward_envs.LateReward.steps = 0
+    for kind in awkward_envs.LateReward.__subclasses__():
         kind.steps = 0
-    with cases.registered(name) as (env_id,):
+    with awkward_envs.registered(name) as (env_id,):
         try:
             task = tasks.for_env_id(env_id)
             return tryout.run(task, "stock", asked, simulators)
@@ -65,9 +65,11 @@ def test_what_does_not_continue_exactly_says_why(name, reason):
 def test_a_slow_environment_is_tried_out_for_fewer_steps(monkeypatch):
     monkeypatch.setattr(tryout, "SECONDS", 0.0)
     steps = []
-    make = cases.Walk.step
+    make = awkward_envs.Walk.step
     monkeypatch.setattr(
-        cases.Walk, "step", lambda self, action: steps.append(1) or make(self, action)
+        awkward_envs.Walk,
+        "step",
+        lambda self, action: steps.append(1) or make(self, action),
     )
     assert run("Walk") == tryout.EXACT
     assert "module random" in run("SharedPython").reason
@@ -150,16 +152,16 @@ def test_observations_outside_their_space_are_said_and_used(name, said):
 
 
 def test_a_bug_that_the_try_out_meets_keeps_its_traceback():
-    cases.EarlySlip.steps = 0
+    awkward_envs.EarlySlip.steps = 0
     with pytest.raises(AttributeError, match="nothing"):
         run("EarlySlip")
 
 
 @pytest.mark.parametrize("name", ["Locked", "Connected", "Journal"])
 def test_what_holds_a_handle_is_built_once_for_one_seed(name):
-    kind = getattr(cases, name)
+    kind = getattr(awkward_envs, name)
     kind.built = 0
-    with cases.registered(name) as (env_id,):
+    with awkward_envs.registered(name) as (env_id,):
         task = tasks.for_env_id(env_id)
         trial = tryout.run(task, "stock", None, 1)
         assert trial.single
@@ -177,8 +179,8 @@ def test_what_holds_a_handle_is_built_once_for_one_seed(name):
 
 
 def test_what_cannot_be_built_again_is_built_once_and_refused_for_several_seeds():
-    cases.Exclusive.built = 0
-    with cases.registered("Exclusive") as (env_id,):
+    awkward_envs.Exclusive.built = 0
+    with awkward_envs.registered("Exclusive") as (env_id,):
         trial = tryout.run(tasks.for_env_id(env_id), "stock", None, 1)
         assert trial.single
         assert "the port is in use" in trial.why_single
@@ -200,7 +202,7 @@ def test_a_user_decides_how_often_it_is_built():
     ["SampledSpace", "Pendulums", "flattened", "dearer", "Bound", "Calling"],
 )
 def test_a_saved_batch_of_them_continues_in_every_bit(name):
-    with cases.registered(name) as (env_id,):
+    with awkward_envs.registered(name) as (env_id,):
         env = vector.make(env_id, 2, [1, 2], "stock")
         env.reset()
         actions = np.random.default_rng(0).uniform(-1, 1, (60, 2, 1))

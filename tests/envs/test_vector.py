@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import samg_jax
-from samg_jax.envs import locomotion, physics, vector
+from samg_jax.envs import d4rl_physics, locomotion, vector
 
 LOCOMOTION = ["HalfCheetah-v4", "Hopper-v4", "Walker2d-v4"]
 ROBOTS = [*LOCOMOTION, "antmaze-umaze-v2"]
@@ -58,7 +58,7 @@ def registered():
 
 
 def make(env_id, num_envs, seeds, **kwargs):
-    kwargs.setdefault("physics", physics.default(env_id))
+    kwargs.setdefault("physics", d4rl_physics.default(env_id))
     return vector.make(env_id, num_envs, seeds, **kwargs)
 
 
@@ -73,11 +73,11 @@ def assert_steps_equal(actual, expected):
         assert left.dtype == right.dtype, name
 
 
-@pytest.mark.parametrize("physics_name", physics.PHYSICS)
+@pytest.mark.parametrize("physics_name", d4rl_physics.PHYSICS)
 @pytest.mark.parametrize("env_id", LOCOMOTION)
 def test_robots_equal_gymnasium_in_every_bit(env_id, physics_name):
     batch = locomotion.Simulators(env_id, 2, physics_name, threads=2)
-    envs = [physics.make(env_id, physics_name) for _ in range(2)]
+    envs = [d4rl_physics.make(env_id, physics_name) for _ in range(2)]
     for index, env in enumerate(envs):
         expected, _ = env.reset(seed=index + 5)
         np.testing.assert_array_equal(batch.reset(index, index + 5), expected)
@@ -104,7 +104,7 @@ def test_robots_equal_gymnasium_in_every_bit(env_id, physics_name):
 @pytest.mark.parametrize("env_id", ROBOTS)
 def test_the_vector_environment_rounds_what_gymnasium_yields(env_id):
     env = make(env_id, 1, [3])
-    single = physics.make(env_id)
+    single = d4rl_physics.make(env_id)
     expected, _ = single.reset(seed=3)
     np.testing.assert_array_equal(env.reset()[0], expected.astype(np.float32))
     ends = 0
@@ -347,7 +347,7 @@ def test_seeds_given_to_reset_start_over():
 
 def test_both_physics_differ():
     steps = []
-    for physics_name in physics.PHYSICS:
+    for physics_name in d4rl_physics.PHYSICS:
         env = make("HalfCheetah-v4", 1, [0], physics=physics_name)
         env.reset()
         steps.append(env.step(np.full((1, 6), 0.5)))

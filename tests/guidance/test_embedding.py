@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from samg_jax.guidance import embedding
-from samg_jax.training import seeds as seeds_lib
+from samg_jax.training import seed_axis
 from tests import reference_guidance
 
 B, O, A, M, S = 7, 4, 2, 600, 2  # noqa: E741
@@ -37,7 +37,7 @@ def trained(data):
 
     def step(state, number):
         rows = jax.random.randint(
-            seeds_lib.stream(0, "rows", number), (CONFIG.batch_size,), 0, M
+            seed_axis.stream(0, "rows", number), (CONFIG.batch_size,), 0, M
         )
         update = jax.vmap(MODEL.update, in_axes=(axes, *[None] * 4), out_axes=(axes, 0))
         batch = (jnp.asarray(column)[rows] for column in data)
@@ -45,7 +45,7 @@ def trained(data):
         return state, metrics["loss"]
 
     keys = jax.random.split(jax.random.key(1), S)
-    state = seeds_lib.share_steps(jax.vmap(MODEL.init)(keys))
+    state = seed_axis.share_steps(jax.vmap(MODEL.init)(keys))
     run = jax.jit(lambda state: jax.lax.scan(step, state, jnp.arange(400)))
     return run(state)
 
@@ -101,7 +101,7 @@ def test_training_learns_the_action_for_every_seed(data, trained):
 
 def test_a_network_that_learnt_nothing_is_reported(data):
     keys = jax.random.split(jax.random.key(1), S)
-    state = seeds_lib.share_steps(jax.vmap(MODEL.init)(keys))
+    state = seed_axis.share_steps(jax.vmap(MODEL.init)(keys))
     findings = MODEL.examine(state, *data)
     finding = {name: float(value[1]) for name, value in findings.items()}
     assert "hardly predicts actions" in MODEL.warning(finding)

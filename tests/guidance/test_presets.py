@@ -5,19 +5,19 @@ import json
 
 import pytest
 
+from samg_jax.experiment import resolution
 from samg_jax.guidance import presets, weights
-from samg_jax.training import experiment
-from samg_jax.training import parts as parts_lib
-from tests import small
+from samg_jax.runs import lifecycle
+from tests.fixtures import small_experiments
 
 
 def resolved(name="awac_samg", **overrides):
-    config = small.CONFIGS[name]("hopper-demo")
+    config = small_experiments.CONFIGS[name]("hopper-demo")
     with config.ignore_type():
         config.update_from_flattened_dict(
             {key.replace("__", "."): value for key, value in overrides.items()}
         )
-    parts_lib.complete(config)
+    resolution.complete(config)
     return config
 
 
@@ -50,7 +50,7 @@ def test_all_presets_decide_the_same_fields_and_are_not_the_same():
 def test_the_paper_is_the_default_and_equals_the_defaults_of_the_settings():
     config = resolved()
     assert config.guidance.weight_preset == "paper"
-    settings = parts_lib.guidance_config(config)
+    settings = resolution.guidance_config(config)
     defaults = weights.GuidanceConfig()
     for name in ("kind", "fit", "use_std"):
         assert getattr(settings, name) == getattr(defaults, name)
@@ -74,9 +74,11 @@ def test_a_flag_wins_over_the_preset():
 
 
 def test_what_a_preset_decided_is_written_down(dataset, tmp_path):
-    config = small.config("awac_samg", dataset, {"guidance.weight_preset": "best"})
-    experiment.prepare(config, tmp_path)
-    experiment.write_config(config, tmp_path)
+    config = small_experiments.config(
+        "awac_samg", dataset, {"guidance.weight_preset": "best"}
+    )
+    lifecycle.prepare(config, tmp_path)
+    lifecycle.write_config(config, tmp_path)
     written = json.loads((tmp_path / "config.json").read_text())
     assert written["guidance"]["weight_preset"] == "best"
     assert written["guidance"]["kind"] == presets.PRESETS["best"]["kind"]
@@ -90,6 +92,6 @@ def test_an_unknown_preset_is_refused_with_the_nearest():
 
 def test_vanilla_configs_have_no_preset():
     assert "weight_preset" not in resolved("awac").guidance
-    assert parts_lib.guidance_config(resolved("awac")) == dataclasses.replace(
+    assert resolution.guidance_config(resolved("awac")) == dataclasses.replace(
         weights.GuidanceConfig(), weight="none"
     )

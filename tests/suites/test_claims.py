@@ -9,7 +9,8 @@ from concurrent import futures
 
 import pytest
 
-from samg_jax.suites import claims, files, folders, worker
+from samg_jax import shared_files
+from samg_jax.suites import claims, job_folders, job_worker
 
 
 def claim_elsewhere(folder, number, machine="another machine"):
@@ -90,11 +91,11 @@ def test_an_owner_ends_itself_when_the_job_or_its_parent_is_gone(tmp_path, cause
 
 
 def test_what_a_suspended_process_still_writes_reaches_no_table(tmp_path):
-    first = folders.take_over(tmp_path, 0)
+    first = job_folders.take_over(tmp_path, 0)
     held = (first / "metrics.csv").open("a")
     held.write("a row\n")
     held.flush()
-    second = folders.take_over(tmp_path, 3)
+    second = job_folders.take_over(tmp_path, 3)
     assert not first.exists()
     held.write("a late row\n")
     held.close()
@@ -104,55 +105,59 @@ def test_what_a_suspended_process_still_writes_reaches_no_table(tmp_path):
 
 def test_a_process_that_was_suspended_at_its_end_completes_nothing(tmp_path):
     claim = claims.take(tmp_path, 0)
-    first = folders.take_over(tmp_path, 0)
+    first = job_folders.take_over(tmp_path, 0)
     (first / "metrics.csv").write_text("of both\n")
     assert claim.current
     # Suspended behind that look, before its last step, it is thought dead.
     claim_elsewhere(tmp_path, 1)
-    assert worker.finish(claim, None, None) is False
-    second = folders.take_over(tmp_path, 1)
-    assert not folders.complete(tmp_path, first, {"by": 0})
-    assert folders.done(tmp_path) is None
-    assert folders.complete(tmp_path, second, {"by": 1})
+    assert job_worker.finish(claim, None, None) is False
+    second = job_folders.take_over(tmp_path, 1)
+    assert not job_folders.complete(tmp_path, first, {"by": 0})
+    assert job_folders.done(tmp_path) is None
+    assert job_folders.complete(tmp_path, second, {"by": 1})
     # Its libraries made the folder anew, with what they wrote late.
     first.mkdir()
     (first / "metrics.csv").write_text("late\n")
-    assert not folders.complete(tmp_path, first, {"by": 0})
-    assert folders.done(tmp_path) == {"by": 1}
-    assert (folders.finished_run(tmp_path) / "metrics.csv").read_text() == "of both\n"
+    assert not job_folders.complete(tmp_path, first, {"by": 0})
+    assert job_folders.done(tmp_path) == {"by": 1}
+    assert (
+        job_folders.finished_run(tmp_path) / "metrics.csv"
+    ).read_text() == "of both\n"
 
 
 def test_what_is_complete_or_has_a_later_owner_is_not_taken_over(tmp_path):
-    later = folders.take_over(tmp_path, 2)
-    assert folders.take_over(tmp_path, 1) is None
+    later = job_folders.take_over(tmp_path, 2)
+    assert job_folders.take_over(tmp_path, 1) is None
     assert later.exists()
-    folders.record_failure(tmp_path, "an error", "")
+    job_folders.record_failure(tmp_path, "an error", "")
     assert (tmp_path / "failed.json").exists()
-    assert folders.complete(tmp_path, later, {"by": 2})
-    assert folders.take_over(tmp_path, 3) is None
-    folders.record_failure(tmp_path, "an error of a process that was suspended", "")
+    assert job_folders.complete(tmp_path, later, {"by": 2})
+    assert job_folders.take_over(tmp_path, 3) is None
+    job_folders.record_failure(tmp_path, "an error of a process that was suspended", "")
     assert not (tmp_path / "failed.json").exists()
 
 
 def test_of_many_that_complete_a_job_one_does(tmp_path):
     def work(number):
         try:
-            run = folders.take_over(tmp_path, number)
-            return run is not None and folders.complete(tmp_path, run, {"by": number})
+            run = job_folders.take_over(tmp_path, number)
+            return run is not None and job_folders.complete(
+                tmp_path, run, {"by": number}
+            )
         except FileNotFoundError:  # Taken over in the midst of it.
             return False
 
     with futures.ThreadPoolExecutor(16) as pool:
         completed = list(pool.map(work, range(64)))
     assert sum(completed) == 1
-    assert folders.done(tmp_path) == {"by": completed.index(True)}
+    assert job_folders.done(tmp_path) == {"by": completed.index(True)}
 
 
 def test_a_file_is_replaced_whole_by_whoever_writes(tmp_path):
     path = tmp_path / "table"
     contents = [bytes([65 + i]) * 200_000 for i in range(8)]
     with futures.ThreadPoolExecutor(8) as pool:
-        writes = [pool.submit(files.replace, path, c) for c in contents]
+        writes = [pool.submit(shared_files.replace, path, c) for c in contents]
         while not all(write.done() for write in writes):
             assert not path.exists() or path.read_bytes() in contents
     assert path.read_bytes() in contents

@@ -7,9 +7,9 @@ import shutil
 import pandas as pd
 import pytest
 
-from samg_jax import checks
-from samg_jax.suites import claims, files, folders, repair, results, runner
-from samg_jax.suites.jobs import Job
+from samg_jax import checks, shared_files
+from samg_jax.suites import claims, job_folders, job_runner, repair, suite_results
+from samg_jax.suites.job_list import Job
 
 # What a power cut, a full disk, an editor or a hand leaves behind; None is a folder.
 DAMAGES = {
@@ -57,15 +57,15 @@ def make(variant, steps=20):
 
 def complete(out, job):
     """Makes a job complete as a worker does, with two evaluations in its table."""
-    folder = folders.of(out, job.name)
-    run = folders.take_over(folder, 0)
+    folder = job_folders.of(out, job.name)
+    run = job_folders.take_over(folder, 0)
     (run / "metrics.csv").write_text(
         "phase,seed,offline_step,env_step,return_mean,return_std,normalized_score,"
         "episode_length,failed\n"
         "online,0,60,0,0.5,0.5,50.0,7,0\nonline,0,60,20,1.0,0.0,100.0,3,0\n"
     )
     (run / "training.csv").write_text("phase,seed,offline_step,env_step,name,value\n")
-    assert folders.complete(folder, run, FACTS)
+    assert job_folders.complete(folder, run, FACTS)
     return folder
 
 
@@ -85,19 +85,19 @@ def kept(folder):
 
 def test_a_damaged_job_is_written_anew(suite, damage, capsys):
     out, jobs = suite
-    damage(folders.of(out, jobs[0].name) / "job.json")
+    damage(job_folders.of(out, jobs[0].name) / "job.json")
     with pytest.raises(checks.UserError, match=r"job\.json is missing or damaged"):
-        folders.load(out, jobs[0].name)
+        job_folders.load(out, jobs[0].name)
     repair.prepare(out, jobs)
-    assert [folders.load(out, job.name) for job in jobs] == jobs
+    assert [job_folders.load(out, job.name) for job in jobs] == jobs
     assert kept(out) == ["job.json.damaged-0"]
     assert "job.json was damaged; it is kept as" in capsys.readouterr().out
-    assert runner.status(out, jobs[0]) is runner.Status.DONE
+    assert job_runner.status(out, jobs[0]) is job_runner.Status.DONE
 
 
 def test_a_complete_job_keeps_its_config_without_its_job_file(suite):
     out, jobs = suite
-    folder = folders.of(out, jobs[0].name)
+    folder = job_folders.of(out, jobs[0].name)
     (folder / "complete/config.json").write_text(json.dumps({"online": {"steps": 9}}))
     (folder / "job.json").write_text("")
     with pytest.raises(checks.UserError, match=r"online\.steps: 9 before, 20 now"):
@@ -116,16 +116,16 @@ def test_a_damaged_claim_is_free_after_a_while(tmp_path, damage, monkeypatch):
 
 def test_a_complete_job_without_its_facts_is_opened_again(suite, damage):
     out, jobs = suite
-    folder = folders.of(out, jobs[0].name)
+    folder = job_folders.of(out, jobs[0].name)
     damage(folder / "complete" / "done.json")
-    assert runner.status(out, jobs[0]) is None
+    assert job_runner.status(out, jobs[0]) is None
     repair.prepare(out, jobs)
     assert not (folder / "complete").exists()
-    run = folders.take_over(folder, 1)
+    run = job_folders.take_over(folder, 1)
     assert (run / "metrics.csv").exists()
     assert kept(folder) == ["done.json.damaged-0"]
-    assert folders.complete(folder, run, FACTS)
-    assert runner.status(out, jobs[0]) is runner.Status.DONE
+    assert job_folders.complete(folder, run, FACTS)
+    assert job_runner.status(out, jobs[0]) is job_runner.Status.DONE
 
 
 @pytest.mark.parametrize(
@@ -143,11 +143,11 @@ def test_a_complete_job_without_its_facts_is_opened_again(suite, damage):
 )
 def test_a_job_of_wrong_values_is_written_anew(suite, change):
     out, jobs = suite
-    path = folders.of(out, jobs[0].name) / "job.json"
+    path = job_folders.of(out, jobs[0].name) / "job.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    assert folders.read_job(path) is None
+    assert job_folders.read_job(path) is None
     repair.prepare(out, jobs)
-    assert [folders.load(out, job.name) for job in jobs] == jobs
+    assert [job_folders.load(out, job.name) for job in jobs] == jobs
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_claim_of_wrong_values_is_free_after_a_while(tmp_path, change, monkeyp
 @pytest.mark.parametrize("missing", ["machine", "wall_time"])
 def test_facts_that_lack_one_are_damaged(suite, missing):
     out, jobs = suite
-    path = folders.of(out, jobs[0].name) / "complete" / "done.json"
+    path = job_folders.of(out, jobs[0].name) / "complete" / "done.json"
     facts = json.loads(path.read_text())
     del facts[missing]
     path.write_text(json.dumps(facts))
@@ -192,59 +192,59 @@ def test_facts_that_lack_one_are_damaged(suite, missing):
 @pytest.mark.parametrize("name", ["failed.json", "usage.json"])
 def test_what_else_a_job_writes_is_in_nobodys_way(suite, damage, name, capsys):
     out, jobs = suite
-    folder = folders.of(out, jobs[1].name)
+    folder = job_folders.of(out, jobs[1].name)
     damage(folder / name)
-    assert "unknown; see output" in folders.failure(folder)
+    assert "unknown; see output" in job_folders.failure(folder)
     repair.prepare(out, jobs)
-    folders.record_failure(folder, "the disk is full", "")
-    assert folders.failure(folder) == "the disk is full"
+    job_folders.record_failure(folder, "the disk is full", "")
+    assert job_folders.failure(folder) == "the disk is full"
 
 
 @pytest.mark.parametrize("name", ["", "complete", "run-0"])
 def test_a_file_in_the_place_of_a_folder_is_set_aside(suite, name):
     out, jobs = suite
-    folder = folders.of(out, jobs[1].name)
+    folder = job_folders.of(out, jobs[1].name)
     if not name:
         shutil.rmtree(folder)
     (folder / name).write_text("not a folder")
     repair.prepare(out, jobs)
-    assert folders.load(out, jobs[1].name) == jobs[1]
-    assert folders.take_over(folder, 0).is_dir()
+    assert job_folders.load(out, jobs[1].name) == jobs[1]
+    assert job_folders.take_over(folder, 0).is_dir()
     assert len(kept(out)) == 1
 
 
 def test_the_table_of_results_leaves_out_and_names_what_is_damaged(suite, capsys):
     out, jobs = suite
-    expected = results.Table(out).update()
+    expected = suite_results.Table(out).update()
     assert len(expected) == 2
     for name in ("results.parquet", "results.csv"):
         (out / name).write_bytes(b"")
     complete(out, jobs[1])
-    table = folders.of(out, jobs[1].name) / "complete" / "metrics.csv"
+    table = job_folders.of(out, jobs[1].name) / "complete" / "metrics.csv"
     for content in ("", "phase,seed\n", table.read_text().replace("0.5", "x"), "\0"):
         table.write_text(content)
-        found = results.Table(out)
+        found = suite_results.Table(out)
         for _ in range(2):
             pd.testing.assert_frame_equal(found.update(), expected)
         printed = capsys.readouterr().out
         assert printed.count("WARNING") == 1
         assert f"{table} cannot be read" in printed
-    (folders.of(out, jobs[1].name) / "job.json").write_text("null")
-    pd.testing.assert_frame_equal(results.Table(out).update(), expected)
+    (job_folders.of(out, jobs[1].name) / "job.json").write_text("null")
+    pd.testing.assert_frame_equal(suite_results.Table(out).update(), expected)
     assert "job.json is damaged" in capsys.readouterr().out
     pd.testing.assert_frame_equal(pd.read_parquet(out / "results.parquet"), expected)
 
 
 def test_files_are_flushed_before_they_get_their_names(tmp_path, monkeypatch):
     order = []
-    monkeypatch.setattr(files.os, "fsync", lambda _: order.append("flush"))
-    rename = files.pathlib.Path.replace
+    monkeypatch.setattr(shared_files.os, "fsync", lambda _: order.append("flush"))
+    rename = shared_files.pathlib.Path.replace
 
     def replace(self, target):
         order.append("rename")
         return rename(self, target)
 
-    monkeypatch.setattr(files.pathlib.Path, "replace", replace)
-    files.write_json(tmp_path / "a.json", {"b": 1})
+    monkeypatch.setattr(shared_files.pathlib.Path, "replace", replace)
+    shared_files.write_json(tmp_path / "a.json", {"b": 1})
     assert order == ["flush", "rename", "flush"]
-    assert files.read_json(tmp_path / "a.json") == {"b": 1}
+    assert shared_files.read_json(tmp_path / "a.json") == {"b": 1}

@@ -4,12 +4,19 @@ import json
 
 import pytest
 
-from samg_jax.data import published
-from samg_jax.suites import definition, executors, folders, jobs, plan, program, repair
-from samg_jax.training import estimate
-from samg_jax.training import parts as parts_lib
-from tests import small
-from tests.suites import tiny
+from samg_jax.data import published_facts
+from samg_jax.experiment import resolution
+from samg_jax.runs import dry_run
+from samg_jax.suites import (
+    definition,
+    executors,
+    job_folders,
+    job_list,
+    repair,
+    suite_plan,
+    suite_program,
+)
+from tests.fixtures import small_experiments, tiny_suite
 
 BASES = {"cql", "awac", "iql", "cal_ql"}
 # Suite -> algorithms, variants, datasets, and how many jobs it has.
@@ -24,8 +31,8 @@ SUITES = {
 
 
 def expand(name, *settings):
-    suite = definition.load(name, tiny.CONFIGS, settings)
-    return jobs.expand(suite, tiny.CONFIGS)
+    suite = definition.load(name, tiny_suite.CONFIGS, settings)
+    return job_list.expand(suite, tiny_suite.CONFIGS)
 
 
 @pytest.mark.parametrize("name", SUITES)
@@ -170,31 +177,31 @@ def test_a_job_runs_what_the_command_says_where_a_folder_may_differ(tmp_path):
     repair.prepare(tmp_path, expand("smoke", "config.compilation_cache=theirs"))
     jobs = expand("smoke", "config.compilation_cache=mine")
     repair.prepare(tmp_path, jobs)
-    assert folders.load(tmp_path, jobs[0].name) == jobs[0]
+    assert job_folders.load(tmp_path, jobs[0].name) == jobs[0]
     assert jobs[0].config["compilation_cache"] == "mine"
 
 
 def test_jobs_whose_states_are_alike_share_the_estimate_of_them(monkeypatch):
     datasets = "datasets=hopper-medium,hopper-medium-replay,walker2d-medium"
     planned = expand("table1", datasets, "algorithms=iql")
-    traced, trace = [], estimate.state_bytes
+    traced, trace = [], dry_run.state_bytes
     monkeypatch.setattr(
-        estimate, "state_bytes", lambda *given: traced.append(0) or trace(*given)
+        dry_run, "state_bytes", lambda *given: traced.append(0) or trace(*given)
     )
-    estimator = plan.Estimator()
+    estimator = suite_plan.Estimator()
     needs = [estimator.memory(job) for job in planned]
     # Of 12 jobs the 4 of the second dataset are as those of the first.
     assert len(planned) == 12
     assert len(traced) == 8
     for job, need in zip(planned[4:8], needs[4:8], strict=True):
         config = job.experiment()
-        rows = published.FILES["hopper-medium-replay-v2"].rows
+        rows = published_facts.FILES["hopper-medium-replay-v2"].rows
         rows *= job.variant in ("offline", "vanilla")
-        assert estimate.memory(config, parts_lib.resolve(config), rows) == need
+        assert dry_run.memory(config, resolution.resolve(config), rows) == need
 
 
 def test_estimated_memory_counts_the_data_where_they_are_opened():
-    estimator = plan.Estimator()
+    estimator = suite_plan.Estimator()
     needs = {j.variant: estimator.memory(j) for j in expand("smoke", "algorithms=iql")}
     columns = 4 * (2 * 11 + 3 + 3) * 100_000
     assert needs["offline"][0] > columns
@@ -205,9 +212,9 @@ def test_estimated_memory_counts_the_data_where_they_are_opened():
 def test_executors_place_a_job_by_the_memory_of_its_estimate(tmp_path):
     ray_cluster = pytest.importorskip("samg_jax.suites.ray_cluster")
     planned = expand("smoke", "algorithms=iql", "num_seeds=64")
-    estimator = plan.Estimator()
-    request = program.Request("smoke", str(tmp_path), tiny.CONFIGS)
-    given = program.work(request, tmp_path, planned, estimator, print)
+    estimator = suite_plan.Estimator()
+    request = suite_program.Request("smoke", str(tmp_path), tiny_suite.CONFIGS)
+    given = suite_program.work(request, tmp_path, planned, estimator, print)
     executor = ray_cluster.Executor(cpus=2)
     needs = {job.variant: int(estimator.memory(job)[1]) for job in planned}
     assert len(set(needs.values())) == 4
@@ -223,35 +230,39 @@ def test_slurms_limit_is_above_what_was_measured_beyond_an_estimate():
     slurm = pytest.importorskip("samg_jax.suites.slurm")
     # By hand: 2 x 1.2 and 4 GB, of which full ones are asked for.
     assert slurm.limit_gb(1.2e9) == 7
-    measured = tiny.CONFIGS.parent / "launch" / "results" / "benchmark_memory.json"
+    measured = (
+        tiny_suite.CONFIGS.parent / "launch" / "results" / "benchmark_memory.json"
+    )
     report = json.loads(measured.read_text())
     for row in report["rows"]:
         data = 3 * row["dataset_mb"] + row["state_mb"]
-        estimated = estimate.HOST_BASE + data * estimate.MEGABYTE
+        estimated = dry_run.HOST_BASE + data * dry_run.MEGABYTE
         assert slurm.limit_gb(estimated) * 1e3 > 1.5 * row["host_peak_mb"]
 
 
 def test_a_request_without_suite_or_folder_is_refused(tmp_path):
     for suite, out in ((None, str(tmp_path)), ("smoke", None)):
         with pytest.raises(ValueError, match=r"is empty\. It must be given"):
-            program.prepare(program.Request(suite, out, tiny.CONFIGS))
+            suite_program.prepare(suite_program.Request(suite, out, tiny_suite.CONFIGS))
 
 
 def test_names_of_files_and_variants_are_names_of_folders(tmp_path):
-    path = small.write_dataset(tmp_path / f"$ {'x' * 220}.hdf5", rows=60)
+    path = small_experiments.write_dataset(tmp_path / f"$ {'x' * 220}.hdf5", rows=60)
     given = [f"dataset_path={path}", "datasets=hopper-demo", "algorithms=awac"]
     planned = expand("smoke", *given)
     assert {len(job.name.split("/")) for job in planned} == {4}
     assert all(len(part) <= 200 for job in planned for part in job.name.split("/"))
     assert planned[0].dataset == path.stem
     repair.prepare(tmp_path / "out", planned)
-    assert folders.all_jobs(tmp_path / "out") == sorted(planned, key=lambda j: j.name)
+    assert job_folders.all_jobs(tmp_path / "out") == sorted(
+        planned, key=lambda j: j.name
+    )
 
 
 def test_jobs_that_would_share_a_folder_are_refused(tmp_path):
     for name in ("hopper-demo", "hopper-medium"):
         (tmp_path / name).mkdir()
-        small.write_dataset(tmp_path / name / "data.hdf5", rows=60)
+        small_experiments.write_dataset(tmp_path / name / "data.hdf5", rows=60)
     given = [f"dataset_path={tmp_path}/{{dataset}}/data.hdf5", "algorithms=awac"]
     with pytest.raises(ValueError, match="would share a folder"):
         expand("smoke", *given, "datasets=hopper-demo,hopper-medium")

@@ -13,8 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from samg_jax.suites import definition, executors, jobs, program, repair, runner
-from tests.suites import tiny
+from samg_jax.suites import (
+    definition,
+    executors,
+    job_list,
+    job_runner,
+    repair,
+    suite_program,
+)
+from tests.fixtures import tiny_suite
 
 pytestmark = pytest.mark.slow
 
@@ -22,9 +29,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, dataset):
     folder = tmp_path_factory.mktemp("undisturbed")
-    suite = tiny.write(folder, dataset)
-    assert tiny.run(suite, folder / "out", *tiny.LONGER) == 0
-    return suite, tiny.results(folder / "out")
+    suite = tiny_suite.write(folder, dataset)
+    assert tiny_suite.run(suite, folder / "out", *tiny_suite.LONGER) == 0
+    return suite, tiny_suite.results(folder / "out")
 
 
 def has_checkpoint(folder):
@@ -34,24 +41,24 @@ def has_checkpoint(folder):
 
 def work(suite, out):
     """Returns what an executor is given, and the list of what it will report."""
-    loaded = definition.load(str(suite), tiny.CONFIGS, tiny.LONGER)
-    planned, ended = jobs.expand(loaded, tiny.CONFIGS), []
+    loaded = definition.load(str(suite), tiny_suite.CONFIGS, tiny_suite.LONGER)
+    planned, ended = job_list.expand(loaded, tiny_suite.CONFIGS), []
     out.mkdir()
     repair.prepare(out, planned)
-    report = program.Report(out, planned)
+    report = suite_program.Report(out, planned)
 
     def tell(job, status):
         ended.append((job.name, status))
         report.ended(job, status)
 
-    paths = [str(tiny.ROOT)]
+    paths = [str(tiny_suite.ROOT)]
     return executors.Work(out, planned, 2, paths, lambda job: 1e8, tell), ended
 
 
 def assert_all_done(given, ended):
     names = [job.name for job in given.jobs]
     assert sorted(name for name, _ in ended) == sorted(names)
-    assert {status for _, status in ended} == {runner.Status.DONE}
+    assert {status for _, status in ended} == {job_runner.Status.DONE}
 
 
 def test_kills_at_random_leave_the_table_as_it_would_have_been(undisturbed, tmp_path):
@@ -59,26 +66,26 @@ def test_kills_at_random_leave_the_table_as_it_would_have_been(undisturbed, tmp_
     out, rng = tmp_path / "out", np.random.default_rng(0)
     jobs_killed = commands_killed = 0
     while jobs_killed + commands_killed < 5:
-        process = tiny.start(suite, out, *tiny.LONGER, retries=5)
+        process = tiny_suite.start(suite, out, *tiny_suite.LONGER, retries=5)
         try:
             process.wait(timeout=rng.uniform(8, 16))
             break
         except subprocess.TimeoutExpired:
             pass
         if rng.random() < 0.5:  # A job alone, which is tried again.
-            for pid in tiny.at_work(out).values():
+            for pid in tiny_suite.at_work(out).values():
                 os.kill(pid, signal.SIGKILL)
                 jobs_killed += 1
             time.sleep(rng.uniform(0, 4))
         process.kill()
         commands_killed += 1
         process.communicate()
-    process = tiny.start(suite, out, *tiny.LONGER)
+    process = tiny_suite.start(suite, out, *tiny_suite.LONGER)
     text, _ = process.communicate(timeout=300)
     assert process.returncode == 0, text
     assert commands_killed >= 2
-    assert len(tiny.claims(out)) > 4
-    pd.testing.assert_frame_equal(tiny.results(out), expected)
+    assert len(tiny_suite.claims(out)) > 4
+    pd.testing.assert_frame_equal(tiny_suite.results(out), expected)
 
 
 def gone(pids):
@@ -93,11 +100,11 @@ def test_a_suite_stops_in_order_with_its_workers_and_goes_on(undisturbed, tmp_pa
         (signal.SIGINT, "offline", 1, "Interrupted. The same command goes on"),
         (signal.SIGTERM, "online", 143, "Terminated. The same command goes on"),
     ]:
-        process = tiny.start(suite, out, *tiny.LONGER)
+        process = tiny_suite.start(suite, out, *tiny_suite.LONGER)
         pattern = f"jobs/*/*/*/*/run-*/{place}/[0-9]*"
         while process.poll() is None and not any(out.glob(pattern)):
             time.sleep(0.01)
-        workers = tiny.at_work(out)
+        workers = tiny_suite.at_work(out)
         assert workers
         before = {path.name for path in out.glob(pattern)}
         process.send_signal(number)  # To the parent alone.
@@ -115,10 +122,10 @@ def test_a_suite_stops_in_order_with_its_workers_and_goes_on(undisturbed, tmp_pa
         if number == signal.SIGTERM:  # Saved where none was due.
             after = {path.name for path in out.glob(pattern)} - before
             assert any(int(name) % 100 for name in after), (before, after)
-    process = tiny.start(suite, out, *tiny.LONGER)
+    process = tiny_suite.start(suite, out, *tiny_suite.LONGER)
     text, _ = process.communicate(timeout=300)
     assert process.returncode == 0, text
-    pd.testing.assert_frame_equal(tiny.results(out), expected)
+    pd.testing.assert_frame_equal(tiny_suite.results(out), expected)
 
 
 def test_what_is_damaged_costs_its_job_and_no_other(undisturbed, tmp_path, capsys):
@@ -135,11 +142,11 @@ def test_what_is_damaged_costs_its_job_and_no_other(undisturbed, tmp_path, capsy
     (second / "offline/job.json").write_text("{}")
     for name in ("results.parquet", "results.csv"):
         (out / name).write_bytes(b"PAR1")
-    assert tiny.run(suite, out, *tiny.LONGER) == 0
+    assert tiny_suite.run(suite, out, *tiny_suite.LONGER) == 0
     printed = capsys.readouterr().out
     assert "4 jobs, 2 complete before." in printed
     assert printed.count("was damaged; it is kept as") == 5
-    pd.testing.assert_frame_equal(tiny.results(out), expected)
+    pd.testing.assert_frame_equal(tiny_suite.results(out), expected)
 
 
 def test_a_worker_of_a_ray_cluster_is_killed(undisturbed, tmp_path):
@@ -155,7 +162,7 @@ def test_a_worker_of_a_ray_cluster_is_killed(undisturbed, tmp_path):
         nonlocal most
         while not killed:
             time.sleep(0.05)
-            running = tiny.at_work(given.out)
+            running = tiny_suite.at_work(given.out)
             most = max(most, len(running))
             for folder, pid in running.items():
                 if folder.name == "samg" and has_checkpoint(folder / "run-0/online"):
@@ -182,10 +189,10 @@ def test_a_worker_of_a_ray_cluster_is_killed(undisturbed, tmp_path):
     assert most == 2  # One job per core, so both nodes were at work.
     assert len(killed) == 1
     own = str(killed[0].relative_to(given.out / "jobs/awac/random"))
-    again = {name for name, claim in tiny.claims(given.out) if claim != "claim-0"}
+    again = {name for name, claim in tiny_suite.claims(given.out) if claim != "claim-0"}
     assert again == {own}
     assert "resuming" in (killed[0] / "complete/log.txt").read_text()
-    pd.testing.assert_frame_equal(tiny.results(given.out), expected)
+    pd.testing.assert_frame_equal(tiny_suite.results(given.out), expected)
 
 
 def test_submitit_runs_a_suite_as_slurm_would(undisturbed, tmp_path):
@@ -194,5 +201,5 @@ def test_submitit_runs_a_suite_as_slurm_would(undisturbed, tmp_path):
     given, ended = work(suite, tmp_path / "out")
     executors.make("slurm", ["cluster=local", "timeout_min=10"]).run(given)
     assert_all_done(given, ended)
-    assert {claim for _, claim in tiny.claims(given.out)} == {"claim-0"}
-    pd.testing.assert_frame_equal(tiny.results(given.out), expected)
+    assert {claim for _, claim in tiny_suite.claims(given.out)} == {"claim-0"}
+    pd.testing.assert_frame_equal(tiny_suite.results(given.out), expected)

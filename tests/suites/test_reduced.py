@@ -4,9 +4,8 @@ import pathlib
 
 import pytest
 
-from samg_jax.suites import definition, jobs, program
-from tests import small
-from tests.suites import tiny
+from samg_jax.suites import definition, job_list, suite_program
+from tests.fixtures import small_experiments, tiny_suite
 
 FORKS = {"vanilla", "no_data", "samg", "samg_even", "samg_random", "samg_embedding"}
 ALGORITHMS = {"bc", "td3_bc", "awac", "iql", "spot", "cql", "cal_ql"}
@@ -22,12 +21,12 @@ GRIDS = {
 
 
 def load(name, *settings):
-    return definition.load(name, tiny.CONFIGS, settings)
+    return definition.load(name, tiny_suite.CONFIGS, settings)
 
 
 def expand(name, *settings):
     """The configs of a suite's jobs, by algorithm and variant."""
-    planned = jobs.expand(load(name, *settings), tiny.CONFIGS)
+    planned = job_list.expand(load(name, *settings), tiny_suite.CONFIGS)
     found = {(job.algorithm, job.variant): job.config for job in planned}
     assert len(found) == len(planned)
     return found
@@ -37,8 +36,10 @@ def expand(name, *settings):
 def test_every_variant_forks_from_one_checkpoint_of_its_algorithm(name):
     algorithms, variants, seeds = GRIDS[name]
     suite = load(name)
-    planned = jobs.expand(suite, tiny.CONFIGS)
-    assert program.idle(suite, planned) == []  # A job reads whatever the suite sets.
+    planned = job_list.expand(suite, tiny_suite.CONFIGS)
+    assert (
+        suite_program.idle(suite, planned) == []
+    )  # A job reads whatever the suite sets.
     assert {job.algorithm for job in planned} == algorithms
     assert len(planned) == len(algorithms) * (1 + len(variants))
     for job in planned:
@@ -109,7 +110,9 @@ def test_thresholds_are_swept_in_one_fork_and_presets_are_two():
 
 
 def test_the_users_settings_win_and_a_file_of_their_own_is_studied(tmp_path):
-    path = small.write_dataset(pathlib.Path(tmp_path) / "own.v1.hdf5", rows=60)
+    path = small_experiments.write_dataset(
+        pathlib.Path(tmp_path) / "own.v1.hdf5", rows=60
+    )
     found = expand(
         "ablation_reduced",
         *("num_seeds=2", "config.online.steps=7000", "config.agent.tau=0.3"),

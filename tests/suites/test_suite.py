@@ -14,18 +14,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from samg_jax.suites import results
-from samg_jax.suites.jobs import Job
-from tests import programs
-from tests.suites import tiny
+from samg_jax.suites import suite_results
+from samg_jax.suites.job_list import Job
+from tests.fixtures import called_programs, tiny_suite
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, dataset):
     folder = tmp_path_factory.mktemp("suite")
-    suite = tiny.write(folder, dataset)
+    suite = tiny_suite.write(folder, dataset)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        assert tiny.run(suite, folder / "out") == 0
+        assert tiny_suite.run(suite, folder / "out") == 0
     (folder / "printed.txt").write_text(printed.getvalue())
     return suite, folder / "out"
 
@@ -33,7 +32,7 @@ def finished(tmp_path_factory, dataset):
 def test_one_offline_phase_is_forked_and_its_results_are_a_table(finished):
     _, out = finished
     table = pd.read_parquet(out / "results.parquet")
-    assert tuple(table.columns) == results.COLUMNS
+    assert tuple(table.columns) == suite_results.COLUMNS
     pd.testing.assert_frame_equal(
         table, pd.read_csv(out / "results.csv"), check_dtype=False
     )
@@ -92,7 +91,7 @@ def test_scores_of_a_sweep_are_told_apart_and_failed_seeds_are_left_out():
             "failed": [0, 0, 0, 0, 0, 1],
         }
     )
-    first, second = results.scores(rows).split("; ")
+    first, second = suite_results.scores(rows).split("; ")
     assert first == "samg p=0: return 2.0 ± 12.7"
     assert second == "samg p=1: return 5.0 of 1 of 2 seeds that lasted"
 
@@ -100,12 +99,12 @@ def test_scores_of_a_sweep_are_told_apart_and_failed_seeds_are_left_out():
 def test_what_is_complete_is_not_run_again(finished, capsys):
     suite, out = finished
     expected = [("seed2-3/offline", "claim-0"), ("seed2-3/samg", "claim-0")]
-    assert tiny.claims(out) == expected
+    assert tiny_suite.claims(out) == expected
     table = (out / "results.csv").read_bytes()
     (out / "results.csv").unlink()
-    assert tiny.run(suite, out) == 0
+    assert tiny_suite.run(suite, out) == 0
     assert "2 jobs, 2 complete before." in capsys.readouterr().out
-    assert tiny.claims(out) == expected
+    assert tiny_suite.claims(out) == expected
     assert (out / "results.csv").read_bytes() == table
 
 
@@ -113,8 +112,8 @@ def test_other_settings_and_a_dry_run_touch_nothing(finished, capsys):
     suite, out = finished
     before = sorted(out.rglob("*"))
     with pytest.raises(ValueError, match=r"agent\.tau: 0\.005 before, 0\.5 now"):
-        tiny.run(suite, out, "config.agent.tau=0.5")
-    assert tiny.run(suite, out, "variants=samg,no_data", dry_run=True) == 0
+        tiny_suite.run(suite, out, "config.agent.tau=0.5")
+    assert tiny_suite.run(suite, out, "variants=samg,no_data", dry_run=True) == 0
     printed = capsys.readouterr().out
     states = [line.split()[1] for line in printed.splitlines()[1:4]]
     assert states == ["done", "done", "to"]
@@ -149,7 +148,7 @@ def test_a_job_that_fails_or_is_killed_stops_nothing_but_forks_of_the_former(
     shutil.rmtree(killed)
     with futures.ThreadPoolExecutor(1) as pool:
         kill = pool.submit(kill_with_checkpoint, killed, 20)
-        assert tiny.run(suite, out, *settings, retries=1) == 1
+        assert tiny_suite.run(suite, out, *settings, retries=1) == 1
         kill.result(timeout=0)
     printed = capsys.readouterr().out
     assert "2 of 4 jobs failed" in printed
@@ -159,13 +158,15 @@ def test_a_job_that_fails_or_is_killed_stops_nothing_but_forks_of_the_former(
     assert "Traceback" in failure["details"]
     failure = json.loads((jobs / "seed0-1/samg/failed.json").read_text())
     assert failure["error"].startswith("Not begun: awac/random/seed0-1/offline")
-    assert [claim for job, claim in tiny.claims(out) if job == "seed2-3/samg"] == [
+    assert [
+        claim for job, claim in tiny_suite.claims(out) if job == "seed2-3/samg"
+    ] == [
         "claim-0",
         "claim-1",
     ]
     assert "resuming" in (killed / "complete/log.txt").read_text()
     assert not (killed / "failed.json").exists()
-    pd.testing.assert_frame_equal(tiny.results(out), tiny.results(whole))
+    pd.testing.assert_frame_equal(tiny_suite.results(out), tiny_suite.results(whole))
 
 
 def test_regret_and_success_come_from_the_jobs_logs(tmp_path):
@@ -196,7 +197,7 @@ def test_regret_and_success_come_from_the_jobs_logs(tmp_path):
     }
     (run / "done.json").write_text(json.dumps(facts))
     job = Job("name", "iql", "samg", "antmaze-umaze-v2", "source", {})
-    rows = results.read(tmp_path, job)
+    rows = suite_results.read(tmp_path, job)
     columns = ["variant", "step", "success", "regret", "failed"]
     assert rows[columns].fillna("none").to_numpy().tolist() == [
         ["samg threshold=0.1", 0, 0.5, "none", 0],
@@ -218,18 +219,18 @@ def test_the_kind_of_data_is_what_the_trainer_says_of_them():
         ("minari:a/b (5 rows, Minari, not D4RL)", "Minari"),
         ("x (5 rows, not as published by D4RL)", "not as published by D4RL"),
     ):
-        assert results.kind_of(text) == kind
+        assert suite_results.kind_of(text) == kind
 
 
 def test_the_command_tells_mistakes_and_flags_that_are_not_its_own(tmp_path):
-    flags = {"suite": "smok", "out": str(tmp_path), "configs": str(tiny.CONFIGS)}
-    with programs.running("benchmark", **flags) as program:
+    flags = {"suite": "smok", "out": str(tmp_path), "configs": str(tiny_suite.CONFIGS)}
+    with called_programs.running("benchmark", **flags) as program:
         with pytest.raises(ValueError, match=r"^There is no suite 'smok'\."):
             program.run_suite()
         program.flags.FLAGS["algorithms"].present = 1
         with pytest.raises(ValueError, match="--algorithms was given with suite"):
             program.run_suite()
-    with programs.running("benchmark") as program:
+    with called_programs.running("benchmark") as program:
         program.flags.FLAGS["dry_run"].present = 1
         with pytest.raises(ValueError, match="--dry_run was given with updates"):
             program.parse(["updates"])

@@ -11,18 +11,24 @@ import pytest
 
 from samg_jax import checks
 from samg_jax.training import devices
-from tests import runs
+from tests.fixtures import small_runs
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def out(dataset, tmp_path_factory):
-    """What `tests/four_devices.py` wrote, in a process with four devices."""
+    """What `tests/fixtures/four_devices.py` wrote, in a process with four devices."""
     folder = tmp_path_factory.mktemp("devices")
     flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=4"
     process = subprocess.run(
-        [sys.executable, "-m", "tests.four_devices", str(dataset), str(folder)],
+        [
+            sys.executable,
+            "-m",
+            "tests.fixtures.four_devices",
+            str(dataset),
+            str(folder),
+        ],
         cwd=ROOT,
         env={**os.environ, "XLA_FLAGS": flags},
         capture_output=True,
@@ -65,9 +71,13 @@ def test_four_devices_learn_what_one_learns_from_offline_and_online_data(out):
 def test_a_run_stopped_on_four_devices_and_resumed_on_one_is_that_of_one(out):
     # With the C-VAE, its fit, and guided fine-tuning beside the environments.
     for phase in ("offline", "online"):
-        assert_close(*(runs.saved(out / name, phase) for name in ("moved", "one")))
+        assert_close(
+            *(small_runs.saved(out / name, phase) for name in ("moved", "one"))
+        )
     for row, expected in zip(
-        runs.evaluations(out / "moved"), runs.evaluations(out / "one"), strict=True
+        small_runs.evaluations(out / "moved"),
+        small_runs.evaluations(out / "one"),
+        strict=True,
     ):
         assert row[:4] == expected[:4]
         assert row.return_mean == pytest.approx(expected.return_mean, rel=1e-4)
@@ -115,7 +125,7 @@ def test_one_device_is_no_mesh():
 
 def test_more_devices_than_there_are_is_refused_before_any_compute(dataset, tmp_path):
     with pytest.raises(checks.UserError, match="devices is 2") as error:
-        runs.run("awac", dataset, tmp_path / "run", devices=2)
+        small_runs.run("awac", dataset, tmp_path / "run", devices=2)
     assert "this machine has 1" in str(error.value)
     assert "config.devices=1" in str(error.value)
     assert not (tmp_path / "run").exists()

@@ -12,9 +12,8 @@ import pytest
 
 from samg_jax.data import transitions
 from samg_jax.envs import vector
-from samg_jax.training import offline, online
-from samg_jax.training import parts as parts_lib
-from samg_jax.training import seeds as seeds_lib
+from samg_jax.experiment import resolution
+from samg_jax.training import offline_phase, online_phase, seed_axis
 
 DISCOUNT = 0.5
 BOX = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float64)
@@ -112,7 +111,7 @@ def resolve(algorithm):
         "dataset": {"name": None, "path": None},
         "guidance": {"weight": "none"},
     }
-    return parts_lib.resolve(ml_collections.ConfigDict(config))
+    return resolution.resolve(ml_collections.ConfigDict(config))
 
 
 def stack(steps):
@@ -127,17 +126,17 @@ def learned(request):
         vector.make(f"Probe-{name}-v0", 1, [index], "stock")
         for index, name in enumerate(PROBES)
     ]
-    nothing = parts_lib.Preprocessing(
+    nothing = resolution.Preprocessing(
         transitions.Normalizer.identity(1), transitions.RewardTransform.identity()
     )
     first = np.concatenate([env.reset() for env in envs])
-    state = online.init(parts, PHASE, offline.init(parts, nothing), first)
-    step = online.make_step(parts, PHASE)
+    state = online_phase.init(parts, PHASE, offline_phase.init(parts, nothing), first)
+    step = online_phase.make_step(parts, PHASE)
     for count in range(PHASE.steps):
         actions = np.asarray(state.actions)
         outcome = stack([env.step(actions[[i]]) for i, env in enumerate(envs)])
         turns = int(count >= PHASE.warmup_steps)
-        state = step(state, online.to_feedback(outcome), None, turns)
+        state = step(state, online_phase.to_feedback(outcome), None, turns)
     assert np.asarray(state.alive).all()
     return parts, jax.device_get(state.agent)
 
@@ -145,7 +144,7 @@ def learned(request):
 def q_and_action(learned, probe, observation, action=None):
     """Returns the value of an action, by default the greedy one, and that action."""
     parts, agents = learned
-    agent = seeds_lib.select(agents, list(PROBES).index(probe))
+    agent = seed_axis.select(agents, list(PROBES).index(probe))
     observations = np.float32([[observation]])
     greedy = np.clip(jax.jit(parts.online.act)(agent, observations), -1, 1)
     actions = greedy if action is None else np.float32([[action]])

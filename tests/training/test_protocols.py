@@ -6,8 +6,8 @@ AWAC's are run by the tests of forking and of variants; here are the other bases
 import numpy as np
 import pytest
 
-from samg_jax.training import experiment
-from tests import runs
+from samg_jax.runs import lifecycle
+from tests.fixtures import small_runs
 
 WEIGHTS = {"no_data": "none", "samg_even": "even", "samg_random": "random"}
 
@@ -21,7 +21,7 @@ def source(dataset, tmp_path_factory):
         if base not in made:
             folder = tmp_path_factory.mktemp(base) / "run"
             changes = {"online__steps": 0, "guidance__weight": "none"}
-            made[base] = runs.run(f"{base}_samg", dataset, folder, **changes)
+            made[base] = small_runs.run(f"{base}_samg", dataset, folder, **changes)
         return made[base]
 
     return get
@@ -37,7 +37,7 @@ def forked(source, dataset, tmp_path_factory):
         if place not in made:
             folder = tmp_path_factory.mktemp(base) / "run"
             changes |= {"offline__restore": str(source(base)), "online__steps": 30}
-            made[place] = runs.run(f"{base}_samg", dataset, folder, **changes)
+            made[place] = small_runs.run(f"{base}_samg", dataset, folder, **changes)
         return made[place]
 
     return get
@@ -47,10 +47,13 @@ def forked(source, dataset, tmp_path_factory):
 @pytest.mark.parametrize("base", ["iql", "cql", "cal_ql"])
 def test_a_base_fine_tunes_by_a_protocol(base, protocol, source, forked, dataset):
     changes = {"guidance__weight": WEIGHTS[protocol]}
-    config = runs.config(f"{base}_samg", dataset, **changes)
-    assert experiment.variant(config) == protocol
+    config = small_runs.config(f"{base}_samg", dataset, **changes)
+    assert lifecycle.variant(config) == protocol
     workdir = forked(base, **changes)
-    offline, online = runs.saved(source(base), "offline"), runs.saved(workdir)
+    offline, online = (
+        small_runs.saved(source(base), "offline"),
+        small_runs.saved(workdir),
+    )
     assert online["['agent']['step']"] - offline["['agent']['step']"] == 5
     weights = online["['buffer']['weights']"]
     if protocol == "samg_random":
@@ -58,18 +61,22 @@ def test_a_base_fine_tunes_by_a_protocol(base, protocol, source, forked, dataset
         assert 0 <= weights.min() <= weights.max() <= 1
     else:
         assert set(weights.ravel()) == {0.5 if protocol == "samg_even" else 0.0}
-    starts = [row for row in runs.evaluations(workdir) if row.env_step == 0]
-    last = [row for row in runs.evaluations(source(base)) if row.offline_step == 60]
+    starts = [row for row in small_runs.evaluations(workdir) if row.env_step == 0]
+    last = [
+        row for row in small_runs.evaluations(source(base)) if row.offline_step == 60
+    ]
     assert [row.return_mean for row in starts] == [row.return_mean for row in last]
 
 
 def test_a_strength_of_zero_is_no_guidance(forked):
     none, random = ({"guidance__weight": weight} for weight in ("none", "random"))
     changes = none, {**random, "guidance__strength": 0.0}, random
-    bare, zero, guided = (runs.saved(forked("iql", **one)) for one in changes)
-    assert zero.pop(runs.WEIGHTS).any()  # The buffer stores p before the strength.
-    assert not bare.pop(runs.WEIGHTS).any()
-    runs.assert_close_arrays({name: zero[name] for name in bare}, bare)
+    bare, zero, guided = (small_runs.saved(forked("iql", **one)) for one in changes)
+    assert zero.pop(
+        small_runs.WEIGHTS
+    ).any()  # The buffer stores p before the strength.
+    assert not bare.pop(small_runs.WEIGHTS).any()
+    small_runs.assert_close_arrays({name: zero[name] for name in bare}, bare)
     # With a strength something else is learned.
     critic = "['agent']['critic']['params']['params']['MLP_0']['Dense_1']['bias']"
     assert not np.allclose(guided[critic], bare[critic], rtol=1e-4, atol=1e-7)

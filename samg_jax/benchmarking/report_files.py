@@ -1,0 +1,76 @@
+"""Files of a report: what was measured so far, and what is whole."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from samg_jax import checks, durable, shared_files
+from samg_jax.benchmarking import benchmark_tables
+
+OF_PROFILES = "profile.json"  # In the folder of the traces.
+
+
+def file(kind: str, out: pathlib.Path) -> pathlib.Path:
+    """Returns the JSON file of a report.
+
+    Args:
+        kind: of measurement; that of a profile has a folder.
+        out: what was asked for.
+    """
+    return out / OF_PROFILES if kind == "profile" else out
+
+
+def unfinished(path: pathlib.Path) -> pathlib.Path:
+    """Returns where a report is kept until it is whole."""
+    return path.with_name(f"{path.stem}.unfinished{path.suffix}")
+
+
+def check(kind: str, out: pathlib.Path) -> None:
+    """Raises UserError where a report cannot be written; see `file`."""
+    path = file(kind, out)
+    if kind == "profile":
+        checks.folder(out, "out=FOLDER")
+    if path.suffix != ".json":
+        raise checks.UserError(
+            f"out is {str(path)!r}, which ends in {path.suffix!r}. Only .json is "
+            f"allowed; a .md is written beside it. Give out={path.with_suffix('')}"
+            ".json."
+        )
+    checks.file(path, "out", overwrite=True)
+
+
+def keep(out: pathlib.Path | None, report: Mapping[str, Any]) -> None:
+    """Writes a report as JSON and Markdown, each file whole or not at all.
+
+    An unfinished one goes into files of its own, which the finished one removes: so a
+    finished report is replaced by a finished one only.
+
+    Args:
+        out: as in `file`; None for nowhere.
+        report: from `measures.run`.
+    """
+    if out is None:
+        return
+    path = file(report["kind"], out)
+    partial = unfinished(path)
+    place = path if report["finished"] else partial
+    text = f"{benchmark_tables.describe(report)}\n"
+    try:
+        with durable.writing(place.absolute().parent, advice=durable.AGAIN):
+            shared_files.write_json(place, report)
+            shared_files.replace(place.with_suffix(".md"), text.encode())
+    except checks.UserError:
+        print(text)  # What took long is not lost with the disk.
+        raise
+    if report["finished"]:
+        partial.unlink(missing_ok=True)
+        partial.with_suffix(".md").unlink(missing_ok=True)
+
+
+def stopped(kind: str, out: pathlib.Path | None) -> str:
+    """Returns what to say when a measurement was stopped; see `file`."""
+    if out is None:
+        return "Interrupted. With out=FILE the rows so far would have been kept."
+    return f"Interrupted. The rows so far are in {unfinished(file(kind, out))}."

@@ -1,0 +1,1 @@
+"""Datasets of one's own: SAC and the scripted ant."""

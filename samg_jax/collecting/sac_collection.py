@@ -1,0 +1,283 @@
+"""Data of one's own: SAC trained online, and rollouts of what it learned.
+
+The levels are D4RL's in spirit: `random` is the untrained policy, `medium` the policy
+that first reaches a share of the reference return, `medium-replay` everything it saw
+until then, `expert` the best policy of a longer training, `medium-expert` half each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+from tqdm import tqdm
+
+from samg_jax import checks
+from samg_jax.collecting import recording
+from samg_jax.data import transitions
+from samg_jax.envs import tasks, vector
+from samg_jax.experiment import resolution
+from samg_jax.experiment.resolution import Parts
+from samg_jax.runs import environments, evaluation
+from samg_jax.training import offline_phase, online_phase, seed_axis
+
+LEVELS = ("random", "medium", "medium-replay", "medium-expert", "expert")
+ROLLOUT_ENVS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How SAC is trained.
+
+    Attributes:
+        train_steps: environment steps at most.
+        warmup_steps: steps of the untrained policy before the first update.
+        eval_every: steps between evaluations.
+        episodes: of an evaluation.
+        medium_return: mean return at which the policy counts as medium.
+        hidden_dims: layers of actor and critics.
+        max_steps: cuts evaluation episodes.
+    """
+
+    train_steps: int
+    warmup_steps: int
+    eval_every: int
+    episodes: int
+    medium_return: float
+    hidden_dims: tuple[int, ...]
+    max_steps: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A policy that SAC has learned.
+
+    Attributes:
+        agent: its state, stacked over one seed.
+        score: mean return of its evaluation.
+        steps: environment steps it was trained for.
+    """
+
+    agent: Any
+    score: float
+    steps: int
+
+
+def make_parts(env_id: str, physics: str | None, seed: int, settings: Settings):
+    """Returns SAC on an environment: CQL with its penalty off."""
+    agent = {
+        "actor_learning_rate": 3e-4,
+        "critic_learning_rate": 3e-4,
+        "actor_hidden_dims": settings.hidden_dims,
+        "critic_hidden_dims": settings.hidden_dims,
+        "cql_weight": 0.0,
+        "backup_entropy": True,
+    }
+    config = {
+        "algorithm": "cql",
+        "agent": agent,
+        "seed": seed,
+        "num_seeds": 1,
+        "env_id": env_id,
+        "physics": physics,
+        "dataset": {"name": None, "path": None},
+        "guidance": {"weight": "none"},
+    }
+    parts = resolution.resolve(ml_collections.ConfigDict(config))
+    return environments.try_out(parts)
+
+
+def untrained(parts: Parts) -> offline_phase.State:
+    """Returns the state before any training, with raw observations and rewards."""
+    preprocessing = resolution.Preprocessing(
+        transitions.Normalizer.identity(parts.task.observation_size),
+        transitions.RewardTransform.identity(),
+    )
+    return offline_phase.init(parts, preprocessing)
+
+
+def learn(
+    parts: Parts, settings: Settings, recorder: recording.Recorder
+) -> Iterator[Trained]:
+    """Yields the policy after every evaluation of a training of SAC.
+
+    Args:
+        parts: from `make_parts`.
+        settings: of the training.
+        recorder: keeps every step.
+    """
+    phase = ml_collections.ConfigDict(
+        {
+            "steps": settings.train_steps,
+            "batch_size": 256,
+            "updates_per_step": 1,
+            "data": "buffer",
+            "offline_share": 0.5,
+            "buffer_size": 1_000_000,
+            "warmup_steps": settings.warmup_steps,
+        }
+    )
+    env_seeds = seed_axis.host_seeds(parts.seeds, "training")
+    single = parts.trial.single
+    env = vector.make(parts.task.env_id, 1, env_seeds, parts.physics, single=single)
+    state = online_phase.init(parts, phase, untrained(parts), env.reset())
+    step = online_phase.make_step(parts, phase)
+    evaluate = evaluation.make_evaluator(
+        parts, settings.episodes, 0, 0, settings.max_steps
+    )
+    restart = environments.make_restart(parts)
+    with tqdm(total=settings.train_steps, unit="step", desc="SAC") as bar:
+        for count in range(settings.train_steps):
+            observations, actions = env.observations, np.asarray(state.actions)
+            outcome = env.step(actions)
+            due = (count + 1) % settings.eval_every == 0
+            if due and single:  # The evaluation will interrupt the episode.
+                outcome = outcome._replace(timeouts=np.ones(1, bool))
+            recorder.add(observations, np.clip(actions, -1, 1), outcome)
+            turns = int(count >= settings.warmup_steps)
+            state = step(state, online_phase.to_feedback(outcome), None, turns)
+            bar.update()
+            if due:
+                scores = evaluate(state.agent, state.preprocessing)
+                score = float(scores.returns.mean())
+                bar.set_postfix_str(f"return {score:.0f}")
+                yield Trained(jax.device_get(state.agent), score, count + 1)
+                if single:
+                    first = env.reset(environments.new_seeds(parts, count + 1))
+                    state = restart(state, first)
+    env.close()
+
+
+def train(
+    parts: Parts, settings: Settings, until_medium: bool
+) -> tuple[Trained | None, Trained, dict[str, np.ndarray]]:
+    """Returns the first policy of medium level, the best one, and all rows seen.
+
+    Args:
+        parts: from `make_parts`.
+        settings: of the training.
+        until_medium: stop at the medium level.
+
+    Returns:
+        The medium policy is None if none reached that level.
+    """
+    recorder, medium, best = recording.Recorder(), None, None
+    for trained in learn(parts, settings, recorder):
+        if medium is None and trained.score >= settings.medium_return:
+            medium = trained
+        if best is None or trained.score > best.score:
+            best = trained
+        if until_medium and medium is not None:
+            break
+    return medium, best, recorder.rows()
+
+
+def missed(best: Trained, settings: Settings) -> str:
+    """What to tell the user if no policy reached the medium level."""
+    return (
+        f"No policy reached the medium return of {settings.medium_return:.0f} "
+        f"within {settings.train_steps} steps; the best evaluation was "
+        f"{best.score:.0f}. Set train_steps={2 * settings.train_steps}, or "
+        f"medium_return={best.score:.0f}."
+    )
+
+
+def roll_out(parts: Parts, agent: Any, steps: int) -> dict[str, np.ndarray]:
+    """Returns rows of the stochastic policy, key -> `[steps, ...]`.
+
+    Args:
+        parts: of the environment.
+        agent: state stacked over one seed.
+        steps: rows in all, of several environments one after the other.
+    """
+    single = parts.trial.single
+    count = 1 if single else min(ROLLOUT_ENVS, steps)
+    env_seeds = seed_axis.host_seeds(parts.seeds, "rollout", count)
+    env = vector.make(parts.task.env_id, count, env_seeds, parts.physics, single=single)
+    agent = seed_axis.select(agent, 0)
+
+    @jax.jit
+    def act(agent, observations, turn):
+        key = seed_axis.stream(parts.seeds[0], "rollout actions", turn)
+        return parts.online.explore(agent, observations, key)
+
+    recorder = recording.Recorder()
+    observations = env.reset()
+    for turn in range(-(-steps // count)):
+        actions = np.asarray(act(agent, observations, turn))
+        outcome = env.step(actions)
+        recorder.add(observations, np.clip(actions, -1, 1), outcome)
+        observations = outcome.observations
+    env.close()
+    return recorder.rows(steps)
+
+
+def collect(
+    parts: Parts,
+    settings: Settings,
+    level: str,
+    steps: int,
+    strict: bool = False,
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Returns the rows of a level, and attributes that say what they are.
+
+    Where no policy reaches the medium level, the best one stands in for it, so that
+    the training is not lost: the attribute `level` then says that it is below, and
+    `wanted_level` and `wanted_return` what was asked for.
+
+    Args:
+        parts: from `make_parts`.
+        settings: of the training.
+        level: one of `LEVELS`.
+        steps: rows to play; `medium-replay` has those of the training.
+        strict: refuse a level that was not reached.
+    """
+    if level == "random":
+        agent = jax.device_get(untrained(parts).agent)
+        return roll_out(parts, agent, steps), {"policy": "untrained SAC policy"}
+    until_medium = level in ("medium", "medium-replay")
+    medium, expert, replay = train(parts, settings, until_medium)
+    if level == "expert":
+        return roll_out(parts, expert.agent, steps), _describe(expert)
+    if medium is None:
+        if strict:
+            raise checks.UserError(missed(expert, settings))
+        rows = replay
+        if level != "medium-replay":
+            rows = roll_out(parts, expert.agent, steps)
+        return rows, {
+            **_describe(expert),
+            "level": f"below-{level}" if until_medium else "below-medium",
+            "wanted_level": level,
+            "wanted_return": settings.medium_return,
+            "warning": missed(expert, settings),
+        }
+    if level == "medium-replay":
+        return replay, _describe(medium)
+    if level == "medium":
+        return roll_out(parts, medium.agent, steps), _describe(medium)
+    halves = [
+        roll_out(parts, expert.agent, steps - steps // 2),
+        roll_out(parts, medium.agent, steps // 2),
+    ]
+    rows = {key: np.concatenate([half[key] for half in halves]) for key in halves[0]}
+    return rows, {**_describe(expert), **_describe(medium, "medium_")}
+
+
+def _describe(trained: Trained, prefix: str = "") -> dict[str, Any]:
+    return {
+        f"{prefix}policy": "SAC, stochastic actions",
+        f"{prefix}policy_train_steps": trained.steps,
+        f"{prefix}policy_evaluation_return": trained.score,
+    }
+
+
+def medium_return(task: tasks.Task, share: float) -> float | None:
+    """Returns the reference return of a share, None for tasks without a reference."""
+    if task.ref_min is None or task.ref_max is None:
+        return None
+    return task.ref_min + share * (task.ref_max - task.ref_min)

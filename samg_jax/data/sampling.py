@@ -1,0 +1,68 @@
+"""Batches for fine-tuning: from online data alone, or with the offline data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from samg_jax.data import replay, transitions
+from samg_jax.types import Batch
+
+
+def needs_dataset(online: ml_collections.ConfigDict) -> bool:
+    """Returns whether fine-tuning reads the offline data."""
+    return online.data != "buffer" and online.steps > 0
+
+
+def make_sampler(online: ml_collections.ConfigDict):
+    """Returns `(buffer, count, dataset, key) -> batch` for the configured data."""
+
+    def buffer_only(buffer, count, dataset, key):
+        del dataset
+        return replay.sample(buffer, count, key, online.batch_size)
+
+    def append(buffer, count, dataset, key):
+        stored = len(dataset.rewards)
+        total = stored + replay.size(buffer, count)
+        rows = jax.random.randint(key, (online.batch_size,), 0, total)
+        # Both are read and one is kept: a gather is cheaper than one joint copy.
+        old = as_batch(dataset, jnp.minimum(rows, stored - 1))
+        new = replay.take(buffer, jnp.maximum(rows - stored, 0))
+        is_old = rows < stored
+
+        def choose(a, b):
+            return jnp.where(jnp.expand_dims(is_old, range(1, a.ndim)), a, b)
+
+        return jax.tree.map(choose, old, new)
+
+    def mix(buffer, count, dataset, key):
+        offline_rows = int(online.batch_size * online.offline_share)
+        old_key, new_key = jax.random.split(key)
+        rows = jax.random.randint(old_key, (offline_rows,), 0, len(dataset.rewards))
+        old = as_batch(dataset, rows)
+        new = replay.sample(buffer, count, new_key, online.batch_size - offline_rows)
+        return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), old, new)
+
+    samplers: dict[str, Callable[..., Batch]] = {
+        "buffer": buffer_only,
+        "append": append,
+        "mix": mix,
+    }
+    return samplers[online.data]
+
+
+def as_batch(dataset: transitions.Dataset, indices: jax.Array) -> Batch:
+    """Returns rows of the dataset as a raw batch, with weight 0."""
+    rows = jax.tree.map(lambda leaf: leaf[indices], dataset)
+    return Batch(
+        observations=rows.observations,
+        actions=rows.actions,
+        rewards=rows.rewards,
+        next_observations=rows.next_observations,
+        masks=rows.masks,
+        mc_returns=rows.mc_returns,
+        weights=jax.numpy.zeros_like(rows.rewards),
+    )

@@ -1,0 +1,1 @@
+"""Whether the weight p(s, a) knows what is familiar."""

@@ -1,0 +1,269 @@
+"""The weights that a diagnosis judges: a checkpoint's own, others trained afresh."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+from tqdm import tqdm
+
+from samg_jax import checks
+from samg_jax.data import transitions
+from samg_jax.diagnosis.judged_pairs import Pairs
+from samg_jax.experiment import resolution
+from samg_jax.experiment.resolution import Parts, Preprocessing
+from samg_jax.guidance import (
+    collapse,
+    cvae,
+    cvae_settings,
+    embedding,
+    models,
+    nearest,
+    normals,
+    presets,
+    quantiles,
+    weights,
+)
+from samg_jax.runs import checkpoints, environments, forks, locations, schedule
+from samg_jax.training import offline_phase
+
+# The built-in models of weights, with the names that they have in a config.
+MODELS = {"cvae": cvae.Config, "embedding": embedding.Config}
+FLAG = "settings=NAME:FIELD=VALUE,..."
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A weight to be judged, whatever it is made of.
+
+    Attributes:
+        name: of its settings.
+        config: of the guidance that it belongs to.
+        weight: what its function reads, stacked over seeds.
+        p_int: pairs -> probabilities `[S, M]` before any cut.
+        health: held-out pairs -> findings of its model, `[S]` each, such as `kl` and
+            `collapsed` of a C-VAE; empty where it has none.
+    """
+
+    name: str
+    config: weights.GuidanceConfig
+    weight: Any
+    p_int: Callable[[Pairs], np.ndarray]
+    health: Callable[[Pairs], dict[str, np.ndarray]]
+
+    @property
+    def label(self) -> str:
+        """Returns its name and what tells it from others of that name."""
+        return f"{self.name}, {_variant(self.config)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """An offline checkpoint, read back."""
+
+    folder: pathlib.Path
+    meta: dict[str, Any]
+    config: ml_collections.ConfigDict
+    parts: Parts
+    state: offline_phase.State
+
+
+def read(workdir: str) -> Checkpoint:
+    """Returns the offline checkpoint of a run.
+
+    Raises:
+        checks.UserError: where there is none, or one that is not complete.
+    """
+    folder = locations.find_offline(workdir, "checkpoint")
+    store = checkpoints.Store(folder)
+    try:
+        meta = store.meta()
+        if not meta["complete"]:
+            raise checks.UserError(
+                f"The offline phase in {str(folder)!r} stopped before its end. Only a "
+                "complete one has a fitted weight. Resume that run first, by the "
+                "command that began it."
+            )
+        fields = {**meta["config"], "sweep": ()}  # A sweep concerns fine-tuning only.
+        config, parts = resolution.resolve_saved(fields, f"The checkpoint {folder}")
+        asked = config.get("single_env")
+        parts = environments.try_out(parts, asked, len(parts.seeds))
+        state, _ = store.restore(forks.template(parts))
+    finally:
+        store.close()
+    return Checkpoint(folder, meta, config, parts, state)
+
+
+def of_state(
+    name: str, parts: Parts, state: offline_phase.State, kinds: Iterable[str]
+) -> list[Candidate]:
+    """Returns the fitted weight of an offline state, and its other kinds.
+
+    Args:
+        name: of its settings.
+        parts: of the state.
+        state: with a fitted weight; for the kind "nearest" from `with_codes`.
+        kinds: of probability to add to the configured one, for a C-VAE.
+    """
+    own = parts.guidance
+    configs = [own]
+    if own.weight == "cvae":
+        others = [kind for kind in kinds if kind != own.kind]
+        if own.use_std or own.fit == "pooled":
+            others = [kind for kind in others if kind not in normals.MEANS_ONLY]
+        configs += [dataclasses.replace(own, kind=kind) for kind in others]
+
+    def health(pairs: Pairs) -> dict[str, np.ndarray]:
+        return {} if parts.model is None else parts.model.examine(state.model, *pairs)
+
+    return [
+        Candidate(name, config, state.weight, _uncut(parts, config, state), health)
+        for config in configs
+    ]
+
+
+def with_settings(
+    config: ml_collections.ConfigDict, fields: dict[str, Any], steps: int | None
+) -> ml_collections.ConfigDict:
+    """Returns the experiment with another weight.
+
+    Args:
+        config: of the checkpoint.
+        fields: dotted fields of `config.guidance`, those left out as they were.
+        steps: updates of its model, to which the annealing of a C-VAE is fitted; None
+            to leave both.
+    """
+    guidance = copy.deepcopy(config.guidance.to_dict())
+    # What it decides is decided; from here on None means what the settings say.
+    guidance.pop("weight_preset", None)
+    if "cvae" not in guidance:  # A vanilla run's; the task fills in what is None.
+        guidance |= {name: dataclasses.asdict(make()) for name, make in MODELS.items()}
+        guidance["cvae"].update(dict.fromkeys(cvae_settings.Settings._fields))
+    if guidance["weight"] == "none":
+        guidance["weight"] = "cvae"
+    for field, value in fields.items():
+        parent, _, leaf = field.rpartition(".")
+        (guidance[parent] if parent else guidance)[leaf] = value
+    result = ml_collections.ConfigDict(config.to_dict())
+    result.guidance = guidance
+    resolution.complete(result)
+    if steps is not None:
+        settings = result.guidance.cvae
+        for name in ("kl_warmup_start", "kl_warmup_steps"):
+            if name not in {field.removeprefix("cvae.") for field in fields}:
+                settings[name] = settings[name] * steps // max(settings.steps, 1)
+        settings.steps = result.guidance.embedding.steps = steps
+    return result
+
+
+def parse(text: str) -> tuple[str, dict[str, Any]]:
+    """Returns name and dotted fields of `NAME:FIELD=VALUE,FIELD=VALUE`."""
+    name, colon, rest = text.partition(":")
+    pairs = [pair.partition("=") for pair in rest.split(",") if pair]
+    if not (name and colon and pairs and all(equals for _, equals, _ in pairs)):
+        raise checks.UserError(
+            f"settings is {text!r}. It must be a name and fields of config.guidance, "
+            f"as in {FLAG}. Write, for example, "
+            "settings=narrow:kind=joint,cvae.beta=0.1."
+        )
+    known = [field.name for field in dataclasses.fields(weights.GuidanceConfig)]
+    known = [name for name in known if name not in MODELS]
+    # All are judged on the same pairs, so none may train on other rows.
+    known += [
+        f"{name}.{field.name}"
+        for name, settings in MODELS.items()
+        for field in dataclasses.fields(settings)
+        if field.name != "holdout"
+    ]
+    for field, _, _ in pairs:
+        checks.choice("a field of settings", field, known, f"Correct {FLAG}.")
+    return name, {field: _value(value) for field, _, value in pairs}
+
+
+def train(
+    parts: Parts,
+    dataset: transitions.Dataset,
+    split: collapse.Split,
+    preprocessing: Preprocessing,
+    name: str,
+) -> offline_phase.State:
+    """Returns an offline state whose weight alone is trained and fitted.
+
+    Args:
+        parts: of the experiment, with its seeds.
+        dataset: offline data, on the host.
+        split: of its rows.
+        preprocessing: of the checkpoint.
+        name: for the progress bar.
+    """
+    model = parts.model
+    if model is None:
+        return offline_phase.init(parts, preprocessing)
+    columns = dataset.observations, dataset.actions, dataset.next_observations
+    state = offline_phase.init(parts, preprocessing, model.measure(*columns))
+    dataset = jax.device_put(dataset)
+    updates = offline_phase.make_model_updates(parts)
+    total = model.settings.steps
+    with tqdm(total=total, unit="update", desc=f"{model.title} {name}") as bar:
+        for begin, end in schedule.segments(0, total, []):
+            inputs = dataset, split.train
+            state, _ = updates(state, inputs, begin, length=end - begin)
+            jax.block_until_ready(state)  # Else the bar would run ahead.
+            bar.update(end - begin)
+    state, _ = offline_phase.fit_weight(parts, state, dataset, split)
+    return state
+
+
+def with_codes(
+    parts: Parts,
+    state: offline_phase.State,
+    dataset: transitions.Dataset,
+    split: collapse.Split,
+) -> offline_phase.State:
+    """Returns the state with what the kind "nearest" reads, if its own fit has none.
+
+    Args:
+        parts: of the state.
+        state: with a fitted weight.
+        dataset: offline data.
+        split: of its rows, by which the weight's model was trained.
+    """
+    model = parts.model
+    if not isinstance(model, models.CVAEModel) or model.codes:
+        return state
+    encode = jax.vmap(model.cvae.encode, in_axes=(0, None, None))
+    columns = dataset.observations, dataset.actions
+    stored = parts.guidance.references
+    codes = nearest.fit(encode, state.weight.params, *columns, split.train, stored)
+    fitted = state.weight.normals.replace(nearest=codes)
+    return state.replace(weight=state.weight.replace(normals=fitted))
+
+
+def preset_fields(name: str) -> dict[str, Any]:
+    """Returns the dotted fields of a preset."""
+    return {"weight": "cvae", **presets.fields(name)}
+
+
+def _variant(config):
+    return config.kind if config.weight == "cvae" else config.weight
+
+
+def _value(text):
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text  # A name, such as `joint`.
+
+
+def _uncut(parts, config, state):
+    """Returns `pairs -> p_int [S, M]` of any registered weight."""
+    fn = offline_phase.probabilities(dataclasses.replace(parts, guidance=config))
+    inputs = state.seeds, state.weight
+    return lambda pairs: quantiles.offline_probabilities(fn, inputs, *pairs)

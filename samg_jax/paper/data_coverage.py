@@ -1,0 +1,307 @@
+"""Data coverage: which share of the state and of the action space a level's data reach.
+
+SAMG (2024), Appendix C.7: the levels of one environment are pooled, a random tenth is
+embedded by t-SNE, states and actions apart, and clustered hierarchically; a level
+covers a cluster center with more than 50 of its samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from sklearn import manifold
+
+from samg_jax import checks
+from samg_jax.data import sources
+from samg_jax.envs import tasks
+from samg_jax.paper import clustering
+
+SPACES = ("states", "actions")
+PAPER_SHARE = 0.1  # Of the pooled rows, in the sample that the bound of 50 is for.
+FEW_SAMPLES = 5.0  # A bound below is left to chance, which is said.
+
+
+class Level(NamedTuple):
+    """The data of one level.
+
+    Attributes:
+        observations: `[T, O]`.
+        actions: `[T, A]`.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How coverage is measured; what the paper leaves open is marked so.
+
+    Attributes:
+        share: of the pooled rows that a repeat draws.
+        max_rows: rows of a repeat at most (open: t-SNE takes its time).
+        clusters: number of clusters (open).
+        linkage: of the hierarchical clustering (open).
+        min_samples: a center is covered by more samples of a level than this, in a
+            sample of the paper's size, a tenth of the pool; see `bound`.
+        perplexity: of t-SNE (open; scikit-learn's default).
+        standardize: whether t-SNE sees each dimension in its own standard deviations
+            rather than raw (open).
+        repeats: random draws.
+    """
+
+    share: float = 0.1
+    max_rows: int = 10_000
+    clusters: int = 20
+    linkage: str = "ward"
+    min_samples: int = 50
+    perplexity: float = 30.0
+    standardize: bool = False
+    repeats: int = 10
+
+    def __post_init__(self):
+        if not 0.0 < self.share <= 1.0:
+            raise checks.UserError(
+                f"share is {self.share!r}. It must be above 0 and at most 1. Set "
+                "share to such a number, for example 0.1."
+            )
+        checks.choice("linkage", self.linkage, clustering.LINKAGES)
+        checks.number("perplexity", self.perplexity, 0, np.inf, 30, strict=True)
+        for field in ("clusters", "repeats", "min_samples"):
+            checks.integer(field, getattr(self, field), 1)
+        checks.integer("max_rows", self.max_rows, 2)
+        check_rows(self.max_rows, self, "max_rows allows a repeat")
+
+
+class Embedding(NamedTuple):
+    """One repeat in one space.
+
+    Attributes:
+        points: `[n, 2]` of t-SNE.
+        levels: `[n]` place of the level that each row is of.
+        clusters: `[n]` number of the cluster that each row is in.
+    """
+
+    points: np.ndarray
+    levels: np.ndarray
+    clusters: np.ndarray
+
+
+class Coverage(NamedTuple):
+    """What was measured.
+
+    Attributes:
+        rows: that a repeat drew.
+        pooled: rows that it drew from.
+        bound: a center is covered by more samples of a level than this.
+        shares: space -> `[repeats, L]` covered shares of the cluster centers.
+        examples: space -> the embedding of the first repeat.
+        warning: of a bound so low that chance decides; empty without one.
+    """
+
+    rows: int
+    pooled: int
+    bound: float
+    shares: dict[str, np.ndarray]
+    examples: dict[str, Embedding]
+    warning: str = ""
+
+
+def load(datasets: list[str]) -> dict[str, Level]:
+    """Returns name -> data of files, called by their stems, and of named datasets.
+
+    Raises:
+        checks.UserError: there is no dataset, or one is unknown, is given twice or is
+            of another environment.
+        DownloadError: a D4RL file is missing and cannot be had.
+    """
+    if not datasets or not all(given.strip() for given in datasets):
+        raise checks.UserError(
+            f"datasets is {','.join(datasets)!r}, which has an empty name or none at "
+            "all. It must list datasets or HDF5 files, separated by commas. Give "
+            "datasets=hopper-medium,hopper-medium-replay, for example."
+        )
+    levels, robots, sizes = {}, {}, {}
+    for given in map(str.strip, datasets):
+        name, robot = sources.label(given), None
+        if sources.split(given)[1] is None and not sources.minari_id(given):
+            robot = tasks.for_dataset(name).env_id.split("-")[0]
+        if name in levels:
+            raise checks.UserError(
+                f"Two of the datasets are called {name!r}. Each level needs a name of "
+                "its own. Give it once, or rename a file."
+            )
+        raw, _ = sources.read(*sources.split(given))
+        levels[name] = Level(raw.observations, raw.actions)
+        sizes[name] = raw.observations.shape[1], raw.actions.shape[1]
+        robot = robot or str(raw.attributes.get("env_id", "")).split("-")[0]
+        if robot:  # Files of others do not say.
+            robots[name] = robot
+    for found, what in [(robots, "environments"), (sizes, "sizes of rows")]:
+        if len(set(found.values())) > 1:
+            raise checks.UserError(
+                f"The datasets are of different {what}: {found}. Coverage compares the "
+                "levels of one environment. Give such datasets alone."
+            )
+    return levels
+
+
+def measure(
+    levels: Mapping[str, Level],
+    settings: Settings,
+    rng: np.random.Generator,
+    step: Callable[[], None] = lambda: None,
+) -> Coverage:
+    """Returns the coverage of every level.
+
+    Args:
+        levels: name -> data, all of one environment.
+        settings: of the measurement.
+        rng: draws rows and starts t-SNE.
+        step: called after each embedding, `2 * repeats` times.
+
+    Raises:
+        checks.UserError: there are too few rows to draw from, or too many for a repeat.
+    """
+    data = list(levels.values())
+    pooled = sum(len(level.actions) for level in data)
+    rows = sample_size(pooled, settings)
+    least = bound(rows, pooled, settings)
+    shares = {space: [] for space in SPACES}
+    examples = {}
+    for _ in range(settings.repeats):
+        drawn = draw([len(level.actions) for level in data], rows, rng)
+        owners = np.repeat(np.arange(len(data)), [len(own) for own in drawn])
+        seed = int(rng.integers(2**31))
+        for space, arrays in zip(SPACES, zip(*data, strict=True), strict=True):
+            points = embed(
+                np.concatenate([a[own] for a, own in zip(arrays, drawn, strict=True)]),
+                settings,
+                seed,
+            )
+            numbers = clustering.assign(points, settings.clusters, settings.linkage)
+            found = Embedding(points, owners, numbers)
+            shares[space].append(covered(found, len(data), settings.clusters, least))
+            examples.setdefault(space, found)
+            step()
+    shares = {space: np.array(found) for space, found in shares.items()}
+    said = warning(least, pooled, settings)
+    return Coverage(rows, pooled, least, shares, examples, said)
+
+
+def sample_size(pooled: int, settings: Settings) -> int:
+    """Returns the rows that a repeat draws of `pooled` ones."""
+    rows = min(int(settings.share * pooled), settings.max_rows)
+    check_rows(rows, settings, f"a repeat draws, of {pooled:,} rows in all,")
+    return rows
+
+
+def check_rows(rows: int, settings: Settings, words: str) -> None:
+    """Raises UserError where t-SNE or the clustering could not work on `rows`."""
+    for flag, value in [
+        ("perplexity", settings.perplexity),
+        ("clusters", settings.clusters),
+    ]:
+        if value >= rows:
+            raise checks.UserError(
+                f"{flag} is {value:g}, but {words} {rows:,} rows. It must be less than "
+                f"the rows of a repeat. Set {flag} to less, or give more data or a "
+                "larger share or max_rows."
+            )
+
+
+def bound(rows: int, pooled: int, settings: Settings) -> float:
+    """Returns how many samples of a level a cluster center must exceed to be covered.
+
+    The paper's bound is for a tenth of the pooled rows. A smaller sample has as many
+    times fewer of each level in every cluster, so the bound is as many times smaller.
+
+    Raises:
+        checks.UserError: it is below 1, so that any sample at all would cover a center.
+    """
+    least = settings.min_samples * min(rows / (PAPER_SHARE * pooled), 1.0)
+    if least < 1.0:
+        raise checks.UserError(
+            f"A repeat draws {rows:,} of {pooled:,} rows, so a center would be covered "
+            f"by more than {least:.3g} samples of a level, that is by any. It must be "
+            f"1 or more. {remedy(1.0, pooled, settings)}"
+        )
+    return least
+
+
+def warning(least: float, pooled: int, settings: Settings) -> str:
+    """Returns what is to be said of a bound: that few samples decide, or nothing."""
+    if least >= FEW_SAMPLES:
+        return ""
+    return (
+        f"WARNING: more than {least:.3g} samples of a level cover a center, so few "
+        f"that chance decides where levels overlap; {FEW_SAMPLES:g} would do. "
+        f"{remedy(FEW_SAMPLES, pooled, settings)}"
+    )
+
+
+def remedy(least: float, pooled: int, settings: Settings) -> str:
+    """Returns how to reach a bound."""
+    if settings.min_samples < least:
+        return f"Set min_samples to {least:g} or more."
+    rows = math.ceil(least * PAPER_SHARE * pooled / settings.min_samples)
+    flags = [f"max_rows={rows}"] * (settings.max_rows < rows)
+    flags += [f"share={PAPER_SHARE}"] * (int(settings.share * pooled) < rows)
+    return f"Set {' and '.join(flags)} or more."
+
+
+def draw(lengths: list[int], rows: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Returns rows of each level, drawn from the pool of all without replacement."""
+    pooled = np.sort(rng.choice(sum(lengths), rows, replace=False, shuffle=False))
+    ends = np.cumsum(lengths)
+    parts = np.split(pooled, np.searchsorted(pooled, ends[:-1]))
+    return [own - first for own, first in zip(parts, ends - lengths, strict=True)]
+
+
+def embed(rows: np.ndarray, settings: Settings, seed: int) -> np.ndarray:
+    """Returns rows `[n, D]` in two dimensions, `[n, 2]`, by t-SNE."""
+    rows = rows.astype(np.float64)
+    if settings.standardize:
+        deviations = rows.std(axis=0)
+        rows = (rows - rows.mean(axis=0)) / np.where(deviations > 0, deviations, 1.0)
+    model = manifold.TSNE(
+        perplexity=settings.perplexity,
+        # Its own default, but principal components need two dimensions or more.
+        init="pca" if rows.shape[1] > 1 else "random",
+        random_state=seed,
+    )
+    return model.fit_transform(rows)
+
+
+def covered(
+    embedding: Embedding, levels: int, clusters: int, least: float
+) -> np.ndarray:
+    """Returns the share of the cluster centers that each level covers, `[L]`.
+
+    Args:
+        embedding: of one repeat.
+        levels: number of levels.
+        clusters: number of clusters.
+        least: from `bound`.
+    """
+    counts = np.zeros((clusters, levels), int)
+    np.add.at(counts, (embedding.clusters, embedding.levels), 1)
+    return (counts > least).mean(axis=0)
+
+
+def table(names: list[str], coverage: Coverage) -> str:
+    """Returns a line of means and deviations per level, and the warning."""
+    width = max(len("level"), *map(len, names))
+    lines = [f"{'level':<{width}}" + "".join(f" {space:>15}" for space in SPACES)]
+    for index, name in enumerate(names):
+        cells = ""
+        for space in SPACES:
+            own = coverage.shares[space][:, index]
+            cells += f" {f'{own.mean():.3f} ± {own.std():.3f}':>15}"
+        lines.append(f"{name:<{width}}{cells}")
+    lines += [coverage.warning] * bool(coverage.warning)
+    return "\n".join(lines)

@@ -1,0 +1,234 @@
+"""What SAMG gains over vanilla fine-tuning on each level, from the runs' results.
+
+SAMG (2024), Appendix C.7, holds it against the coverage of the level's data.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import pathlib
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib import lines, patches
+
+from samg_jax import checks, durable
+from samg_jax.paper import data_coverage
+from samg_jax.results import figures, run_comparison, seed_statistics
+from samg_jax.runs import lifecycle
+
+COMPARED = ("vanilla", "samg")
+LEGEND = 40  # Letters of a level's name.
+
+
+class Improvement(NamedTuple):
+    """SAMG's final scores minus those of vanilla fine-tuning, of one level and base.
+
+    Attributes:
+        level: of the data.
+        algorithm: the base.
+        unit: of the scores, in words.
+        seeds: `[S]` those that both runs have, and that stayed finite in both.
+        gains: `[S]` differences of their final scores.
+    """
+
+    level: str
+    algorithm: str
+    unit: str
+    seeds: tuple[int, ...]
+    gains: np.ndarray
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Mean over the seeds and half-width of its 95 % interval."""
+        return seed_statistics.interval(self.gains)
+
+
+def read(folders: Sequence[str], levels: Sequence[str]) -> list[Improvement]:
+    """Returns the improvement on each level and base, of the runs below the folders.
+
+    Args:
+        folders: such as `runs/studies`; workdirs may be anywhere below.
+        levels: names of the levels, as `data_coverage.load` gives them.
+
+    Raises:
+        checks.UserError: a folder is missing, a run is not complete, two runs are of
+            the same kind or a pair of them cannot be compared, or no level has both.
+    """
+    found = defaultdict(dict)
+    for workdir in sorted(workdirs(folders)):
+        kind = kind_of(workdir)
+        if kind is None or kind[0] not in levels:
+            continue
+        *place, variant = kind
+        pair = found[tuple(place)]
+        if variant in pair:
+            raise checks.UserError(
+                f"results has two runs of {place[1]} {variant} on {place[0]}: "
+                f"{str(pair[variant])!r} and {str(workdir)!r}. One of each is compared "
+                "with its counterpart. Name folders that have no other."
+            )
+        pair[variant] = workdir
+    result = [
+        difference(*place, *(run_comparison.read(pair[name])[0] for name in COMPARED))
+        for place, pair in sorted(found.items())
+        if len(pair) == len(COMPARED)
+    ]
+    if not result:
+        raise checks.UserError(
+            f"No level of {', '.join(levels)} has a vanilla run and a samg run of one "
+            f"base below results={','.join(folders)}. Both are needed, as the suite "
+            "finetune makes them. Name the folder of such runs."
+        )
+    return result
+
+
+def workdirs(folders: Sequence[str]) -> set[pathlib.Path]:
+    """Returns every folder below that holds a run."""
+    result = set()
+    for name in folders:
+        folder = pathlib.Path(name).expanduser()
+        if not name.strip() or not folder.is_dir():
+            raise checks.UserError(
+                f"results names {name!r}, which is no folder. It must hold workdirs "
+                "of samg_jax.train, at any depth. Correct it, or leave it out."
+            )
+        result |= {path.parent.resolve() for path in folder.rglob("config.json")}
+    return result
+
+
+def kind_of(workdir: pathlib.Path) -> tuple[str, str, str] | None:
+    """Returns level, algorithm and variant of a run; None if it is not compared."""
+    found = run_comparison.load_json(workdir / "config.json")
+    if isinstance(found, dict) and found and not run_comparison.fits(found):
+        return None  # Another program wrote it.
+    config = run_comparison.read_config(workdir)
+    if not config.online.steps or config.get("sweep"):
+        return None
+    variant = lifecycle.variant(config)
+    if variant not in COMPARED:
+        return None
+    level = config.dataset.name
+    if config.dataset.path:
+        level = pathlib.Path(config.dataset.path).stem
+    return level, config.algorithm, variant
+
+
+def difference(
+    level: str,
+    algorithm: str,
+    vanilla: run_comparison.Outcome,
+    samg: run_comparison.Outcome,
+) -> Improvement:
+    """Returns the improvement between two runs, paired by seed."""
+    for field in ("data_source", "physics", "normalized", "steps", "updates"):
+        values = getattr(vanilla, field), getattr(samg, field)
+        if values[0] != values[1]:
+            raise checks.UserError(
+                f"On {level} the vanilla run of {algorithm} and the samg run differ in "
+                f"{field}: {values[0]} and {values[1]}. Only that which is alike but "
+                "for the guidance is compared. Set results=FOLDER,... to other runs."
+            )
+    pairs = run_comparison.paired(vanilla, samg)
+    if not pairs:
+        raise checks.UserError(
+            f"On {level} the vanilla run of {algorithm} and the samg run have no seed "
+            "in common that stayed finite. Scores are paired by seed. Run both with "
+            "the same config.seed and config.num_seeds."
+        )
+    seeds = tuple(before.seed for before, _ in pairs)
+    gains = np.array([after.end - before.end for before, after in pairs])
+    unit = "normalized score" if samg.normalized else "return"
+    return Improvement(level, algorithm, unit, seeds, gains)
+
+
+def table(
+    names: Sequence[str],
+    measured: data_coverage.Coverage,
+    improvements: Sequence[Improvement],
+) -> str:
+    """Returns one line per level and base: its coverage, and what SAMG gains."""
+    width = max(len("level"), *map(len, names))
+    rows = [
+        f"{'level':<{width}}"
+        + "".join(f" {space:>8}" for space in data_coverage.SPACES)
+        + f" {'base':>7} {'seeds':>6}  SAMG minus vanilla, final {improvements[0].unit}"
+    ]
+    for one in improvements:
+        index = list(names).index(one.level)
+        shares = [
+            measured.shares[space][:, index].mean() for space in data_coverage.SPACES
+        ]
+        gain = seed_statistics.interval_text(one.gains, sign="+")
+        cells = "".join(f" {share:>8.3f}" for share in shares)
+        cells += f" {one.algorithm:>7} {len(one.seeds):>6}  {gain}"
+        rows.append(f"{one.level:<{width}}{cells}")
+    return "\n".join(rows)
+
+
+def write(improvements: Sequence[Improvement], path: pathlib.Path) -> pathlib.Path:
+    """Writes a CSV with one row per level, base and seed; returns its path."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["level", "algorithm", "seed", "improvement"])
+    for one in improvements:
+        for seed, gain in zip(one.seeds, one.gains, strict=True):
+            writer.writerow([one.level, one.algorithm, seed, float(gain)])
+    durable.write_result(path, text.getvalue())
+    return path
+
+
+def draw(
+    names: Sequence[str],
+    measured: data_coverage.Coverage,
+    improvements: Sequence[Improvement],
+    path: pathlib.Path,
+) -> pathlib.Path:
+    """Draws the improvement against the coverage of each space; returns the path.
+
+    Levels differ by color, as in the picture of coverage, and bases by shape.
+    """
+    figure, (axes,) = figures.subplots(len(data_coverage.SPACES), width=5.2, height=4.2)
+    palette = matplotlib.colormaps["tab10"].colors
+    colors = {name: palette[place % 10] for place, name in enumerate(names)}
+    bases = sorted({one.algorithm for one in improvements})
+    shapes = dict(zip(bases, "os^Dv", strict=False))
+    for axis, space in zip(axes, data_coverage.SPACES, strict=True):
+        shares = dict(zip(names, measured.shares[space].T, strict=True))
+        for one in improvements:
+            mean, half = one.interval
+            own = shares[one.level]
+            axis.errorbar(
+                own.mean(),
+                mean,
+                xerr=own.std(),
+                yerr=None if np.isnan(half) else half,  # Of one seed there is none.
+                fmt=shapes[one.algorithm],
+                color=colors[one.level],
+                capsize=3,
+            )
+        axis.axhline(0.0, color="black", linewidth=0.8)
+        axis.set_xlim(-0.05, 1.05)
+        axis.set_xlabel(f"share of cluster centers covered, {space}")
+        axis.set_ylabel(f"SAMG minus vanilla,\nfinal {improvements[0].unit}")
+    shown = [name for name in names if any(name == one.level for one in improvements)]
+    handles = [
+        patches.Patch(color=colors[name], label=figures.plain(name, LEGEND))
+        for name in shown
+    ]
+    handles += [
+        lines.Line2D(
+            [], [], color="black", marker=shape, linestyle="", label=figures.plain(base)
+        )
+        for base, shape in shapes.items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
+    figure.suptitle(
+        "Improvement against data coverage: mean, 95 % interval over the seeds, "
+        "std over the repeats"
+    )
+    return figures.save(figure, path)

@@ -1,0 +1,215 @@
+"""Random Markov decision processes, and SAMG's policy evaluation on them, exactly.
+
+A state and an action are one pair x here, so a fixed policy makes of the process a
+Markov chain over `X` pairs. Exact quantities are float64 on the host.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from samg_jax import losses
+from samg_jax.guidance import guided_target
+
+
+class Process(NamedTuple):
+    """A decision process and the policy to be evaluated on it.
+
+    Attributes:
+        rewards: `[X]` r(s, a), in [0, 1).
+        transitions: `[X, X]` probability of the next pair (s', a').
+        discount: in (0, 1).
+    """
+
+    rewards: np.ndarray
+    transitions: np.ndarray
+    discount: float
+
+
+def garnet(
+    key: chex.PRNGKey, states: int, actions: int, branching: int, discount: float
+) -> Process:
+    """Returns a random process, each pair of which leads to a few states only.
+
+    Garnet (Archibald et al. 1995): the successors are drawn without replacement, their
+    probabilities and those of the policy uniformly from the simplex.
+
+    Args:
+        key: consumed.
+        states: number of states.
+        actions: number of actions; `X` is `states * actions`.
+        branching: states that a pair leads to, at most `states`.
+        discount: in (0, 1).
+    """
+    pairs = states * actions
+    draws = _draw(key, states, actions, branching)
+    order, shares, policy, rewards = (np.asarray(draw) for draw in draws)
+    next_states = np.zeros((pairs, states))
+    np.put_along_axis(next_states, order[:, :branching], _simplex(shares), axis=1)
+    transitions = next_states[:, :, None] * _simplex(policy)
+    return Process(
+        rewards=np.float64(rewards),
+        transitions=transitions.reshape(pairs, pairs),
+        discount=discount,
+    )
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _draw(key, states, actions, branching):
+    """Returns all draws of a process; as one program they compile faster."""
+    keys, pairs = jax.random.split(key, 4), states * actions
+    ranks = jax.random.uniform(keys[0], (pairs, states))
+    return (
+        jnp.argsort(ranks, axis=1),
+        jax.random.exponential(keys[1], (pairs, branching)),
+        jax.random.exponential(keys[2], (states, actions)),
+        jax.random.uniform(keys[3], (pairs,)),
+    )
+
+
+def _simplex(draws: np.ndarray) -> np.ndarray:
+    """Returns rows of probabilities: exponential draws give them uniformly."""
+    draws = np.float64(draws)
+    return draws / draws.sum(axis=1, keepdims=True)
+
+
+def backup(
+    process: Process, q: np.ndarray, offline: np.ndarray, p: np.ndarray
+) -> np.ndarray:
+    """Returns T_p Q `[X]`, the expected guided target; SAMG (2024), Eq. 4.
+
+    With `p` 0 it is the Bellman operator of the policy.
+
+    Args:
+        process: of the pairs.
+        q: `[X]` online values.
+        offline: `[X]` frozen values.
+        p: `[X]` weights in [0, 1].
+    """
+    following, frozen = process.transitions @ q, process.transitions @ offline
+    mixed = (1.0 - p) * following + p * frozen
+    return process.rewards + process.discount * mixed
+
+
+def fixed_point(process: Process, offline: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Returns the values `[X]` that `backup` leaves as they are."""
+    kept = process.discount * (1.0 - p)[:, None] * process.transitions
+    constant = backup(process, np.zeros_like(p), offline, p)
+    return np.linalg.solve(np.eye(len(p)) - kept, constant)
+
+
+def true_values(process: Process) -> np.ndarray:
+    """Returns Q of the policy, `[X]`."""
+    zeros = np.zeros_like(process.rewards)
+    return fixed_point(process, zeros, zeros)
+
+
+def modulus(discount: float, p: np.ndarray) -> float:
+    """Returns the contraction modulus of `backup` in the maximum norm."""
+    return discount * float(np.max(1.0 - p))
+
+
+def step_bounds(
+    discount: float, p: np.ndarray, error: float, offline_error: float
+) -> np.ndarray:
+    """Returns what the error of each pair is at most after one `backup`, `[X]`.
+
+    SAMG (2024), Theorem 2; below the plain `discount * error` where p > 0, if the
+    offline error is the smaller.
+
+    Args:
+        discount: in (0, 1).
+        p: `[X]` weights.
+        error: maximum norm of the error of Q before the step.
+        offline_error: maximum norm of the error of Q_off.
+    """
+    return discount * ((1.0 - p) * error + p * offline_error)
+
+
+def bias_bound(discount: float, p: np.ndarray, offline_error: float) -> float:
+    """Returns how far the fixed point is from the true values at most.
+
+    The bound for a weight p grows with p; so the largest weight bounds them all.
+    """
+    largest = float(np.max(p))
+    return discount * largest * offline_error / (1.0 - discount * (1.0 - largest))
+
+
+def iterate(
+    process: Process,
+    start: np.ndarray,
+    offline: np.ndarray,
+    p: np.ndarray,
+    iterations: int,
+    cutoff: int | None = None,
+) -> np.ndarray:
+    """Returns Q `[iterations + 1, X]` before, between and after exact backups.
+
+    Args:
+        process: of the pairs.
+        start: `[X]` first Q.
+        offline: `[X]` frozen values.
+        p: `[X]` weights.
+        iterations: backups to take.
+        cutoff: backups after which the weights are 0; None for never.
+    """
+    q = [start]
+    for number in range(iterations):
+        cut = cutoff is not None and number >= cutoff
+        q.append(backup(process, q[-1], offline, np.zeros_like(p) if cut else p))
+    return np.stack(q)
+
+
+def temporal_difference(
+    process: Process,
+    offline: jax.Array,
+    p: jax.Array,
+    key: chex.PRNGKey,
+    records: int,
+    every: int,
+) -> jax.Array:
+    """Returns Q `[records, X]` of guided TD(0) from 0, after each `every` iterations.
+
+    An iteration moves every pair toward the target of one transition sampled from it:
+    SAMG (2024), Eq. 13 where p is positive, Eq. 14 (plain TD) where it was cut to 0.
+
+    Args:
+        process: of the pairs.
+        offline: `[X]` frozen values.
+        p: `[X]` weights, after the cut.
+        key: consumed.
+        records: number of records.
+        every: iterations between two of them.
+    """
+    rewards = jnp.asarray(process.rewards, jnp.float32)
+    cumulative = jnp.cumsum(jnp.asarray(process.transitions, jnp.float32), axis=1)
+    cumulative /= cumulative[:, -1:]  # Exactly 1 at the end: every draw is below it.
+
+    def iteration(number, q):
+        draws = jax.random.uniform(jax.random.fold_in(key, number), rewards.shape)
+        following = jnp.sum(draws[:, None] >= cumulative, axis=1)
+        values = guided_target.blend(q[following], offline[following], p)
+        targets = losses.td_targets(
+            rewards, jnp.ones_like(rewards), values, process.discount
+        )
+        return q + learning_rate(process.discount, number) * (targets - q)
+
+    def record(q, first):
+        q = jax.lax.fori_loop(first, first + every, iteration, q)
+        return q, q
+
+    return jax.lax.scan(record, jnp.zeros_like(rewards), jnp.arange(records) * every)[1]
+
+
+def learning_rate(discount: float, iteration: jax.Array) -> jax.Array:
+    """Returns the rate of TD(0) in an iteration `[]`, from 0 (Wainwright 2019).
+
+    The sum over all iterations diverges, while that of the squares does not.
+    """
+    return 1.0 / (1.0 + (1.0 - discount) * iteration)

@@ -1,1 +1,0 @@
-"""The report of a suite: statistics, pictures, tables, and one page of them all."""

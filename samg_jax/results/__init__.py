@@ -1,0 +1,1 @@
+"""Finished runs and suites: statistics, figures, tables, one page."""

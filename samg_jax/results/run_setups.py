@@ -1,0 +1,295 @@
+"""Networks, budgets and hyperparameters of the rows of a suite."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from samg_jax import shared_files
+from samg_jax.experiment import unread_fields
+from samg_jax.results import suite_table
+from samg_jax.results.report_tables import Table
+
+UNKNOWN = "not recorded"
+JOBS = "jobs"
+OFFLINE = "offline"
+FILE = "configs.json"  # The configs of all rows; the report writes and reads it.
+WIDTHS = "hidden_dims"  # Ends the name of a field that holds a network's widths.
+# The parts of a config that decide scores. The rest says where and how fast a job ran.
+PARTS = ("agent.", "dataset.", "guidance.", "offline.", "online.", "evaluation.")
+ASIDE = (
+    "dataset.name",
+    "dataset.path",
+    "evaluation.threads",
+    "offline.checkpoint_every",
+    "offline.log_every",
+    "offline.restore",
+    "offline.updates",
+    "online.checkpoint_every",
+    "online.log_every",
+    "online.steps",
+)
+
+LENGTHS = ("offline.updates", "online.steps")
+
+Key = tuple[str, str, str]  # Algorithm, variant and dataset.
+Setups = Mapping[Key, Mapping[str, Any]]
+
+
+def read(folder: pathlib.Path) -> dict[Key, dict[str, Any]]:
+    """Configs of the suite's jobs, flat, as far as the folder has them.
+
+    A job is described by its `job.json`, or by the `config.json` of its run. If a row
+    was trained as several jobs of other seeds, the first one counts: a suite gives all
+    seeds of a row the same config. A folder without jobs may have `FILE` instead.
+    """
+    found = _kept(folder / FILE)
+    jobs = _of_jobs(folder)
+    return found | jobs
+
+
+def _of_jobs(folder: pathlib.Path) -> dict[Key, dict[str, Any]]:
+    found = {}
+    for place in sorted((folder / JOBS).glob("*/*/*/*")):
+        algorithm, dataset, _, variant = place.relative_to(folder / JOBS).parts
+        job = shared_files.read_json(place / "job.json") or {}
+        config = job.get("config")
+        if not isinstance(config, dict):
+            config = shared_files.read_json(place / "complete" / "config.json")
+        if config is not None:
+            names = {"algorithm": algorithm, "variant": variant, "dataset": dataset}
+            key = tuple(str(job.get(name, own)) for name, own in names.items())
+            found.setdefault(key, flatten(config))
+    return found
+
+
+def _kept(path: pathlib.Path) -> dict[Key, dict[str, Any]]:
+    """The configs of a file that `text` made; a damaged row is missing."""
+    rows = (shared_files.read_json(path) or {}).get("rows")
+    found = {}
+    for row in rows if isinstance(rows, list) else ():
+        row = row if isinstance(row, Mapping) else {}
+        if isinstance(row.get("config"), Mapping):
+            key = tuple(str(row.get(name, "")) for name in suite_table.VARIANT)
+            found[key] = dict(row["config"])
+    return found
+
+
+def note(folder: pathlib.Path) -> str:
+    """What the folder's `FILE` says on the origin of its configs; may be empty."""
+    said = (shared_files.read_json(folder / FILE) or {}).get("note", "")
+    return said if isinstance(said, str) else ""
+
+
+def text(setups: Setups, said: str = "") -> str:
+    """Content of `FILE`: a line per row, with networks, lengths and `decisive` fields.
+
+    Paths of the machine are left out, so that the file can be published.
+
+    Args:
+        setups: From `read`.
+        said: From `note`; kept, so that a copy of the file has it, too.
+    """
+    rows = []
+    for key, config in sorted(setups.items()):
+        kept = decisive(config, key[0])
+        for field, value in sorted(config.items()):
+            if value is not None and (_is_widths(field) or field in LENGTHS):
+                kept[field] = value
+        names = dict(zip(suite_table.VARIANT, key, strict=True))
+        rows.append(json.dumps({**names, "config": kept}))
+    lines = ",\n".join(rows)
+    head = f'"note": {json.dumps(said)},\n' if said else ""
+    return f'{{{head}"rows": [\n{lines}\n]}}\n'
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested config as field -> value, fields spelled with dots."""
+    flat = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def of(setups: Setups, algorithm: str, variant: str, dataset: str) -> Mapping[str, Any]:
+    """Config of a row, empty if it is not recorded.
+
+    A swept variant is called `VARIANT FIELD=VALUE ...`; it has the config of `VARIANT`.
+    """
+    for name in (variant, variant.split(" ")[0]):
+        if (algorithm, name, dataset) in setups:
+            return setups[algorithm, name, dataset]
+    return {}
+
+
+def networks(config: Mapping[str, Any]) -> str:
+    """The agent's networks in words, such as `actor 256x256`; empty if unknown."""
+    parts = []
+    for field, widths in sorted(config.items()):
+        name = field.removeprefix("agent.")
+        if field == name or not name.endswith(WIDTHS) or widths is None:
+            continue
+        name = name.removesuffix(WIDTHS).strip("_").replace("_", " ")
+        parts.append(f"{name} {'x'.join(map(str, widths))}".strip())
+    return ", ".join(parts)
+
+
+def add(frame: pd.DataFrame, setups: Setups) -> pd.DataFrame:
+    """The frame with a column `networks`, empty where they are not recorded."""
+    names = {
+        row: networks(of(setups, *row))
+        for row in frame[suite_table.VARIANT].drop_duplicates().itertuples(index=False)
+    }
+    rows = frame[suite_table.VARIANT].itertuples(index=False)
+    return frame.assign(networks=[names[row] for row in rows])
+
+
+def budgets(frame: pd.DataFrame, courses: pd.DataFrame, setups: Setups) -> Table:
+    """Table of the lengths and networks of every row.
+
+    Args:
+        frame: from `results.read`.
+        courses: from `seed_outcomes.of`.
+        setups: from `read`.
+    """
+    rows = []
+    for (dataset, algorithm), own in frame.groupby(["dataset", "algorithm"]):
+        tuned = courses[
+            (courses["dataset"] == dataset) & (courses["algorithm"] == algorithm)
+        ]
+        updates = suite_table.updates(own)
+        for variant in suite_table.in_order(own["variant"]):
+            mine = tuned[tuned["variant"] == variant]
+            config = of(setups, algorithm, variant, dataset)
+            phase = "online" if len(mine) else "offline"
+            cells = (
+                UNKNOWN if updates is None else f"{updates:,}",
+                f"{mine['steps'].max():,.0f}" if len(mine) else "-",
+                _value(config, "online.updates_per_step") if len(mine) else "-",
+                _value(config, f"{phase}.batch_size"),
+                networks(config) or UNKNOWN,
+            )
+            rows.append((str(dataset), str(algorithm), variant, *cells))
+    return Table(
+        name="budgets",
+        title="Budgets and networks",
+        header=(
+            "dataset",
+            "algorithm",
+            "variant",
+            "offline updates",
+            "online steps",
+            "updates per step",
+            "batch",
+            "networks",
+        ),
+        rows=tuple(rows),
+        note=(
+            "Updates and steps are those of the last evaluation in the results. The "
+            "other columns come from the configs of the jobs. Rows with different "
+            "updates, steps or networks are never pooled."
+        ),
+        caution=suite_table.caution(frame),
+    )
+
+
+def hyperparameters(frame: pd.DataFrame, setups: Setups) -> Table:
+    """Table of what all variants of an algorithm share, and what each one adds.
+
+    Args:
+        frame: from `results.read`.
+        setups: from `read`.
+    """
+    rows = []
+    for (dataset, algorithm), own in frame.groupby(["dataset", "algorithm"]):
+        configs = {
+            variant: decisive(of(setups, algorithm, variant, dataset), algorithm)
+            for variant in suite_table.in_order(own["variant"])
+        }
+        _drop_pre_training(configs)
+        if not any(configs.values()):
+            rows.append((str(dataset), str(algorithm), "all", UNKNOWN))
+            continue
+        first = next(config for config in configs.values() if config)
+        shared = {
+            field: value
+            for field, value in first.items()
+            if all(own.get(field) == value for own in configs.values() if own)
+        }
+        rows.append((str(dataset), str(algorithm), "all", words(shared)))
+        for variant, config in configs.items():
+            extra = {k: v for k, v in config.items() if k not in shared}
+            text = words(extra) if config else UNKNOWN
+            if text:
+                rows.append((str(dataset), str(algorithm), variant, text))
+    return Table(
+        name="hyperparameters",
+        title="Hyperparameters",
+        header=("dataset", "algorithm", "variant", "fields of the config"),
+        rows=tuple(rows),
+        note=(
+            "The row all has the fields that every variant shares. The rows below it "
+            "have the fields in which a variant differs. Fields that a run does not "
+            "read are left out. The pre-training (offline) has a row only if its "
+            "fields differ from those of every variant."
+        ),
+        caution=suite_table.caution(frame),
+    )
+
+
+def words(fields: Mapping[str, Any]) -> str:
+    """Fields of a config as `name=value, ...`."""
+    return ", ".join(f"{name}={_plain(value)}" for name, value in fields.items())
+
+
+def decisive(config: Mapping[str, Any], algorithm: str) -> dict[str, Any]:
+    """The fields that decide scores, except networks, lengths and unread fields.
+
+    Args:
+        config: A flat config.
+        algorithm: The name of the algorithm that has it.
+    """
+    fields = {**config, "algorithm": algorithm}
+    return {
+        field: value
+        for field, value in sorted(config.items())
+        if field.startswith(PARTS)
+        and field not in ASIDE
+        and value is not None
+        and not _is_widths(field)
+        and not unread_fields.of_fields(field, fields)
+    }
+
+
+def _is_widths(field: str) -> bool:
+    return field.startswith("agent.") and field.endswith(WIDTHS)
+
+
+def _drop_pre_training(configs: dict[str, dict[str, Any]]) -> None:
+    """Remove the row `offline` if a variant has all of its fields and values."""
+    offline = configs.pop(OFFLINE, None)
+    if offline is None:
+        return
+    for own in configs.values():
+        if all(field in own and own[field] == offline[field] for field in offline):
+            return
+    configs[OFFLINE] = offline
+
+
+def _value(config: Mapping[str, Any], field: str) -> str:
+    return _plain(config[field]) if field in config else UNKNOWN
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return f"({', '.join(map(_plain, value))})"
+    return str(value)

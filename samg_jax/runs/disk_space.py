@@ -1,0 +1,77 @@
+"""The room that a run's checkpoints take on the disk."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import jax
+import ml_collections
+
+from samg_jax import checks, durable
+from samg_jax.experiment import sweeps
+from samg_jax.experiment.resolution import Parts
+from samg_jax.runs import checkpoints, forks, locations
+from samg_jax.training import online_phase
+
+
+def states(config: ml_collections.ConfigDict, parts: Parts) -> list[Any]:
+    """The shapes of the states of both phases, or of the one that there is.
+
+    That of the online phase is without the sums of metrics, a few numbers per seed.
+    """
+    places = sweeps.spread(parts)
+    pretrained = forks.template(parts)
+    found = [pretrained]
+    if config.online.steps:
+        shape = len(places.seeds), parts.task.observation_size
+        found.append(
+            jax.eval_shape(
+                lambda state, first: online_phase.before_metrics(
+                    places, config.online, state, first
+                ),
+                forks.template(places) if parts.sweep else pretrained,
+                jax.ShapeDtypeStruct(shape, "float32"),
+            )
+        )
+    return found
+
+
+def check_start(
+    config: ml_collections.ConfigDict, parts: Parts, workdir: pathlib.Path
+) -> int:
+    """Refuses to start a run whose checkpoints do not fit on the disk.
+
+    Counts those that are kept of each phase. Those that are there already count as
+    room, because new ones replace them.
+
+    Returns:
+        The bytes that the checkpoints take at most.
+
+    Raises:
+        checks.UserError: naming the folder and the bytes.
+    """
+    shapes = states(config, parts)
+    if config.offline.restore:
+        shapes = shapes[1:]
+    kept = checkpoints.KEPT * sum(map(checkpoints.needed_bytes, shapes))
+    room = durable.free_bytes(workdir) + _held(workdir)
+    if kept > room:
+        raise checks.UserError(
+            f"The checkpoints of this run need {kept:,} bytes in {str(workdir)!r}, "
+            f"{checkpoints.KEPT} of each phase, but its disk has room for {room:,}. "
+            "Make room, give workdir=FOLDER on a larger disk, or lower "
+            "config.online.buffer_size or config.num_seeds."
+        )
+    return kept
+
+
+def _held(workdir: pathlib.Path) -> int:
+    """Bytes of the checkpoints that a workdir holds."""
+    return sum(
+        path.stat().st_size
+        for phase in locations.PHASES
+        for step in locations.steps(workdir / phase)
+        for path in (workdir / phase / str(step)).rglob("*")
+        if path.is_file()
+    )

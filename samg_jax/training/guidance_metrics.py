@@ -1,0 +1,138 @@
+"""What the guidance does, seen on the newest transitions and on one batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from samg_jax import losses
+from samg_jax.data import replay
+from samg_jax.experiment.resolution import Parts
+from samg_jax.guidance import guided_target, quantiles, weights
+from samg_jax.training import devices, handover, online_phase, seed_axis
+from samg_jax.types import Batch, Metrics
+
+
+def make_diagnostics(
+    parts: Parts, settings: ml_collections.ConfigDict
+) -> Callable[[online_phase.State], Metrics]:
+    """Returns the compiled look at the guidance, name -> `[S]`.
+
+    It only reads: a run with it is the run without it. Of the transitions since the
+    last log, and of a batch drawn for the purpose:
+
+    - `fresh_weight_qNN`, `fresh_weight_active`: quantiles of p(s, a) over the former,
+      as stored (before the strength and the cut-off), and the share above 0.
+    - `fresh_p_int_qNN`: the same of p_int, which the cut has left out; of a weight that
+      is not cut, the same numbers. `threshold`: where it cuts, NaN without a cut.
+    - `weight_mean`, `weight_active`: what the update would use of the batch.
+    - `guidance_term`: mean of |discount * mask * p (V_off - V_on)|, what the guide adds
+      to the target, equal to the intrinsic reward of SAMG (2024), Eq. 5.
+    - `value_online`, `value_offline`, `value_gap`: mean Q of the batch's pairs by the
+      parameters that were frozen, as they are now and as they were, and the mean of
+      |Q_off - Q|. IQL freezes V, so with it these are values of observations.
+    - `td_error_guided`, `td_error_unguided`: mean |target - Q| where p > 0 and where
+      not, a mean over the ensemble; NaN where the batch has no such pair.
+    """
+    fresh = min(settings.log_every, online_phase.capacity(settings))
+    is_cut = weights.REGISTRY[parts.guidance.weight].cut
+    p_int_of = weights.probabilities(parts.guidance)
+
+    def newest_weights(guidance, buffer, key, count):
+        rows = replay.newest(buffer, count, fresh)
+        p_int, threshold = rows.weights, jnp.float32(jnp.nan)
+        if is_cut:
+            columns = rows.observations, rows.actions, rows.next_observations
+            p_int, threshold = p_int_of(guidance, *columns, key), guidance.threshold
+        return {
+            **fresh_weights(rows.weights, count),
+            **fresh_quantiles("fresh_p_int", p_int, count),
+            "threshold": threshold,
+        }
+
+    def one(seed, agent, guidance, buffer, preprocessing, count):
+        key = seed_axis.stream(seed, "diagnostics", count)
+        batch_key, value_key = jax.random.split(key)
+        fresh_key = jax.random.fold_in(key, 1)
+        batch = replay.sample(buffer, count, batch_key, settings.batch_size)
+        batch = preprocessing(batch)
+        p = online_phase.effective_weights(guidance, batch.weights, count)
+        guide = guided_target.make_guide(guidance.offline, p)
+        values = parts.online.next_values(agent, batch, value_key)
+        guided = parts.online.next_values(agent, batch, value_key, guide)
+        discount = parts.online.config.discount
+        term = jnp.abs(discount * batch.masks * (guided - values))
+        targets = losses.td_targets(batch.rewards, batch.masks, guided, discount)
+        return {
+            **newest_weights(guidance, buffer, fresh_key, count),
+            "weight_mean": p.mean(),
+            "weight_active": (p > 0).mean(),
+            "guidance_term": term.mean(),
+            **compare_values(parts, agent, guidance, batch),
+            **split_errors(targets - parts.online.q_values(agent, batch), p),
+        }
+
+    @jax.jit
+    def diagnose(state: online_phase.State) -> Metrics:
+        axes = (0, seed_axis.axes(state.agent), 0, 0, None, None)
+
+        def every(state):
+            return jax.vmap(one, in_axes=axes)(
+                state.seeds,
+                state.agent,
+                state.guidance,
+                state.buffer,
+                state.preprocessing,
+                state.count,
+            )
+
+        specs = (devices.specs(state),)
+        return devices.each(parts.mesh, every, specs, devices.OF_SEEDS)(state)
+
+    return diagnose
+
+
+def fresh_weights(p: jax.Array, count: jax.Array) -> Metrics:
+    """Returns quantiles of the newest weights, and their share above 0.
+
+    Args:
+        p: `[n]`, the newest first.
+        count: `[]` transitions there are; entries of `p` beyond them are none.
+    """
+    exists = jnp.arange(len(p)) < count
+    named = fresh_quantiles("fresh_weight", p, count)
+    return {**named, "fresh_weight_active": jnp.mean(p > 0, where=exists)}
+
+
+def fresh_quantiles(name: str, p: jax.Array, count: jax.Array) -> Metrics:
+    """Returns `name_qNN`, quantiles of the newest values; see `fresh_weights`."""
+    exists = jnp.arange(len(p)) < count
+    levels = quantiles.REPORTED_LEVELS
+    values = jnp.nanquantile(jnp.where(exists, p, jnp.nan), jnp.asarray(levels))
+    return {
+        f"{name}_q{round(100 * level):02d}": value
+        for level, value in zip(levels, values, strict=True)
+    }
+
+
+def compare_values(parts: Parts, agent, guidance, batch: Batch) -> Metrics:
+    """Returns the frozen model's values of the batch beside the current ones."""
+    online = parts.online.values(handover.frozen_params(parts, agent), batch)
+    offline = parts.online.values(guidance.offline, batch)
+    return {
+        "value_online": online.mean(),
+        "value_offline": offline.mean(),
+        "value_gap": jnp.abs(offline - online).mean(),
+    }
+
+
+def split_errors(errors: jax.Array, p: jax.Array) -> Metrics:
+    """Returns the mean size of TD errors `[E, B]` where p `[B]` is above 0, and not."""
+    sizes = jnp.abs(errors).mean(axis=0)
+    return {
+        "td_error_guided": jnp.mean(sizes, where=p > 0),
+        "td_error_unguided": jnp.mean(sizes, where=p <= 0),
+    }

@@ -1,0 +1,287 @@
+"""The offline phase: pre-training, then the fit of the weight model."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from samg_jax.data import sampling, transitions
+from samg_jax.experiment.resolution import Parts, Preprocessing
+from samg_jax.guidance import collapse, quantiles, weights
+from samg_jax.training import devices, seed_axis
+from samg_jax.types import Metrics, shared
+
+# Rows on which the fitted weight is examined at most.
+HEALTH_ROWS = 20_000
+HOLDOUT = 0.05  # Share of the rows for that, where nothing is trained.
+# Updates between two looks at whether the state is finite; each look copies it.
+LOOK_EVERY = 10
+
+
+class State(struct.PyTreeNode):
+    """Everything the offline phase produces, for all seeds; arrays only.
+
+    Attributes:
+        seeds: `[S]` values of the seeds.
+        agent: the algorithm's state, stacked over seeds.
+        model: state of the weight's model, stacked over seeds; `()` without one.
+        weight: its fit, stacked over seeds, zeros until it is made; or `()`.
+        quantiles: `[S, 1001]` of p_int over the offline data, where the threshold is
+            one of them; see `guidance.quantiles`.
+        preprocessing: normalizer and reward transform, shared.
+        alive: `[S]` whether the seed has stayed finite.
+        failed_step: `[S]` update at which it did not, -1 otherwise.
+    """
+
+    seeds: jax.Array
+    agent: Any
+    model: Any
+    weight: Any
+    quantiles: jax.Array
+    preprocessing: Preprocessing = shared()
+    alive: jax.Array
+    failed_step: jax.Array
+
+
+def init(parts: Parts, preprocessing: Preprocessing, measured: Any = None) -> State:
+    """Returns the state before the first update.
+
+    Args:
+        parts: of the experiment.
+        preprocessing: fitted to the data.
+        measured: what the weight's model has measured of the data, if it trains.
+    """
+    # Compiled as one program; layer by layer it would take several times as long.
+    return jax.jit(functools.partial(_init, parts))(
+        jnp.asarray(parts.seeds), preprocessing, measured
+    )
+
+
+def _init(parts, values, preprocessing, measured):
+    observations = jnp.zeros((1, parts.task.observation_size))
+
+    def agent(seed):
+        return parts.algorithm.init(seed_axis.stream(seed, "init"), observations)
+
+    def model(seed):
+        key = seed_axis.stream(seed, f"{parts.model.name} init")
+        return parts.model.init(key, measured)
+
+    count = len(parts.seeds)
+    model_state = weight = ()
+    if parts.model is not None:
+        stacked = jax.vmap(model)(values)
+        model_state = seed_axis.share_steps(stacked)
+        weight = jax.vmap(parts.model.empty)(stacked)
+    return State(
+        seeds=jnp.copy(values),
+        agent=seed_axis.share_steps(jax.vmap(agent)(values)),
+        model=model_state,
+        weight=weight,
+        quantiles=jnp.zeros((count, len(quantiles.GRID_LEVELS))),
+        preprocessing=jax.tree.map(jnp.copy, preprocessing),
+        alive=jnp.ones(count, bool),
+        failed_step=jnp.full(count, -1, jnp.int32),
+    )
+
+
+def make_updates(parts: Parts, batch_size: int) -> Callable[..., tuple[State, Metrics]]:
+    """Returns `(state, dataset, start, length) -> (state, metrics)` of the algorithm.
+
+    One compiled scan over `length` updates of all seeds; the state is donated.
+    Metrics are means over the scan, `[S]` each. A seed that becomes non-finite stays
+    as it was up to `LOOK_EVERY - 1` updates before; `failed_step` is exact, unless
+    only its parameters tell, and not its metrics.
+    """
+
+    def draw(seed, step, dataset):
+        key = seed_axis.stream(seed, "offline", step)
+        return _rows_and_key(key, batch_size, len(dataset.rewards))
+
+    def update(agent, drawn, dataset, preprocessing):
+        rows, key = drawn
+        batch = preprocessing(sampling.as_batch(dataset, rows))
+        return parts.algorithm.update(agent, batch, key)
+
+    return _scanned(parts, "agent", draw, update)
+
+
+def make_model_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
+    """Returns the same as `make_updates` for the weight's model.
+
+    The function is `(state, (dataset, rows), start, length)`, `rows` being those that
+    it may train on.
+    """
+    batch_size = parts.model.settings.batch_size
+
+    def draw(seed, step, inputs):
+        key = seed_axis.stream(seed, parts.model.name, step)
+        return _rows_and_key(key, batch_size, len(inputs[1]))
+
+    def update(model, drawn, inputs, preprocessing):
+        del preprocessing  # It sees raw data.
+        dataset, rows = inputs
+        places, key = drawn
+        chosen = rows[places]
+        return parts.model.update(
+            model,
+            dataset.observations[chosen],
+            dataset.actions[chosen],
+            dataset.next_observations[chosen],
+            key,
+        )
+
+    return _scanned(parts, "model", draw, update)
+
+
+def _rows_and_key(key: chex.PRNGKey, batch_size: int, rows: int):
+    """Returns the places `[B]` of a batch among so many rows, and the update's key."""
+    batch_key, update_key = jax.random.split(key)
+    return jax.random.randint(batch_key, (batch_size,), 0, rows), update_key
+
+
+def _scanned(
+    parts: Parts,
+    field: str,
+    draw: Callable[..., Any],
+    update: Callable[..., tuple[Any, Metrics]],
+):
+    """Returns the compiled scan of guarded updates of one field of the state.
+
+    Args:
+        parts: of the experiment.
+        field: of the state.
+        draw: `(seed, step, inputs) -> drawn`, of all updates at once: cheaper than one
+            by one, and the same numbers.
+        update: `(model, drawn, inputs, preprocessing) -> (model, metrics)`.
+    """
+
+    def guarded(model, alive, steps, drawn, inputs, preprocessing):
+        def one(model, drawn):
+            return update(model, drawn, inputs, preprocessing)
+
+        new, metrics = jax.lax.scan(one, model, drawn)
+        model, alive = seed_axis.guard(model, new, metrics, alive)
+        finite = jnp.stack([jnp.isfinite(value) for value in metrics.values()])
+        # Where no metric tells, it is the last.
+        first = jnp.argmin(finite.all(axis=0).at[-1].set(False))
+        return model, alive, steps[first], metrics
+
+    def body(inputs, state, block):
+        steps, drawn = block
+        model = getattr(state, field)
+        axes = seed_axis.axes(model)
+        batched = jax.vmap(
+            guarded, in_axes=(axes, 0, None, 0, None, None), out_axes=(axes, 0, 0, 0)
+        )
+        model, alive, first, metrics = batched(
+            model, state.alive, steps, drawn, inputs, state.preprocessing
+        )
+        failed = jnp.where(state.alive & ~alive, first, state.failed_step)
+        changes = {field: model, "alive": alive, "failed_step": failed}
+        return state.replace(**changes), metrics
+
+    @functools.partial(jax.jit, static_argnames="length", donate_argnums=0)
+    def updates(state: State, inputs, start, *, length: int):
+        block = math.gcd(length, LOOK_EVERY)
+
+        def scan(state, inputs, start):
+            steps = start + jnp.arange(length).reshape(-1, block)
+            of_seed = jax.vmap(draw, in_axes=(None, 0, None))
+            of_seeds = jax.vmap(of_seed, in_axes=(0, None, None))
+            every = jax.vmap(of_seeds, in_axes=(None, 0, None))
+            drawn = every(state.seeds, steps, inputs)
+            state, metrics = jax.lax.scan(
+                functools.partial(body, inputs), state, (steps, drawn)
+            )
+            return state, jax.tree.map(lambda values: values.mean(axis=(0, 2)), metrics)
+
+        specs = devices.specs(state)
+        in_specs = specs, devices.SHARED, devices.SHARED
+        out_specs = specs, devices.OF_SEEDS
+        return devices.each(parts.mesh, scan, in_specs, out_specs)(state, inputs, start)
+
+    return updates
+
+
+def fit_weight(
+    parts: Parts,
+    state: State,
+    dataset: transitions.Dataset,
+    split: collapse.Split,
+) -> tuple[State, dict[str, np.ndarray]]:
+    """Returns the state with the fitted weight, and a report, `[S]` each.
+
+    Pushes all offline rows through the weight's model and, where the threshold is a
+    quantile, through the weight; examines both on the rows held out from training:
+    p_int, and p as it would be stored with these rows online, after the cut.
+
+    Args:
+        parts: of the experiment.
+        state: with a trained model, where the weight needs one.
+        dataset: on the device.
+        split: of its rows, by which the model was trained.
+    """
+    columns = dataset.observations, dataset.actions, dataset.next_observations
+    # Spread evenly, as a few long episodes would not be all of them.
+    rows = split.held_out[:: -(-len(split.held_out) // HEALTH_ROWS)]
+    few = tuple(column[rows] for column in columns)
+    findings = {}
+    if parts.model is not None:
+        weight = parts.model.fit(state.model, *columns, split.train)
+        state = state.replace(weight=jax.tree.map(jnp.copy, weight))
+        findings = dict(parts.model.examine(state.model, *few))
+    p_int_of = probabilities(parts)
+    inputs = state.seeds, state.weight
+    if parts.by_quantile:
+        p_int = quantiles.offline_probabilities(p_int_of, inputs, *columns)
+        state = state.replace(quantiles=jnp.asarray(quantiles.grid(p_int)))
+    findings |= quantiles.report(np.asarray(jax.jit(p_int_of)(inputs, *few)))
+    threshold = jnp.full(len(parts.seeds), parts.guidance.threshold)
+    if parts.guidance.threshold_quantile is not None and parts.by_quantile:
+        at = jax.vmap(quantiles.at, in_axes=(0, None))
+        threshold = at(state.quantiles, parts.guidance.threshold_quantile)
+    p_of = _over_seeds(parts, weights.weights(parts.guidance))
+    p = np.asarray(jax.jit(p_of)((*inputs, threshold), *few))
+    findings["share_active"] = (p > 0).mean(axis=1)
+    findings["p_mean"] = p.mean(axis=1)
+    state = devices.put(parts.mesh, state)  # The fit was made on the host.
+    return state, {name: np.asarray(value) for name, value in findings.items()}
+
+
+def probabilities(parts: Parts) -> Callable[..., jax.Array]:
+    """Returns `((seeds, weights), *columns [b, ...]) -> p_int [S, b]`."""
+    fn = _over_seeds(parts, weights.probabilities(parts.guidance))
+
+    def batched(inputs, *columns):
+        unread = jnp.zeros(inputs[0].shape)  # Nothing is cut.
+        return fn((*inputs, unread), *columns)
+
+    return batched
+
+
+def _over_seeds(parts: Parts, fn: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """Returns `((seeds, weights, thresholds), *columns) -> [S, b]` of one of `fn`."""
+
+    def one(seed, weight, threshold, *columns):
+        guidance = weights.make_guidance(parts.guidance, (), weight, threshold)
+        return fn(guidance, *columns, seed_axis.stream(seed, "fit"))
+
+    batched = jax.vmap(one, in_axes=(0, 0, 0, None, None, None))
+    return lambda inputs, *columns: batched(*inputs, *columns)
+
+
+def held_out(parts: Parts, dataset: transitions.Dataset) -> collapse.Split:
+    """Returns the rows that the weight's model trains on, and those held out."""
+    share = HOLDOUT if parts.model is None else parts.model.settings.holdout
+    dataset = jax.device_get(dataset)
+    limit = parts.task.max_episode_steps or len(dataset.rewards)
+    return collapse.episode_split(transitions.episode_ends(dataset, limit), share)
