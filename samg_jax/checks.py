@@ -115,13 +115,19 @@ def number(
     inside = low < value < high if strict else low <= value <= high
     if inside and math.isfinite(value):
         return
-    interval = f" in ({low:g}, {high:g})" if strict else f" in [{low:g}, {high:g}]"
-    if math.isinf(low) and math.isinf(high):
-        interval = ""
     raise UserError(
-        f"{name} is {value!r}. It must be a finite number{interval}. "
+        f"{name} is {value!r}. It must be a finite number{_words(low, high, strict)}. "
         f"Set {name} to such a number, for example {example:g}."
     )
+
+
+def _words(low: float, high: float, strict: bool) -> str:
+    """An interval in words, with a space before them."""
+    if math.isinf(low) and math.isinf(high):
+        return ""
+    if math.isinf(high):
+        return f" above {low:g}" if strict else f" of at least {low:g}"
+    return f" between {low:g} and {high:g}" + ", both excluded" * strict
 
 
 def integer(name: str, value: int, low: int) -> None:

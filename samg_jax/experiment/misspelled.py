@@ -164,13 +164,16 @@ def hint_at(
     own, leaf = own_flags(), name.rpartition(".")[2]
     if leaf in (*own, *HELP):
         return f"Did you mean --{leaf}? It is a flag of the program, not of a config. "
+    fields = setting_values.flatten(config)
+    if hint := checks.hint(name, fields, "config.", cutoff=0.85):
+        return hint
     if isinstance(level, Mapping):
         hint = checks.hint(part, level, f"{path}.", cutoff=0.75)
         if hint:
             return hint
     known = [
         field
-        for field in setting_values.flatten(config)
+        for field in fields
         if checks.hint(leaf, [field.rpartition(".")[2]], cutoff=CLOSE)
     ]
     hint = checks.hint(name, known, "config.", cutoff=0.0)

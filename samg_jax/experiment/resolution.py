@@ -110,7 +110,11 @@ class Preprocessing(struct.PyTreeNode):
 
 
 def complete(config: ml_collections.ConfigDict) -> tasks.Task:
-    """Fills in, in place, what the config leaves to its task; returns the task."""
+    """Fills in, in place, what the config leaves to its task; returns the task.
+
+    The user's module is imported first: it may register the algorithm, too.
+    """
+    import_weights(config.guidance.get("module"))
     task = resolve_task(config)
     dataset = None if config.dataset.path else config.dataset.name
     published = cvae_settings.published(dataset, task.env_id)

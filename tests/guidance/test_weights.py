@@ -221,7 +221,7 @@ def test_a_weight_of_ones_own_is_one_line(monkeypatch, data):
         ({"cut": "firm"}, "hard, soft"),
         ({"penalty": "offline"}, "mixed, online"),
         ({"freeze": "critics"}, "Did you mean 'critic'"),
-        ({"threshold": 1.5}, r"\[0, 1\]"),
+        ({"threshold": 1.5}, "between 0 and 1"),
         ({"threshold": float("nan")}, "threshold"),
         ({"threshold_quantile": -0.1}, "threshold_quantile"),
         ({"constant": 2.0}, "constant"),

@@ -229,7 +229,7 @@ def test_the_command_tells_mistakes_and_flags_that_are_not_its_own(tmp_path):
             program.run_suite()
         program.flags.FLAGS["algorithms"].present = 1
         with pytest.raises(ValueError, match="--algorithms was given with suite"):
-            program.run_suite()
+            program.check_suite()
     with called_programs.running("benchmark") as program:
         program.flags.FLAGS["dry_run"].present = 1
         with pytest.raises(ValueError, match="--dry_run was given with updates"):
