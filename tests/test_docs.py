@@ -145,7 +145,7 @@ def test_python_of_the_pages_runs(capsys, monkeypatch):
 SHORTER = {
     "samg_jax.evaluate": ["--episodes=1"],
     "samg_jax.diagnose": [
-        *("--rows=40", "--steps=40", "--repeats=1", "--kinds=tail", "--nocosts"),
+        *("--rows=40", "--steps=40", "--kinds=tail"),
     ],
     "samg_jax.paper.tabular": ["--processes=2", "--iterations=400"],
 }
