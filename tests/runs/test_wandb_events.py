@@ -80,7 +80,7 @@ def test_nothing_of_it_is_there_unless_asked_for(tmp_path, dataset):
 
 def test_a_missing_library_and_a_wrong_mode_are_refused(tmp_path, dataset, monkeypatch):
     config = small_runs.config("awac", dataset, logging__wandb="disabled")
-    with pytest.raises(checks.UserError, match="allowed are off, offline, online"):
+    with pytest.raises(checks.UserError, match="Allowed: off, offline, online"):
         lifecycle.run(config, tmp_path / "run")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     config = small_runs.config("awac", dataset, logging__wandb="offline")
