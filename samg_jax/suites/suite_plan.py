@@ -58,7 +58,7 @@ def describe(out: pathlib.Path, jobs: Sequence[Job], estimator: Estimator) -> st
         folder = job_folders.of(out, job.name)
         state = "failed" if (folder / job_folders.FAILED).exists() else "to do"
         facts = job_folders.done(folder)
-        if job_folders.sound(facts):
+        if facts is not None:
             state = "done"
             done.append(job)
             worked += facts["wall_time"]

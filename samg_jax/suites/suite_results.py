@@ -1,20 +1,7 @@
 """The results of a suite as data: one tidy table, as Parquet and as CSV.
 
-It is made anew, from the files of the complete jobs, whenever a job has ended. One row
-per evaluation of a seed:
-
-    algorithm, variant, dataset   as the job's; the offline phase is variant `offline`,
-                                  a swept value stands behind the variant
-    data_source                   `D4RL`, `locally collected`, ...
-    seed, phase, step             updates of the offline phase, environment steps online
-    return, normalized_score      of the evaluation episodes; NaN without a reference
-    success                       share of them that reached the goal; sparse tasks only
-    regret                        share of failures among training episodes so far
-    wall_time                     seconds of the whole job, compilation included
-    peak_memory                   bytes of the job, of the device where it counts them
-    physics, processor, devices,  what it was measured with; where a job was continued
-    versions, git_commit          on another machine, with the last one
-    failed                        1 from where the seed became non-finite
+It is built from the files of the complete jobs whenever a job has ended, with one row
+per evaluation of a seed. `COLUMNS` explains the columns.
 """
 
 from __future__ import annotations
@@ -26,35 +13,35 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from samg_jax import checks, shared_files
+from samg_jax import checks, durable
 from samg_jax.results import seed_statistics
 from samg_jax.runs import run_output
 from samg_jax.suites import job_folders
 from samg_jax.suites.job_list import OFFLINE, Job
 
-COLUMNS = (
-    "algorithm",
-    "variant",
-    "dataset",
-    "data_source",
-    "seed",
-    "phase",
-    "step",
-    "return",
-    "normalized_score",
-    "success",
-    "regret",
-    "wall_time",
-    "peak_memory",
-    "physics",
-    "processor",
-    "devices",
-    "versions",
-    "git_commit",
-    "failed",
-)
+COLUMNS = {
+    "algorithm": "the job's",
+    "variant": "the job's, with a swept value behind it; `offline` before fine-tuning",
+    "dataset": "the job's",
+    "data_source": "`D4RL`, `locally collected`, ...",
+    "seed": "",
+    "phase": "`offline` or `online`",
+    "step": "updates of the offline phase, environment steps online",
+    "return": "mean over the evaluation episodes",
+    "normalized_score": "the same as D4RL's score; NaN without a reference",
+    "success": "share of evaluation episodes that reached the goal; sparse tasks only",
+    "regret": "share of failures among the training episodes so far",
+    "wall_time": "seconds of the whole job, compilation included",
+    "peak_memory": "bytes of the job, of the device if it counts them",
+    "physics": "of the simulator",
+    "processor": "of the last machine, if a job was continued on another",
+    "devices": "likewise",
+    "versions": "likewise",
+    "git_commit": "likewise",
+    "failed": "1 from the evaluation on at which the seed had become non-finite",
+}
 ORDER = ["dataset", "algorithm", "phase", "variant", "seed", "step"]
-# Of `provenance.describe`, what is not a version.
+# What `provenance.describe` has besides versions.
 NOT_VERSIONS = ("processor", "devices", "commit")
 WORDS = ("phase", "name")  # Columns of a run's tables; a sweep's are words too.
 # Column -> name in `training.csv`.
@@ -65,41 +52,37 @@ class Table:
     """The results of a folder; what was read of a complete job is kept."""
 
     def __init__(self, out: pathlib.Path):
+        """Begins with nothing read.
+
+        Args:
+            out: The folder of the suite.
+        """
         self._out = out
-        self._rows: dict[tuple[str, float], pd.DataFrame | None] = {}
+        self._rows: dict[str, pd.DataFrame | None] = {}
         self._told: set[str] = set()
 
     def update(self) -> pd.DataFrame:
-        """Writes both files and returns the table.
-
-        Where two processes write at once, the later may have read earlier: each looks
-        again, after it wrote, whether it knew of all complete jobs.
-        """
-        while True:
-            complete = self._complete()
-            table = self._gather(complete)
-            parquet = io.BytesIO()
-            table.to_parquet(parquet, index=False)
-            shared_files.replace(self._out / "results.parquet", parquet.getvalue())
-            text = table.to_csv(index=False, lineterminator="\n")
-            shared_files.replace(self._out / "results.csv", text.encode())
-            if self._complete() == complete:
-                return table
-
-    def _complete(self) -> dict[tuple[str, float], Job]:
-        """Returns the complete jobs, by name and time of their end."""
-        result = {}
+        """Writes both files; the table."""
         for job in job_folders.all_jobs(self._out, self._damaged):
             folder = job_folders.of(self._out, job.name)
-            if job_folders.sound(job_folders.done(folder)):
-                path = job_folders.finished_run(folder) / job_folders.DONE
-                result[job.name, path.stat().st_mtime] = job
-        return result
+            if job.name not in self._rows and job_folders.done(folder) is not None:
+                self._rows[job.name] = self._read(folder, job)
+        tables = [rows for rows in self._rows.values() if rows is not None]
+        table = pd.DataFrame(columns=list(COLUMNS))
+        if tables:
+            table = pd.concat(tables, ignore_index=True)
+            table = table.sort_values(ORDER, ignore_index=True)
+        parquet = io.BytesIO()
+        table.to_parquet(parquet, index=False)
+        durable.write_bytes(self._out / "results.parquet", parquet.getvalue())
+        text = table.to_csv(index=False, lineterminator="\n")
+        durable.write_text(self._out / "results.csv", text)
+        return table
 
-    def _read(self, job: Job) -> pd.DataFrame | None:
-        """Returns the rows of a job; None, said once, where they cannot be read."""
+    def _read(self, folder: pathlib.Path, job: Job) -> pd.DataFrame | None:
+        """The rows of a job; None, said once, if they cannot be read."""
         try:
-            return read(job_folders.of(self._out, job.name), job)
+            return read(folder, job)
         except checks.UserError as error:
             self._tell(f"WARNING: {error}")
             return None
@@ -107,7 +90,7 @@ class Table:
     def _damaged(self, path: pathlib.Path) -> None:
         self._tell(
             f"WARNING: {path} is damaged, so its job is not among the results. The "
-            "command of its suite writes it anew."
+            "command of its suite writes it again."
         )
 
     def _tell(self, text: str) -> None:
@@ -116,26 +99,15 @@ class Table:
             self._told.add(text)
             print(text, flush=True)
 
-    def _gather(self, jobs: dict[tuple[str, float], Job]) -> pd.DataFrame:
-        """Returns the rows of complete jobs, sorted."""
-        for key, job in jobs.items():
-            if key not in self._rows:
-                self._rows[key] = self._read(job)
-        tables = [self._rows[key] for key in jobs if self._rows[key] is not None]
-        if not tables:
-            return pd.DataFrame(columns=list(COLUMNS))
-        table = pd.concat(tables, ignore_index=True)
-        return table.sort_values(ORDER, ignore_index=True)
-
 
 def read(folder: pathlib.Path, job: Job) -> pd.DataFrame:
-    """Returns the rows of a job that is complete.
+    """The rows of a job that is complete.
 
     Raises:
         checks.UserError: a table of its run is missing or damaged.
     """
     facts = job_folders.done(folder)
-    run = job_folders.finished_run(folder)
+    run = folder / job_folders.COMPLETE
     rows = _table(run / "metrics.csv", run_output.EVALUATION_COLUMNS)
     places = ["phase", "seed", "offline_step", "env_step"]
     variant = job.variant
@@ -170,7 +142,7 @@ def scores(rows: pd.DataFrame) -> str:
     """The last scores of a job in words: mean and 95 % interval over its seeds.
 
     Args:
-        rows: of one job, from `read`; of a sweep every value has scores of its own.
+        rows: The rows of one job, from `read`; a sweep has scores for each value.
     """
     parts = []
     for variant, own in rows.groupby("variant", sort=False):
@@ -189,7 +161,7 @@ def scores(rows: pd.DataFrame) -> str:
 
 
 def _table(path: pathlib.Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Returns a table of a run, all of it numbers but for its words."""
+    """A table of a run; all columns but its words are numbers."""
     try:
         table = pd.read_csv(path)
         missing = sorted(set(columns) - set(table))
@@ -200,17 +172,17 @@ def _table(path: pathlib.Path, columns: Sequence[str]) -> pd.DataFrame:
     except (OSError, ValueError) as error:  # The library's own are of the latter.
         raise checks.UserError(
             f"{path} cannot be read: {error}. The results are without its job. Restore "
-            f"the file, or delete the folder {path.parent} and give the suite's "
-            "command again, which trains the job anew."
+            f"the file, or delete the folder {path.parent} and start the "
+            "suite's command again, which trains the job once more."
         ) from error
     return table
 
 
 def kind_of(data_source: str) -> str:
-    """Returns what kind of data these are: `D4RL`, `locally collected`, ...
+    """The kind of data: `D4RL`, `locally collected`, ...
 
     Args:
-        data_source: as the trainer describes them, such as `hopper-demo (100,000 rows,
+        data_source: The trainer's description, such as `hopper-demo (100,000 rows,
             locally collected, not D4RL)`.
     """
     found = re.search(r"\([\d,]+ rows, (.*)\)$", data_source)
