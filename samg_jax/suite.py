@@ -14,9 +14,8 @@ import sys
 from absl import flags
 
 from samg_jax import checks, declarations, lazy, logs, startup
-from samg_jax.experiment import command_line, config_files
+from samg_jax.experiment import command_line, config_files, suite_files
 from samg_jax.runs import signals
-from samg_jax.suites import definition
 
 compilation = lazy.module("samg_jax.compilation")
 suite_program = lazy.module("samg_jax.suites.suite_program")
@@ -25,7 +24,7 @@ SUITE = flags.DEFINE_string(
     "suite",
     None,
     "The name of a suite, or the path of a file with one. Suites: "
-    f"{', '.join(definition.known(config_files.HOME))}.",
+    f"{', '.join(suite_files.known(config_files.HOME))}.",
 )
 OUT = flags.DEFINE_string("out", None, "The folder of the suite's jobs and results.")
 SET = flags.DEFINE_multi_string(
@@ -69,8 +68,8 @@ def main(argv: list[str]) -> None:
     with checks.program():
         # What can be refused before JAX is imported.
         configs = config_files.folder(CONFIGS.value)
-        definition.check_given(SUITE.value, OUT.value, configs)
-        definition.load(SUITE.value, configs, SET.value)
+        suite_files.check_given(SUITE.value, OUT.value, configs)
+        suite_files.load(SUITE.value, configs, SET.value)
     _ = suite_program.run  # Imported here, where signals end the process at once.
     with (
         checks.program(f"Interrupted. {GOES_ON}"),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from samg_jax import checks
-from samg_jax.suites import definition
+from samg_jax.experiment import suite_files
 from samg_jax.suites.job_folders import Status
 from samg_jax.suites.job_list import Job
 
@@ -119,7 +119,7 @@ def options(
                 f"{checks.hint(key, allowed)}Allowed are {listed or 'none'}. "
                 f"{'' if allowed else 'Set processes=2 for two jobs at once.'}"
             )
-        result[key] = definition.read_value(value)
+        result[key] = suite_files.read_value(value)
     return result
 
 

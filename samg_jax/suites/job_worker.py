@@ -6,7 +6,6 @@ others. As a program, this module is the process that the executor `local` start
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import pathlib
@@ -66,7 +65,7 @@ class Usage:
         """Writes the file now and then, inside the block.
 
         Args:
-            parent: The process whose end is also the end of this one, if any.
+            parent: See `work`.
         """
         ended = threading.Event()
 
@@ -104,7 +103,7 @@ def work(
         out: The folder of the suite. Below it everything is relative.
         name: The name of the job.
         paths: Folders to find modules in.
-        parent: See `Usage.kept`.
+        parent: The pid whose process this one ends with, if any.
     """
     sys.path += [path for path in paths if path not in sys.path]
     os.chdir(out)
@@ -146,21 +145,22 @@ def train(job: Job, workdir: pathlib.Path) -> Run:
     return run
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Works on the job that the arguments name, and ends the process."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", help="the folder of the suite")
-    parser.add_argument("name", help="the name of the job")
-    parser.add_argument("parent", type=int, help="the pid of the process that waits")
-    given = parser.parse_args(arguments)
+def main(out: str, name: str, parent: str) -> None:
+    """Works on a job, and ends the process.
+
+    Args:
+        out: See `work`.
+        name: See `work`.
+        parent: See `work`.
+    """
     logs.quiet_libraries()
     try:
         with signals.handled("Terminated by SIGTERM."):
-            status = work(given.out, given.name, parent=given.parent)
+            status = work(out, name, parent=int(parent))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     sys.exit(0 if status is Status.DONE else FAILED)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

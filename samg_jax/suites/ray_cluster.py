@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from typing import Any
 
 import ray
@@ -38,10 +39,9 @@ class Executor:
 
     def __post_init__(self):
         for name, value in (("cpus", self.cpus), ("gpus", self.gpus or 0)):
-            if not isinstance(value, (int, float)) or value < 0:
-                raise checks.UserError(
-                    f"option={name}={value} must be a number of at least 0. Change it."
-                )
+            if not isinstance(value, (int, float)):
+                value = math.nan
+            checks.number(f"option={name}", value, 0, math.inf, 1)
 
     def run(self, work: Work) -> None:
         if not ray.is_initialized():

@@ -16,8 +16,8 @@ import ml_collections
 
 from samg_jax import checks, durable
 from samg_jax.envs import instances
-from samg_jax.experiment import config_checks, unread_fields
-from samg_jax.suites import definition, executors, job_folders, job_list, suite_plan
+from samg_jax.experiment import config_checks, suite_files, unread_fields
+from samg_jax.suites import executors, job_folders, job_list, suite_plan
 from samg_jax.suites.job_folders import Status
 from samg_jax.suites.job_list import Job
 
@@ -32,7 +32,7 @@ class Request:
         suite: The name or the file of a suite.
         out: The folder of its jobs and results.
         configs: The folder of the config files.
-        settings: Fields of the suite, as `definition.load` takes them.
+        settings: Fields of the suite, as `suite_files.load` takes them.
         executor: One of `executors.KINDS`.
         options: Options of the executor.
         processes: Jobs at once on this machine; None: one.
@@ -93,8 +93,8 @@ def run(request: Request) -> int:
 
 def prepare(request: Request) -> tuple[pathlib.Path, list[Job]]:
     """The folder of the suite and its jobs, checked."""
-    definition.check_given(request.suite, request.out, request.configs)
-    suite = definition.load(request.suite, request.configs, request.settings)
+    suite_files.check_given(request.suite, request.out, request.configs)
+    suite = suite_files.load(request.suite, request.configs, request.settings)
     planned = job_list.expand(suite, request.configs)
     out = pathlib.Path(request.out).expanduser()
     checks.can_write(out, "out=FOLDER")
@@ -106,7 +106,7 @@ def prepare(request: Request) -> tuple[pathlib.Path, list[Job]]:
 
 def idle(suite: ml_collections.ConfigDict, planned: Sequence[Job]) -> list[str]:
     """At most one line, on fields that the suite sets and none of its jobs reads."""
-    rows = [suite.overrides, suite.get(definition.GIVEN, ())]
+    rows = [suite.overrides, suite.get(suite_files.GIVEN, ())]
     rows += [*suite.by_algorithm.values(), *suite.by_variant.values()]
     names = dict.fromkeys(text.split("=")[0] for row in rows for text in row)
     configs: list[dict[str, Any]] = [

@@ -1,7 +1,20 @@
 """The results of a suite as data: one tidy table, as Parquet and as CSV.
 
-It is built from the files of the complete jobs whenever a job has ended, with one row
-per evaluation of a seed. `COLUMNS` explains the columns.
+It is made anew, from the files of the complete jobs, whenever a job has ended. One row
+per evaluation of a seed:
+
+    algorithm, variant, dataset   as the job's; the offline phase is variant `offline`,
+                                  a swept value stands behind the variant
+    data_source                   `D4RL`, `locally collected`, ...
+    seed, phase, step             updates of the offline phase, environment steps online
+    return, normalized_score      of the evaluation episodes; NaN without a reference
+    success                       share of them that reached the goal; sparse tasks only
+    regret                        share of failures among training episodes so far
+    wall_time                     seconds of the whole job, compilation included
+    peak_memory                   bytes of the job, of the device where it counts them
+    physics, processor, devices,  what it was measured with; where a job was continued
+    versions, git_commit          on another machine, with the last one
+    failed                        1 from where the seed became non-finite
 """
 
 from __future__ import annotations
@@ -19,29 +32,29 @@ from samg_jax.runs import run_output
 from samg_jax.suites import job_folders
 from samg_jax.suites.job_list import OFFLINE, Job
 
-COLUMNS = {
-    "algorithm": "the job's",
-    "variant": "the job's, with a swept value behind it; `offline` before fine-tuning",
-    "dataset": "the job's",
-    "data_source": "`D4RL`, `locally collected`, ...",
-    "seed": "",
-    "phase": "`offline` or `online`",
-    "step": "updates of the offline phase, environment steps online",
-    "return": "mean over the evaluation episodes",
-    "normalized_score": "the same as D4RL's score; NaN without a reference",
-    "success": "share of evaluation episodes that reached the goal; sparse tasks only",
-    "regret": "share of failures among the training episodes so far",
-    "wall_time": "seconds of the whole job, compilation included",
-    "peak_memory": "bytes of the job, of the device if it counts them",
-    "physics": "of the simulator",
-    "processor": "of the last machine, if a job was continued on another",
-    "devices": "likewise",
-    "versions": "likewise",
-    "git_commit": "likewise",
-    "failed": "1 from the evaluation on at which the seed had become non-finite",
-}
+COLUMNS = (
+    "algorithm",
+    "variant",
+    "dataset",
+    "data_source",
+    "seed",
+    "phase",
+    "step",
+    "return",
+    "normalized_score",
+    "success",
+    "regret",
+    "wall_time",
+    "peak_memory",
+    "physics",
+    "processor",
+    "devices",
+    "versions",
+    "git_commit",
+    "failed",
+)
 ORDER = ["dataset", "algorithm", "phase", "variant", "seed", "step"]
-# What `provenance.describe` has besides versions.
+# Of `provenance.describe`, what is not a version.
 NOT_VERSIONS = ("processor", "devices", "commit")
 WORDS = ("phase", "name")  # Columns of a run's tables; a sweep's are words too.
 # Column -> name in `training.csv`.
@@ -101,7 +114,7 @@ class Table:
 
 
 def read(folder: pathlib.Path, job: Job) -> pd.DataFrame:
-    """The rows of a job that is complete.
+    """Returns the rows of a job that is complete.
 
     Raises:
         checks.UserError: a table of its run is missing or damaged.
@@ -142,7 +155,7 @@ def scores(rows: pd.DataFrame) -> str:
     """The last scores of a job in words: mean and 95 % interval over its seeds.
 
     Args:
-        rows: The rows of one job, from `read`; a sweep has scores for each value.
+        rows: of one job, from `read`; of a sweep every value has scores of its own.
     """
     parts = []
     for variant, own in rows.groupby("variant", sort=False):
@@ -161,7 +174,7 @@ def scores(rows: pd.DataFrame) -> str:
 
 
 def _table(path: pathlib.Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A table of a run; all columns but its words are numbers."""
+    """Returns a table of a run, all of it numbers but for its words."""
     try:
         table = pd.read_csv(path)
         missing = sorted(set(columns) - set(table))
@@ -172,17 +185,17 @@ def _table(path: pathlib.Path, columns: Sequence[str]) -> pd.DataFrame:
     except (OSError, ValueError) as error:  # The library's own are of the latter.
         raise checks.UserError(
             f"{path} cannot be read: {error}. The results are without its job. Restore "
-            f"the file, or delete the folder {path.parent} and start the "
-            "suite's command again, which trains the job once more."
+            f"the file, or delete the folder {path.parent} and give the suite's "
+            "command again, which trains the job anew."
         ) from error
     return table
 
 
 def kind_of(data_source: str) -> str:
-    """The kind of data: `D4RL`, `locally collected`, ...
+    """Returns what kind of data these are: `D4RL`, `locally collected`, ...
 
     Args:
-        data_source: The trainer's description, such as `hopper-demo (100,000 rows,
+        data_source: as the trainer describes them, such as `hopper-demo (100,000 rows,
             locally collected, not D4RL)`.
     """
     found = re.search(r"\([\d,]+ rows, (.*)\)$", data_source)
