@@ -1,4 +1,10 @@
-"""Where the jobs of a suite run: one small protocol, and its executors by name."""
+"""Where the jobs of a suite run: executors by name.
+
+An executor has a method `run`, which takes `Work` and returns when all jobs have ended.
+It runs `job_worker.work` somewhere, each job when its source is complete. If the source
+has failed, it calls `ended` with `Status.WAITING`. Whatever ends `run` early also stops
+the jobs.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +13,7 @@ import importlib.util
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from samg_jax import checks
 from samg_jax.experiment import suite_files
@@ -37,36 +43,16 @@ class Work(NamedTuple):
     ended: Callable[[Job, Status], None]
 
 
-class Executor(Protocol):
-    """Runs jobs somewhere, through `job_worker.work`, until all have ended.
-
-    A job is begun when its source is complete; if that has failed, `ended` is called
-    with `Status.WAITING`. Whatever ends `run` early also stops the jobs.
-    """
-
-    def run(self, work: Work) -> None: ...
-
-
-class Kind(NamedTuple):
-    """An executor by name.
-
-    Attributes:
-        module: The module of this package with the class `Executor`.
-        needs: The module that it imports; the extra is called as the executor.
-    """
-
-    module: str
-    needs: str | None = None
-
-
+# Name -> module of this package with a class `Executor`, and the package that it needs;
+# the extra is called as the executor.
 KINDS = {
-    "local": Kind("local"),
-    "ray": Kind("ray_cluster", "ray"),
-    "slurm": Kind("slurm", "submitit"),
+    "local": ("local", None),
+    "ray": ("ray_cluster", "ray"),
+    "slurm": ("slurm", "submitit"),
 }
 
 
-def make(name: str, texts: Sequence[str], processes: int | None = None) -> Executor:
+def make(name: str, texts: Sequence[str], processes: int | None = None) -> Any:
     """An executor.
 
     Args:
@@ -78,13 +64,13 @@ def make(name: str, texts: Sequence[str], processes: int | None = None) -> Execu
         checks.UserError: a name or an option is unknown, or an extra is missing.
     """
     checks.choice("executor", name, KINDS)
-    kind = KINDS[name]
-    if kind.needs and importlib.util.find_spec(kind.needs) is None:
+    file, needed = KINDS[name]
+    if needed and importlib.util.find_spec(needed) is None:
         raise checks.UserError(
-            f"executor={name} needs the package {kind.needs}, which is not "
-            f'installed. Install the extra: pip install -e ".[{name}]".'
+            f"executor={name} needs the package {needed}, which is not installed. "
+            f'Install the extra: pip install -e ".[{name}]".'
         )
-    module = importlib.import_module(f"{__package__}.{kind.module}")
+    module = importlib.import_module(f"{__package__}.{file}")
     given = options(name, texts, module.OPTIONS)
     if processes is not None:
         if name != "local":

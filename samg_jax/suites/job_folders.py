@@ -36,21 +36,11 @@ RUN, COMPLETE = "run", "complete"
 DONE, OUTPUT, LOCK = "done.json", "output.txt", ".lock"
 JOB, FAILED, USAGE = "job.json", "failed.json", "usage.json"
 # What `done.json` holds of every job, and of its machine.
-FACTS = {
-    "data_source": str,
-    "physics": str,
-    "wall_time": (int, float),
-    "peak_memory": (int, float),
-}
+FACTS = dict.fromkeys(("data_source", "physics"), str)
+FACTS |= dict.fromkeys(("wall_time", "peak_memory"), (int, float))
 MACHINE = ("processor", "devices", "commit")
-JOB_FIELDS = {
-    "name": str,
-    "algorithm": str,
-    "variant": str,
-    "dataset": str,
-    "source": (str, type(None)),
-    "config": dict,
-}
+JOB_FIELDS = dict.fromkeys(("name", "algorithm", "variant", "dataset"), str)
+JOB_FIELDS |= {"source": (str, type(None)), "config": dict}
 # What may differ between two commands of a suite, besides `saved_configs.may_differ`.
 FREE_FIELDS = ("offline.restore",)
 
@@ -73,12 +63,13 @@ def done(folder: pathlib.Path) -> dict[str, Any] | None:
     """The facts in `done.json`; None if the job is not complete, or one is missing."""
     facts = durable.read_json(folder / COMPLETE / DONE) or {}
     machine = facts.get("machine")
-    sound = (
-        all(isinstance(facts.get(name), kind) for name, kind in FACTS.items())
-        and isinstance(machine, dict)
-        and all(isinstance(machine.get(name), str) for name in MACHINE)
-    )
-    return facts if sound else None
+    sound = isinstance(machine, dict) and _has(facts, FACTS)
+    return facts if sound and _has(machine, dict.fromkeys(MACHINE, str)) else None
+
+
+def _has(content: dict[str, Any], kinds: dict[str, Any]) -> bool:
+    """Whether all of these fields are there, of these kinds."""
+    return all(isinstance(content.get(name, ...), kinds[name]) for name in kinds)
 
 
 def is_done(out: pathlib.Path, name: str) -> bool:
@@ -157,13 +148,13 @@ def locked(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
 
 def read_job(path: pathlib.Path) -> Job | None:
     """The job of a file; None if it cannot be read, or lies in another's folder."""
-    content = durable.read_json(path)
-    if content is None or set(content) != set(JOB_FIELDS):
+    content = durable.read_json(path) or {}
+    if set(content) != set(JOB_FIELDS) or not _has(content, JOB_FIELDS):
         return None
-    fits = all(isinstance(content[name], kind) for name, kind in JOB_FIELDS.items())
-    parts = pathlib.PurePath(content["name"]).parts if fits else ()
-    named = parts and path.parent.parts[-len(parts) :] == parts
-    return Job(**content) if named else None
+    parts = pathlib.PurePath(content["name"]).parts
+    return (
+        Job(**content) if parts and path.parent.parts[-len(parts) :] == parts else None
+    )
 
 
 def load(out: pathlib.Path, name: str) -> Job:
@@ -187,14 +178,11 @@ def all_jobs(
         out: The folder of the suite.
         damaged: Receives each file that holds no job.
     """
-    result = []
-    for path in sorted((out / JOBS).glob(f"*/*/*/*/{JOB}")):
-        job = read_job(path)
-        if job is None:
-            damaged(path)
-        else:
-            result.append(job)
-    return result
+    paths = sorted((out / JOBS).glob(f"*/*/*/*/{JOB}"))
+    found = {path: read_job(path) for path in paths}
+    for path in [path for path, job in found.items() if job is None]:
+        damaged(path)
+    return [job for job in found.values() if job is not None]
 
 
 def check(out: pathlib.Path, jobs: Sequence[Job]) -> None:
@@ -226,10 +214,8 @@ def _config(folder: pathlib.Path) -> dict[str, Any] | None:
     job = read_job(folder / JOB)
     if job is not None:
         return job.config
-    found = (
-        durable.read_json(run / "config.json")
-        for run in (folder / COMPLETE, workdir(folder))
-    )
+    runs = (folder / COMPLETE, workdir(folder))
+    found = (durable.read_json(run / "config.json") for run in runs)
     return next((config for config in found if config is not None), None)
 
 

@@ -30,7 +30,7 @@ GRACE = {signal.SIGINT: 10.0, signal.SIGTERM: 300.0}
 
 @dataclasses.dataclass
 class Executor:
-    """See `executors.Executor`.
+    """See `executors`.
 
     Attributes:
         processes: The number of jobs at once.

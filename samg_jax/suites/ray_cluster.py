@@ -27,7 +27,7 @@ OPTIONS = {
 
 @dataclasses.dataclass
 class Executor:
-    """See `executors.Executor`.
+    """See `executors`.
 
     Attributes:
         cpus: The cores of a job.

@@ -38,7 +38,7 @@ HEADROOM_GPU = 4 * GIGABYTE
 
 
 class Executor:
-    """See `executors.Executor`.
+    """See `executors`.
 
     A job that SLURM stops for its time, or preempts, is queued again and continues.
     """
