@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from samg_jax import checks
 from samg_jax.experiment import suite_files
+from samg_jax.suites import job_folders
 from samg_jax.suites.job_folders import Status
 from samg_jax.suites.job_list import Job
 
@@ -109,9 +110,20 @@ def options(
     return result
 
 
+def lost(work: Work, job: Job, cluster: str, error: Exception) -> Status:
+    """The state of a job whose process, or the news of whose end, was lost."""
+    if job_folders.is_done(work.out, job.name):
+        return Status.DONE
+    text = f"{cluster} lost it: {type(error).__name__}."
+    folder = job_folders.of(work.out, job.name)
+    job_folders.record_failure(folder, text, str(error))
+    return Status.KILLED
+
+
 def drive(
     work: Work,
     start: Callable[[Sequence[Job]], Sequence[Callable[[], Status | None]]],
+    retries: int,
     places: int | None = None,
 ) -> None:
     """Starts each job when its source is complete, and reports how it ended.
@@ -119,10 +131,11 @@ def drive(
     Args:
         work: The jobs.
         start: Starts jobs; gives a function for each, which gives None until it ends.
+        retries: How often a job is started again that was killed.
         places: The number of jobs at once; None for all that can begin.
     """
     waiting, failed = list(work.jobs), set()
-    left = {job.name: work.retries for job in waiting}
+    left = {job.name: retries for job in waiting}
     running: dict[str, tuple[Job, Callable[[], Status | None]]] = {}
     while waiting or running:
         for job in [job for job in waiting if job.source in failed]:

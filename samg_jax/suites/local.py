@@ -41,7 +41,8 @@ class Executor:
     def run(self, work: Work) -> None:
         pool: list[subprocess.Popen] = []
         try:
-            executors.drive(work, functools.partial(_start, work, pool), self.processes)
+            start = functools.partial(_start, work, pool)
+            executors.drive(work, start, work.retries, self.processes)
         except BaseException as error:
             hurry = isinstance(error, KeyboardInterrupt)
             hurry &= not isinstance(error, signals.Terminated)

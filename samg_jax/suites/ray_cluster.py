@@ -1,20 +1,22 @@
 """Jobs on a Ray cluster: the one that RAY_ADDRESS names, else one of this machine.
 
 Every node must see the folder of the suite under the same path, and have this package.
-Ray waits for sources, places jobs, and starts lost ones again, perhaps elsewhere.
+Ray places jobs, and starts lost ones again, perhaps elsewhere.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
 
 from samg_jax import checks
-from samg_jax.suites import job_folders, job_worker
+from samg_jax.suites import executors, job_worker
 from samg_jax.suites.executors import Work
 from samg_jax.suites.job_folders import Status
 from samg_jax.suites.job_list import Job
@@ -50,16 +52,21 @@ class Executor:
         if gpus is None:
             gpus = min(ray.cluster_resources().get("GPU", 0), 1)
         limit = max(node["Resources"].get("memory", 0) for node in ray.nodes())
-        references: dict[str, ray.ObjectRef] = {}
-        try:
-            for job in work.jobs:
-                options = self.options(work, job, gpus, limit)
+        submitted: list[ray.ObjectRef] = []
+
+        def start(jobs: Sequence[Job]) -> list[Callable[[], Status | None]]:
+            polls = []
+            for job in jobs:
+                task = ray.remote(**self.options(work, job, gpus, limit))(_run)
                 given = str(work.out.absolute()), job.name, list(work.paths)
-                task = ray.remote(_run).options(**options)
-                references[job.name] = task.remote(*given, references.get(job.source))
-            self._collect(work, references)
+                submitted.append(task.remote(*given))
+                polls.append(functools.partial(_poll, work, job, submitted[-1]))
+            return polls
+
+        try:
+            executors.drive(work, start, retries=0)  # Ray does that.
         except BaseException:
-            for reference in references.values():
+            for reference in submitted:
                 with contextlib.suppress(ray.exceptions.RayError, ValueError):
                     ray.cancel(reference, force=True)
             raise
@@ -85,42 +92,18 @@ class Executor:
             "max_calls": 1,  # The process of a job is no other's.
         }
 
-    def _collect(self, work: Work, references: dict[str, ray.ObjectRef]) -> None:
-        """Reports every job when it has ended."""
-        jobs = {references[job.name]: job for job in work.jobs}
-        lost: set[str] = set()
-        while jobs:
-            ended, _ = ray.wait(list(jobs), num_returns=1)
-            for reference in ended:
-                job = jobs.pop(reference)
-                found = Status.WAITING
-                if job.source not in lost:  # Otherwise the source's error is its own.
-                    found = _status(work, job, reference)
-                if found is not Status.DONE:
-                    lost.add(job.name)
-                work.ended(job, found)
 
-
-def _status(work: Work, job: Job, reference: ray.ObjectRef) -> Status:
+def _poll(work: Work, job: Job, reference: ray.ObjectRef) -> Status | None:
+    """The state of a job, None while it waits or runs."""
+    ended, _ = ray.wait([reference], timeout=0)
+    if not ended:
+        return None
     try:
         return Status(ray.get(reference))
     except ray.exceptions.RayError as error:
-        if job_folders.is_done(work.out, job.name):  # Only the news of it was lost.
-            return Status.DONE
-        folder = job_folders.of(work.out, job.name)
-        text = f"Ray lost it: {type(error).__name__}."
-        job_folders.record_failure(folder, text, str(error))
-        return Status.FAILED
+        return executors.lost(work, job, "Ray", error)
 
 
-def _run(out: str, name: str, paths: list[str], source: str | None) -> str:
-    """Trains a job in a worker of the cluster.
-
-    Args:
-        out: The folder of the suite.
-        name: The name of the job.
-        paths: Folders to find modules in.
-        source: The state of the job that it forks from; Ray waits for that.
-    """
-    del source  # Its folder says the same.
-    return job_worker.work(out, name, paths).value
+def _run(*given: Any) -> str:
+    """Trains a job in a worker of the cluster; takes what `job_worker.work` does."""
+    return job_worker.work(*given).value

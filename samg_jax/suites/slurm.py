@@ -14,7 +14,7 @@ from typing import Any
 import submitit
 
 from samg_jax import checks
-from samg_jax.suites import executors, job_folders, job_worker
+from samg_jax.suites import executors, job_worker
 from samg_jax.suites.executors import Work
 from samg_jax.suites.job_folders import Status
 from samg_jax.suites.job_list import Job
@@ -68,7 +68,7 @@ class Executor:
             return [lambda job=j, handle=h: _poll(work, job, handle) for j, h in pairs]
 
         try:
-            executors.drive(work, start)
+            executors.drive(work, start, work.retries)
         except BaseException:
             for handle in submitted:
                 if not handle.done():
@@ -121,9 +121,4 @@ def _poll(work: Work, job: Job, handle: submitit.Job) -> Status | None:
     try:
         return Status(handle.result())
     except submitit.core.utils.UncompletedJobError as error:
-        if job_folders.is_done(work.out, job.name):  # Only the news of it was lost.
-            return Status.DONE
-        folder = job_folders.of(work.out, job.name)
-        text = f"SLURM lost it: {type(error).__name__}."
-        job_folders.record_failure(folder, text, str(error))
-        return Status.KILLED
+        return executors.lost(work, job, "SLURM", error)
