@@ -77,21 +77,18 @@ def main(argv: list[str]) -> None:
     ):
         compilation.check()
         startup.check_platforms()
-        sys.exit(
-            suite_program.run(
-                suite_program.Request(
-                    suite=SUITE.value,
-                    out=OUT.value,
-                    configs=configs,
-                    settings=SET.value,
-                    executor=EXECUTOR.value,
-                    options=OPTION.value,
-                    processes=PROCESSES.value,
-                    retries=RETRIES.value,
-                    dry_run=DRY_RUN.value,
-                )
-            )
+        status = suite_program.run(
+            SUITE.value,
+            OUT.value,
+            configs,
+            SET.value,
+            executor=EXECUTOR.value,
+            options=OPTION.value,
+            processes=PROCESSES.value,
+            retries=RETRIES.value,
+            dry_run=DRY_RUN.value,
         )
+        sys.exit(status)
 
 
 def run() -> None:

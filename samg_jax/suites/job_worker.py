@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -33,56 +33,45 @@ BEAT = 2.0  # Seconds between two updates of `usage.json`.
 KILOBYTE = 1024
 
 
-class Usage:
-    """Time and memory of a job, earlier processes included, written as it runs."""
+@contextlib.contextmanager
+def measured(
+    folder: pathlib.Path, parent: int | None
+) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Keeps `usage.json` up to date, inside the block; yields what reads the usage.
 
-    def __init__(self, folder: pathlib.Path):
-        """Begins to measure.
+    Time and memory of earlier processes are included.
 
-        Args:
-            folder: The folder of the job.
-        """
-        self._path = folder / job_folders.USAGE
-        self._about = provenance.describe()
-        before = durable.read_json(self._path) or {}
-        self._before = {
-            name: before[name] if isinstance(before.get(name), (int, float)) else 0
-            for name in ("wall_time", "peak_memory")
-        }
-        self._began = time.monotonic()
+    Args:
+        folder: The folder of the job.
+        parent: See `work`.
+    """
+    path = folder / job_folders.USAGE
+    known = durable.read_json(path) or {}
+    before = {k: v for k, v in known.items() if isinstance(v, (int, float))}
+    machine, began, ended = provenance.describe(), time.monotonic(), threading.Event()
 
-    def read(self) -> dict[str, Any]:
-        """Seconds, and the most bytes: the device's if it counts them."""
-        passed = time.monotonic() - self._began
+    def usage() -> dict[str, Any]:
+        passed = time.monotonic() - began
         return {
-            "wall_time": self._before["wall_time"] + passed,
-            "peak_memory": max(peak_memory(), self._before["peak_memory"]),
-            "machine": self._about,
+            "wall_time": before.get("wall_time", 0) + passed,
+            "peak_memory": max(before.get("peak_memory", 0), peak_memory()),
+            "machine": machine,
         }
 
-    @contextlib.contextmanager
-    def kept(self, parent: int | None):
-        """Writes the file now and then, inside the block.
+    def keep() -> None:
+        while not ended.wait(BEAT):
+            if parent is not None and os.getppid() != parent:
+                os._exit(INTERRUPTED)
+            with contextlib.suppress(OSError):  # A full disk may have room later.
+                durable.write_json(path, usage())
 
-        Args:
-            parent: See `work`.
-        """
-        ended = threading.Event()
-
-        def write():
-            while not ended.wait(BEAT):
-                if parent is not None and os.getppid() != parent:
-                    os._exit(INTERRUPTED)
-                with contextlib.suppress(OSError):  # A full disk may have room later.
-                    durable.write_json(self._path, self.read())
-
-        thread = threading.Thread(target=write, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+    thread = threading.Thread(target=keep, daemon=True)
+    thread.start()
+    try:
+        yield usage
+    finally:
+        ended.set()
+        thread.join()
 
 
 def peak_memory() -> int:
@@ -117,11 +106,10 @@ def work(
             job = job_folders.load(here, name)
             if job.source is not None and not job_folders.is_done(here, job.source):
                 return Status.WAITING
-            usage = Usage(folder)
-            with usage.kept(parent):
+            with measured(folder, parent) as usage:
                 run = train(job, job_folders.workdir(folder))
             facts = {"data_source": run.data_source, "physics": run.parts.physics}
-            job_folders.complete(folder, run.workdir, {**facts, **usage.read()})
+            job_folders.complete(folder, run.workdir, {**facts, **usage()})
         except Exception as error:
             details = "".join(traceback.format_exception(error))
             print(details, file=sys.stderr)

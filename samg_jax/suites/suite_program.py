@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import importlib.util
 import os
@@ -24,44 +23,39 @@ from samg_jax.suites.job_list import Job
 NEEDED = ("pandas", "pyarrow")
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """What is asked for.
+def run(
+    suite: str | None,
+    out: str | None,
+    configs: pathlib.Path,
+    settings: Sequence[str] = (),
+    *,
+    executor: str = "local",
+    options: Sequence[str] = (),
+    processes: int | None = None,
+    retries: int = 1,
+    dry_run: bool = False,
+) -> int:
+    """Runs a suite, or what is left of it; the result is the exit status.
 
-    Attributes:
-        suite: The name or the file of a suite.
-        out: The folder of its jobs and results.
-        configs: The folder of the config files.
-        settings: Fields of the suite, as `suite_files.load` takes them.
+    Args:
+        suite: See `prepare`.
+        out: See `prepare`.
+        configs: See `prepare`.
+        settings: See `prepare`.
         executor: One of `executors.KINDS`.
         options: Options of the executor.
         processes: Jobs at once on this machine; None: one.
         retries: How often a job is started again whose process was killed.
         dry_run: Whether to say only what would be done.
-    """
-
-    suite: str | None
-    out: str | None
-    configs: pathlib.Path
-    settings: Sequence[str] = ()
-    executor: str = "local"
-    options: Sequence[str] = ()
-    processes: int | None = None
-    retries: int = 1
-    dry_run: bool = False
-
-
-def run(request: Request) -> int:
-    """Runs a suite, or what is left of it; the result is the exit status.
 
     Raises:
         checks.UserError: before any compute, if suite, folder or executor cannot be
             used.
     """
-    out, planned = prepare(request)
+    folder, planned = prepare(suite, out, configs, settings)
     estimator = suite_plan.Estimator()
-    if request.dry_run:
-        print(suite_plan.describe(out, planned, estimator))
+    if dry_run:
+        print(suite_plan.describe(folder, planned, estimator))
         return 0
     for name in NEEDED:
         if importlib.util.find_spec(name) is None:
@@ -69,39 +63,43 @@ def run(request: Request) -> int:
                 f"The results of a suite need the package {name}, which is not "
                 'installed. Install the extra: pip install -e ".[suite]".'
             )
-    executor = executors.make(request.executor, request.options, request.processes)
-    checks.folder(out, "out=FOLDER")
-    with job_folders.locked(out):
-        with durable.writing(out):
-            job_folders.prepare(out, planned)
-        left = [job for job in planned if not job_folders.is_done(out, job.name)]
+    made = executors.make(executor, options, processes)
+    checks.folder(folder, "out=FOLDER")
+    with job_folders.locked(folder):
+        with durable.writing(folder):
+            job_folders.prepare(folder, planned)
+        left = [job for job in planned if not job_folders.is_done(folder, job.name)]
         print(f"{len(planned)} jobs, {len(planned) - len(left)} complete before.")
         instances.close_all()  # The processes of the jobs build their own.
-        report = Report(out, left)
-        executor.run(
-            executors.Work(
-                out=out,
-                jobs=left,
-                retries=request.retries,
-                paths=[os.getcwd()],
-                memory=lambda job: estimator.memory(job)[1],
-                ended=report.ended,
-            )
-        )
+        report, memory = Report(folder, left), lambda job: estimator.memory(job)[1]
+        paths = [os.getcwd()]
+        made.run(executors.Work(folder, left, retries, paths, memory, report.ended))
         return report.close(planned)
 
 
-def prepare(request: Request) -> tuple[pathlib.Path, list[Job]]:
-    """The folder of the suite and its jobs, checked."""
-    suite_files.check_given(request.suite, request.out, request.configs)
-    suite = suite_files.load(request.suite, request.configs, request.settings)
-    planned = job_list.expand(suite, request.configs)
-    out = pathlib.Path(request.out).expanduser()
-    checks.can_write(out, "out=FOLDER")
-    job_folders.check(out, planned)
+def prepare(
+    name: str | None,
+    out: str | None,
+    configs: pathlib.Path,
+    settings: Sequence[str] = (),
+) -> tuple[pathlib.Path, list[Job]]:
+    """The folder of a suite and its jobs, checked.
+
+    Args:
+        name: The name or the file of the suite.
+        out: The folder of its jobs and results.
+        configs: The folder of the config files.
+        settings: Fields of the suite, as `suite_files.load` takes them.
+    """
+    suite_files.check_given(name, out, configs)
+    suite = suite_files.load(name, configs, settings)
+    planned = job_list.expand(suite, configs)
+    folder = pathlib.Path(out).expanduser()
+    checks.can_write(folder, "out=FOLDER")
+    job_folders.check(folder, planned)
     for line in idle(suite, planned):
         print(f"warning: {checks.with_flags(line)}", file=sys.stderr)
-    return out, planned
+    return folder, planned
 
 
 def idle(suite: ml_collections.ConfigDict, planned: Sequence[Job]) -> list[str]:
