@@ -104,7 +104,8 @@ def options(
             raise checks.UserError(
                 f"option={text} is not known to executor={name}. "
                 f"{checks.hint(key, allowed)}Allowed are {listed or 'none'}. "
-                f"{'' if allowed else 'Set processes=2 for two jobs at once.'}"
+                f"Set {f'option={next(iter(allowed))}' if allowed else 'processes'}=2, "
+                "for example."
             )
         result[key] = suite_files.read_value(value)
     return result

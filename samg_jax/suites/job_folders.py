@@ -116,7 +116,8 @@ def record_failure(folder: pathlib.Path, error: str, details: str = "") -> None:
     """
     job = "/".join(folder.parts[-4:])
     content = {"job": job, "error": error, "details": details}
-    durable.write_json(folder / FAILED, content)
+    with durable.writing(folder):
+        durable.write_json(folder / FAILED, content)
 
 
 @contextlib.contextmanager

@@ -92,8 +92,7 @@ def _poll(process: subprocess.Popen, folder: pathlib.Path) -> Status | None:
     killed = number in tuple(signal.Signals)
     by = signal.Signals(number).name if killed else f"exit status {code}"
     text = (folder / job_folders.OUTPUT).read_text(errors="replace")[-TAIL:]
-    with durable.writing(folder):
-        job_folders.record_failure(folder, f"The process ended with {by}.", text)
+    job_folders.record_failure(folder, f"The process ended with {by}.", text)
     return Status.KILLED if killed else Status.FAILED
 
 

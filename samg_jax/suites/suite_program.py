@@ -141,17 +141,15 @@ class Report:
     def ended(self, job: Job, status: Status) -> None:
         """Receives a job that has ended."""
         folder = job_folders.of(self._out, job.name)
-        worked = self._left.pop(job.name)
-        if status is Status.DONE:
+        worked, facts = self._left.pop(job.name), job_folders.done(folder)
+        if facts is not None:
             self._worked += worked
             self._update()
-            time_taken = job_folders.done(folder)["wall_time"]
-            words = f"done in {time_taken:,.0f} s{self._scores(folder, job)}"
+            words = f"done in {facts['wall_time']:,.0f} s{self._scores(folder, job)}"
         else:
             if status is Status.WAITING:
                 error = f"Not begun: its source {job.source} is not complete."
-                with durable.writing(self._out):
-                    job_folders.record_failure(folder, error)
+                job_folders.record_failure(folder, error)
             words = f"FAILED: {job_folders.failure(folder)}"
         count = self._total - len(self._left)
         print(f"[{count}/{self._total}] {job.name}: {words}", flush=True)
