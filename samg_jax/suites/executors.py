@@ -101,11 +101,10 @@ def options(
         prefixes = tuple(k[:-1] for k in allowed if k.endswith("*"))
         if not sign or not (key in allowed or (prefixes and key.startswith(prefixes))):
             listed = "; ".join(f"{key}: {about}" for key, about in allowed.items())
+            advice = "Write option=NAME=VALUE." if allowed else "Set processes=2."
             raise checks.UserError(
                 f"option={text} is not known to executor={name}. "
-                f"{checks.hint(key, allowed)}Allowed are {listed or 'none'}. "
-                f"Set {f'option={next(iter(allowed))}' if allowed else 'processes'}=2, "
-                "for example."
+                f"{checks.hint(key, allowed)}Allowed are {listed or 'none'}. {advice}"
             )
         result[key] = suite_files.read_value(value)
     return result

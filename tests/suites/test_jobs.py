@@ -149,7 +149,7 @@ def test_mistakes_in_a_suite_are_told(name, settings, message):
     [
         ("cloud", [], "Allowed: local, ray, slurm"),
         ("slrum", [], "Did you mean 'slurm'"),
-        ("local", ["parallel=2"], "Allowed are none. Set processes=2, for"),
+        ("local", ["parallel=2"], "Allowed are none. Set processes=2"),
         ("slurm", ["cluster=cloud"], "Allowed are slurm and local"),
         ("slurm", ["partition=x"], "Allowed are .*slurm_"),
         (
