@@ -69,7 +69,7 @@ def main(argv: list[str]) -> None:
         # What can be refused before JAX is imported.
         configs = config_files.folder(CONFIGS.value)
         suite_files.check_given(SUITE.value, OUT.value, configs)
-        suite_files.load(SUITE.value, configs, SET.value)
+        suite = suite_files.load(SUITE.value, configs, SET.value)
     _ = suite_program.run  # Imported here, where signals end the process at once.
     with (
         checks.program(f"Interrupted. {GOES_ON}"),
@@ -78,10 +78,9 @@ def main(argv: list[str]) -> None:
         compilation.check()
         startup.check_platforms()
         status = suite_program.run(
-            SUITE.value,
+            suite,
             OUT.value,
             configs,
-            SET.value,
             executor=EXECUTOR.value,
             options=OPTION.value,
             processes=PROCESSES.value,

@@ -24,10 +24,9 @@ NEEDED = ("pandas", "pyarrow")
 
 
 def run(
-    suite: str | None,
-    out: str | None,
+    suite: ml_collections.ConfigDict,
+    out: str,
     configs: pathlib.Path,
-    settings: Sequence[str] = (),
     *,
     executor: str = "local",
     options: Sequence[str] = (),
@@ -38,10 +37,9 @@ def run(
     """Runs a suite, or what is left of it; the result is the exit status.
 
     Args:
-        suite: See `prepare`.
-        out: See `prepare`.
-        configs: See `prepare`.
-        settings: See `prepare`.
+        suite: The suite, from `suite_files.load`.
+        out: The folder of its jobs and results.
+        configs: The folder of the config files.
         executor: One of `executors.KINDS`.
         options: Options of the executor.
         processes: Jobs at once on this machine; None: one.
@@ -52,7 +50,12 @@ def run(
         checks.UserError: before any compute, if suite, folder or executor cannot be
             used.
     """
-    folder, planned = prepare(suite, out, configs, settings)
+    planned = job_list.expand(suite, configs)
+    folder = pathlib.Path(out).expanduser()
+    checks.can_write(folder, "out=FOLDER")
+    job_folders.check(folder, planned)
+    for line in idle(suite, planned):
+        print(f"warning: {checks.with_flags(line)}", file=sys.stderr)
     estimator = suite_plan.Estimator()
     if dry_run:
         print(suite_plan.describe(folder, planned, estimator))
@@ -75,31 +78,6 @@ def run(
         paths = [os.getcwd()]
         made.run(executors.Work(folder, left, retries, paths, memory, report.ended))
         return report.close(planned)
-
-
-def prepare(
-    name: str | None,
-    out: str | None,
-    configs: pathlib.Path,
-    settings: Sequence[str] = (),
-) -> tuple[pathlib.Path, list[Job]]:
-    """The folder of a suite and its jobs, checked.
-
-    Args:
-        name: The name or the file of the suite.
-        out: The folder of its jobs and results.
-        configs: The folder of the config files.
-        settings: Fields of the suite, as `suite_files.load` takes them.
-    """
-    suite_files.check_given(name, out, configs)
-    suite = suite_files.load(name, configs, settings)
-    planned = job_list.expand(suite, configs)
-    folder = pathlib.Path(out).expanduser()
-    checks.can_write(folder, "out=FOLDER")
-    job_folders.check(folder, planned)
-    for line in idle(suite, planned):
-        print(f"warning: {checks.with_flags(line)}", file=sys.stderr)
-    return folder, planned
 
 
 def idle(suite: ml_collections.ConfigDict, planned: Sequence[Job]) -> list[str]:

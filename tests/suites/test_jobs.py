@@ -12,7 +12,6 @@ from samg_jax.suites import (
     job_folders,
     job_list,
     suite_plan,
-    suite_program,
 )
 from tests.fixtures import small_experiments, tiny_suite
 
@@ -253,7 +252,7 @@ def test_slurms_limit_is_above_what_was_measured_beyond_an_estimate():
 def test_a_request_without_suite_or_folder_is_refused(tmp_path):
     for suite, out in ((None, str(tmp_path)), ("smoke", None)):
         with pytest.raises(ValueError, match=r"is empty\. It must be given"):
-            suite_program.prepare(suite, out, tiny_suite.CONFIGS)
+            suite_files.check_given(suite, out, tiny_suite.CONFIGS)
 
 
 def test_names_of_files_and_variants_are_names_of_folders(tmp_path):
