@@ -100,17 +100,12 @@ def expand(suite: ml_collections.ConfigDict, configs: pathlib.Path) -> list[Job]
 def check_names(suite: ml_collections.ConfigDict, configs: pathlib.Path) -> None:
     """Raises UserError for an unknown variant or algorithm."""
     variants = [VANILLA, *GUIDED, *suite.by_variant]
-    files = sorted(path.stem for path in configs.glob("*.py"))
-    used = [("variants", name, variants) for name in suite.variants]
-    used += [("by_algorithm", name, files) for name in suite.by_algorithm]
-    for field, name, allowed in used:
-        if name not in allowed:
-            hint = checks.hint(name, allowed)
-            raise checks.UserError(
-                f"{field} of the suite has {name!r}, which is not known. {hint}Known "
-                f"are {', '.join(allowed)}. Correct it; a variant of SAMG of your own "
-                "needs a row in by_variant."
-            )
+    advice = "A variant of SAMG of your own needs a row in by_variant."
+    for name in suite.variants:
+        checks.choice("variants of the suite", name, variants, advice)
+    files = [path.stem for path in configs.glob("*.py")]
+    for name in suite.by_algorithm:
+        checks.choice("by_algorithm of the suite", name, files)
 
 
 def chunks(suite: ml_collections.ConfigDict) -> Iterator[tuple[int, int]]:
