@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import math
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,7 +48,10 @@ class Executor:
 
     def run(self, work: Work) -> None:
         if not ray.is_initialized():
+            handler = signal.getsignal(signal.SIGTERM)
             ray.init(log_to_driver=False)
+            with contextlib.suppress(ValueError):  # Not in the main thread.
+                signal.signal(signal.SIGTERM, handler)  # Ray puts its own there.
         gpus = self.gpus
         if gpus is None:
             gpus = min(ray.cluster_resources().get("GPU", 0), 1)

@@ -130,8 +130,17 @@ def test_a_suite_stops_in_order_with_its_workers_and_goes_on(undisturbed, tmp_pa
     pd.testing.assert_frame_equal(tiny_suite.results(out), expected)
 
 
-@pytest.mark.parametrize("executor", ["ray", "slurm"])
-def test_ctrl_c_stops_the_workers_of_a_cluster_too(executor, dataset, tmp_path):
+@pytest.mark.parametrize(
+    ("executor", "number", "status", "words"),
+    [
+        ("ray", signal.SIGINT, 1, "Interrupted. The same command goes on"),
+        ("ray", signal.SIGTERM, 143, "Terminated. The same command goes on"),
+        ("slurm", signal.SIGINT, 1, "Interrupted. The same command goes on"),
+    ],
+)
+def test_a_signal_stops_the_workers_of_a_cluster_too(
+    executor, number, status, words, dataset, tmp_path
+):
     pytest.importorskip({"ray": "ray", "slurm": "submitit"}[executor])
     suite, out = tiny_suite.write(tmp_path, dataset), tmp_path / "out"
     flags = [f"--executor={executor}"]
@@ -141,11 +150,11 @@ def test_ctrl_c_stops_the_workers_of_a_cluster_too(executor, dataset, tmp_path):
         time.sleep(0.05)
     workers = tiny_suite.at_work(out).values()
     assert workers
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     began = time.monotonic()
     text, _ = process.communicate(timeout=60)
-    assert process.returncode == 1, text
-    assert text.splitlines()[-1].startswith("Interrupted. The same command goes on")
+    assert process.returncode == status, text
+    assert words in text
     while not gone(workers):
         assert time.monotonic() - began < 30
         time.sleep(0.1)
