@@ -69,7 +69,7 @@ EXTRAS_REQUIRE = {
     "live": ["tensorboard>=2.20,<3"],
     # `--config.logging.wandb=offline` or `online`.
     "wandb": ["wandb>=0.19,<0.32"],
-    # `samg_jax.benchmark suite`: its table of results.
+    # `samg_jax.suite`: its table of results.
     "suite": ["pandas>=2.2,<3", "pyarrow>=17,<27"],
     # Its executors beyond one machine.
     "ray": ["ray>=2.40,<3"],
@@ -93,11 +93,8 @@ EXTRAS_REQUIRE = {
     ],
 }
 
-PROGRAMS = ("train", "evaluate", "collect", "diagnose", "report", "benchmark")
-COMMANDS = [
-    *(f"samg-{name} = samg_jax.{name}:run" for name in PROGRAMS),
-    "samg-suite = samg_jax.benchmark:run_as_suite",
-]
+PROGRAMS = ("train", "suite", "evaluate", "collect", "diagnose", "report", "benchmark")
+COMMANDS = [f"samg-{name} = samg_jax.{name}:run" for name in PROGRAMS]
 
 setuptools.setup(
     name="samg_jax",

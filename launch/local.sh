@@ -4,7 +4,7 @@
 # 5 seeds, variants vanilla, no_data, samg and samg_even; AWAC on hopper-demo also with the
 # weight's preset `best`. Then its report in runs/local/report, and in launch/results/local
 # what is committed of it: the data, the configs, the tables and one figure.
-#   bash launch/local.sh [FLAG ...]     flags of `samg_jax.benchmark suite`
+#   bash launch/local.sh [FLAG ...]     flags of `samg_jax.suite`
 # Interrupted, it goes on where it was; a failed job is reported and does not stop the rest.
 # About an hour and a half on two idle cores, by estimate.
 set -euo pipefail
@@ -23,7 +23,7 @@ fi
 
 failed=0
 suite() {
-  "$python" -m samg_jax.benchmark suite --suite=local_reduced \
+  "$python" -m samg_jax.suite --suite=local_reduced \
     --out="$runs/local_reduced" "$@" || failed=1
 }
 

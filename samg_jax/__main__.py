@@ -5,8 +5,8 @@ import pathlib
 import sys
 
 PROGRAMS = (
-    *("train", "evaluate", "collect", "diagnose", "report", "benchmark", "coverage"),
-    "paper.tabular",
+    *("train", "suite", "evaluate", "collect", "diagnose", "report", "benchmark"),
+    *("coverage", "paper.tabular"),
 )
 HERE = pathlib.Path(__file__).parent
 
@@ -22,7 +22,7 @@ def describe() -> str:
     lines += [
         "",
         "All but the last two are also commands: `samg-train` for `python -m",
-        "samg_jax.train`, and so on. `samg-suite` is `samg-benchmark suite`.",
+        "samg_jax.train`, and so on.",
     ]
     return "\n".join(lines)
 

@@ -1,24 +1,20 @@
 r"""Measures the trainer: updates, the online loop, start-up, memory; or profiles it.
 
-It also runs suites of experiments; see `suite --help`.
-
     python -m samg_jax.benchmark updates --algorithms=awac,iql --seeds=1,4 --threads=2 \
         --baseline=torch --out=updates.json
     python -m samg_jax.benchmark online --algorithms=awac --seeds=8 --overlap=off,on
     python -m samg_jax.benchmark compile
     python -m samg_jax.benchmark memory
     python -m samg_jax.benchmark profile --algorithms=cql --seeds=1 --out=traces
-    python -m samg_jax.benchmark suite --suite=smoke --out=runs/smoke
 
 The programs that training compiles are timed, on random data of a task's shapes.
 It prints a Markdown table. `--out` keeps the table, and as JSON everything measured,
-also after the program was stopped. Measure on a machine that does nothing else. The
-`--out` of a suite is the folder of its jobs and results. `suite --help` lists the
-suites and the flags of `suite` alone.
+also after the program was stopped. Measure on a machine that does nothing else.
 """
 
 from __future__ import annotations
 
+import os
 import pathlib
 import shlex
 import sys
@@ -28,15 +24,12 @@ from collections.abc import Sequence
 from absl import flags
 
 from samg_jax import checks, declarations, lazy, logs, startup
-from samg_jax.experiment import command_line, config_files, help_text
-from samg_jax.runs import signals
-from samg_jax.suites import definition
+from samg_jax.experiment import command_line, config_files
 
 benchmark_cases = lazy.module("samg_jax.benchmarking.benchmark_cases")
 measures = lazy.module("samg_jax.benchmarking.measures")
 report_files = lazy.module("samg_jax.benchmarking.report_files")
 benchmark_tables = lazy.module("samg_jax.benchmarking.benchmark_tables")
-suite_program = lazy.module("samg_jax.suites.suite_program")
 compilation = lazy.module("samg_jax.compilation")
 
 KINDS = tuple(declarations.load("benchmarking.measures").constant("KINDS"))
@@ -97,39 +90,10 @@ CONFIGS = flags.DEFINE_string(
 OUT = flags.DEFINE_string(
     "out",
     None,
-    "JSON file to write, with a .md beside it; for `profile` and `suite` a folder. "
+    "JSON file to write, with a .md beside it; for `profile` a folder. "
     "Rows are in NAME.unfinished.json until all are measured; only then is NAME.json "
     "replaced. A measurement that was stopped is not continued.",
 )
-SUITE = flags.DEFINE_string(
-    "suite", None, "The name of a suite, or the path of a file with one."
-)
-SET = flags.DEFINE_multi_string(
-    "set",
-    [],
-    "A field of the suite, as in num_seeds=2, or config.FIELD=VALUE for all "
-    "experiments.",
-)
-EXECUTOR = flags.DEFINE_enum(
-    "executor",
-    "local",
-    list(declarations.load("suites.executors").constant("KINDS")),
-    "Where the jobs of a suite run.",
-)
-OPTION = flags.DEFINE_multi_string(
-    "option",
-    [],
-    "An option of the executor, as in parallel=2; a wrong one is refused with a list "
-    "of all.",
-)
-RETRIES = command_line.define_integer(
-    "retries", 1, "How often a job whose process was killed is started again.", 0
-)
-DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Print the jobs of the suite with their memory, and exit."
-)
-EXPLAIN = command_line.define_explain()
-
 SWITCH = {"off": False, "on": True}
 # Flags that not all kinds read.
 READ_BY = (
@@ -139,46 +103,11 @@ READ_BY = (
     (REPEATS, ("updates", "online", "compile", "profile")),
     (SECONDS, ("updates", "profile")),
 )
-OF_SUITES = (SUITE, SET, EXECUTOR, OPTION, RETRIES, DRY_RUN)
-FLAGS_OF_SUITES = (*OF_SUITES, OUT, CONFIGS, EXPLAIN)
-ABOUT_SUITES = """\
-Runs a suite: a grid of algorithms, variants, datasets and seeds.
-
-    samg-suite --suite=smoke --out=runs/smoke --dry_run
-    samg-suite --suite=smoke --out=runs/smoke --set=num_seeds=2
-    samg-report runs/smoke --out=report
-
-Every pair of algorithm and dataset is pre-trained once and forked to all variants. The
-same command continues a suite that was stopped. `--explain=suite` says which fields
-`--set` changes. `python -m samg_jax.benchmark suite` is the same command.
-"""
-OF_MEASURES = (
-    ALGORITHMS,
-    PHASES,
-    FAMILIES,
-    SEEDS,
-    BATCH_SIZES,
-    ROWS,
-    BASELINE,
-    THREADS,
-    PRECISION,
-    *(flag for flag, _ in READ_BY),
-)
 
 
 def main(argv: list[str]) -> None:
-    """Measures what the flags describe, or runs a suite."""
+    """Measures what the flags describe."""
     logs.quiet_libraries()
-    if argv[1:] == ["suite"]:
-        goes_on = "The same command goes on where it stopped."
-        with checks.program():
-            check_suite()
-        _ = suite_program.run  # Imported here, where signals end the process at once.
-        with (
-            checks.program(f"Interrupted. {goes_on}"),
-            signals.handled(f"Terminated. {goes_on}"),
-        ):
-            sys.exit(run_suite())
     with checks.program():
         request = parse(argv[1:])
         measures.check(request)
@@ -195,35 +124,6 @@ def main(argv: list[str]) -> None:
     print(benchmark_tables.describe(report))
 
 
-def check_suite() -> None:
-    """Refuses flags, a suite and fields that do not fit, before JAX is imported."""
-    refuse(OF_MEASURES, "suite", "--set=FIELD=VALUE, as in --set=num_seeds=2")
-    configs = config_files.folder(CONFIGS.value)
-    definition.check_given(SUITE.value, OUT.value, configs)
-    definition.load(SUITE.value, configs, SET.value)
-
-
-def run_suite() -> int:
-    """Runs the suite of the flags; the result is the exit status."""
-    compilation.check()
-    startup.check_platforms()
-    return suite_program.run(request_suite())
-
-
-def request_suite() -> suite_program.Request:
-    """Returns the suite of the flags."""
-    return suite_program.Request(
-        suite=SUITE.value,
-        out=OUT.value,
-        configs=config_files.folder(CONFIGS.value),
-        settings=SET.value,
-        executor=EXECUTOR.value,
-        options=OPTION.value,
-        retries=RETRIES.value,
-        dry_run=DRY_RUN.value,
-    )
-
-
 def refuse(given: Sequence[flags.FlagHolder], kind: str, remedy: str) -> None:
     """Raises UserError where a flag was given that this kind does not read."""
     for flag in given:
@@ -236,16 +136,13 @@ def refuse(given: Sequence[flags.FlagHolder], kind: str, remedy: str) -> None:
 
 def parse(arguments: list[str]) -> measures.Request:
     """The request of the flags; raises UserError for what is not one."""
-    known = [*KINDS, "suite"]
     if len(arguments) != 1 or arguments[0] not in KINDS:
-        example = "suite" if flags.FLAGS["suite"].present else "updates"
-        hint = checks.hint(arguments[0], known) if arguments else ""
+        hint = checks.hint(arguments[0], KINDS) if arguments else ""
         raise checks.UserError(
             f"The arguments are {' '.join(arguments) or 'empty'}. Allowed is one of "
-            f"{', '.join(known)}. {hint}Write, for example, python -m "
-            f"samg_jax.benchmark {example}."
+            f"{', '.join(KINDS)}. {hint}Write, for example, python -m "
+            "samg_jax.benchmark updates; suites are run by python -m samg_jax.suite."
         )
-    refuse(OF_SUITES, arguments[0], "it belongs to `suite`")
     kind = measures.KINDS[arguments[0]]
     for flag, kinds in READ_BY:
         if arguments[0] not in kinds:
@@ -287,25 +184,14 @@ def parse(arguments: list[str]) -> measures.Request:
     )
 
 
-def help_of_suites() -> str:
-    """What `--help` prints of `suite`, without the flags."""
-    names = definition.known(config_files.HOME)
-    return f"{ABOUT_SUITES}\n{help_text.listed('Suites', names)}\n"
-
-
-def run(arguments: Sequence[str] = ()) -> None:
-    """Runs the program with the arguments of the command line.
-
-    Args:
-        arguments: Are read before those of the command line.
-    """
-    of_suites = help_text.Topic(help_of_suites, FLAGS_OF_SUITES)
-    command_line.run(main, positional=True, arguments=arguments, suite=of_suites)
-
-
-def run_as_suite() -> None:
-    """Runs `suite` of this program, as the command `samg-suite` does."""
-    run(["suite"])
+def run() -> None:
+    """Runs the program with the arguments of the command line."""
+    if sys.argv[1:2] == ["suite"]:  # As it was spelled before.
+        message = "`samg_jax.benchmark suite` is now `python -m samg_jax.suite`."
+        print(message, file=sys.stderr, flush=True)
+        program = [sys.executable, "-m", "samg_jax.suite", *sys.argv[2:]]
+        os.execv(sys.executable, program)
+    command_line.run(main, positional=True)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,20 @@ def json_bytes(value: Any) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
+def read_json(path: pathlib.Path) -> dict[str, Any] | None:
+    """The object that a file holds; None if there is no file with one.
+
+    A disk that cannot be read now is an error still: the file may be there and whole.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None
+    except (ValueError, RecursionError):  # Empty, cut, or something else.
+        return None
+    return content if isinstance(content, dict) else None
+
+
 def sync_folder(folder: pathlib.Path) -> None:
     """Flushes the names in a folder: what was created, renamed or deleted there."""
     sync(folder)

@@ -71,7 +71,7 @@ def test_all_combinations_are_measured_that_exist():
         (["update"], {}, "arguments are update. Allowed"),
         (["updates", "online"], {}, "Allowed is one of"),
         (["onlin"], {}, "Did you mean 'online'"),
-        ([], {"suite": "demo"}, "samg_jax.benchmark suite"),
+        ([], {}, "suites are run by python -m samg_jax.suite"),
         (["updates"], {"algorithms": ["awc"]}, "Did you mean 'awac'"),
         (["updates"], {"algorithms": []}, "algorithms is empty"),
         (["updates"], {"families": ["adroit"]}, "locomotion, antmaze"),

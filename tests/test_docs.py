@@ -197,7 +197,7 @@ def test_every_command_runs_or_is_marked(folder, monkeypatch, capsys):
         printed = capsys.readouterr().out
         assert printed.strip(), (page, words)
         ran.add(words[2])
-    assert {"samg_jax.train", "samg_jax.benchmark", *SHORTER} <= ran
+    assert {"samg_jax.train", "samg_jax.suite", *SHORTER} <= ran
     assert (folder / "scores.json").exists()
     assert (folder / "runs" / "samg" / "diagnosis").is_dir()
 

@@ -3,7 +3,6 @@ import os
 import pytest
 
 from samg_jax import checks, durable
-from samg_jax.suites import repair
 
 
 def test_a_file_is_replaced_whole_and_nothing_else_stays(tmp_path):
@@ -154,7 +153,6 @@ def test_the_name_of_every_new_folder_is_flushed(tmp_path, monkeypatch):
     for place, make in (
         ("a", durable.make_folder),
         ("b", lambda path: checks.folder(path, "--out=FOLDER")),
-        ("c", lambda path: repair.prepare(path, [])),
     ):
         make(tmp_path / place / "in" / "side")
         expected = [tmp_path, tmp_path / place, tmp_path / place / "in"]

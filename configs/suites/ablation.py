@@ -1,6 +1,6 @@
 """The paper's ablation of the weight p(s, a), from one checkpoint.
 
-    python -m samg_jax.benchmark suite --suite=ablation --out=runs/ablation
+    python -m samg_jax.suite --suite=ablation --out=runs/ablation
 
 Without offline data and guidance, SAMG, and SAMG with p = 0.5, p random, or p from the
 embedding of Badia et al. (2020); beside them `samg_best`, the preset of this package.

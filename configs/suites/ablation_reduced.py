@@ -1,6 +1,6 @@
 """The suite `ablation` as two cores can do it: AWAC on the built-in dataset.
 
-    python -m samg_jax.benchmark suite --suite=ablation_reduced --out=runs/ablation
+    python -m samg_jax.suite --suite=ablation_reduced --out=runs/ablation
 
 4 seeds, with the settings of the suite `finetune`. It took 22 minutes on two cores.
 """

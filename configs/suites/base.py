@@ -2,7 +2,7 @@
 
 A suite is a grid of algorithms, variants, datasets and seeds:
 
-    python -m samg_jax.benchmark suite --suite=smoke --out=runs/smoke
+    python -m samg_jax.suite --suite=smoke --out=runs/smoke
 
 Every pair of algorithm and dataset is pre-trained once and forked to all variants.
 Fields of a suite can be changed by `--set=num_seeds=2`, those of all its experiments

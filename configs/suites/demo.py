@@ -3,7 +3,7 @@ r"""The README's figure: AWAC on half-cheetah's replay, 8 seeds, small and short
     python -m samg_jax.collect --env=HalfCheetah-v4 --level=medium-replay \
         --steps=100000 --medium_score=30 --train_steps=120000 --hidden_dims=64,64 \
         --out=runs/demo/halfcheetah-medium-replay-local.hdf5
-    python -m samg_jax.benchmark suite --suite=demo --out=runs/demo/suite
+    python -m samg_jax.suite --suite=demo --out=runs/demo/suite
     python launch/readme_results.py runs/demo/suite
     python -m samg_jax.report runs/demo/suite --out=runs/demo/report
 

@@ -1,6 +1,6 @@
 """The paper's Figure 2: learning curves of vanilla fine-tuning and SAMG.
 
-    python -m samg_jax.benchmark suite --suite=figure2 --out=runs/figure2
+    python -m samg_jax.suite --suite=figure2 --out=runs/figure2
 
 Table 1's four bases on its fifteen datasets, without baselines and control: what is
 drawn are the evaluations that `metrics.csv` has anyway.

@@ -1,6 +1,6 @@
 """Fine-tuning of the four bases on the built-in dataset, as two cores can do it.
 
-    python -m samg_jax.benchmark suite --suite=finetune --out=runs/finetune
+    python -m samg_jax.suite --suite=finetune --out=runs/finetune
 
 Vanilla, no_data and SAMG, 4 seeds each, all from one checkpoint per base. The suites
 `offline`, `ablation_reduced` and `threshold_sensitivity_reduced` share the settings.

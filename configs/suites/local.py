@@ -4,7 +4,7 @@ r"""Locally collected data of three robots, where D4RL's own files cannot be had
       python -m samg_jax.collect --env=$robot-v4 --level=medium \
           --out=data/${robot,,}-medium-local.hdf5
     done
-    python -m samg_jax.benchmark suite --suite=local --out=runs/local
+    python -m samg_jax.suite --suite=local --out=runs/local
 
 The files are named after the dataset whose hyperparameters they take, `-local` behind
 it. Networks are the published ones and phases are shorter, so that a GPU, or a few

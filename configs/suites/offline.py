@@ -1,6 +1,6 @@
 """Offline training of all seven algorithms, as two cores can do it.
 
-    python -m samg_jax.benchmark suite --suite=offline --out=runs/offline
+    python -m samg_jax.suite --suite=offline --out=runs/offline
 
 The built-in dataset, 4 seeds each; the settings are those of the suite `finetune`.
 """

@@ -1,6 +1,6 @@
 """Does the preset of the weight change the fine-tuning? AWAC, built-in dataset.
 
-    python -m samg_jax.benchmark suite --suite=presets --out=runs/presets
+    python -m samg_jax.suite --suite=presets --out=runs/presets
 
 The presets `paper` (the variant `samg`) and `best`, 8 seeds each, from one checkpoint.
 The settings are nearly those of `launch/quickstart.sh`. It took 16 minutes on two cores

@@ -1,6 +1,6 @@
 """Everything that a suite does, within minutes on two cores; no result in itself.
 
-    python -m samg_jax.benchmark suite --suite=smoke --out=runs/smoke
+    python -m samg_jax.suite --suite=smoke --out=runs/smoke
 
 Two algorithms on the built-in dataset, small networks and short phases.
 """

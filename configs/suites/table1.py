@@ -1,6 +1,6 @@
 """The paper's Table 1: four bases, vanilla and with SAMG, and three baselines.
 
-    python -m samg_jax.benchmark suite --suite=table1 --out=runs/table1
+    python -m samg_jax.suite --suite=table1 --out=runs/table1
 
 Fifteen datasets of D4RL. Beside the paper's two columns `no_data`, the p = 0 control.
 The paper does not give its number of seeds; five is ours.

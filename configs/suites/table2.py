@@ -1,6 +1,6 @@
 """The paper's Table 2: cumulative regret on AntMaze, vanilla and with SAMG.
 
-    python -m samg_jax.benchmark suite --suite=table2 --out=runs/table2
+    python -m samg_jax.suite --suite=table2 --out=runs/table2
 
 Its jobs are also jobs of `table1`: in the same folder they are not run twice.
 """

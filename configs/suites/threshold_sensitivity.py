@@ -1,6 +1,6 @@
 """The paper's study of the threshold: 0, 0.3, 0.5 and 0.75, in one process each.
 
-python -m samg_jax.benchmark suite --suite=threshold_sensitivity --out=runs/thresholds
+python -m samg_jax.suite --suite=threshold_sensitivity --out=runs/thresholds
 """
 
 import ml_collections

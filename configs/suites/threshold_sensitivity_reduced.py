@@ -1,6 +1,6 @@
 """The suite `threshold_sensitivity` as two cores can do it: AWAC, built-in dataset.
 
-    python -m samg_jax.benchmark suite --suite=threshold_sensitivity_reduced \
+    python -m samg_jax.suite --suite=threshold_sensitivity_reduced \
         --out=runs/thresholds
 
 4 seeds, with the settings of the suite `finetune`. It took 23 minutes on two cores.

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from samg_jax import checks, durable, shared_files
+from samg_jax import checks, durable
 from samg_jax.benchmarking import benchmark_tables
 
 OF_PROFILES = "profile.json"  # In the folder of the traces.
@@ -59,8 +59,8 @@ def keep(out: pathlib.Path | None, report: Mapping[str, Any]) -> None:
     text = f"{benchmark_tables.describe(report)}\n"
     try:
         with durable.writing(place.absolute().parent, advice=durable.AGAIN):
-            shared_files.write_json(place, report)
-            shared_files.replace(place.with_suffix(".md"), text.encode())
+            durable.write_json(place, report)
+            durable.write_text(place.with_suffix(".md"), text)
     except checks.UserError:
         print(text)  # What took long is not lost with the disk.
         raise

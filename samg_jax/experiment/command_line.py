@@ -13,7 +13,6 @@ import functools
 import os
 import re
 import sys
-import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -113,8 +112,6 @@ def run(
     main: Callable[[list[str]], Any],
     experiment: ExperimentFlag | None = None,
     positional: bool = False,
-    arguments: Sequence[str] = (),
-    **topics: help_text.Topic,
 ) -> None:
     """Runs a program: reads its flags, calls `main`, and ends the process.
 
@@ -122,24 +119,20 @@ def run(
         main: of the program.
         experiment: its flag `--config`, if it has one.
         positional: whether `main` takes arguments that are no flags.
-        arguments: are read before those of the command line.
-        **topics: parts of the program that `--help` describes by themselves.
     """
     # `python -m` finds a user's modules in the current folder; a script does not.
     with contextlib.suppress(FileNotFoundError):  # `startup.check` reports it.
         if not sys.flags.safe_path and not {"", os.getcwd()} & set(sys.path):
             sys.path.insert(0, os.getcwd())
-    argv = [sys.argv[0], *arguments, *sys.argv[1:]]
     about = sys.modules[main.__module__].__doc__ or ""
     parser = functools.partial(
         parse,
         experiment=experiment,
         positional=positional,
         about=about,
-        topics=topics,
     )
     with startup.output():
-        app.run(main, argv=argv, flags_parser=parser)
+        app.run(main, flags_parser=parser)
 
 
 def parse(
@@ -147,7 +140,6 @@ def parse(
     experiment: ExperimentFlag | None = None,
     positional: bool = False,
     about: str = "",
-    topics: Mapping[str, help_text.Topic] = types.MappingProxyType({}),
 ) -> list[str]:
     """Reads the flags of a command line; returns the program and what is no flag.
 
@@ -160,7 +152,6 @@ def parse(
         experiment: The flag `--config` of the program, if it has one.
         positional: Whether the program takes arguments that are no flags.
         about: The docstring of the program, for `--help`.
-        topics: See `run`.
     """
     logs.quiet_libraries()
     with checks.program():
@@ -170,7 +161,7 @@ def parse(
             arguments = flags.FLAGS.read_flags_from_files(arguments, force_gnu=False)
         except flags.Error as error:
             raise checks.UserError(str(error).removeprefix("ERROR:: ")) from error
-        answer(arguments, experiment, about, topics)
+        answer(arguments, experiment, about)
         known: list[str] = []
         misspelled.refuse_dashes(arguments)
         if experiment:
@@ -189,7 +180,6 @@ def answer(
     arguments: Sequence[str],
     experiment: ExperimentFlag | None,
     about: str,
-    topics: Mapping[str, help_text.Topic] = types.MappingProxyType({}),
 ) -> None:
     """Prints what `--help` or `--explain` asks for, and ends the program."""
     for place, argument in enumerate(arguments):
@@ -200,15 +190,8 @@ def answer(
             continue
         name = name.lstrip("-")
         if name in misspelled.HELP:
-            topic = topics.get(arguments[0])
-            if topic:
-                print(topic.text())
-            else:
-                print(
-                    help_text.text(
-                        about, misspelled.own_flags(), experiment is not None
-                    )
-                )
+            has_config = experiment is not None
+            print(help_text.text(about, misspelled.own_flags(), has_config))
             sys.exit(0)
         if name == EXPLAIN and name in flags.FLAGS:
             value = value if sign else "".join(arguments[place + 1 : place + 2])

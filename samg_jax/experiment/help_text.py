@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
 
 from absl import flags
 
@@ -33,23 +32,6 @@ Every field of a config is a flag, such as --config.online.steps=20000. The last
 wins. --explain=guidance.penalty says what a field means, its default and its bounds;
 --explain=guidance does so for a group and --explain=all for every field. The same
 table is in docs/pages/configuration.md; --dry_run prints the values of this command."""
-
-
-class Topic(NamedTuple):
-    """What `--help` prints after the name of a part of a program.
-
-    Attributes:
-        about: Makes the text.
-        flags: Those that the part reads.
-    """
-
-    about: Callable[[], str]
-    flags: Sequence[flags.FlagHolder]
-
-    def text(self) -> str:
-        """The help of this part."""
-        names = sorted(flag.name for flag in self.flags)
-        return text(self.about(), names, has_config=False)
 
 
 def text(about: str, names: Iterable[str], has_config: bool) -> str:

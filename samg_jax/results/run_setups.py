@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from samg_jax import shared_files
+from samg_jax import durable
 from samg_jax.experiment import unread_fields
 from samg_jax.results import suite_table
 from samg_jax.results.report_tables import Table
@@ -56,10 +56,10 @@ def _of_jobs(folder: pathlib.Path) -> dict[Key, dict[str, Any]]:
     found = {}
     for place in sorted((folder / JOBS).glob("*/*/*/*")):
         algorithm, dataset, _, variant = place.relative_to(folder / JOBS).parts
-        job = shared_files.read_json(place / "job.json") or {}
+        job = durable.read_json(place / "job.json") or {}
         config = job.get("config")
         if not isinstance(config, dict):
-            config = shared_files.read_json(place / "complete" / "config.json")
+            config = durable.read_json(place / "complete" / "config.json")
         if config is not None:
             names = {"algorithm": algorithm, "variant": variant, "dataset": dataset}
             key = tuple(str(job.get(name, own)) for name, own in names.items())
@@ -69,7 +69,7 @@ def _of_jobs(folder: pathlib.Path) -> dict[Key, dict[str, Any]]:
 
 def _kept(path: pathlib.Path) -> dict[Key, dict[str, Any]]:
     """The configs of a file that `text` made; a damaged row is missing."""
-    rows = (shared_files.read_json(path) or {}).get("rows")
+    rows = (durable.read_json(path) or {}).get("rows")
     found = {}
     for row in rows if isinstance(rows, list) else ():
         row = row if isinstance(row, Mapping) else {}
@@ -81,7 +81,7 @@ def _kept(path: pathlib.Path) -> dict[Key, dict[str, Any]]:
 
 def note(folder: pathlib.Path) -> str:
     """What the folder's `FILE` says on the origin of its configs; may be empty."""
-    said = (shared_files.read_json(folder / FILE) or {}).get("note", "")
+    said = (durable.read_json(folder / FILE) or {}).get("note", "")
     return said if isinstance(said, str) else ""
 
 

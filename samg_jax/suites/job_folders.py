@@ -1,64 +1,193 @@
-"""The files of a job, in the folder that all jobs of a suite share.
+"""The files of a suite's jobs; one atomic rename says that a job is complete.
 
+    <out>/.lock         held by the one command that works in the folder
     <out>/jobs/<algorithm>/<dataset>/<seeds>/<variant>/
         job.json      what is to be done
-        claim-0.json  who does it; a later number is a later process
-        run-0/        workdir of the trainer; a later process takes it over, renamed
+        run/          the workdir of the trainer
         usage.json    time and memory so far, machine and versions
-        output-0.txt  what the process printed
+        output.txt    what the job's processes printed on this machine
         failed.json   its error, until it succeeds
-        complete/     the workdir when nothing is left to do; done.json in it says
-                      with what it was done
+        complete/     the workdir once nothing is left to do; done.json in it says with
+                      what it was done
 
-All paths in them are relative but that of a dataset file: the folder can be moved.
+All paths in them are relative, except the path of a dataset file: the folder can be
+moved. A damaged file costs its own job's time and no other's: it is set aside, and
+written again.
 """
 
 from __future__ import annotations
 
-import errno
+import contextlib
+import dataclasses
+import enum
+import fcntl
+import os
 import pathlib
-import shutil
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from samg_jax import checks, durable, shared_files
+from samg_jax import checks, durable
 from samg_jax.experiment import config_checks
 from samg_jax.runs import saved_configs
 from samg_jax.suites.job_list import Job
 
 JOBS = "jobs"
-RUN = "run"
-COMPLETE = "complete"
-DONE = "done.json"
+RUN, COMPLETE = "run", "complete"
+DONE, OUTPUT, LOCK = "done.json", "output.txt", ".lock"
 JOB, FAILED, USAGE = "job.json", "failed.json", "usage.json"
-# What `done.json` holds of every job, and what of its machine.
-FACTS = {
-    "data_source": str,
-    "physics": str,
-    "wall_time": (int, float),
-    "peak_memory": (int, float),
-}
-JOB_FIELDS = {
-    "name": str,
-    "algorithm": str,
-    "variant": str,
-    "dataset": str,
-    "source": (str, type(None)),
-    "config": dict,
-}
+# What `done.json` holds of every job, and of its machine.
+FACTS = dict.fromkeys(("data_source", "physics"), str)
+FACTS |= dict.fromkeys(("wall_time", "peak_memory"), (int, float))
 MACHINE = ("processor", "devices", "commit")
+JOB_FIELDS = dict.fromkeys(("name", "algorithm", "variant", "dataset"), str)
+JOB_FIELDS |= {"source": (str, type(None)), "config": dict}
 # What may differ between two commands of a suite, besides `saved_configs.may_differ`.
 FREE_FIELDS = ("offline.restore",)
 
 
+class Status(enum.Enum):
+    """The state of a job after it was tried."""
+
+    DONE = "done"
+    FAILED = "failed"
+    WAITING = "waiting"  # Not begun: its source is not complete.
+    KILLED = "killed"  # The process is gone; the job may be tried again.
+
+
 def of(out: pathlib.Path, name: str) -> pathlib.Path:
-    """Returns the folder of a job."""
+    """The folder of a job."""
     return out / JOBS / name
 
 
+def done(folder: pathlib.Path) -> dict[str, Any] | None:
+    """The facts in `done.json`; None if the job is not complete, or one is missing."""
+    facts = durable.read_json(folder / COMPLETE / DONE) or {}
+    machine = facts.get("machine")
+    sound = isinstance(machine, dict) and _has(facts, FACTS)
+    return facts if sound and _has(machine, dict.fromkeys(MACHINE, str)) else None
+
+
+def _has(content: dict[str, Any], kinds: dict[str, Any]) -> bool:
+    """Whether all of these fields are there, of these kinds."""
+    return all(isinstance(content.get(name, ...), kinds[name]) for name in kinds)
+
+
+def is_done(out: pathlib.Path, name: str) -> bool:
+    """Whether a job is complete."""
+    return done(of(out, name)) is not None
+
+
+def workdir(folder: pathlib.Path) -> pathlib.Path:
+    """The workdir of a job that is not complete; earlier versions numbered it."""
+    for path in folder.glob(f"{RUN}-*"):
+        if path.name.removeprefix(f"{RUN}-").isdigit():
+            return path
+    return folder / RUN
+
+
+def complete(folder: pathlib.Path, run: pathlib.Path, facts: dict[str, Any]) -> None:
+    """Makes a run the complete one of its job, in one rename.
+
+    Args:
+        folder: The folder of the job.
+        run: Its workdir.
+        facts: What `done` returns from then on.
+    """
+    durable.write_json(run / DONE, facts)
+    durable.sync_tree(run)
+    run.rename(folder / COMPLETE)
+    durable.sync_folder(folder)
+    (folder / FAILED).unlink(missing_ok=True)
+
+
+def failure(folder: pathlib.Path) -> str:
+    """The error of a job that failed, in a line or two."""
+    found = durable.read_json(folder / FAILED) or {}
+    return str(found.get("error", f"unknown; see {OUTPUT} in {folder}"))
+
+
+def record_failure(folder: pathlib.Path, error: str, details: str = "") -> None:
+    """Writes down why a job failed.
+
+    Args:
+        folder: The folder of the job.
+        error: The reason, in a line or two.
+        details: A traceback, or the end of what was printed.
+    """
+    job = "/".join(folder.parts[-4:])
+    content = {"job": job, "error": error, "details": details}
+    with durable.writing(folder):
+        durable.write_json(folder / FAILED, content)
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path, wait: bool = False) -> Iterator[None]:
+    """Keeps other processes out of a folder, inside the block.
+
+    The system releases the lock with the process, however that ends.
+
+    Args:
+        folder: The folder of a suite, or of a job.
+        wait: Whether to wait for another process, for example one that was orphaned.
+
+    Raises:
+        checks.UserError: another process has the folder, and `wait` is False.
+    """
+    with durable.writing(folder):
+        file = (folder / LOCK).open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise checks.UserError(
+                f"Another command works on the suite in {str(folder)!r}; one at a time "
+                "is allowed. Wait for it, stop it, or set out=FOLDER. For several "
+                "machines use executor=ray or executor=slurm."
+            ) from error
+        yield
+
+
+def read_job(path: pathlib.Path) -> Job | None:
+    """The job of a file; None if it cannot be read, or lies in another's folder."""
+    content = durable.read_json(path) or {}
+    if set(content) != set(JOB_FIELDS) or not _has(content, JOB_FIELDS):
+        return None
+    parts = pathlib.PurePath(content["name"]).parts
+    return (
+        Job(**content) if parts and path.parent.parts[-len(parts) :] == parts else None
+    )
+
+
+def load(out: pathlib.Path, name: str) -> Job:
+    """A job that was prepared."""
+    path = of(out, name) / JOB
+    job = read_job(path)
+    if job is None:
+        raise checks.UserError(
+            f"{path} is missing or damaged; it says what the job is. Start the "
+            "suite's command again, which writes the file again."
+        )
+    return job
+
+
+def all_jobs(
+    out: pathlib.Path, damaged: Callable[[pathlib.Path], None] = lambda path: None
+) -> list[Job]:
+    """Every job in the folder of a suite, by name.
+
+    Args:
+        out: The folder of the suite.
+        damaged: Receives each file that holds no job.
+    """
+    paths = sorted((out / JOBS).glob(f"*/*/*/*/{JOB}"))
+    found = {path: read_job(path) for path in paths}
+    for path in [path for path, job in found.items() if job is None]:
+        damaged(path)
+    return [job for job in found.values() if job is not None]
+
+
 def check(out: pathlib.Path, jobs: Sequence[Job]) -> None:
-    """Raises UserError where a job of that name was begun with another config."""
+    """Raises UserError if a job of that name was begun with another config."""
     for job in jobs:
         found = _config(of(out, job.name))
         if found is None:
@@ -76,167 +205,76 @@ def check(out: pathlib.Path, jobs: Sequence[Job]) -> None:
             raise checks.UserError(
                 f"{str(out)!r} holds the job {job.name} with another config:\n"
                 + "\n".join(different)
-                + "\nA suite goes on in its folder with the same values. Give another "
+                + "\nA suite continues in its folder with the same values. Set another "
                 "folder with out=FOLDER, or the same values."
             )
 
 
 def _config(folder: pathlib.Path) -> dict[str, Any] | None:
-    """Returns the config that a job was begun with; None where none is known."""
+    """The config that a job was begun with; None if it is unknown."""
     job = read_job(folder / JOB)
     if job is not None:
         return job.config
-    for run in (folder / COMPLETE, *sorted(folder.glob(f"{RUN}-*"), reverse=True)):
-        found = shared_files.read_json(run / "config.json")
-        if found is not None:
-            return found
-    return None
+    runs = (folder / COMPLETE, workdir(folder))
+    found = (durable.read_json(run / "config.json") for run in runs)
+    return next((config for config in found if config is not None), None)
 
 
-def read_job(path: pathlib.Path) -> Job | None:
-    """Returns the job of a file, None where there is none that can be read."""
-    content = shared_files.read_json(path)
-    if content is None or set(content) != set(JOB_FIELDS):
-        return None
-    fits = all(isinstance(content[name], kind) for name, kind in JOB_FIELDS.items())
-    # Who reads it found it below the folder that it names.
-    parts = pathlib.PurePath(content["name"]).parts if fits else ()
-    named = parts and path.parent.parts[-len(parts) :] == parts
-    return Job(**content) if named else None
+def prepare(out: pathlib.Path, jobs: Sequence[Job]) -> None:
+    """Makes the folder of every job one that a process can work in.
 
-
-def load(out: pathlib.Path, name: str) -> Job:
-    """Returns a job that was prepared."""
-    path = of(out, name) / JOB
-    job = read_job(path)
-    if job is None:
-        raise checks.UserError(
-            f"{path} is missing or damaged; it says what the job is. Give the suite's "
-            "command again, which writes it anew."
-        )
-    return job
-
-
-def all_jobs(
-    out: pathlib.Path, damaged: Callable[[pathlib.Path], None] = lambda path: None
-) -> list[Job]:
-    """Returns every job that the folder holds, by name.
-
-    Args:
-        out: folder of the suite.
-        damaged: is called with what says no job.
+    Raises:
+        checks.UserError: the folder holds a job of that name and another config.
     """
-    result = []
-    for path in sorted((out / JOBS).glob(f"*/*/*/*/{JOB}")):
-        job = read_job(path)
-        if job is None:
-            damaged(path)
-        else:
-            result.append(job)
-    return result
+    check(out, jobs)
+    for job in jobs:
+        folder = of(out, job.name)
+        _make_folder(out, folder)
+        _mend(folder)
+        # Fields that may differ are this command's, also in a folder from elsewhere.
+        content = dataclasses.asdict(job)
+        if durable.read_json(folder / JOB) != content:
+            durable.write_json(folder / JOB, content)
 
 
-def done(folder: pathlib.Path) -> dict[str, Any] | None:
-    """Returns what `done.json` says, None while the job is not complete."""
-    return shared_files.read_json(folder / COMPLETE / DONE)
+def _make_folder(out: pathlib.Path, folder: pathlib.Path) -> None:
+    """Creates a folder below `out`; a file in its place is set aside."""
+    parents = [path for path in folder.parents if path.is_relative_to(out)]
+    for path in (*reversed(parents), folder):
+        if not path.is_dir():
+            _set_aside(path)
+            durable.make_folder(path)
 
 
-def sound(facts: dict[str, Any] | None) -> bool:
-    """Returns whether these are all the facts of a complete job."""
-    if facts is None:
-        return False
-    about = facts.get("machine")
-    return (
-        all(isinstance(facts.get(name), kind) for name, kind in FACTS.items())
-        and isinstance(about, dict)
-        and all(isinstance(about.get(name), str) for name in MACHINE)
-    )
+def _mend(folder: pathlib.Path) -> None:
+    """Sets aside what is damaged in the folder of a job.
 
-
-def finished_run(folder: pathlib.Path) -> pathlib.Path:
-    """Returns the workdir of a job that is complete."""
-    return folder / COMPLETE
-
-
-def take_over(folder: pathlib.Path, number: int) -> pathlib.Path | None:
-    """Returns the workdir of the process with this number, with what was done before.
-
-    A process that was thought dead and is not can do no harm: the folder's name that
-    it knows is gone, and the tables that it holds open are other files from here on.
-
-    Returns:
-        None where nothing is left to do for this process: the job is complete, or a
-        later process has it.
+    A complete job whose facts are lost is opened again: its trainer finds nothing left
+    to do, and states them.
     """
-    run = folder / f"{RUN}-{number}"
-    while True:
-        before = shared_files.latest(folder, RUN)
-        # In this order: what is complete was a run before.
-        if (folder / COMPLETE).exists() or (before is not None and before > number):
-            return None
-        if before is None:
-            run.mkdir()
-            return run
-        try:
-            (folder / f"{RUN}-{before}").rename(run)
-        except FileNotFoundError:  # It has another name since.
-            continue
-        break
-    for path in run.iterdir():
-        if path.is_file():
-            copy = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-            shutil.copyfile(path, copy)
-            durable.sync(copy)
-            copy.replace(path)
-    durable.sync_folder(run)
-    durable.sync_folder(folder)
-    return run
+    if read_job(folder / JOB) is None:
+        _set_aside(folder / JOB)
+    for name in (FAILED, USAGE):
+        if durable.read_json(folder / name) is None:
+            _set_aside(folder / name)
+    finished, run = folder / COMPLETE, workdir(folder)
+    for path in (finished, run):
+        if not path.is_dir():
+            _set_aside(path)
+    if finished.is_dir() and done(folder) is None:
+        _set_aside(finished / DONE)
+        _set_aside(run)
+        finished.rename(run)
+        durable.sync_folder(folder)
 
 
-def complete(folder: pathlib.Path, run: pathlib.Path, facts: dict[str, Any]) -> bool:
-    """Makes a run the job's complete one; returns whether it is.
-
-    It is not where the run was taken over, or the job is complete, be it since a
-    moment: the last step is one renaming, which then fails and changes nothing. What
-    is complete never moves again.
-
-    Args:
-        folder: of the job.
-        run: workdir of the process, in the folder.
-        facts: what `done` returns from then on.
-    """
-    try:
-        shared_files.write_json(run / DONE, facts)
-        durable.sync_tree(run)
-        run.rename(folder / COMPLETE)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
-            return False
-        raise
-    durable.sync_folder(folder)
-    return True
-
-
-def failure(folder: pathlib.Path) -> str:
-    """Returns why a job failed, in a line or two."""
-    found = shared_files.read_json(folder / FAILED) or {}
-    return str(found.get("error", f"unknown; see output-*.txt in {folder}"))
-
-
-def record_failure(folder: pathlib.Path, error: str, details: str) -> None:
-    """Writes down why a job failed, unless another process has completed it.
-
-    Args:
-        folder: of the job.
-        error: in a line or two.
-        details: traceback, or the end of what was printed.
-    """
-    path = folder / FAILED
-    if path.is_dir():
-        shared_files.set_aside(path)
-    job = "/".join(folder.parts[-4:])
-    shared_files.write_json(path, {"job": job, "error": error, "details": details})
-    if (
-        done(folder) is not None
-    ):  # Looked at last: whoever completes it removes what is there then.
-        path.unlink(missing_ok=True)
+def _set_aside(path: pathlib.Path) -> None:
+    """Renames what is damaged, if it is there: nothing of the user's is deleted."""
+    if not os.path.lexists(path):
+        return
+    number = 0
+    while os.path.lexists(kept := path.with_name(f"{path.name}.damaged-{number}")):
+        number += 1
+    path.rename(kept)
+    durable.sync_folder(path.parent)
+    print(f"{path} was damaged; it is kept as {kept.name}.", flush=True)

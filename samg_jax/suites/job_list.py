@@ -21,9 +21,9 @@ from samg_jax.experiment import (
     misspelled,
     resolution,
     setting_values,
+    suite_files,
 )
 from samg_jax.runs import environments
-from samg_jax.suites import definition
 
 OFFLINE = "offline"
 VANILLA = "vanilla"
@@ -42,12 +42,12 @@ class Job:
     """One process of the trainer.
 
     Attributes:
-        name: its folder below `jobs/` in the folder of the suite.
-        algorithm: that trains.
-        variant: of fine-tuning, or `offline`.
-        dataset: what it is called in the table.
-        source: name of the job that it forks from, None where it pre-trains.
-        config: resolved, as JSON has it; `offline.restore` is filled in when the
+        name: Its folder below `jobs/` in the folder of the suite.
+        algorithm: The algorithm that trains.
+        variant: The variant of fine-tuning, or `offline`.
+        dataset: The dataset's name in the table.
+        source: The name of the job that it forks from; None if it pre-trains.
+        config: The resolved config, as JSON has it; `offline.restore` is set when the
             source has ended.
     """
 
@@ -59,26 +59,26 @@ class Job:
     config: dict[str, Any]
 
     def experiment(self) -> ml_collections.ConfigDict:
-        """Returns the config that the trainer takes."""
+        """The config that the trainer takes."""
         return ml_collections.ConfigDict(_tuples(self.config))
 
 
 def _tuples(value: Any) -> Any:
-    """Returns what JSON made lists of as the configs have it."""
+    """A value of a config, with the tuples that JSON made lists of."""
     if isinstance(value, dict):
         return {key: _tuples(one) for key, one in value.items()}
     return tuple(value) if isinstance(value, list) else value
 
 
 def expand(suite: ml_collections.ConfigDict, configs: pathlib.Path) -> list[Job]:
-    """Returns all jobs of a suite, every one behind the job that it forks from.
+    """All jobs of a suite, every one behind the job that it forks from.
 
     Args:
-        suite: from `definition.load`.
-        configs: folder of the config files.
+        suite: The suite, from `suite_files.load`.
+        configs: The folder of the config files.
 
     Raises:
-        checks.UserError: where the trainer would refuse a job.
+        checks.UserError: the trainer would refuse a job.
     """
     check_names(suite, configs)
     found = {}
@@ -98,23 +98,18 @@ def expand(suite: ml_collections.ConfigDict, configs: pathlib.Path) -> list[Job]
 
 
 def check_names(suite: ml_collections.ConfigDict, configs: pathlib.Path) -> None:
-    """Raises UserError for a variant or a row that nothing belongs to."""
+    """Raises UserError for an unknown variant or algorithm."""
     variants = [VANILLA, *GUIDED, *suite.by_variant]
-    files = sorted(path.stem for path in configs.glob("*.py"))
-    used = [("variants", name, variants) for name in suite.variants]
-    used += [("by_algorithm", name, files) for name in suite.by_algorithm]
-    for field, name, allowed in used:
-        if name not in allowed:
-            hint = checks.hint(name, allowed)
-            raise checks.UserError(
-                f"{field} of the suite has {name!r}, which is not known. {hint}Known "
-                f"are {', '.join(allowed)}. Correct it; a variant of SAMG of your own "
-                "needs a row in by_variant."
-            )
+    advice = "A variant of SAMG of your own needs a row in by_variant."
+    for name in suite.variants:
+        checks.choice("variants of the suite", name, variants, advice)
+    files = [path.stem for path in configs.glob("*.py")]
+    for name in suite.by_algorithm:
+        checks.choice("by_algorithm of the suite", name, files)
 
 
 def chunks(suite: ml_collections.ConfigDict) -> Iterator[tuple[int, int]]:
-    """Returns first seed and number of seeds of each process."""
+    """The first seed and the number of seeds of each process."""
     size = suite.seeds_per_job or suite.num_seeds
     for first in range(0, suite.num_seeds, size):
         yield suite.seed + first, min(size, suite.num_seeds - first)
@@ -122,13 +117,13 @@ def chunks(suite: ml_collections.ConfigDict) -> Iterator[tuple[int, int]]:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Of what the jobs of one offline phase are made.
+    """What the jobs of one offline phase are made of.
 
     Attributes:
-        configs: folder of the config files.
-        algorithm: name of the config file, without `_samg`.
-        dataset: as after the colon of `--config`.
-        seeds: the first one, and how many.
+        configs: The folder of the config files.
+        algorithm: The name of the config file, without `_samg`.
+        dataset: The dataset, as after the colon of `--config`.
+        seeds: The first seed, and the number of seeds.
     """
 
     configs: pathlib.Path
@@ -137,46 +132,41 @@ class Recipe:
     seeds: tuple[int, int]
 
     def file(self, guided: bool) -> pathlib.Path:
-        """Returns the config file, with guidance or without."""
+        """The config file, with guidance or without."""
         return self.configs / f"{self.algorithm}{'_samg' if guided else ''}.py"
 
-    def folder(self, label: str) -> str:
-        """Returns where the jobs lie, below `jobs/`."""
+    def name(self, label: str, variant: str) -> str:
+        """The name of a job: its folder below `jobs/`."""
         first, count = self.seeds
         last = f"-{first + count - 1}" if count > 1 else ""
-        return f"{self.algorithm}/{_folder(label)}/seed{first}{last}"
+        parts = [
+            durable.short_name(re.sub(r"[^-.\w]", "_", part), 200)
+            for part in (label, variant)
+        ]
+        return f"{self.algorithm}/{parts[0]}/seed{first}{last}/{parts[1]}"
 
 
 def family(suite: ml_collections.ConfigDict, recipe: Recipe) -> list[Job]:
-    """Returns the job of one offline phase, and those that fork from it."""
-    plain = build(suite, recipe, guided=False)
-    has_guided = recipe.file(guided=True).is_file()
+    """The job of one offline phase, and the jobs that fork from it."""
+    steps = build(suite, recipe, guided=False).online.steps
     forks = {}
-    for variant in suite.variants if plain.online.steps else ():
-        if variant == VANILLA:
-            forks[variant] = build(suite, recipe, False, variant)
-        elif has_guided:
-            forks[variant] = build(suite, recipe, True, variant)
-    # With guidance where a fork can take over the fit of its weight.
+    for variant in suite.variants if steps else ():
+        guided = variant != VANILLA
+        if not guided or recipe.file(guided=True).is_file():
+            forks[variant] = build(suite, recipe, guided, variant)
+    # With guidance if a fork can take over the fit of its weight.
     fitted = any(config.guidance.weight == "cvae" for config in forks.values())
     offline = build(suite, recipe, guided=fitted)
     offline.online.steps = 0
-    label = dataset_label(offline)
-    source = f"{recipe.folder(label)}/{OFFLINE}"
-    first = _job(source, OFFLINE, label, None, offline)
-    return [
-        first,
-        *(
-            _job(
-                f"{recipe.folder(label)}/{_folder(variant)}",
-                variant,
-                label,
-                source,
-                config,
-            )
-            for variant, config in forks.items()
-        ),
-    ]
+    label = offline.dataset.name
+    if offline.dataset.path:
+        label = pathlib.Path(offline.dataset.path).stem
+    source = recipe.name(label, OFFLINE)
+    jobs = [_job(source, OFFLINE, label, None, offline)]
+    for variant, config in forks.items():
+        name = recipe.name(label, variant)
+        jobs.append(_job(name, variant, label, source, config))
+    return jobs
 
 
 def build(
@@ -185,13 +175,13 @@ def build(
     guided: bool,
     variant: str | None = None,
 ) -> ml_collections.ConfigDict:
-    """Returns a config as the suite wants it.
+    """The config of a job.
 
     Args:
-        suite: from `definition.load`.
-        recipe: of the job.
-        guided: whether from the config file with guidance.
-        variant: None for the offline phase.
+        suite: The suite, from `suite_files.load`.
+        recipe: The parts of the job.
+        guided: Whether to begin from the config file with guidance.
+        variant: The variant; None for the offline phase.
     """
     config = command_line.load(str(recipe.file(guided)), recipe.dataset)
     config.seed, config.num_seeds = recipe.seeds
@@ -207,7 +197,7 @@ def build(
         config.online.steps = budgets.online_steps
     override(config, suite.overrides, recipe)
     override(config, suite.by_algorithm.get(recipe.algorithm, ()), recipe)
-    override(config, suite.get(definition.GIVEN, ()), recipe)
+    override(config, suite.get(suite_files.GIVEN, ()), recipe)
     if variant is not None:
         override(config, GUIDED.get(variant, ()), recipe)
         override(config, suite.by_variant.get(variant, ()), recipe)
@@ -220,49 +210,30 @@ def build(
 def override(
     config: ml_collections.ConfigDict, texts: Iterable[str], recipe: Recipe
 ) -> None:
-    """Sets fields, in place; leaves out those that only guidance has.
+    """Sets fields, in place; leaves out fields that only guidance has.
 
     Raises:
-        checks.UserError: for a field that no config of the algorithm has, or of another
+        checks.UserError: no config of the algorithm has the field, or it has another
             type.
     """
     for text in texts:
         name, _, given = text.partition("=")
-        if name.startswith("guidance.") and not _has(config, name):
+        fields = config_checks.flatten(config.to_dict())
+        if name.startswith("guidance.") and name not in fields:
             guided = recipe.file(guided=True)
-            if guided.is_file():  # A misspelled name is nowhere.
+            if guided.is_file():  # A misspelled name is not there, either.
                 whole = command_line.load(str(guided), recipe.dataset)
                 misspelled.check_field(name, whole.to_dict())
             continue
         misspelled.check_field(name, config.to_dict())
-        before = _value(config, name)
         try:
             setting_values.assign(config, name, setting_values.unquoted(given))
         except ValueError as error:
             raise checks.UserError(
                 f"The suite sets {text!r} for {recipe.algorithm}, of the wrong kind: "
-                f"it must be {error}. Give a value like the one before: {before!r}."
+                f"it must be {error}. Set a value like the one before: "
+                f"{fields[name]!r}."
             ) from error
-
-
-def dataset_label(config: ml_collections.ConfigDict) -> str:
-    """Returns what the dataset is called: its name, or that of its file."""
-    if config.dataset.path:
-        return pathlib.Path(config.dataset.path).stem
-    return config.dataset.name
-
-
-def _folder(name: str) -> str:
-    """Returns a name as one of a folder."""
-    return durable.short_name(re.sub(r"[^-.\w]", "_", name), 200)
-
-
-def _has(config: ml_collections.ConfigDict, name: str) -> bool:
-    return name in config_checks.flatten(config.to_dict())
-
-
-def _value(config: ml_collections.ConfigDict, name: str) -> Any:
-    return config_checks.flatten(config.to_dict())[name]
 
 
 def _job(
@@ -272,7 +243,7 @@ def _job(
     source: str | None,
     config: ml_collections.ConfigDict,
 ) -> Job:
-    """Returns a job whose config the trainer would accept."""
+    """A job whose config the trainer accepts."""
     try:
         if source is not None:
             config.offline.restore = source

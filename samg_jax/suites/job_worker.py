@@ -1,64 +1,81 @@
-"""The process of one job: claims it, trains, and writes down that it is complete.
+"""Trains one job, in the process that calls: of this machine, of Ray, or of SLURM.
 
-Started by `runner`; a job has a process of its own so that nothing that happens to it
-can stop the others.
+Every job has a process of its own, so that nothing that happens to it can stop the
+others. As a program, this module is the process that the executor `local` starts.
 """
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import os
 import pathlib
 import resource
 import sys
+import threading
 import time
 import traceback
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 
-from samg_jax import checks, compilation, logs, provenance, shared_files
+from samg_jax import checks, compilation, durable, logs, provenance
 from samg_jax.results import run_summary
 from samg_jax.runs import lifecycle, signals
 from samg_jax.runs.live_run import Run
-from samg_jax.suites import claims, job_folders, repair
+from samg_jax.suites import job_folders
+from samg_jax.suites.job_folders import Status
 from samg_jax.suites.job_list import Job
 
-BUSY = 75  # Exit status where another process has the job.
-FAILED = 70  # Where the job failed, which is written down.
+FAILED = 70  # The exit status of a job that failed, which is written down.
 INTERRUPTED = 130  # As shells have it.
+BEAT = 2.0  # Seconds between two updates of `usage.json`.
 KILOBYTE = 1024
 
 
-class Usage:
-    """Time and memory of a job, those of earlier processes included."""
+@contextlib.contextmanager
+def measured(
+    folder: pathlib.Path, parent: int | None
+) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Keeps `usage.json` up to date, inside the block; yields what reads the usage.
 
-    def __init__(self, folder: pathlib.Path):
-        self._path = folder / job_folders.USAGE
-        self._about = provenance.describe()
-        before = shared_files.read_json(self._path) or {}
-        self._before = {
-            name: before[name] if isinstance(before.get(name), (int, float)) else 0
-            for name in ("wall_time", "peak_memory")
-        }
-        self._began = time.monotonic()
+    Time and memory of earlier processes are included.
 
-    def write(self) -> None:
-        shared_files.write_json(self._path, self.read())
+    Args:
+        folder: The folder of the job.
+        parent: See `work`.
+    """
+    path = folder / job_folders.USAGE
+    known = durable.read_json(path) or {}
+    before = {k: v for k, v in known.items() if isinstance(v, (int, float))}
+    machine, began, ended = provenance.describe(), time.monotonic(), threading.Event()
 
-    def read(self) -> dict[str, Any]:
-        """Returns seconds, and bytes at most: the device's where it counts them."""
-        passed = time.monotonic() - self._began
-        peak = max(peak_memory(), self._before["peak_memory"])
+    def usage() -> dict[str, Any]:
+        passed = time.monotonic() - began
         return {
-            "wall_time": self._before["wall_time"] + passed,
-            "peak_memory": peak,
-            "machine": self._about,
+            "wall_time": before.get("wall_time", 0) + passed,
+            "peak_memory": max(before.get("peak_memory", 0), peak_memory()),
+            "machine": machine,
         }
+
+    def keep() -> None:
+        while not ended.wait(BEAT):
+            if parent is not None and os.getppid() != parent:
+                os._exit(INTERRUPTED)
+            with contextlib.suppress(OSError):  # A full disk may have room later.
+                durable.write_json(path, usage())
+
+    thread = threading.Thread(target=keep, daemon=True)
+    thread.start()
+    try:
+        yield usage
+    finally:
+        ended.set()
+        thread.join()
 
 
 def peak_memory() -> int:
-    """Returns the most bytes that this process held, on the device if it counts."""
+    """The most bytes that this process held, on the device if that counts them."""
     statistics = jax.local_devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in statistics:
         return statistics["peak_bytes_in_use"]
@@ -66,49 +83,41 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else KILOBYTE * peak
 
 
-def main(arguments: list[str]) -> None:
-    """Works on the job that the arguments name."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=pathlib.Path, help="folder of the suite")
-    parser.add_argument("name", help="of the job")
-    parser.add_argument("number", type=int, help="of the claim")
-    parser.add_argument("parent", type=int, help="pid of the process that waits")
-    given = parser.parse_args(arguments)
-    logs.quiet_libraries()
-    try:
-        with signals.handled("Terminated by SIGTERM."):
-            work(given)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+def work(
+    out: str, name: str, paths: Sequence[str] = (), parent: int | None = None
+) -> Status:
+    """Trains a job, or what is left of it; a failure is written down.
 
-
-def work(given: argparse.Namespace) -> None:
-    """Claims the job and trains, or ends the process with what hinders it."""
-    os.chdir(given.out)  # Below it everything is relative: the folder can be moved.
-    job = job_folders.load(pathlib.Path(), given.name)
-    folder = job_folders.of(pathlib.Path(), given.name)
-    claim = claims.take(folder, given.number)
-    if claim is None or job_folders.sound(job_folders.done(folder)):
-        sys.exit(BUSY)
-    repair.mend(folder)
-    usage = Usage(folder)
-    claim.keep(given.parent, usage.write)
-    try:
-        workdir = job_folders.take_over(folder, given.number)
-        done = workdir is not None and finish(claim, usage, train(job, workdir))
-    except (Exception, SystemExit) as error:
-        details = "".join(traceback.format_exception(error))
-        print(details, file=sys.stderr)
-        if not claim.current:
-            os._exit(claims.LOST)
-        known = isinstance(error, checks.UserError)
-        text = str(error) if known else f"{type(error).__name__}: {error}"
-        job_folders.record_failure(folder, text, details)
-        sys.exit(FAILED)
-    finally:
-        claim.release()
-    if not done:
-        sys.exit(BUSY)
+    Args:
+        out: The folder of the suite. Below it everything is relative.
+        name: The name of the job.
+        paths: Folders to find modules in.
+        parent: The pid whose process this one ends with, if any.
+    """
+    sys.path += [path for path in paths if path not in sys.path]
+    os.chdir(out)
+    here = pathlib.Path()
+    folder = job_folders.of(here, name)
+    # A process of an earlier command, orphaned on the cluster, may still have the job.
+    with job_folders.locked(folder, wait=True):
+        try:
+            if job_folders.is_done(here, name):
+                return Status.DONE
+            job = job_folders.load(here, name)
+            if job.source is not None and not job_folders.is_done(here, job.source):
+                return Status.WAITING
+            with measured(folder, parent) as usage:
+                run = train(job, job_folders.workdir(folder))
+            facts = {"data_source": run.data_source, "physics": run.parts.physics}
+            job_folders.complete(folder, run.workdir, {**facts, **usage()})
+        except Exception as error:
+            details = "".join(traceback.format_exception(error))
+            print(details, file=sys.stderr)
+            known = isinstance(error, checks.UserError)
+            text = str(error) if known else f"{type(error).__name__}: {error}"
+            job_folders.record_failure(folder, text, details)
+            return Status.FAILED
+    return Status.DONE
 
 
 def train(job: Job, workdir: pathlib.Path) -> Run:
@@ -116,7 +125,7 @@ def train(job: Job, workdir: pathlib.Path) -> Run:
     config = job.experiment()
     if job.source is not None:
         source = job_folders.of(pathlib.Path(), job.source)
-        config.offline.restore = str(job_folders.finished_run(source))
+        config.offline.restore = str(source / job_folders.COMPLETE)
     compilation.start()
     compilation.use_cache(config.compilation_cache)
     run = lifecycle.run(config, workdir)
@@ -124,20 +133,22 @@ def train(job: Job, workdir: pathlib.Path) -> Run:
     return run
 
 
-def finish(claim: claims.Claim, usage: Usage, run: Run) -> bool:
-    """Makes the job complete; returns False where another process has it by now.
+def main(out: str, name: str, parent: str) -> None:
+    """Works on a job, and ends the process.
 
-    One that takes it over after the look at the claim makes the renaming fail.
+    Args:
+        out: See `work`.
+        name: See `work`.
+        parent: See `work`.
     """
-    if not claim.current:
-        return False
-    facts = {"data_source": run.data_source, **usage.read()}
-    facts["physics"] = run.parts.physics
-    if not job_folders.complete(claim.folder, run.workdir, facts):
-        return False
-    (claim.folder / job_folders.FAILED).unlink(missing_ok=True)
-    return True
+    logs.quiet_libraries()
+    try:
+        with signals.handled("Terminated by SIGTERM."):
+            status = work(out, name, parent=int(parent))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    sys.exit(0 if status is Status.DONE else FAILED)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

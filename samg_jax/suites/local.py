@@ -1,91 +1,118 @@
-"""Jobs on this machine, one after another or a few at once.
-
-Several machines that see one folder can each run the same command: every job is taken
-by one of them, and what another has is come back to.
-"""
+"""Jobs on this machine: one process each, a few at once."""
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import dataclasses
+import functools
+import os
+import pathlib
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 
+import samg_jax
+from samg_jax import durable
 from samg_jax.runs import signals
-from samg_jax.suites import claims, executors, job_processes, job_runner
+from samg_jax.suites import executors, job_folders, job_worker
 from samg_jax.suites.executors import Work
+from samg_jax.suites.job_folders import Status
 from samg_jax.suites.job_list import Job
-from samg_jax.suites.job_runner import Status
 
-OPTIONS = {"parallel": "jobs at once"}
+OPTIONS: dict[str, str] = {}
+TAIL = 3000  # Characters of the output that are kept with a failure.
+# Seconds until a process that was told to stop is killed. An interrupted one ends at
+# its next step; a terminated one saves first.
+GRACE = {signal.SIGINT: 10.0, signal.SIGTERM: 300.0}
 
 
 @dataclasses.dataclass
 class Executor:
-    """See `executors.Executor`.
+    """See `executors`.
 
     Attributes:
-        parallel: jobs at once.
+        processes: The number of jobs at once.
     """
 
-    parallel: int = 1
-
-    def __post_init__(self):
-        executors.positive("parallel", self.parallel)
+    processes: int = 1
 
     def run(self, work: Work) -> None:
-        observer = claims.Observer()
-        waiting = list(work.jobs)
-        left = {job.name: work.retries for job in waiting}
-        failed: set[str] = set()
-        running: dict[concurrent.futures.Future, Job] = {}
-        processes = job_processes.Processes()
-        with (
-            concurrent.futures.ThreadPoolExecutor(self.parallel) as pool,
-            _stopping(processes),
-        ):
-            while waiting or running:
-                for job in list(waiting):
-                    if job.source in failed:
-                        waiting.remove(job)
-                        failed.add(job.name)
-                        work.ended(job, Status.WAITING)
-                open_jobs = {job.name for job in (*waiting, *running.values())}
-                ready = [job for job in waiting if job.source not in open_jobs]
-                for job in ready[: self.parallel - len(running)]:
-                    waiting.remove(job)
-                    given = work.out, job.name, observer, work.paths, processes
-                    running[pool.submit(job_runner.attempt, *given)] = job
-                concurrent.futures.wait(
-                    running, job_runner.PAUSE, concurrent.futures.FIRST_COMPLETED
-                )
-                busy = 0
-                for future in [future for future in running if future.done()]:
-                    job, found = running.pop(future), future.result()
-                    if found is Status.KILLED and left[job.name] > 0:
-                        left[job.name] -= 1
-                        waiting.insert(0, job)
-                    elif found in (Status.BUSY, Status.WAITING):
-                        waiting.append(job)
-                        busy += 1
-                    else:
-                        if found is not Status.DONE:
-                            failed.add(job.name)
-                            found = Status.FAILED
-                        work.ended(job, found)
-                if busy or not running:
-                    time.sleep(job_runner.PAUSE)
+        pool: list[subprocess.Popen] = []
+        try:
+            start = functools.partial(_start, work, pool)
+            executors.drive(work, start, work.retries, self.processes)
+        except BaseException as error:
+            hurry = isinstance(error, KeyboardInterrupt)
+            hurry &= not isinstance(error, signals.Terminated)
+            _stop(pool, signal.SIGINT if hurry else signal.SIGTERM)
+            raise
 
 
-@contextlib.contextmanager
-def _stopping(processes: job_processes.Processes) -> Iterator[None]:
-    """Stops the processes of jobs where the block ends early, whatever ends it."""
+def _start(
+    work: Work, pool: list[subprocess.Popen], jobs: Sequence[Job]
+) -> list[Callable[[], Status | None]]:
+    """Starts a process per job, and adds it to the pool."""
+    package = pathlib.Path(samg_jax.__file__).parent.parent
+    known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    modules = os.pathsep.join(filter(None, [str(package), *work.paths, *known]))
+    polls = []
+    for job in jobs:
+        folder = job_folders.of(work.out, job.name)
+        program = [sys.executable, "-m", job_worker.__name__]
+        with durable.writing(work.out):
+            file = (folder / job_folders.OUTPUT).open("ab")
+        with file:
+            process = subprocess.Popen(
+                [*program, str(work.out.absolute()), job.name, str(os.getpid())],
+                env={**os.environ, "PYTHONPATH": modules},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                # What is typed at the terminal reaches this process alone.
+                start_new_session=True,
+            )
+        pool.append(process)
+        polls.append(functools.partial(_poll, process, folder))
+    return polls
+
+
+def _poll(process: subprocess.Popen, folder: pathlib.Path) -> Status | None:
+    """The state of a job by its process and its folder; None while it runs."""
+    code = process.poll()
+    if code is None:
+        return None
+    if job_folders.done(folder) is not None:
+        return Status.DONE
+    if code == job_worker.FAILED:
+        return Status.FAILED
+    # Our own handlers of signals end a process with 128 and the signal's number.
+    number = -code if code < 0 else code - 128
+    killed = number in tuple(signal.Signals)
+    by = signal.Signals(number).name if killed else f"exit status {code}"
+    text = (folder / job_folders.OUTPUT).read_text(errors="replace")[-TAIL:]
+    job_folders.record_failure(folder, f"The process ended with {by}.", text)
+    return Status.KILLED if killed else Status.FAILED
+
+
+def _stop(pool: Sequence[subprocess.Popen], number: signal.Signals) -> None:
+    """Tells all processes to stop and waits; kills those that do not.
+
+    Args:
+        pool: The processes, also those that have ended.
+        number: SIGINT, or SIGTERM for processes that shall save first.
+    """
+    for process in pool:
+        process.send_signal(number)
+    end = time.monotonic() + GRACE[number]
     try:
-        yield
-    except BaseException as error:
-        hurry = isinstance(error, KeyboardInterrupt)
-        hurry &= not isinstance(error, signals.Terminated)
-        processes.stop(signal.SIGINT if hurry else signal.SIGTERM)
-        raise
+        for process in pool:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(end - time.monotonic(), 0.0))
+    finally:  # Also at once, if the user insists.
+        for process in pool:
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()

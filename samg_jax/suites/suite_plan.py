@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
@@ -24,8 +24,7 @@ class Estimator:
 
     def __init__(self):
         """Begins with nothing worked out."""
-        self._rows: dict[str, int] = {}
-        self._states: dict[str, int] = {}
+        self._known: dict[str, int] = {}
 
     def memory(self, job: Job) -> tuple[float, float]:
         """Bytes on the device and on the host, whether or not the source is there."""
@@ -34,82 +33,50 @@ class Estimator:
         fits = parts.model is not None and config.guidance.weight != "cvae"
         rows = 0
         if job.source is None or fits or sampling.needs_dataset(config.online):
-            rows = self._rows_of(job)
+            dataset = json.dumps(job.config["dataset"], sort_keys=True)
+            rows = self._once(dataset, lambda: dry_run.dataset_rows(config, parts)[0])
         key = dry_run.states_key(config, parts)
-        if key not in self._states:
-            self._states[key] = dry_run.state_bytes(config, parts)
-        return dry_run.memory(config, parts, rows, self._states[key])
+        states = self._once(key, lambda: dry_run.state_bytes(config, parts))
+        return dry_run.memory(config, parts, rows, states)
 
-    def _rows_of(self, job: Job) -> int:
-        key = json.dumps(job.config["dataset"], sort_keys=True)
-        if key not in self._rows:
-            config = job.experiment()
-            parts = resolution.resolve(config)
-            self._rows[key], _ = dry_run.dataset_rows(config, parts)
-        return self._rows[key]
+    def _once(self, key: str, compute: Callable[[], int]) -> int:
+        if key not in self._known:
+            self._known[key] = compute()
+        return self._known[key]
 
 
 def describe(out: pathlib.Path, jobs: Sequence[Job], estimator: Estimator) -> str:
     """A table of the jobs of a suite, how far they are, and what they need."""
-    lines = [("job", "state", "updates", "steps", "device", "host")]
-    left, done, worked = [], [], 0.0
+    width = max(len(job.name) for job in jobs)
+    row = f"{{:{width}}}  {{:6}}{{:>11}}{{:>12}}{{:>10}}{{:>10}}"
+    lines = [row.format("job", "state", "updates", "steps", "device", "host")]
+    done, worked = [], 0.0
     for job in tqdm(jobs, "estimating", unit="job", dynamic_ncols=True):
-        device, host = estimator.memory(job)
         folder = job_folders.of(out, job.name)
         state = "failed" if (folder / job_folders.FAILED).exists() else "to do"
         facts = job_folders.done(folder)
-        if job_folders.sound(facts):
+        if facts is not None:
             state = "done"
             done.append(job)
             worked += facts["wall_time"]
-        else:
-            left.append(job)
-        online = job.config["online"]["steps"]
         updates = 0 if job.source else job.config["offline"]["updates"]
-        lines.append(
-            (
-                job.name,
-                state,
-                f"{updates:,}" if updates else "",
-                f"{online:,}" if online else "",
-                f"{device / GIGABYTE:.2f} GB",
-                f"{host / GIGABYTE:.2f} GB",
-            )
-        )
+        counts = (updates, job.config["online"]["steps"])
+        counts = [f"{count:,}" if count else "" for count in counts]
+        sizes = [f"{need / GIGABYTE:.2f} GB" for need in estimator.memory(job)]
+        lines.append(row.format(job.name, state, *counts, *sizes))
     seeds = sum(job.config["num_seeds"] for job in jobs if job.source is None)
+    left, time_left = [job for job in jobs if job not in done], ""
+    if left and done:
+        seconds = worked * sum(map(size, left)) / sum(map(size, done))
+        time_left = (
+            f", about {duration(seconds)} one after another at the speed of the "
+            "complete jobs"
+        )
+    table = "\n".join(lines)
     return (
-        f"{_aligned(lines)}\n\n{len(jobs)} jobs, {seeds} seeds pre-trained. "
-        f"To be done: {len(left)} jobs{_time_left(left, done, worked)}.\n"
+        f"{table}\n\n{len(jobs)} jobs, {seeds} seeds pre-trained. "
+        f"To be done: {len(left)} jobs{time_left}.\n"
         "Memory: data and states, without activations."
-    )
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Cells under each other, the first two columns flush left."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if index < 2 else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
-
-
-def _time_left(left: Sequence[Job], done: Sequence[Job], worked: float) -> str:
-    """Words about the time left, empty before the first job is complete.
-
-    Args:
-        left: The jobs that are not complete.
-        done: The complete jobs.
-        worked: The seconds that the complete jobs took together.
-    """
-    if not left or not done:
-        return ""
-    seconds = worked * sum(map(size, left)) / sum(map(size, done))
-    return (
-        f", about {duration(seconds)} one after another at the speed of the complete "
-        "jobs"
     )
 
 

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from samg_jax import checks, shared_files
+from samg_jax import checks, durable
 from samg_jax.results import seed_statistics
 from samg_jax.runs import run_output
 from samg_jax.suites import job_folders
@@ -65,41 +65,37 @@ class Table:
     """The results of a folder; what was read of a complete job is kept."""
 
     def __init__(self, out: pathlib.Path):
+        """Begins with nothing read.
+
+        Args:
+            out: The folder of the suite.
+        """
         self._out = out
-        self._rows: dict[tuple[str, float], pd.DataFrame | None] = {}
+        self._rows: dict[str, pd.DataFrame | None] = {}
         self._told: set[str] = set()
 
     def update(self) -> pd.DataFrame:
-        """Writes both files and returns the table.
-
-        Where two processes write at once, the later may have read earlier: each looks
-        again, after it wrote, whether it knew of all complete jobs.
-        """
-        while True:
-            complete = self._complete()
-            table = self._gather(complete)
-            parquet = io.BytesIO()
-            table.to_parquet(parquet, index=False)
-            shared_files.replace(self._out / "results.parquet", parquet.getvalue())
-            text = table.to_csv(index=False, lineterminator="\n")
-            shared_files.replace(self._out / "results.csv", text.encode())
-            if self._complete() == complete:
-                return table
-
-    def _complete(self) -> dict[tuple[str, float], Job]:
-        """Returns the complete jobs, by name and time of their end."""
-        result = {}
+        """Writes both files; the table."""
         for job in job_folders.all_jobs(self._out, self._damaged):
             folder = job_folders.of(self._out, job.name)
-            if job_folders.sound(job_folders.done(folder)):
-                path = job_folders.finished_run(folder) / job_folders.DONE
-                result[job.name, path.stat().st_mtime] = job
-        return result
+            if job.name not in self._rows and job_folders.done(folder) is not None:
+                self._rows[job.name] = self._read(folder, job)
+        tables = [rows for rows in self._rows.values() if rows is not None]
+        table = pd.DataFrame(columns=list(COLUMNS))
+        if tables:
+            table = pd.concat(tables, ignore_index=True)
+            table = table.sort_values(ORDER, ignore_index=True)
+        parquet = io.BytesIO()
+        table.to_parquet(parquet, index=False)
+        durable.write_bytes(self._out / "results.parquet", parquet.getvalue())
+        text = table.to_csv(index=False, lineterminator="\n")
+        durable.write_text(self._out / "results.csv", text)
+        return table
 
-    def _read(self, job: Job) -> pd.DataFrame | None:
-        """Returns the rows of a job; None, said once, where they cannot be read."""
+    def _read(self, folder: pathlib.Path, job: Job) -> pd.DataFrame | None:
+        """The rows of a job; None, said once, if they cannot be read."""
         try:
-            return read(job_folders.of(self._out, job.name), job)
+            return read(folder, job)
         except checks.UserError as error:
             self._tell(f"WARNING: {error}")
             return None
@@ -107,7 +103,7 @@ class Table:
     def _damaged(self, path: pathlib.Path) -> None:
         self._tell(
             f"WARNING: {path} is damaged, so its job is not among the results. The "
-            "command of its suite writes it anew."
+            "command of its suite writes it again."
         )
 
     def _tell(self, text: str) -> None:
@@ -115,17 +111,6 @@ class Table:
         if text not in self._told:
             self._told.add(text)
             print(text, flush=True)
-
-    def _gather(self, jobs: dict[tuple[str, float], Job]) -> pd.DataFrame:
-        """Returns the rows of complete jobs, sorted."""
-        for key, job in jobs.items():
-            if key not in self._rows:
-                self._rows[key] = self._read(job)
-        tables = [self._rows[key] for key in jobs if self._rows[key] is not None]
-        if not tables:
-            return pd.DataFrame(columns=list(COLUMNS))
-        table = pd.concat(tables, ignore_index=True)
-        return table.sort_values(ORDER, ignore_index=True)
 
 
 def read(folder: pathlib.Path, job: Job) -> pd.DataFrame:
@@ -135,7 +120,7 @@ def read(folder: pathlib.Path, job: Job) -> pd.DataFrame:
         checks.UserError: a table of its run is missing or damaged.
     """
     facts = job_folders.done(folder)
-    run = job_folders.finished_run(folder)
+    run = folder / job_folders.COMPLETE
     rows = _table(run / "metrics.csv", run_output.EVALUATION_COLUMNS)
     places = ["phase", "seed", "offline_step", "env_step"]
     variant = job.variant

@@ -6,8 +6,7 @@ import sys
 import pytest
 
 from samg_jax import checks
-from samg_jax.experiment import config_files
-from samg_jax.suites import definition
+from samg_jax.experiment import config_files, suite_files
 
 ROOT = pathlib.Path(__file__).parents[2]
 OWN_BASE = "from configs import base\n\n\ndef get_config(dataset='hopper-demo'):\n"
@@ -116,13 +115,13 @@ def test_a_file_of_the_project_has_what_its_folder_has_first(project):
 
 def test_suites_are_found_in_the_same_way(project):
     configs = config_files.folder("configs")
-    assert definition.load("smoke", configs).num_seeds == 3
+    assert suite_files.load("smoke", configs).num_seeds == 3
     own = project / "own.py"
     own.write_text(
         "from configs.suites import smoke\n\n\ndef get_config():\n"
         "    suite = smoke.get_config()\n    suite.num_seeds = 9\n    return suite\n"
     )
-    assert definition.load(str(own), configs).num_seeds == 9
+    assert suite_files.load(str(own), configs).num_seeds == 9
 
 
 @pytest.mark.parametrize(

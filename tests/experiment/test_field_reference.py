@@ -18,10 +18,11 @@ from samg_jax.experiment import (
     field_table,
     resolution,
     spec,
+    suite_files,
     suite_spec,
 )
 from samg_jax.guidance import nearest, normals, presets, weights
-from samg_jax.suites import definition, job_list
+from samg_jax.suites import job_list
 from tests.fixtures import small_experiments
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -130,7 +131,7 @@ def test_families_and_counts_of_suites_are_those_of_the_checks():
         shown = field_table.suite_table()[f"suite.{name}"].allowed
         assert shown.startswith(f"integer, {least} or more")
         with pytest.raises(checks.UserError, match=f"of at least {least}"):
-            definition.load("smoke", ROOT / "configs", [f"{name}={least - 1}"])
+            suite_files.load("smoke", ROOT / "configs", [f"{name}={least - 1}"])
     variants = field_table.suite_table()["suite.variants"].allowed
     assert all(f"`{name}`" in variants for name in (job_list.VANILLA, *job_list.GUIDED))
 

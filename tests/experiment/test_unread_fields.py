@@ -3,8 +3,14 @@
 import pytest
 
 from samg_jax import checks
-from samg_jax.experiment import command_line, config_checks, resolution, unread_fields
-from samg_jax.suites import definition, job_list, suite_program
+from samg_jax.experiment import (
+    command_line,
+    config_checks,
+    resolution,
+    suite_files,
+    unread_fields,
+)
+from samg_jax.suites import job_list, suite_program
 from tests.fixtures import tiny_suite
 
 
@@ -105,7 +111,7 @@ def test_rewards_that_would_be_nothing_are_refused(fields, match):
 
 
 def suite(*settings):
-    loaded = definition.load(
+    loaded = suite_files.load(
         "smoke", tiny_suite.CONFIGS, ["algorithms=awac", *settings]
     )
     return loaded, job_list.expand(loaded, tiny_suite.CONFIGS)
@@ -120,10 +126,10 @@ def test_a_suite_names_what_none_of_its_jobs_reads():
 
 def test_what_is_set_by_hand_wins_over_all_rows_of_a_suite():
     settings = ["config.offline.updates=7", "config.offline.updates=8e1"]
-    loaded = definition.load("local_reduced", tiny_suite.CONFIGS, [*settings])
+    loaded = suite_files.load("local_reduced", tiny_suite.CONFIGS, [*settings])
     recipe = job_list.Recipe(tiny_suite.CONFIGS, "cql", "hopper-medium", (0, 1))
     assert job_list.build(loaded, recipe, guided=False).offline.updates == 80
     dims = ["config.agent.actor_hidden_dims=(8, 8)"] * 2
-    loaded = definition.load("local_reduced", tiny_suite.CONFIGS, dims)
+    loaded = suite_files.load("local_reduced", tiny_suite.CONFIGS, dims)
     config = job_list.build(loaded, recipe, guided=False)
     assert config.agent.actor_hidden_dims == (8, 8)

@@ -129,7 +129,7 @@ def test_a_suite_goes_on_after_a_power_cut(dataset, tmp_path):
     cuts = cut_suite(
         suite,
         tmp_path,
-        [f"{job}/run-*/online/[0-9]*", "out/jobs/*/*/*/samg/complete/done.json"],
+        [f"{job}/run/online/[0-9]*", "out/jobs/*/*/*/samg/complete/done.json"],
     )
     assert tiny_suite.run(suite, tmp_path / "out", *tiny_suite.LONGER) == 0
     for number, cut in enumerate(cuts):

@@ -110,7 +110,7 @@ def test_a_suite_says_so_in_a_line_and_goes_on_with_room(disk, dataset, tmp_path
     assert tiny_suite.run(suite, tmp_path / "whole", *settings) == 0
     out = disk / "out"
     process = tiny_suite.start(suite, out, *settings)
-    wait_for(process, out, "jobs/*/*/*/*/run-*/offline")
+    wait_for(process, out, "jobs/*/*/*/*/run/offline")
     filler = fill(disk)
     text, _ = process.communicate(timeout=200)
     assert process.returncode == 1, text

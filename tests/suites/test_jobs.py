@@ -5,16 +5,13 @@ import json
 import pytest
 
 from samg_jax.data import published_facts
-from samg_jax.experiment import resolution
+from samg_jax.experiment import resolution, suite_files
 from samg_jax.runs import dry_run
 from samg_jax.suites import (
-    definition,
     executors,
     job_folders,
     job_list,
-    repair,
     suite_plan,
-    suite_program,
 )
 from tests.fixtures import small_experiments, tiny_suite
 
@@ -31,7 +28,7 @@ SUITES = {
 
 
 def expand(name, *settings):
-    suite = definition.load(name, tiny_suite.CONFIGS, settings)
+    suite = suite_files.load(name, tiny_suite.CONFIGS, settings)
     return job_list.expand(suite, tiny_suite.CONFIGS)
 
 
@@ -149,13 +146,17 @@ def test_mistakes_in_a_suite_are_told(name, settings, message):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("cloud", [], "Allowed are local, ray, slurm"),
-        ("local", ["paralel=2"], "Did you mean 'parallel'"),
-        ("local", ["parallel"], "parallel: jobs at once"),
-        ("local", ["parallel=0"], "at least 1"),
+        ("cloud", [], "Allowed: local, ray, slurm"),
+        ("slrum", [], "Did you mean 'slurm'"),
+        ("local", ["parallel=2"], "Allowed are none. Set processes=2"),
         ("slurm", ["cluster=cloud"], "Allowed are slurm and local"),
         ("slurm", ["partition=x"], "Allowed are .*slurm_"),
-        ("ray", ["cpus=-1"], "at least 0"),
+        (
+            "ray",
+            ["cpus=-1"],
+            r"option=cpus is -1. It must be a finite number in .0, inf",
+        ),
+        ("ray", ["cpus"], "cpus: cores of a job"),
         ("ray", ["gpu=1"], "Did you mean 'gpus'"),
     ],
 )
@@ -166,17 +167,24 @@ def test_mistakes_in_an_executor_are_told(name, options, message):
         executors.make(name, options)
 
 
+def test_a_cluster_takes_no_number_of_processes():
+    pytest.importorskip("submitit")
+    assert executors.make("local", [], 3).processes == 3
+    with pytest.raises(ValueError, match="processes=2 is read by executor=local alone"):
+        executors.make("slurm", ["cluster=local"], 2)
+
+
 def test_a_job_of_another_config_is_refused(tmp_path):
-    repair.prepare(tmp_path, expand("smoke"))
-    repair.prepare(tmp_path, expand("smoke", "config.evaluation.threads=1"))
+    job_folders.prepare(tmp_path, expand("smoke"))
+    job_folders.prepare(tmp_path, expand("smoke", "config.evaluation.threads=1"))
     with pytest.raises(ValueError, match=r"online.steps: 2000 before, 900 now"):
-        repair.prepare(tmp_path, expand("smoke", "budgets.online_steps=900"))
+        job_folders.prepare(tmp_path, expand("smoke", "budgets.online_steps=900"))
 
 
 def test_a_job_runs_what_the_command_says_where_a_folder_may_differ(tmp_path):
-    repair.prepare(tmp_path, expand("smoke", "config.compilation_cache=theirs"))
+    job_folders.prepare(tmp_path, expand("smoke", "config.compilation_cache=theirs"))
     jobs = expand("smoke", "config.compilation_cache=mine")
-    repair.prepare(tmp_path, jobs)
+    job_folders.prepare(tmp_path, jobs)
     assert job_folders.load(tmp_path, jobs[0].name) == jobs[0]
     assert jobs[0].config["compilation_cache"] == "mine"
 
@@ -213,8 +221,9 @@ def test_executors_place_a_job_by_the_memory_of_its_estimate(tmp_path):
     ray_cluster = pytest.importorskip("samg_jax.suites.ray_cluster")
     planned = expand("smoke", "algorithms=iql", "num_seeds=64")
     estimator = suite_plan.Estimator()
-    request = suite_program.Request("smoke", str(tmp_path), tiny_suite.CONFIGS)
-    given = suite_program.work(request, tmp_path, planned, estimator, print)
+    given = executors.Work(
+        tmp_path, planned, 1, (), lambda job: estimator.memory(job)[1], print
+    )
     executor = ray_cluster.Executor(cpus=2)
     needs = {job.variant: int(estimator.memory(job)[1]) for job in planned}
     assert len(set(needs.values())) == 4
@@ -243,7 +252,7 @@ def test_slurms_limit_is_above_what_was_measured_beyond_an_estimate():
 def test_a_request_without_suite_or_folder_is_refused(tmp_path):
     for suite, out in ((None, str(tmp_path)), ("smoke", None)):
         with pytest.raises(ValueError, match=r"is empty\. It must be given"):
-            suite_program.prepare(suite_program.Request(suite, out, tiny_suite.CONFIGS))
+            suite_files.check_given(suite, out, tiny_suite.CONFIGS)
 
 
 def test_names_of_files_and_variants_are_names_of_folders(tmp_path):
@@ -253,7 +262,7 @@ def test_names_of_files_and_variants_are_names_of_folders(tmp_path):
     assert {len(job.name.split("/")) for job in planned} == {4}
     assert all(len(part) <= 200 for job in planned for part in job.name.split("/"))
     assert planned[0].dataset == path.stem
-    repair.prepare(tmp_path / "out", planned)
+    job_folders.prepare(tmp_path / "out", planned)
     assert job_folders.all_jobs(tmp_path / "out") == sorted(
         planned, key=lambda j: j.name
     )

@@ -1,6 +1,5 @@
 """Suites whose processes are killed: nothing is lost, nothing is there twice."""
 
-import json
 import os
 import pathlib
 import shutil
@@ -13,12 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from samg_jax.experiment import suite_files
 from samg_jax.suites import (
-    definition,
     executors,
+    job_folders,
     job_list,
-    job_runner,
-    repair,
     suite_program,
 )
 from tests.fixtures import tiny_suite
@@ -41,10 +39,10 @@ def has_checkpoint(folder):
 
 def work(suite, out):
     """Returns what an executor is given, and the list of what it will report."""
-    loaded = definition.load(str(suite), tiny_suite.CONFIGS, tiny_suite.LONGER)
+    loaded = suite_files.load(str(suite), tiny_suite.CONFIGS, tiny_suite.LONGER)
     planned, ended = job_list.expand(loaded, tiny_suite.CONFIGS), []
     out.mkdir()
-    repair.prepare(out, planned)
+    job_folders.prepare(out, planned)
     report = suite_program.Report(out, planned)
 
     def tell(job, status):
@@ -58,7 +56,7 @@ def work(suite, out):
 def assert_all_done(given, ended):
     names = [job.name for job in given.jobs]
     assert sorted(name for name, _ in ended) == sorted(names)
-    assert {status for _, status in ended} == {job_runner.Status.DONE}
+    assert {status for _, status in ended} == {job_folders.Status.DONE}
 
 
 def test_kills_at_random_leave_the_table_as_it_would_have_been(undisturbed, tmp_path):
@@ -84,8 +82,14 @@ def test_kills_at_random_leave_the_table_as_it_would_have_been(undisturbed, tmp_
     text, _ = process.communicate(timeout=300)
     assert process.returncode == 0, text
     assert commands_killed >= 2
-    assert len(tiny_suite.claims(out)) > 4
+    assert resumed(out)
     pd.testing.assert_frame_equal(tiny_suite.results(out), expected)
+
+
+def resumed(out):
+    """The names of the jobs that went on from a checkpoint."""
+    logs = sorted(out.glob("jobs/*/*/*/*/complete/log.txt"))
+    return [log.parts[-3] for log in logs if "resuming" in log.read_text()]
 
 
 def gone(pids):
@@ -101,7 +105,7 @@ def test_a_suite_stops_in_order_with_its_workers_and_goes_on(undisturbed, tmp_pa
         (signal.SIGTERM, "online", 143, "Terminated. The same command goes on"),
     ]:
         process = tiny_suite.start(suite, out, *tiny_suite.LONGER)
-        pattern = f"jobs/*/*/*/*/run-*/{place}/[0-9]*"
+        pattern = f"jobs/*/*/*/*/run/{place}/[0-9]*"
         while process.poll() is None and not any(out.glob(pattern)):
             time.sleep(0.01)
         workers = tiny_suite.at_work(out)
@@ -116,8 +120,6 @@ def test_a_suite_stops_in_order_with_its_workers_and_goes_on(undisturbed, tmp_pa
         assert text.splitlines()[-1].startswith(words)
         assert gone(workers.values())
         for folder in workers:
-            claim = max(folder.glob("claim-*.json"))
-            assert json.loads(claim.read_text())["released"]
             assert not (folder / "failed.json").exists()
         if number == signal.SIGTERM:  # Saved where none was due.
             after = {path.name for path in out.glob(pattern)} - before
@@ -128,13 +130,42 @@ def test_a_suite_stops_in_order_with_its_workers_and_goes_on(undisturbed, tmp_pa
     pd.testing.assert_frame_equal(tiny_suite.results(out), expected)
 
 
+@pytest.mark.parametrize(
+    ("executor", "number", "status", "words"),
+    [
+        ("ray", signal.SIGINT, 1, "Interrupted. The same command goes on"),
+        ("ray", signal.SIGTERM, 143, "Terminated. The same command goes on"),
+        ("slurm", signal.SIGINT, 1, "Interrupted. The same command goes on"),
+    ],
+)
+def test_a_signal_stops_the_workers_of_a_cluster_too(
+    executor, number, status, words, dataset, tmp_path
+):
+    pytest.importorskip({"ray": "ray", "slurm": "submitit"}[executor])
+    suite, out = tiny_suite.write(tmp_path, dataset), tmp_path / "out"
+    flags = [f"--executor={executor}"]
+    flags += ["--option=cluster=local"] * (executor == "slurm")
+    process = tiny_suite.start(suite, out, *tiny_suite.LONGER, flags=flags)
+    while process.poll() is None and not any(out.glob("jobs/*/*/*/*/run/offline")):
+        time.sleep(0.05)
+    workers = tiny_suite.at_work(out).values()
+    assert workers
+    process.send_signal(number)
+    began = time.monotonic()
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == status, text
+    assert words in text
+    while not gone(workers):
+        assert time.monotonic() - began < 30
+        time.sleep(0.1)
+
+
 def test_what_is_damaged_costs_its_job_and_no_other(undisturbed, tmp_path, capsys):
     suite, expected = undisturbed
     out = tmp_path / "out"
     shutil.copytree(suite.parent / "out", out)
     first, second = (out / f"jobs/awac/random/seed{seed}" for seed in (2, 3))
     (first / "offline/complete/done.json").write_text("null")
-    (first / "offline/claim-0.json").write_text("[]")
     (second / "samg/job.json").unlink()
     (second / "samg/job.json").mkdir()
     (second / "samg/complete/done.json").write_bytes(b"")
@@ -165,13 +196,8 @@ def test_a_worker_of_a_ray_cluster_is_killed(undisturbed, tmp_path):
             running = tiny_suite.at_work(given.out)
             most = max(most, len(running))
             for folder, pid in running.items():
-                if folder.name == "samg" and has_checkpoint(folder / "run-0/online"):
-                    stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
-                    parent = int(stat.rpartition(")")[2].split()[1])
-                    assert (
-                        "ray::" in pathlib.Path(f"/proc/{parent}/cmdline").read_text()
-                    )
-                    os.kill(parent, signal.SIGKILL)
+                if folder.name == "samg" and has_checkpoint(folder / "run/online"):
+                    os.kill(pid, signal.SIGKILL)
                     killed.append(folder)
                     return
 
@@ -188,10 +214,7 @@ def test_a_worker_of_a_ray_cluster_is_killed(undisturbed, tmp_path):
     assert_all_done(given, ended)
     assert most == 2  # One job per core, so both nodes were at work.
     assert len(killed) == 1
-    own = str(killed[0].relative_to(given.out / "jobs/awac/random"))
-    again = {name for name, claim in tiny_suite.claims(given.out) if claim != "claim-0"}
-    assert again == {own}
-    assert "resuming" in (killed[0] / "complete/log.txt").read_text()
+    assert resumed(given.out) == [killed[0].name]
     pd.testing.assert_frame_equal(tiny_suite.results(given.out), expected)
 
 
@@ -201,5 +224,5 @@ def test_submitit_runs_a_suite_as_slurm_would(undisturbed, tmp_path):
     given, ended = work(suite, tmp_path / "out")
     executors.make("slurm", ["cluster=local", "timeout_min=10"]).run(given)
     assert_all_done(given, ended)
-    assert {claim for _, claim in tiny_suite.claims(given.out)} == {"claim-0"}
+    assert resumed(given.out) == []
     pd.testing.assert_frame_equal(tiny_suite.results(given.out), expected)

@@ -4,7 +4,8 @@ import pathlib
 
 import pytest
 
-from samg_jax.suites import definition, job_list, suite_program
+from samg_jax.experiment import suite_files
+from samg_jax.suites import job_list, suite_program
 from tests.fixtures import small_experiments, tiny_suite
 
 FORKS = {"vanilla", "no_data", "samg", "samg_even", "samg_random", "samg_embedding"}
@@ -21,7 +22,7 @@ GRIDS = {
 
 
 def load(name, *settings):
-    return definition.load(name, tiny_suite.CONFIGS, settings)
+    return suite_files.load(name, tiny_suite.CONFIGS, settings)
 
 
 def expand(name, *settings):

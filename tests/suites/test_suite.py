@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from concurrent import futures
 
@@ -16,7 +18,7 @@ import pytest
 
 from samg_jax.suites import suite_results
 from samg_jax.suites.job_list import Job
-from tests.fixtures import called_programs, tiny_suite
+from tests.fixtures import tiny_suite
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +100,13 @@ def test_scores_of_a_sweep_are_told_apart_and_failed_seeds_are_left_out():
 
 def test_what_is_complete_is_not_run_again(finished, capsys):
     suite, out = finished
-    expected = [("seed2-3/offline", "claim-0"), ("seed2-3/samg", "claim-0")]
-    assert tiny_suite.claims(out) == expected
+    printed = {path: path.stat().st_mtime_ns for path in out.glob("jobs/*/*/*/*/*.txt")}
+    assert len(printed) == 2
     table = (out / "results.csv").read_bytes()
     (out / "results.csv").unlink()
     assert tiny_suite.run(suite, out) == 0
     assert "2 jobs, 2 complete before." in capsys.readouterr().out
-    assert tiny_suite.claims(out) == expected
+    assert printed == {path: path.stat().st_mtime_ns for path in printed}
     assert (out / "results.csv").read_bytes() == table
 
 
@@ -121,14 +123,13 @@ def test_other_settings_and_a_dry_run_touch_nothing(finished, capsys):
     assert sorted(out.rglob("*")) == before
 
 
-def kill_with_checkpoint(folder, step):
+def kill_with_checkpoint(out, folder, step):
     """Kills the process of a job when its fine-tuning has saved a step."""
     end = time.monotonic() + 300
-    while not (folder / f"run-0/online/{step}").exists():
+    while not (folder / f"run/online/{step}").exists():
         assert time.monotonic() < end
         time.sleep(0.005)
-    owner = json.loads((folder / "claim-0.json").read_text())
-    os.kill(owner["pid"], signal.SIGKILL)
+    os.kill(tiny_suite.at_work(out)[folder], signal.SIGKILL)
 
 
 def test_a_job_that_fails_or_is_killed_stops_nothing_but_forks_of_the_former(
@@ -140,14 +141,14 @@ def test_a_job_that_fails_or_is_killed_stops_nothing_but_forks_of_the_former(
     settings = ("seed=0", "num_seeds=4", "seeds_per_job=2")
     # In the way of the offline phase of the first two seeds.
     jobs = out / "jobs/awac/random"
-    obstacle = jobs / "seed0-1/offline/run-0/offline"
+    obstacle = jobs / "seed0-1/offline/run/offline"
     obstacle.parent.mkdir(parents=True)
     obstacle.write_text("not a folder")
     # To be done again, and killed on the way.
     killed = jobs / "seed2-3/samg"
     shutil.rmtree(killed)
     with futures.ThreadPoolExecutor(1) as pool:
-        kill = pool.submit(kill_with_checkpoint, killed, 20)
+        kill = pool.submit(kill_with_checkpoint, out, killed, 20)
         assert tiny_suite.run(suite, out, *settings, retries=1) == 1
         kill.result(timeout=0)
     printed = capsys.readouterr().out
@@ -157,13 +158,7 @@ def test_a_job_that_fails_or_is_killed_stops_nothing_but_forks_of_the_former(
     assert failure["error"] in printed
     assert "Traceback" in failure["details"]
     failure = json.loads((jobs / "seed0-1/samg/failed.json").read_text())
-    assert failure["error"].startswith("Not begun: awac/random/seed0-1/offline")
-    assert [
-        claim for job, claim in tiny_suite.claims(out) if job == "seed2-3/samg"
-    ] == [
-        "claim-0",
-        "claim-1",
-    ]
+    assert failure["error"].startswith("Not begun: its source awac/random/seed0-1/off")
     assert "resuming" in (killed / "complete/log.txt").read_text()
     assert not (killed / "failed.json").exists()
     pd.testing.assert_frame_equal(tiny_suite.results(out), tiny_suite.results(whole))
@@ -222,15 +217,11 @@ def test_the_kind_of_data_is_what_the_trainer_says_of_them():
         assert suite_results.kind_of(text) == kind
 
 
-def test_the_command_tells_mistakes_and_flags_that_are_not_its_own(tmp_path):
-    flags = {"suite": "smok", "out": str(tmp_path), "configs": str(tiny_suite.CONFIGS)}
-    with called_programs.running("benchmark", **flags) as program:
-        with pytest.raises(ValueError, match=r"^There is no suite 'smok'\."):
-            program.run_suite()
-        program.flags.FLAGS["algorithms"].present = 1
-        with pytest.raises(ValueError, match="--algorithms was given with suite"):
-            program.check_suite()
-    with called_programs.running("benchmark") as program:
-        program.flags.FLAGS["dry_run"].present = 1
-        with pytest.raises(ValueError, match="--dry_run was given with updates"):
-            program.parse(["updates"])
+def test_the_old_spelling_of_the_command_works_and_says_so():
+    command = [sys.executable, "-m", "samg_jax.benchmark", "suite", "--help"]
+    done = subprocess.run(
+        command, cwd=tiny_suite.ROOT, capture_output=True, text=True, check=True
+    )
+    assert "--processes=N" in done.stdout
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("is now `python -m samg_jax.suite`.")
