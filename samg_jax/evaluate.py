@@ -83,11 +83,10 @@ def main(argv: list[str]) -> None:
         print(scoring.describe(saved, names, EPISODES.value, SEED.value))
         # Not the folder that the checkpoint names: compiled programs would be run
         # from it.
-        used = saved.config.compilation_cache and compilation.DEFAULT_CACHE
+        used = saved.parts.run.compilation_cache and compilation.DEFAULT_CACHE
         compilation.use_cache(used)
         restored = saved_policies.restore(saved)
-        precision = compilation.precision_of(saved.config)
-        with compilation.matmul_precision(precision):
+        with compilation.matmul_precision(saved.parts.run.matmul_precision):
             evaluate(saved, restored, names, out, video)
 
 
@@ -95,14 +94,13 @@ def find() -> saved_policies.Saved:
     """The checkpoint, its environment tried out."""
     saved = saved_policies.find(CHECKPOINT.value)
     environments.check_limit(saved.parts.task, max_steps(saved), "--max_steps")
-    asked = saved.config.get("single_env")
-    parts = environments.try_out(saved.parts, asked, len(saved.parts.seeds))
+    parts = environments.try_out(saved.parts, len(saved.parts.seeds))
     return dataclasses.replace(saved, parts=parts)
 
 
 def max_steps(saved: saved_policies.Saved) -> int | None:
     """The steps after which episodes are cut, beside the environment's own limit."""
-    return MAX_STEPS.value or saved.config.evaluation.get("max_steps")
+    return MAX_STEPS.value or saved.parts.run.evaluation.max_steps
 
 
 def check_files(
@@ -153,7 +151,7 @@ def evaluate(
             "phase": saved.phase,
             "offline_step": updates,
             "env_step": taken,
-            "algorithm": saved.config.algorithm,
+            "algorithm": parts.run.algorithm,
             "data_source": saved.meta["data_source"],
             "environment": {
                 name: d4rl_physics.resolve(parts.task.env_id, name) for name in names

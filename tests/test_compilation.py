@@ -8,7 +8,7 @@ import pytest
 from flax.linen import linear
 
 from samg_jax import algorithms, compilation
-from samg_jax.experiment import resolution
+from samg_jax.experiment import datasets, resolve
 from samg_jax.runs import evaluation
 from samg_jax.training import offline_phase, online_phase
 from tests.fixtures import small_runs, toy_problems
@@ -43,8 +43,8 @@ def test_programs_are_kept_in_the_folder_of_the_config(tmp_path):
 def programs(dataset):
     """Functions that return the program of each phase, not yet compiled."""
     settings = small_runs.config("awac_samg", dataset)
-    parts = resolution.resolve(settings)
-    data, preprocessing, _ = resolution.load_dataset(settings, parts.task, str)
+    parts = resolve.experiment(settings)
+    data, preprocessing, _ = datasets.load(parts, str)
     state = offline_phase.init(parts, preprocessing)
     rows = np.arange(100)
     first = np.zeros((2, parts.task.observation_size), np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from samg_jax.experiment import config_checks, resolution
+from samg_jax.experiment import config_checks, resolve
 from samg_jax.guidance import cvae_settings, guided_target
 from samg_jax.types import unguided
 from tests.fixtures import small_experiments, toy_problems
@@ -235,8 +235,8 @@ def test_hyperparameters_are_the_published_ones(experiment, name):
 @pytest.mark.parametrize("experiment", small_experiments.CONFIGS)
 def test_config_is_valid_and_builds(experiment, name):
     config = small_experiments.CONFIGS[experiment](name)
-    config_checks.check(config)
-    parts = resolution.resolve(config)
+    resolve.experiment(config)
+    parts = resolve.experiment(config)
     sizes = SIZES[name.split("-")[0]]
     assert (parts.task.observation_size, parts.task.action_size) == sizes
     assert parts.physics == "d4rl"
@@ -307,7 +307,7 @@ def check_update(update, sizes, steps, trained):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("experiment", small_experiments.CONFIGS)
 def test_one_update_with_the_published_hyperparameters(experiment, name):
-    parts = resolution.resolve(small_experiments.CONFIGS[experiment](name))
+    parts = resolve.experiment(small_experiments.CONFIGS[experiment](name))
     sizes = SIZES[name.split("-")[0]]
     trained = {"bc": ["actor"], "td3_bc": ["critic"], "spot": ["vae"]}
     algorithm = experiment.removesuffix("_samg")
@@ -323,35 +323,35 @@ def test_one_update_with_the_published_hyperparameters(experiment, name):
 def test_what_follows_from_the_rest_of_a_config_reaches_the_algorithm():
     config = small_experiments.CONFIGS["iql"]("hopper-demo")
     config.offline.updates = 777
-    assert resolution.resolve(config).algorithm.config.schedule_steps == 777
+    assert resolve.experiment(config).algorithm.config.schedule_steps == 777
     config = small_experiments.CONFIGS["spot"]("hopper-demo")
     config.online.update({"steps": 50, "warmup_steps": 10, "updates_per_step": 3})
-    assert resolution.resolve(config).online.config.cooling_steps == 120
+    assert resolve.experiment(config).online.config.cooling_steps == 120
     config = small_experiments.CONFIGS["cql_samg"]("hopper-demo")
-    assert resolution.resolve(config).algorithm.config.guided_penalty
+    assert resolve.experiment(config).algorithm.config.guided_penalty
     config.guidance.penalty = "online"
-    assert not resolution.resolve(config).algorithm.config.guided_penalty
+    assert not resolve.experiment(config).algorithm.config.guided_penalty
 
 
 def test_values_that_cannot_work_together_are_refused():
     config = small_experiments.CONFIGS["spot"]("hopper-demo")
     config.offline.updates = 99_999
     with pytest.raises(ValueError, match=r"first 100000.*gives 99999"):
-        config_checks.check(config)
+        resolve.experiment(config)
     config = small_experiments.CONFIGS["bc"]("hopper-demo")
     config.guidance.weight = "constant"
     with pytest.raises(ValueError, match="no value that could be guided"):
-        config_checks.check(config)
+        resolve.experiment(config)
     config = small_experiments.CONFIGS["cql"]("hopper-demo")
     config.agent.calibrated_online = True
     with pytest.raises(ValueError, match="kept while fine-tuning, not begun"):
-        config_checks.check(config)
+        resolve.experiment(config)
     config.agent.calibrated = True
-    config_checks.check(config)
+    resolve.experiment(config)
     config = small_experiments.CONFIGS["iql"]("hopper-demo")
     config.agent.actor_schedule = "linear"
     with pytest.raises(ValueError, match=r"'linear'.*'cosine' and 'constant'"):
-        resolution.resolve(config)
+        resolve.from_fields(config.to_dict())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -388,9 +388,7 @@ def test_samg_changes_the_online_data_and_adds_the_guidance_only(algorithm, name
     ],
 )
 def test_guidance_is_the_papers(name, decoder_layers, warmup):
-    config = small_experiments.CONFIGS["awac_samg"](name)
-    resolution.complete(config)
-    guidance = config.guidance
+    guidance = resolve.experiment(small_experiments.CONFIGS["awac_samg"](name)).guidance
     assert guidance.threshold == 0.5
     assert guidance.strength == 1.0
     assert guidance.cutoff_steps is None

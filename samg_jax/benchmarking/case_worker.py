@@ -14,10 +14,10 @@ import time
 from typing import Any
 
 import jax
-import ml_collections
 
 from samg_jax import compilation
 from samg_jax.benchmarking import benchmark_cases, timed_programs
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.runs import lifecycle
 from samg_jax.training import offline_phase
 
@@ -49,12 +49,12 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     workdir = pathlib.Path(request["workdir"])
     parts = lifecycle.prepare(config, workdir)
     with precision, contextlib.ExitStack() as stack:
-        _, plan = lifecycle.start(config, parts, workdir, stack)
+        _, plan = lifecycle.start(parts, workdir, stack)
         data = timed_programs.to_device(plan.dataset, plan.preprocessing)
         reached("data")
-        prepared = timed_programs.prepare(case, config, data)
+        prepared = timed_programs.prepare(case, parts, data)
         reached("state")
-        program = timed_programs.Program(prepared, fewest(case, config))
+        program = timed_programs.Program(prepared, fewest(case, parts))
         reached("compilation")
         program.call()
         reached("first_update")
@@ -67,11 +67,11 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def fewest(case: benchmark_cases.Case, config: ml_collections.ConfigDict) -> int:
+def fewest(case: benchmark_cases.Case, parts: Experiment) -> int:
     """Returns how few updates the trainer takes in a call of the case's phase."""
     if case.phase == "offline":
         return offline_phase.LOOK_EVERY
-    return config.online.updates_per_step
+    return parts.run.online.updates_per_step
 
 
 def memory(

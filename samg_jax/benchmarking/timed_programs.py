@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from samg_jax.algorithms import cql
 from samg_jax.benchmarking.benchmark_cases import Case
 from samg_jax.data import replay, sampling, transitions
 from samg_jax.envs import tasks
-from samg_jax.experiment import resolution
-from samg_jax.experiment.resolution import Parts, Preprocessing
+from samg_jax.experiment import datasets
+from samg_jax.experiment.datasets import Preprocessing
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import guided_target
 from samg_jax.runs import schedule
 from samg_jax.training import offline_phase, online_phase, seed_axis
@@ -53,7 +54,7 @@ class Prepared(NamedTuple):
     """
 
     case: Case
-    parts: Parts
+    parts: Experiment
     state: Any
     lower: Callable[[Any, int], Any]
     call: Callable[[Any, Any, int, int], Any]
@@ -99,10 +100,9 @@ class Program:
         return calls * self.chunk / passed
 
 
-def load(config: ml_collections.ConfigDict) -> Data:
-    """Returns the data of a config as the trainer loads them."""
-    task = resolution.resolve_task(config)
-    return to_device(*resolution.load_dataset(config, task, _quiet)[:2])
+def load(parts: Experiment) -> Data:
+    """The data of an experiment as the trainer loads them."""
+    return to_device(*datasets.load(parts, _quiet)[:2])
 
 
 def to_device(dataset: transitions.Dataset, preprocessing: Preprocessing) -> Data:
@@ -111,23 +111,23 @@ def to_device(dataset: transitions.Dataset, preprocessing: Preprocessing) -> Dat
     return Data(jax.device_put(dataset), preprocessing, columns)
 
 
-def prepare(case: Case, config: ml_collections.ConfigDict, data: Data) -> Prepared:
+def prepare(case: Case, parts: Experiment, data: Data) -> Prepared:
     """Returns the trainer's function for a case, with a real state.
 
     Args:
         case: what is measured.
-        config: its, from `benchmark_cases.load`.
+        parts: The resolved experiment of the case.
         data: on the device.
     """
-    parts = resolution.resolve(config)
     measured = None if parts.model is None else parts.model.measure(*data.columns)
     pretrained = offline_phase.init(parts, data.preprocessing, measured)
     # SPOT trains its autoencoder first; what is timed is what comes after.
-    if "vae_steps" in config.agent:
-        step = jnp.asarray(config.agent.vae_steps, jnp.int32)
+    first = getattr(parts.algorithm.config, "vae_steps", None)
+    if first is not None:
+        step = jnp.asarray(first, jnp.int32)
         pretrained = pretrained.replace(agent=pretrained.agent.replace(step=step))
     kind = _offline if case.phase == "offline" else _online
-    return Prepared(case, parts, *kind(config, parts, pretrained, data))
+    return Prepared(case, parts, *kind(parts, pretrained, data))
 
 
 def flops(prepared: Prepared) -> float:
@@ -203,9 +203,9 @@ def chunk_of(operations: float, rate: float, seconds: float) -> int:
     return min(max(blocks, 1) * offline_phase.LOOK_EVERY, schedule.LONGEST_CHUNK)
 
 
-def _offline(config, parts, pretrained, data) -> tuple[Any, ...]:
+def _offline(parts, pretrained, data) -> tuple[Any, ...]:
     """Returns the scan of offline updates: the fields of `Prepared` from `state` on."""
-    batch_size = config.offline.batch_size
+    batch_size = parts.run.offline.batch_size
     updates = offline_phase.make_updates(parts, batch_size)
     return (
         pretrained,
@@ -215,28 +215,29 @@ def _offline(config, parts, pretrained, data) -> tuple[Any, ...]:
     )
 
 
-def _online(config, parts, pretrained, data) -> tuple[Any, ...]:
+def _online(parts, pretrained, data) -> tuple[Any, ...]:
     """Returns the same for fine-tuning: a chunk is one step with so many updates."""
     places, size = len(parts.seeds), parts.task.observation_size
     # As many rows as the buffer has at most, and the data can fill.
-    rows = min(online_phase.capacity(config.online), len(data.dataset.rewards))
-    config.online.buffer_size = rows
+    online = parts.run.online
+    rows = min(online_phase.capacity(online), len(data.dataset.rewards))
+    online = dataclasses.replace(online, buffer_size=rows)
     if parts.model is not None:  # Untrained; unfitted, new weights would be no numbers.
         few = tuple(column[:FITTED] for column in data.columns)
         weight = parts.model.fit(pretrained.model, *few)
         pretrained = pretrained.replace(weight=jax.tree.map(jnp.copy, weight))
     first = np.zeros((places, size), np.float32)
-    state = online_phase.init(parts, config.online, pretrained, first)
+    state = online_phase.init(parts, online, pretrained, first)
     state = _fill(state, data.dataset, rows)
-    step = online_phase.make_step(parts, config.online)
+    step = online_phase.make_step(parts, online)
     number = np.zeros(places, np.float32)
     feedback = online_phase.Feedback(number, first, number + 1, first)
-    dataset = data.dataset if sampling.needs_dataset(config.online) else None
+    dataset = data.dataset if online.reads_dataset else None
     return (
         state,
         lambda state, chunk: step.lower(state, feedback, dataset, chunk),
         lambda compiled, state, done, chunk: compiled(state, feedback, dataset, chunk),
-        config.online.batch_size,
+        online.batch_size,
     )
 
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 from tqdm import tqdm
 
@@ -20,8 +19,8 @@ from samg_jax import checks
 from samg_jax.collecting import recording
 from samg_jax.data import transitions
 from samg_jax.envs import tasks, vector
-from samg_jax.experiment import resolution
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment import datasets, resolve, spec
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.runs import environments, evaluation
 from samg_jax.training import offline_phase, online_phase, seed_axis
 
@@ -87,13 +86,13 @@ def make_parts(env_id: str, physics: str | None, seed: int, settings: Settings):
         "dataset": {"name": None, "path": None},
         "guidance": {"weight": "none"},
     }
-    parts = resolution.resolve(ml_collections.ConfigDict(config))
+    parts = resolve.from_fields(config)
     return environments.try_out(parts)
 
 
-def untrained(parts: Parts) -> offline_phase.State:
+def untrained(parts: Experiment) -> offline_phase.State:
     """Returns the state before any training, with raw observations and rewards."""
-    preprocessing = resolution.Preprocessing(
+    preprocessing = datasets.Preprocessing(
         transitions.Normalizer.identity(parts.task.observation_size),
         transitions.RewardTransform.identity(),
     )
@@ -101,7 +100,7 @@ def untrained(parts: Parts) -> offline_phase.State:
 
 
 def learn(
-    parts: Parts, settings: Settings, recorder: recording.Recorder
+    parts: Experiment, settings: Settings, recorder: recording.Recorder
 ) -> Iterator[Trained]:
     """Yields the policy after every evaluation of a training of SAC.
 
@@ -110,16 +109,13 @@ def learn(
         settings: of the training.
         recorder: keeps every step.
     """
-    phase = ml_collections.ConfigDict(
-        {
-            "steps": settings.train_steps,
-            "batch_size": 256,
-            "updates_per_step": 1,
-            "data": "buffer",
-            "offline_share": 0.5,
-            "buffer_size": 1_000_000,
-            "warmup_steps": settings.warmup_steps,
-        }
+    phase = spec.Online(
+        steps=settings.train_steps,
+        batch_size=256,
+        updates_per_step=1,
+        data="buffer",
+        buffer_size=1_000_000,
+        warmup_steps=settings.warmup_steps,
     )
     env_seeds = seed_axis.host_seeds(parts.seeds, "training")
     single = parts.trial.single
@@ -153,7 +149,7 @@ def learn(
 
 
 def train(
-    parts: Parts, settings: Settings, until_medium: bool
+    parts: Experiment, settings: Settings, until_medium: bool
 ) -> tuple[Trained | None, Trained, dict[str, np.ndarray]]:
     """Returns the first policy of medium level, the best one, and all rows seen.
 
@@ -186,7 +182,7 @@ def missed(best: Trained, settings: Settings) -> str:
     )
 
 
-def roll_out(parts: Parts, agent: Any, steps: int) -> dict[str, np.ndarray]:
+def roll_out(parts: Experiment, agent: Any, steps: int) -> dict[str, np.ndarray]:
     """Returns rows of the stochastic policy, key -> `[steps, ...]`.
 
     Args:
@@ -217,7 +213,7 @@ def roll_out(parts: Parts, agent: Any, steps: int) -> dict[str, np.ndarray]:
 
 
 def collect(
-    parts: Parts,
+    parts: Experiment,
     settings: Settings,
     level: str,
     steps: int,

@@ -6,19 +6,19 @@ import ast
 import copy
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 from tqdm import tqdm
 
 from samg_jax import checks
 from samg_jax.data import transitions
 from samg_jax.diagnosis.judged_pairs import Pairs
-from samg_jax.experiment import resolution
-from samg_jax.experiment.resolution import Parts, Preprocessing
+from samg_jax.experiment import resolve
+from samg_jax.experiment.datasets import Preprocessing
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import (
     collapse,
     cvae,
@@ -70,8 +70,7 @@ class Checkpoint:
 
     folder: pathlib.Path
     meta: dict[str, Any]
-    config: ml_collections.ConfigDict
-    parts: Parts
+    parts: Experiment
     state: offline_phase.State
 
 
@@ -92,17 +91,16 @@ def read(workdir: str) -> Checkpoint:
                 "command that began it."
             )
         fields = {**meta["config"], "sweep": ()}  # A sweep concerns fine-tuning only.
-        config, parts = resolution.resolve_saved(fields, f"The checkpoint {folder}")
-        asked = config.get("single_env")
-        parts = environments.try_out(parts, asked, len(parts.seeds))
+        parts = resolve.saved(fields, f"The checkpoint {folder}")
+        parts = environments.try_out(parts, len(parts.seeds))
         state, _ = store.restore(forks.template(parts))
     finally:
         store.close()
-    return Checkpoint(folder, meta, config, parts, state)
+    return Checkpoint(folder, meta, parts, state)
 
 
 def of_state(
-    name: str, parts: Parts, state: offline_phase.State, kinds: Iterable[str]
+    name: str, parts: Experiment, state: offline_phase.State, kinds: Iterable[str]
 ) -> list[Candidate]:
     """Returns the fitted weight of an offline state, and its other kinds.
 
@@ -130,17 +128,17 @@ def of_state(
 
 
 def with_settings(
-    config: ml_collections.ConfigDict, fields: dict[str, Any], steps: int | None
-) -> ml_collections.ConfigDict:
-    """Returns the experiment with another weight.
+    record: Mapping[str, Any], fields: dict[str, Any], steps: int | None
+) -> dict[str, Any]:
+    """A complete config with another weight, as nested dictionaries.
 
     Args:
-        config: of the checkpoint.
+        record: The complete config of the checkpoint.
         fields: dotted fields of `config.guidance`, those left out as they were.
         steps: updates of its model, to which the annealing of a C-VAE is fitted; None
             to leave both.
     """
-    guidance = copy.deepcopy(config.guidance.to_dict())
+    guidance = copy.deepcopy(record["guidance"])
     # What it decides is decided; from here on None means what the settings say.
     guidance.pop("weight_preset", None)
     if "cvae" not in guidance:  # A vanilla run's; the task fills in what is None.
@@ -151,15 +149,13 @@ def with_settings(
     for field, value in fields.items():
         parent, _, leaf = field.rpartition(".")
         (guidance[parent] if parent else guidance)[leaf] = value
-    result = ml_collections.ConfigDict(config.to_dict())
-    result.guidance = guidance
-    resolution.complete(result)
+    result, _ = resolve.complete({**record, "guidance": guidance})
     if steps is not None:
-        settings = result.guidance.cvae
+        settings = result["guidance"]["cvae"]
         for name in ("kl_warmup_start", "kl_warmup_steps"):
             if name not in {field.removeprefix("cvae.") for field in fields}:
-                settings[name] = settings[name] * steps // max(settings.steps, 1)
-        settings.steps = result.guidance.embedding.steps = steps
+                settings[name] = settings[name] * steps // max(settings["steps"], 1)
+        settings["steps"] = result["guidance"]["embedding"]["steps"] = steps
     return result
 
 
@@ -188,7 +184,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def train(
-    parts: Parts,
+    parts: Experiment,
     dataset: transitions.Dataset,
     split: collapse.Split,
     preprocessing: Preprocessing,
@@ -222,7 +218,7 @@ def train(
 
 
 def with_codes(
-    parts: Parts,
+    parts: Experiment,
     state: offline_phase.State,
     dataset: transitions.Dataset,
     split: collapse.Split,

@@ -25,8 +25,8 @@ from samg_jax.diagnosis import (
 )
 from samg_jax.diagnosis.candidates import Candidate, Checkpoint
 from samg_jax.diagnosis.judged_pairs import Pairs
-from samg_jax.experiment import config_checks, resolution
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment import config_checks, datasets, resolve
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import collapse, normals
 from samg_jax.runs import forks
 from samg_jax.training import offline_phase
@@ -78,7 +78,7 @@ def run(request: Request) -> dict[str, Any]:
     if request.out is not None:
         folder = pathlib.Path(request.out).expanduser()
     checks.folder(folder, "out=FOLDER")
-    with compilation.matmul_precision(compilation.precision_of(checkpoint.config)):
+    with compilation.matmul_precision(checkpoint.parts.run.matmul_precision):
         report = plain(examine(checkpoint, trained, request))
     keep(report, folder)
     report["pictures"] = [str(path) for path in diagnosis_plots.draw(report, folder)]
@@ -102,7 +102,7 @@ def keep(report: dict[str, Any], folder: pathlib.Path) -> None:
 
 
 def examine(
-    checkpoint: Checkpoint, trained: list[tuple[str, Parts]], request: Request
+    checkpoint: Checkpoint, trained: list[tuple[str, Experiment]], request: Request
 ) -> dict[str, Any]:
     """Returns the report without its pictures.
 
@@ -122,7 +122,7 @@ def examine(
     )
     return {
         **circumstances(request.command),
-        "matmul_precision": compilation.precision_of(checkpoint.config),
+        "matmul_precision": checkpoint.parts.run.matmul_precision,
         "checkpoint": request.checkpoint,
         "dataset": source,
         "other": other,
@@ -135,7 +135,7 @@ def examine(
     }
 
 
-def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Parts]]:
+def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Experiment]]:
     """Returns name and parts of every weight to train afresh.
 
     Raises:
@@ -162,26 +162,29 @@ def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Parts]]:
         )
     result = []
     for name, fields in asked:
-        config = candidates.with_settings(checkpoint.config, fields, request.steps)
-        config_checks.check_annealing(config)
-        result.append((name, resolution.resolve(config)))
+        record = checkpoint.parts.record
+        changed = candidates.with_settings(record, fields, request.steps)
+        config_checks.check_annealing(changed["guidance"])
+        result.append((name, resolve.from_fields(changed)))
     return result
 
 
 def load(checkpoint: Checkpoint, request: Request) -> tuple[transitions.Dataset, str]:
     """Returns the checkpoint's offline data, and what they are."""
-    config = checkpoint.config.copy_and_resolve_references()
+    parts = checkpoint.parts
     if request.data is not None:
-        config.dataset.path = request.data
-    dataset, _, source = resolution.load_dataset(
-        *(config, checkpoint.parts.task, logs.LOGGER.info, logs.LOGGER.warning),
-        functools.partial(forks.check_data, config, checkpoint.meta),
+        named = dataclasses.replace(parts.run.dataset, path=request.data)
+        run = dataclasses.replace(parts.run, dataset=named)
+        parts = dataclasses.replace(parts, run=run)
+    dataset, _, source = datasets.load(
+        *(parts, logs.LOGGER.info, logs.LOGGER.warning),
+        functools.partial(forks.check_data, parts.run.dataset, checkpoint.meta),
     )
     return dataset, source
 
 
 def make_sets(
-    parts: Parts,
+    parts: Experiment,
     dataset: transitions.Dataset,
     rows: np.ndarray,
     request: Request,
@@ -209,10 +212,10 @@ def make_sets(
 
 def fitted(
     checkpoint: Checkpoint,
-    trained: list[tuple[str, Parts]],
+    trained: list[tuple[str, Experiment]],
     data: tuple[transitions.Dataset, collapse.Split],
     kinds: tuple[str, ...],
-) -> list[tuple[Candidate, Parts]]:
+) -> list[tuple[Candidate, Experiment]]:
     """Returns the weights to judge, those to be trained trained."""
     result = []
 

@@ -9,8 +9,8 @@ import numpy as np
 from samg_jax import checks, logs
 from samg_jax.data import d4rl, plausibility, sources, transitions
 from samg_jax.envs import vector
-from samg_jax.experiment import resolution
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment import datasets
+from samg_jax.experiment.resolved import Experiment
 
 NOISE_LEVELS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 ROLLOUT_ENVS = 10
@@ -65,7 +65,7 @@ def with_noise(pairs: Pairs, std: float, noise: np.ndarray) -> Pairs:
     return pairs._replace(actions=actions.astype(np.float32))
 
 
-def of_random_policy(parts: Parts, count: int, rng: np.random.Generator) -> Pairs:
+def of_random_policy(parts: Experiment, count: int, rng: np.random.Generator) -> Pairs:
     """Returns `count` pairs of uniform actions, played in the checkpoint's environment.
 
     Args:
@@ -95,7 +95,7 @@ def of_random_policy(parts: Parts, count: int, rng: np.random.Generator) -> Pair
 
 
 def of_dataset(
-    parts: Parts, name: str, count: int, rng: np.random.Generator
+    parts: Experiment, name: str, count: int, rng: np.random.Generator
 ) -> tuple[Pairs, str]:
     """Returns at most `count` pairs of another dataset, and what it is.
 
@@ -122,6 +122,6 @@ def of_dataset(
     if isinstance(raw, d4rl.Own):
         plausibility.check(source, raw, parts.task, (), logs.LOGGER.warning)
     dataset = transitions.view(raw, parts.task.max_episode_steps)
-    resolution.check_enough(source, dataset)
+    datasets.check_enough(source, dataset)
     rows = choose(np.arange(len(dataset.rewards)), count, rng)
     return take(dataset, rows), sources.label(name)

@@ -11,8 +11,6 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-import ml_collections
-
 from samg_jax import algorithms, checks
 from samg_jax.experiment import config_checks
 from samg_jax.guidance import weights
@@ -296,20 +294,20 @@ def of_fields(name: str, fields: Mapping[str, Any], swept: Collection[str] = ())
     return _apply(name, Run(fields, swept))[0]
 
 
-def check(config: ml_collections.ConfigDict, given: Mapping[str, Any]) -> str:
+def check(fields: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     """One warning of all fields that were set and are not read; empty without one.
 
     Args:
-        config: complete.
+        fields: A complete config as nested dictionaries.
         given: fields that the user has set -> the values that they would have
             otherwise. A field that is set to that value is never refused.
 
     Raises:
         checks.UserError: a neighbor of a field decides that it does nothing.
     """
-    swept = [text.split("=")[0].strip() for text in config.get("sweep", ())]
+    swept = [text.split("=")[0].strip() for text in fields.get("sweep", ())]
     swept = [name.removeprefix("config.") for name in swept]
-    run = Run(config_checks.flatten(config.to_dict()), swept)
+    run = Run(config_checks.flatten(fields), swept)
     found = []
     for name in given:
         why, refused = _apply(name, run)
@@ -347,11 +345,11 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def for_fine_tuning(
-    name: str, config: ml_collections.ConfigDict, swept: Collection[str]
+    name: str, fields: Mapping[str, Any], swept: Collection[str]
 ) -> str:
     """The same of the phase that sweeps vary, where ones of both phases have twins."""
-    fields, online = config_checks.flatten(config.to_dict()), f"{name}_online"
-    known = algorithms.hyperparameters(config.algorithm)
+    fields, online = config_checks.flatten(fields), f"{name}_online"
+    known = algorithms.hyperparameters(fields["algorithm"])
     if online.removeprefix("agent.") in known and Run(fields, swept).has(online):
         return f"config.{online} is what fine-tuning reads"
     return of_fields(name, fields, swept)

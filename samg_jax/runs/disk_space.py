@@ -6,16 +6,15 @@ import pathlib
 from typing import Any
 
 import jax
-import ml_collections
 
 from samg_jax import checks, durable
 from samg_jax.experiment import sweeps
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.runs import checkpoints, forks, locations
 from samg_jax.training import online_phase
 
 
-def states(config: ml_collections.ConfigDict, parts: Parts) -> list[Any]:
+def states(parts: Experiment) -> list[Any]:
     """The shapes of the states of both phases, or of the one that there is.
 
     That of the online phase is without the sums of metrics, a few numbers per seed.
@@ -23,12 +22,13 @@ def states(config: ml_collections.ConfigDict, parts: Parts) -> list[Any]:
     places = sweeps.spread(parts)
     pretrained = forks.template(parts)
     found = [pretrained]
-    if config.online.steps:
+    online = parts.run.online
+    if online.steps:
         shape = len(places.seeds), parts.task.observation_size
         found.append(
             jax.eval_shape(
                 lambda state, first: online_phase.before_metrics(
-                    places, config.online, state, first
+                    places, online, state, first
                 ),
                 forks.template(places) if parts.sweep else pretrained,
                 jax.ShapeDtypeStruct(shape, "float32"),
@@ -37,9 +37,7 @@ def states(config: ml_collections.ConfigDict, parts: Parts) -> list[Any]:
     return found
 
 
-def check_start(
-    config: ml_collections.ConfigDict, parts: Parts, workdir: pathlib.Path
-) -> int:
+def check_start(parts: Experiment, workdir: pathlib.Path) -> int:
     """Refuses to start a run whose checkpoints do not fit on the disk.
 
     Counts those that are kept of each phase. Those that are there already count as
@@ -51,8 +49,8 @@ def check_start(
     Raises:
         checks.UserError: naming the folder and the bytes.
     """
-    shapes = states(config, parts)
-    if config.offline.restore:
+    shapes = states(parts)
+    if parts.run.offline.restore:
         shapes = shapes[1:]
     kept = checkpoints.KEPT * sum(map(checkpoints.needed_bytes, shapes))
     room = durable.free_bytes(workdir) + _held(workdir)

@@ -13,15 +13,16 @@ import jax
 import ml_collections
 
 from samg_jax import checks
-from samg_jax.data import d4rl, downloads, published_facts, sampling
+from samg_jax.data import d4rl, downloads, published_facts
 from samg_jax.experiment import (
     config_checks,
-    resolution,
+    datasets,
+    resolve,
     size_limits,
     sweeps,
     unread_fields,
 )
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.runs import (
     checkpoints,
     disk_space,
@@ -59,38 +60,37 @@ def describe(
     """Returns the resolved config, the updates per phase, UTD, and memory.
 
     Args:
-        config: of the run; completed in place.
+        config: The config of the run.
         workdir: of the run.
         given: see `unread_fields.check`.
 
     Raises:
         checks.UserError: where the run would be refused.
     """
-    resolution.complete(config)
-    config_checks.check(config)
+    parts = resolve.experiment(config)
+    settings, restored = parts.run, parts.run.offline.restore
     checks.can_write(workdir, "workdir=FOLDER")
     locations.check_layout(workdir)
-    saved_configs.check_same_config(config, workdir)
-    parts = resolution.resolve(config)
-    environments.check(config, parts.task)
+    saved_configs.check_same_config(parts.record, workdir)
+    environments.check(parts)
     weight_checks.check_shape(parts)
-    parts = environments.try_out(parts, config.get("single_env"))
-    idle = unread_fields.check(config, given or {})
-    learned, fitted, needs_data = planned_updates(config, parts)
-    steps, warmup = config.online.steps, config.online.warmup_steps
-    updates = parts.run.online.updates
+    parts = environments.try_out(parts)
+    idle = unread_fields.check(parts.record, given or {})
+    learned, fitted, needs_data = planned_updates(parts)
+    steps, warmup = settings.online.steps, settings.online.warmup_steps
+    updates = settings.online.updates
     rows, origin, doubts = 0, "not opened: the run forks from a checkpoint", []
     if needs_data:
-        rows, origin = check_dataset(config, parts, workdir, doubts.append)
-    mesh = devices.choose(len(parts.seeds), config.devices)
+        rows, origin = check_dataset(parts, workdir, doubts.append)
+    mesh = devices.choose(len(parts.seeds), settings.devices)
     parts = dataclasses.replace(parts, mesh=mesh)
-    size_limits.check_run(config, parts)
-    device, host = memory(config, parts, rows)
+    size_limits.check_run(parts)
+    device, host = memory(parts, rows)
     advice = "Lower config.num_seeds, or what the config makes large."
     size_limits.memory("Data and states would take", host, advice)
-    disk = disk_space.check_start(config, parts, workdir)
+    disk = disk_space.check_start(parts, workdir)
     lines = [
-        json.dumps(config.to_dict(), indent=2),
+        json.dumps(parts.record, indent=2),
         "",
         f"workdir: {workdir}",
         f"seeds: {', '.join(str(seed) for seed in parts.seeds)} in one process",
@@ -98,11 +98,11 @@ def describe(
         f"environment: {parts.task.env_id}, physics {parts.physics}",
         *environments.describe(parts.trial),
         f"offline: {learned:,} updates per seed"
-        + (f", forked from {config.offline.restore}" if config.offline.restore else ""),
+        + (f", forked from {restored}" if restored else ""),
         f"{title(parts)}: {fitted:,} updates per seed",
         *(f"sweep: {label}" for label in sweeps.labels(parts.sweep) if label),
         f"online: {steps:,} environment steps per seed, of them {warmup:,} warm-up",
-        f"online: {updates:,} updates per seed, UTD {config.online.updates_per_step}",
+        f"online: {updates:,} updates per seed, UTD {settings.online.updates_per_step}",
         f"dataset: about {rows:,} transitions ({origin})",
         f"device memory: about {device / MEGABYTE:,.0f} MB per device",
         f"host memory: about {host / MEGABYTE:,.0f} MB",
@@ -113,54 +113,50 @@ def describe(
     return "\n".join(lines)
 
 
-def title(parts: Parts) -> str:
+def title(parts: Experiment) -> str:
     """Returns what the updates of the weight are those of."""
     return "weight" if parts.model is None else parts.model.title
 
 
-def planned_updates(
-    config: ml_collections.ConfigDict, parts: Parts
-) -> tuple[int, int, bool]:
+def planned_updates(parts: Experiment) -> tuple[int, int, bool]:
     """Returns offline updates, those of the weight's model, and if data are opened."""
     fitted = 0 if parts.model is None else parts.model.settings.steps
-    if not config.offline.restore:
-        return config.offline.updates, fitted, True
-    source = locations.find_offline(config.offline.restore)
+    offline = parts.run.offline
+    if not offline.restore:
+        return offline.updates, fitted, True
+    source = locations.find_offline(offline.restore)
     saved = forks.meta(source)
-    forks.check(config, parts, saved)
+    forks.check(parts, saved)
     start = forks.first_fit_step(parts, saved)
-    needs_data = start is not None or sampling.needs_dataset(config.online)
+    needs_data = start is not None or parts.run.online.reads_dataset
     return 0, 0 if start is None else fitted - start, needs_data
 
 
 def check_dataset(
-    config: ml_collections.ConfigDict,
-    parts: Parts,
+    parts: Experiment,
     workdir: pathlib.Path,
     warn: Callable[[str], None],
 ) -> tuple[int, str]:
     """What `dataset_rows` returns, after every check of the data that the run makes.
 
     Args:
-        config: of the run, complete.
-        parts: of the same.
+        parts: The resolved experiment.
         workdir: of the run.
         warn: receives what is likely wrong with the data.
     """
     try:
-        raw, source = resolution.read_rows(config, download=False)
+        raw, source = datasets.read_rows(parts, download=False)
     except downloads.DownloadError:
-        return dataset_rows(config, parts)
-    identify = functools.partial(forks.check_data, config, saved(config, workdir))
-    dataset, *_ = resolution.prepare(config, parts.task, raw, source, warn, identify)
+        return dataset_rows(parts)
+    origin = saved(parts, workdir)
+    identify = functools.partial(forks.check_data, parts.run.dataset, origin)
+    dataset, *_ = datasets.prepare(parts, raw, source, warn, identify)
     if parts.model is None:
         weight_checks.check_on_data(parts, None, dataset)
     return len(raw.rewards), source
 
 
-def saved(
-    config: ml_collections.ConfigDict, workdir: pathlib.Path
-) -> dict[str, Any] | None:
+def saved(parts: Experiment, workdir: pathlib.Path) -> dict[str, Any] | None:
     """The description of the checkpoint that the run goes on from, None without one."""
     online, offline = (workdir / phase for phase in ("online", "offline"))
     found = None
@@ -175,28 +171,25 @@ def saved(
         found = forks.meta(offline)
     if found is not None:
         folder = offline if saved_configs.is_offline(found, "online") else online
-        saved_configs.check_same_run(config, found, folder)
-    elif config.offline.restore:
-        found = forks.meta(locations.find_offline(config.offline.restore))
+        saved_configs.check_same_run(parts.record, found, folder)
+    elif parts.run.offline.restore:
+        found = forks.meta(locations.find_offline(parts.run.offline.restore))
     return found
 
 
-def dataset_rows(config: ml_collections.ConfigDict, parts: Parts) -> tuple[int, str]:
+def dataset_rows(parts: Experiment) -> tuple[int, str]:
     """Returns the number of transitions of the dataset, and how that is known."""
     try:
-        raw, source = resolution.read_rows(config, download=False)
+        raw, source = datasets.read_rows(parts, download=False)
     except downloads.DownloadError:
-        rows = published_facts.FILES[d4rl.canonical_name(config.dataset.name)].rows
-        return rows, "not on disk; D4RL's number of rows"
-    resolution.check_sizes(source, raw, parts.task)
+        name = d4rl.canonical_name(parts.run.dataset.name)
+        return published_facts.FILES[name].rows, "not on disk; D4RL's number of rows"
+    datasets.check_sizes(source, raw, parts.task)
     return len(raw.rewards), source
 
 
 def memory(
-    config: ml_collections.ConfigDict,
-    parts: Parts,
-    rows: int,
-    states: int | None = None,
+    parts: Experiment, rows: int, states: int | None = None
 ) -> tuple[float, float]:
     """Returns the bytes on each device and on the host, for data and states.
 
@@ -204,34 +197,33 @@ def memory(
     seed.
 
     Args:
-        config: of the run, complete.
-        parts: of the same.
+        parts: The resolved experiment.
         rows: of the dataset where it is opened, else 0.
         states: what `state_bytes` returns, where it is known.
     """
     task = parts.task
     dataset = 4 * rows * (2 * task.observation_size + task.action_size + 3)
     if states is None:
-        states = state_bytes(config, parts)
+        states = state_bytes(parts)
     used = 1 if parts.mesh is None else parts.mesh.size
-    simulators = len(sweeps.spread(parts).seeds) * (1 + config.evaluation.episodes)
+    simulators = len(sweeps.spread(parts).seeds) * (1 + parts.run.evaluation.episodes)
     host = HOST_BASE + 2 * dataset + size_limits.HOST_PER_SIMULATOR * simulators
     if jax.default_backend() == "cpu":
         host += used * dataset + states
     return dataset + states / used, host
 
 
-def state_bytes(config: ml_collections.ConfigDict, parts: Parts) -> int:
+def state_bytes(parts: Experiment) -> int:
     """Returns the bytes of the states of both phases, by tracing how they are made.
 
     The sums of metrics online, a few numbers per seed, are not counted.
     """
-    return sum(size(state) for state in disk_space.states(config, parts))
+    return sum(size(state) for state in disk_space.states(parts))
 
 
-def states_key(config: ml_collections.ConfigDict, parts: Parts) -> str:
+def states_key(parts: Experiment) -> str:
     """Returns a text that is equal for two runs only if their `state_bytes` are."""
-    fields = config_checks.flatten(config.to_dict())
+    fields = config_checks.flatten(parts.record)
     kept = {
         name: "a number" if isinstance(value, float) else value
         for name, value in fields.items()

@@ -15,30 +15,30 @@ import functools
 from collections.abc import Callable
 
 import jax
-import ml_collections
 import numpy as np
 
 from samg_jax import checks
 from samg_jax.envs import tasks, tryout
 from samg_jax.experiment import sweeps
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.training import devices, online_phase, seed_axis
 
 LONGEST = 1_000  # Steps that a checkpoint waits if nothing bounds an episode.
 
 
-def check(config: ml_collections.ConfigDict, task: tasks.Task) -> None:
+def check(parts: Experiment) -> None:
     """Refuses an environment whose episodes need not end, if something waits for it."""
+    task = parts.task
     if task.max_episode_steps is not None:
         return
-    if config.agent.get("calibrated"):
+    if parts.offline_returns:
         raise checks.UserError(
             f"The environment {task.env_id!r} has no time limit, but Cal-QL sums the "
             "rewards of whole episodes, which must end. Register it with "
             "gymnasium.register(..., max_episode_steps=N), or use another algorithm, "
             "as in config=configs/cql.py."
         )
-    check_limit(task, config.evaluation.get("max_steps"), "config.evaluation.max_steps")
+    check_limit(task, parts.run.evaluation.max_steps, "config.evaluation.max_steps")
 
 
 def check_limit(task: tasks.Task, max_steps: int | None, name: str) -> None:
@@ -57,19 +57,16 @@ def check_limit(task: tasks.Task, max_steps: int | None, name: str) -> None:
         )
 
 
-def try_out(
-    parts: Parts, asked: bool | None = None, places: int | None = None
-) -> Parts:
+def try_out(parts: Experiment, places: int | None = None) -> Experiment:
     """The parts, with what a try-out of the environment has shown; see `tryout`.
 
     Args:
         parts: of the experiment.
-        asked: `config.single_env`.
         places: simulators that train; None for one per seed and combination.
     """
     if places is None:
         places = len(sweeps.spread(parts).seeds)
-    trial = tryout.run(parts.task, parts.physics, asked, places)
+    trial = tryout.run(parts.task, parts.physics, parts.run.single_env, places)
     return dataclasses.replace(parts, trial=trial)
 
 
@@ -96,13 +93,13 @@ def describe(trial: tryout.Trial) -> list[str]:
     return lines
 
 
-def new_seeds(parts: Parts, step: int) -> list[int]:
+def new_seeds(parts: Experiment, step: int) -> list[int]:
     """Seeds of the training environments that begin new episodes after a step."""
     return seed_axis.host_seeds(parts.seeds, f"training from {step}")
 
 
 def make_restart(
-    parts: Parts,
+    parts: Experiment,
 ) -> Callable[[online_phase.State, jax.Array], online_phase.State]:
     """The compiled function that answers new first observations `[S, O]`.
 
@@ -132,9 +129,10 @@ class Saving:
     checkpoint was due, for one time limit at most.
     """
 
-    def __init__(self, parts: Parts, max_steps: int | None):
+    def __init__(self, parts: Experiment):
+        limit = parts.run.evaluation.max_steps
         self._count = 0 if parts.trial.exact else len(parts.seeds)
-        self._longest = parts.task.max_episode_steps or max_steps or LONGEST
+        self._longest = parts.task.max_episode_steps or limit or LONGEST
         self._running: np.ndarray | None = None
         self._left = 0
 

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from samg_jax.envs import tasks, vector
-from samg_jax.experiment.resolution import Parts, Preprocessing
+from samg_jax.experiment.datasets import Preprocessing
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.training import devices, seed_axis
 
 
@@ -32,7 +33,7 @@ def success_rates(scores: Scores) -> np.ndarray:
     return (scores.returns > 0).mean(axis=1)
 
 
-def start_seeds(parts: Parts, episodes: int, seed: int = 0) -> list[int]:
+def start_seeds(parts: Experiment, episodes: int, seed: int = 0) -> list[int]:
     """Returns the simulators' seeds, `episodes` for every seed of the run.
 
     Args:
@@ -44,8 +45,16 @@ def start_seeds(parts: Parts, episodes: int, seed: int = 0) -> list[int]:
     return seed_axis.host_seeds(parts.seeds, name, episodes)
 
 
+def of_run(parts: Experiment) -> Callable[[Any, Preprocessing], Scores]:
+    """The function that plays the evaluation episodes of a run."""
+    settings = parts.run.evaluation
+    return make_evaluator(
+        parts, settings.episodes, settings.threads, 0, settings.max_steps
+    )
+
+
 def make_evaluator(
-    parts: Parts,
+    parts: Experiment,
     episodes: int,
     threads: int,
     seed: int = 0,

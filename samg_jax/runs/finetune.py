@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from samg_jax import logs
-from samg_jax.data import sampling
 from samg_jax.envs import vector
 from samg_jax.runs import (
     environments,
@@ -37,14 +36,14 @@ from samg_jax.training import (
 def run_online(this: Run, plan: Plan, pretrained: offline_phase.State | None) -> None:
     """Fine-tunes to the end, from the switch or from a checkpoint."""
     this.spread()
-    config, parts = this.config, this.parts
+    parts, settings = this.parts, this.parts.run
     this.restart = environments.make_restart(parts)
     env = vector.make(
         parts.task.env_id,
         len(parts.seeds),
         seed_axis.host_seeds(parts.seeds, "training"),
         parts.physics,
-        config.evaluation.threads or None,
+        settings.evaluation.threads or None,
         parts.trial.single,
     )
     episodes = episode_counts.Episodes.empty(len(parts.seeds), parts.task.sparse)
@@ -54,17 +53,17 @@ def run_online(this: Run, plan: Plan, pretrained: offline_phase.State | None) ->
         pretrained = handover.place(parts, pretrained)
         report_failures(this, pretrained, "update")
         pretrained = devices.put(parts.mesh, pretrained)
-        init = functools.partial(online_phase.init, parts, config.online)
+        init = functools.partial(online_phase.init, parts, settings.online)
         state = devices.build(parts.mesh, init, pretrained, first)
         weight_checks.check_at_switch(parts, state.guidance, state.alive, first)
-        offline_step = config.offline.updates if plan.source is None else 0
+        offline_step = settings.offline.updates if plan.source is None else 0
         if plan.source is not None:
             offline_step = forks.meta(plan.source)["offline_step"]
         _, state = score(this, (offline_step, 0), state, env, episodes)
     else:
         offline_step, start = plan.online_meta["offline_step"], plan.online_meta["step"]
         like = jax.eval_shape(
-            lambda empty: online_phase.init(parts, config.online, empty, first),
+            lambda empty: online_phase.init(parts, settings.online, empty, first),
             forks.template(parts),
         )
         state, host = this.online_store.restore(like, parts.mesh)
@@ -76,9 +75,9 @@ def run_online(this: Run, plan: Plan, pretrained: offline_phase.State | None) ->
         else:
             logs.LOGGER.info("all environments begin new episodes")
             state = begin_episodes(this, state, env, episodes)
-    if start < config.online.steps:
+    if start < settings.online.steps:
         dataset = None
-        if sampling.needs_dataset(config.online):
+        if settings.online.reads_dataset:
             dataset = devices.put_shared(parts.mesh, plan.dataset)
         fine_tune(this, state, env, episodes, dataset, offline_step)
     env.close()
@@ -86,11 +85,12 @@ def run_online(this: Run, plan: Plan, pretrained: offline_phase.State | None) ->
 
 def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> None:
     """Takes the remaining environment steps, each with its updates."""
-    phase, total = this.config.online, this.config.online.steps
+    phase = this.parts.run.online
+    total = phase.steps
     clock = this.clock
     stepper = stepping.make(this.parts, phase, env, dataset, clock)
     finish = online_returns.make_finisher(this.parts, phase)
-    saving = environments.Saving(this.parts, this.config.evaluation.get("max_steps"))
+    saving = environments.Saving(this.parts)
 
     def save():
         with clock.part("checkpoint"):

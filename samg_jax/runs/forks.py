@@ -8,13 +8,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from samg_jax import checks, settings
 from samg_jax.data import transitions
-from samg_jax.experiment import config_checks, resolution
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment import config_checks, datasets, resolve, spec
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import models
 from samg_jax.runs import checkpoints, locations
 from samg_jax.training import offline_phase, seed_axis
@@ -52,12 +51,12 @@ def fallback(error: Exception, offline: pathlib.Path, found: dict) -> tuple:
 
 
 def check_data(
-    config: ml_collections.ConfigDict, origin: dict[str, Any] | None, found: str
+    dataset: spec.Dataset, origin: dict[str, Any] | None, found: str
 ) -> None:
     """Refuses data that are not those of the checkpoint that a run goes on from.
 
     Args:
-        config: of the run.
+        dataset: The run's settings of its data.
         origin: description of the checkpoint; None if the run begins, and without a
             fingerprint if an earlier version wrote it.
         found: fingerprint of the data.
@@ -65,7 +64,7 @@ def check_data(
     before = origin and origin.get("data_fingerprint")
     if not before or before == found:
         return
-    name = config.dataset.path or config.dataset.name
+    name = dataset.path or dataset.name
     raise checks.UserError(
         f"The dataset {name!r} has changed: its rows are not those that the "
         f"checkpoint was trained on ({origin['data_source']}). A run goes on with the "
@@ -74,9 +73,9 @@ def check_data(
     )
 
 
-def check(config: ml_collections.ConfigDict, parts: Parts, saved: dict) -> None:
+def check(parts: Experiment, saved: dict) -> None:
     """Raises UserError where the checkpoint cannot be fine-tuned with this config."""
-    source = config.offline.restore
+    source = parts.run.offline.restore
     if not saved["complete"]:
         folder = locations.find_offline(source)
         newest = max(locations.steps(folder))
@@ -88,7 +87,7 @@ def check(config: ml_collections.ConfigDict, parts: Parts, saved: dict) -> None:
             "forked from. Resume that run first, by the command that began it."
         )
     before = config_checks.flatten(config_checks.completed(saved["config"]))
-    after = config_checks.flatten(config.to_dict())
+    after = config_checks.flatten(parts.record)
     sizes = {"observation_size", "action_size"}
     before |= {name: saved[name] for name in sizes}
     after |= {name: getattr(parts.task, name) for name in sizes}
@@ -129,7 +128,7 @@ def _damaged(folder: pathlib.Path, newest: int, saved: dict[str, Any]) -> str:
     )
 
 
-def first_fit_step(parts: Parts, saved: dict) -> int | None:
+def first_fit_step(parts: Experiment, saved: dict) -> int | None:
     """Returns from which model update on the fit must be made, None if it is there.
 
     The saved fit serves if it is that of an equal model. If only the quantiles of
@@ -138,7 +137,7 @@ def first_fit_step(parts: Parts, saved: dict) -> int | None:
     """
     if not parts.fitted:
         return None
-    _, before = resolution.resolve_saved(saved["config"], "The checkpoint forked from")
+    before = resolve.saved(saved["config"], "The checkpoint forked from")
     if before.model != parts.model:
         return 0
     fields = [
@@ -152,17 +151,15 @@ def first_fit_step(parts: Parts, saved: dict) -> int | None:
     return None
 
 
-def needs_dataset(
-    config: ml_collections.ConfigDict, parts: Parts, source: pathlib.Path
-) -> bool:
+def needs_dataset(parts: Experiment, source: pathlib.Path) -> bool:
     """Returns whether forking opens the dataset; refuses what does not fit."""
     saved = meta(source)
-    check(config, parts, saved)
+    check(parts, saved)
     return first_fit_step(parts, saved) is not None
 
 
 def restore(
-    parts: Parts, source: pathlib.Path, measured: Any
+    parts: Experiment, source: pathlib.Path, measured: Any
 ) -> tuple[offline_phase.State, int | None]:
     """Returns the pre-trained state of these seeds, and what is left to fit.
 
@@ -177,7 +174,7 @@ def restore(
     with contextlib.closing(checkpoints.Store(source)) as store:
         saved = store.meta()
         origin = f"The checkpoint {source}"
-        _, saved_parts = resolution.resolve_saved(saved["config"], origin)
+        saved_parts = resolve.saved(saved["config"], origin)
         state, _ = store.restore(template(saved_parts))
     places = np.array([saved["seeds"].index(int(seed)) for seed in parts.seeds])
     state = seed_axis.select(state, places)
@@ -195,14 +192,14 @@ def restore(
     return state, start
 
 
-def _codes(parts: Parts) -> int:
+def _codes(parts: Experiment) -> int:
     return parts.model.codes if isinstance(parts.model, models.CVAEModel) else 0
 
 
-def template(parts: Parts) -> offline_phase.State:
+def template(parts: Experiment) -> offline_phase.State:
     """Returns the shapes of an offline state."""
     size = parts.task.observation_size
-    preprocessing = resolution.Preprocessing(
+    preprocessing = datasets.Preprocessing(
         transitions.Normalizer.identity(size), transitions.RewardTransform.identity()
     )
     return jax.eval_shape(lambda: offline_phase.init(parts, preprocessing))

@@ -10,14 +10,13 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-import ml_collections
 import numpy as np
 from tqdm import tqdm
 
 from samg_jax import checks, durable, logs
 from samg_jax.data import transitions
 from samg_jax.experiment import sweeps
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.runs import (
     checkpoints,
     evaluation,
@@ -34,8 +33,7 @@ class Run:
     """What the phases of one run share on the host.
 
     Attributes:
-        config: resolved.
-        parts: built from it.
+        parts: The resolved experiment.
         workdir: where everything is written.
         offline_store: checkpoints of the offline phase.
         online_store: checkpoints of the online phase.
@@ -49,8 +47,7 @@ class Run:
         next_drawing: monotonic time before which the learning curves stay as they are.
     """
 
-    config: ml_collections.ConfigDict
-    parts: Parts
+    parts: Experiment
     workdir: pathlib.Path
     offline_store: checkpoints.Store
     online_store: checkpoints.Store
@@ -69,7 +66,7 @@ class Run:
             return
         count = len(self.parts.seeds)
         parts = sweeps.spread(self.parts)
-        mesh = devices.choose(len(parts.seeds), self.config.devices)
+        mesh = devices.choose(len(parts.seeds), parts.run.devices)
         self.parts = dataclasses.replace(parts, mesh=mesh)
         self.failed = {
             place
@@ -80,13 +77,7 @@ class Run:
             (int(seed), label)
             for seed, label in zip(self.parts.seeds, self.parts.labels, strict=True)
         ]
-        self.evaluate = evaluation.make_evaluator(
-            self.parts,
-            self.config.evaluation.episodes,
-            self.config.evaluation.threads,
-            0,
-            self.config.evaluation.get("max_steps"),
-        )
+        self.evaluate = evaluation.of_run(self.parts)
 
     def score(self, phase: str, steps: tuple[int, int], state: Any) -> str:
         """Evaluates, writes the scores down, and returns them for the bar."""
@@ -108,7 +99,7 @@ class Run:
             initial=done,
             total=total,
             unit=unit,
-            disable=not self.config.logging.progress,
+            disable=not self.parts.run.logging.progress,
             dynamic_ncols=True,
         )
 
@@ -176,18 +167,18 @@ def describe(this: Run, about: dict[str, Any]) -> tuple[dict, dict[str, bytes]]:
     """
     lengths = this.writer.lengths()
     recorded, files = run_tables.record(this.workdir, lengths)
-    config = this.config
+    settings, record = this.parts.run, this.parts.record
     meta = {
         **about,
-        "seeds": list(range(config.seed, config.seed + config.num_seeds)),
-        "config": config.to_dict(),
+        "seeds": list(range(settings.seed, settings.seed + settings.num_seeds)),
+        "config": record,
         "data_source": this.data_source,
         "table_lengths": lengths,
         "tables": recorded,
     }
     if this.data_fingerprint is not None:
         meta["data_fingerprint"] = this.data_fingerprint
-    files[saved_configs.CONFIG_COPY] = durable.json_bytes(config.to_dict())
+    files[saved_configs.CONFIG_COPY] = durable.json_bytes(record)
     return meta, files
 
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from samg_jax import logs
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.runs import forks, live_run, schedule, signals, weight_checks
 from samg_jax.runs.live_run import Plan, Run, report_failures
 from samg_jax.training import devices, offline_phase
@@ -18,7 +18,7 @@ from samg_jax.training import devices, offline_phase
 
 def run_offline(this: Run, plan: Plan) -> offline_phase.State:
     """Returns the pre-trained state: trained, resumed or forked."""
-    config, parts = this.config, this.parts
+    parts = this.parts
     if plan.source is not None:
         state, start = forks.restore(parts, plan.source, measure(parts, plan))
         state = devices.put(parts.mesh, state)
@@ -49,12 +49,12 @@ def run_offline(this: Run, plan: Plan) -> offline_phase.State:
     dataset = devices.put_shared(parts.mesh, plan.dataset)
     state = train_offline(this, state, dataset, start)
     if not parts.fitted:
-        save_offline(this, state, config.offline.updates, 0, complete=True)
+        save_offline(this, state, parts.run.offline.updates, 0, complete=True)
         return state
     return fit_guidance(this, plan, state, dataset, fitted)
 
 
-def measure(parts: Parts, plan: Plan) -> Any:
+def measure(parts: Experiment, plan: Plan) -> Any:
     """Returns what the weight's model must know of the data; None where none trains."""
     if parts.model is None or plan.dataset is None:
         return None
@@ -64,7 +64,8 @@ def measure(parts: Parts, plan: Plan) -> Any:
 
 def train_offline(this: Run, state, dataset, start: int) -> offline_phase.State:
     """Returns the state after the rest of the pre-training."""
-    phase, total = this.config.offline, this.config.offline.updates
+    phase = this.parts.run.offline
+    total = phase.updates
     updates = offline_phase.make_updates(this.parts, phase.batch_size)
     with this.bar("offline", start, total, "update") as bar:
         for begin, end in schedule.segments(start, total, schedule.periods(phase)):
@@ -91,7 +92,7 @@ def fit_guidance(
     this: Run, plan: Plan, state, dataset, start: int
 ) -> offline_phase.State:
     """Returns the state with a trained model of the weight, if any, and its fit."""
-    trained = 0 if plan.source else this.config.offline.updates
+    trained = 0 if plan.source else this.parts.run.offline.updates
     steps = 0
     split = offline_phase.held_out(this.parts, dataset)
     if this.parts.model is not None:
@@ -117,7 +118,7 @@ def train_model(
         inputs: dataset on the device, and the rows of it to train on.
         steps: updates of the model so far, and offline updates of this run.
     """
-    phase, model = this.config.offline, this.parts.model
+    phase, model = this.parts.run.offline, this.parts.model
     start, trained = steps
     total = model.settings.steps
     updates = offline_phase.make_model_updates(this.parts)
@@ -187,5 +188,5 @@ def save_offline(
     meta, files = live_run.describe(this, about)
     with signals.finished_first():
         this.offline_store.save(step, state, {"empty": np.zeros(1)}, meta, files)
-    if complete and this.config.online.steps:
+    if complete and this.parts.run.online.steps:
         signals.stop_if_asked()

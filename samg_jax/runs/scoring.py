@@ -7,12 +7,12 @@ import pathlib
 
 from samg_jax import checks
 from samg_jax.envs import d4rl_physics, rendering
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.runs import evaluation, saved_policies
 from samg_jax.runs.saved_policies import Policies, Saved
 
 
-def choose_physics(parts: Parts, wanted: str | None) -> list[str]:
+def choose_physics(parts: Experiment, wanted: str | None) -> list[str]:
     """Returns the physics to play with, each possible on the task.
 
     Args:
@@ -39,7 +39,7 @@ def describe(saved: Saved, names: list[str], episodes: int, seed: int) -> str:
     ]
     lines = [
         f"checkpoint: {saved}",
-        f"algorithm: {saved.config.algorithm}; trained with physics {parts.physics}",
+        f"algorithm: {parts.run.algorithm}; trained with physics {parts.physics}",
         f"offline data: {saved.meta['data_source']}",
         f"environment: {', '.join(places)}",
         f"episodes: {episodes} per seed, evaluation actions, start states {seed}",
@@ -54,7 +54,7 @@ def describe(saved: Saved, names: list[str], episodes: int, seed: int) -> str:
 
 
 def score(
-    parts: Parts,
+    parts: Experiment,
     restored: Policies,
     names: list[str],
     starts: tuple[int, int],
@@ -77,7 +77,7 @@ def score(
     return results
 
 
-def place_of(parts: Parts, seed: int | None) -> int:
+def place_of(parts: Experiment, seed: int | None) -> int:
     """Returns the place of a seed among those of the run; of None, the first."""
     if seed is None:
         return 0
@@ -91,7 +91,7 @@ def place_of(parts: Parts, seed: int | None) -> int:
 
 
 def film(
-    parts: Parts,
+    parts: Experiment,
     restored: Policies,
     name: str,
     seed: int | None,

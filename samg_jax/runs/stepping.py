@@ -10,11 +10,11 @@ from concurrent import futures
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 
 from samg_jax.envs import vector
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment import spec
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.runs import stopwatch
 from samg_jax.training import devices, online_phase
 
@@ -25,8 +25,8 @@ Advance = Callable[[online_phase.State, int, bool], tuple[Any, vector.Step]]
 
 @contextlib.contextmanager
 def make(
-    parts: Parts,
-    settings: ml_collections.ConfigDict,
+    parts: Experiment,
+    settings: spec.Online,
     env: vector.VectorEnv,
     dataset: Any,
     clock: stopwatch.Clock,
@@ -103,7 +103,7 @@ def _make_overlapped(parts, settings, env, dataset, clock, thread) -> Advance:
 
 
 def make_programs(
-    parts: Parts, settings: ml_collections.ConfigDict
+    parts: Experiment, settings: spec.Online
 ) -> tuple[Callable[..., jax.Array], Callable[..., online_phase.State]]:
     """Returns the two compiled calls of an overlapped step.
 

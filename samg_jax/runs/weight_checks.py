@@ -10,7 +10,7 @@ import numpy as np
 
 from samg_jax import checks
 from samg_jax.data import transitions
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import weights
 from samg_jax.runs import forks
 from samg_jax.training import offline_phase
@@ -22,7 +22,7 @@ ADVICE = (
 )
 
 
-def check_shape(parts: Parts) -> None:
+def check_shape(parts: Experiment) -> None:
     """Raises UserError where the weight is not one real number per transition.
 
     Nothing is computed: the function is only traced, with a model of the shape that
@@ -60,7 +60,7 @@ def check_shape(parts: Parts) -> None:
 
 
 def check_on_data(
-    parts: Parts, state: offline_phase.State | None, dataset: transitions.Dataset
+    parts: Experiment, state: offline_phase.State | None, dataset: transitions.Dataset
 ) -> None:
     """Raises UserError where the weight leaves [0, 1] on some offline rows.
 
@@ -83,7 +83,7 @@ def check_on_data(
 
 
 def check_at_switch(
-    parts: Parts, guidance: Any, alive: jax.Array, observations: jax.Array
+    parts: Experiment, guidance: Any, alive: jax.Array, observations: jax.Array
 ) -> None:
     """Raises UserError where the weight leaves [0, 1] in the first states online.
 
@@ -111,7 +111,7 @@ def check_at_switch(
     check_range(parts, p, "pairs of a first state and a random action")
 
 
-def check_range(parts: Parts, p: np.ndarray, rows: str) -> None:
+def check_range(parts: Experiment, p: np.ndarray, rows: str) -> None:
     """Raises UserError where some of `p` is not in [0, 1].
 
     Args:
@@ -130,6 +130,6 @@ def check_range(parts: Parts, p: np.ndarray, rows: str) -> None:
         )
 
 
-def is_own(parts: Parts) -> bool:
+def is_own(parts: Experiment) -> bool:
     """Returns whether the weight is none of the package's."""
     return parts.guidance.weight not in weights.BUILT_IN

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from samg_jax.data import sampling
-from samg_jax.experiment import resolution
+from samg_jax.experiment import resolve
 from samg_jax.runs import dry_run
 from samg_jax.suites import job_folders
 from samg_jax.suites.job_list import Job
@@ -29,23 +28,21 @@ class Estimator:
 
     def memory(self, job: Job) -> tuple[float, float]:
         """Bytes on the device and on the host, whether or not the source is there."""
-        config = job.experiment()
-        parts = resolution.resolve(config)
-        fits = parts.model is not None and config.guidance.weight != "cvae"
+        parts = resolve.from_fields(job.experiment().to_dict())
+        fits = parts.model is not None and parts.guidance.weight != "cvae"
         rows = 0
-        if job.source is None or fits or sampling.needs_dataset(config.online):
+        if job.source is None or fits or parts.run.online.reads_dataset:
             rows = self._rows_of(job)
-        key = dry_run.states_key(config, parts)
+        key = dry_run.states_key(parts)
         if key not in self._states:
-            self._states[key] = dry_run.state_bytes(config, parts)
-        return dry_run.memory(config, parts, rows, self._states[key])
+            self._states[key] = dry_run.state_bytes(parts)
+        return dry_run.memory(parts, rows, self._states[key])
 
     def _rows_of(self, job: Job) -> int:
         key = json.dumps(job.config["dataset"], sort_keys=True)
         if key not in self._rows:
-            config = job.experiment()
-            parts = resolution.resolve(config)
-            self._rows[key], _ = dry_run.dataset_rows(config, parts)
+            parts = resolve.from_fields(job.experiment().to_dict())
+            self._rows[key], _ = dry_run.dataset_rows(parts)
         return self._rows[key]
 
 

@@ -6,18 +6,18 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 
 from samg_jax import losses
 from samg_jax.data import replay
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment import spec
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import guided_target, quantiles, weights
 from samg_jax.training import devices, handover, online_phase, seed_axis
 from samg_jax.types import Batch, Metrics
 
 
 def make_diagnostics(
-    parts: Parts, settings: ml_collections.ConfigDict
+    parts: Experiment, settings: spec.Online
 ) -> Callable[[online_phase.State], Metrics]:
     """Returns the compiled look at the guidance, name -> `[S]`.
 
@@ -118,7 +118,7 @@ def fresh_quantiles(name: str, p: jax.Array, count: jax.Array) -> Metrics:
     }
 
 
-def compare_values(parts: Parts, agent, guidance, batch: Batch) -> Metrics:
+def compare_values(parts: Experiment, agent, guidance, batch: Batch) -> Metrics:
     """Returns the frozen model's values of the batch beside the current ones."""
     online = parts.online.values(handover.frozen_params(parts, agent), batch)
     offline = parts.online.values(guidance.offline, batch)

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from samg_jax.experiment import sweeps
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import quantiles, weights
 from samg_jax.training import offline_phase, seed_axis
 
 
-def place(parts: Parts, state: offline_phase.State) -> offline_phase.State:
+def place(parts: Experiment, state: offline_phase.State) -> offline_phase.State:
     """Returns the state of each place of fine-tuning: that of its seed.
 
     Args:
@@ -31,7 +31,7 @@ def place(parts: Parts, state: offline_phase.State) -> offline_phase.State:
     return state.replace(preprocessing=shared)
 
 
-def freeze(parts: Parts, pretrained: offline_phase.State) -> Any:
+def freeze(parts: Experiment, pretrained: offline_phase.State) -> Any:
     """Returns the guidance toward a copy of the offline value parameters."""
     if parts.guidance.weight == "none":
         return ()
@@ -48,14 +48,14 @@ def freeze(parts: Parts, pretrained: offline_phase.State) -> Any:
     return jax.vmap(make)(values, weight, threshold).replace(**settings)
 
 
-def frozen_params(parts: Parts, agent: Any) -> Any:
+def frozen_params(parts: Experiment, agent: Any) -> Any:
     """Returns those of the agent's parameters that the guidance has frozen."""
     if parts.guidance.freeze == "critic":
         return parts.algorithm.online_value_params(agent)
     return parts.algorithm.value_params(agent)
 
 
-def swept(parts: Parts, group: str) -> dict[str, jax.Array]:
+def swept(parts: Experiment, group: str) -> dict[str, jax.Array]:
     """Returns field -> `[S]` of what is swept of `guidance` or of `agent`."""
     return {
         name: jnp.asarray(values, jnp.int32 if name == "cutoff_steps" else jnp.float32)

@@ -14,7 +14,8 @@ import numpy as np
 from flax import struct
 
 from samg_jax.data import sampling, transitions
-from samg_jax.experiment.resolution import Parts, Preprocessing
+from samg_jax.experiment.datasets import Preprocessing
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import collapse, quantiles, weights
 from samg_jax.training import devices, seed_axis
 from samg_jax.types import Metrics, shared
@@ -51,7 +52,9 @@ class State(struct.PyTreeNode):
     failed_step: jax.Array
 
 
-def init(parts: Parts, preprocessing: Preprocessing, measured: Any = None) -> State:
+def init(
+    parts: Experiment, preprocessing: Preprocessing, measured: Any = None
+) -> State:
     """Returns the state before the first update.
 
     Args:
@@ -93,7 +96,9 @@ def _init(parts, values, preprocessing, measured):
     )
 
 
-def make_updates(parts: Parts, batch_size: int) -> Callable[..., tuple[State, Metrics]]:
+def make_updates(
+    parts: Experiment, batch_size: int
+) -> Callable[..., tuple[State, Metrics]]:
     """Returns `(state, dataset, start, length) -> (state, metrics)` of the algorithm.
 
     One compiled scan over `length` updates of all seeds; the state is donated.
@@ -114,7 +119,7 @@ def make_updates(parts: Parts, batch_size: int) -> Callable[..., tuple[State, Me
     return _scanned(parts, "agent", draw, update)
 
 
-def make_model_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
+def make_model_updates(parts: Experiment) -> Callable[..., tuple[State, Metrics]]:
     """Returns the same as `make_updates` for the weight's model.
 
     The function is `(state, (dataset, rows), start, length)`, `rows` being those that
@@ -149,7 +154,7 @@ def _rows_and_key(key: chex.PRNGKey, batch_size: int, rows: int):
 
 
 def _scanned(
-    parts: Parts,
+    parts: Experiment,
     field: str,
     draw: Callable[..., Any],
     update: Callable[..., tuple[Any, Metrics]],
@@ -213,7 +218,7 @@ def _scanned(
 
 
 def fit_weight(
-    parts: Parts,
+    parts: Experiment,
     state: State,
     dataset: transitions.Dataset,
     split: collapse.Split,
@@ -257,7 +262,7 @@ def fit_weight(
     return state, {name: np.asarray(value) for name, value in findings.items()}
 
 
-def probabilities(parts: Parts) -> Callable[..., jax.Array]:
+def probabilities(parts: Experiment) -> Callable[..., jax.Array]:
     """Returns `((seeds, weights), *columns [b, ...]) -> p_int [S, b]`."""
     fn = _over_seeds(parts, weights.probabilities(parts.guidance))
 
@@ -268,7 +273,9 @@ def probabilities(parts: Parts) -> Callable[..., jax.Array]:
     return batched
 
 
-def _over_seeds(parts: Parts, fn: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+def _over_seeds(
+    parts: Experiment, fn: Callable[..., jax.Array]
+) -> Callable[..., jax.Array]:
     """Returns `((seeds, weights, thresholds), *columns) -> [S, b]` of one of `fn`."""
 
     def one(seed, weight, threshold, *columns):
@@ -279,7 +286,7 @@ def _over_seeds(parts: Parts, fn: Callable[..., jax.Array]) -> Callable[..., jax
     return lambda inputs, *columns: batched(*inputs, *columns)
 
 
-def held_out(parts: Parts, dataset: transitions.Dataset) -> collapse.Split:
+def held_out(parts: Experiment, dataset: transitions.Dataset) -> collapse.Split:
     """Returns the rows that the weight's model trains on, and those held out."""
     share = HOLDOUT if parts.model is None else parts.model.settings.holdout
     dataset = jax.device_get(dataset)

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 from flax import struct
 
 from samg_jax.data import replay, sampling
 from samg_jax.envs import vector
-from samg_jax.experiment import resolution
-from samg_jax.experiment.resolution import Parts, Preprocessing
+from samg_jax.experiment import spec
+from samg_jax.experiment.datasets import Preprocessing
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import guided_target, weights
 from samg_jax.training import devices, handover, offline_phase, seed_axis
 from samg_jax.types import Batch, Metrics, shared, unguided
@@ -89,14 +89,14 @@ def to_feedback(step: vector.Step) -> Feedback:
     )
 
 
-def capacity(online: ml_collections.ConfigDict) -> int:
+def capacity(online: spec.Online) -> int:
     """Returns the rows of the buffer: no more than the run can fill."""
     return min(online.buffer_size, max(online.steps, 1))
 
 
 def init(
-    parts: Parts,
-    online: ml_collections.ConfigDict,
+    parts: Experiment,
+    online: spec.Online,
     pretrained: offline_phase.State,
     observations: jax.Array,
 ) -> State:
@@ -119,8 +119,8 @@ def _init(parts, online, pretrained, observations):
 
 
 def before_metrics(
-    parts: Parts,
-    online: ml_collections.ConfigDict,
+    parts: Experiment,
+    online: spec.Online,
     pretrained: offline_phase.State,
     observations: jax.Array,
 ) -> State:
@@ -155,7 +155,7 @@ def before_metrics(
 
 
 def make_step(
-    parts: Parts, online: ml_collections.ConfigDict
+    parts: Experiment, online: spec.Online
 ) -> Callable[[State, Feedback, Any], State]:
     """Returns the compiled step `(state, feedback, dataset, turns) -> state`.
 
@@ -181,7 +181,7 @@ def make_step(
 
 
 def make_learner(
-    parts: Parts, online: ml_collections.ConfigDict
+    parts: Experiment, online: spec.Online
 ) -> Callable[[State, Feedback, Any, jax.Array | int], State]:
     """Returns `(state, feedback, dataset, turns) -> state`, which is not compiled.
 
@@ -226,7 +226,7 @@ def effective_weights(guidance: weights.Guidance, p: jax.Array, count: jax.Array
     return jnp.where(count > guidance.cutoff_steps, 0.0, guidance.strength) * p
 
 
-def _weigher(parts: Parts):
+def _weigher(parts: Experiment):
     """Returns the function that weighs one seed's new transition, `[]`."""
     if parts.guidance.weight == "none":
         return lambda seed, *_: jnp.zeros(())
@@ -240,13 +240,13 @@ def _weigher(parts: Parts):
     return weigh
 
 
-def make_explorer(parts: Parts) -> Callable[[State], jax.Array]:
+def make_explorer(parts: Experiment) -> Callable[[State], jax.Array]:
     """Returns `state -> actions`, `[S, A]` to be executed next; it is not compiled."""
 
     def explore(seed, agent, hyperparameters, observation, preprocessing, count):
         key = seed_axis.stream(seed, "explore", count)
         observations = preprocessing.normalizer(observation[None])
-        algorithm = resolution.tuned(parts, hyperparameters)
+        algorithm = parts.tuned(hyperparameters)
         return algorithm.explore(agent, observations, key)[0]
 
     def batched(state: State) -> jax.Array:
@@ -263,9 +263,9 @@ def make_explorer(parts: Parts) -> Callable[[State], jax.Array]:
     return batched
 
 
-def _updater(parts: Parts, online: ml_collections.ConfigDict):
+def _updater(parts: Experiment, online: spec.Online):
     """Returns `(state, dataset, turns) -> state` after the updates of one step."""
-    sample = sampling.make_sampler(online)
+    sample = sampling.make_sampler(online.data, online.batch_size, online.offline_share)
 
     def update(
         seed,
@@ -286,7 +286,7 @@ def _updater(parts: Parts, online: ml_collections.ConfigDict):
         if parts.guidance.weight != "none":
             p = effective_weights(guidance, batch.weights, count)
             guide = guided_target.make_guide(guidance.offline, p)
-        algorithm = resolution.tuned(parts, hyperparameters)
+        algorithm = parts.tuned(hyperparameters)
         new, metrics = algorithm.update(agent, batch, update_key, guide)
         agent, alive = seed_axis.guard(agent, new, metrics, alive)
         return agent, alive, metrics
@@ -330,7 +330,7 @@ def _updater(parts: Parts, online: ml_collections.ConfigDict):
     return updates
 
 
-def _example_metrics(parts: Parts, online: ml_collections.ConfigDict, state: State):
+def _example_metrics(parts: Experiment, online: spec.Online, state: State):
     """Returns one seed's metrics of an update; only their names matter."""
     buffer = jax.tree.map(lambda leaf: leaf[0], state.buffer)
     agent = seed_axis.select(state.agent, 0)

@@ -7,19 +7,18 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from samg_jax.envs import vector
-from samg_jax.experiment import resolution
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment import datasets, spec
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.training import devices, online_phase
 from samg_jax.types import Batch
 
 Finisher = Callable[[online_phase.State, vector.Step], online_phase.State]
 
 
-def make_finisher(parts: Parts, settings: ml_collections.ConfigDict) -> Finisher:
+def make_finisher(parts: Experiment, settings: spec.Online) -> Finisher:
     """Returns `(state, outcome) -> state`, which bounds the episodes that just ended.
 
     It follows the step that stored the episode's last transition and its updates, and
@@ -46,7 +45,7 @@ def make_finisher(parts: Parts, settings: ml_collections.ConfigDict) -> Finisher
         for seed in np.flatnonzero(outcome.dones):
             rows = slice(max(window - int(outcome.episode_lengths[seed]), 0), window)
             ends = np.arange(rows.start, window) == window - 1
-            returns[seed, rows] = resolution.returns_to_go(
+            returns[seed, rows] = datasets.returns_to_go(
                 parts.task,
                 parts.online.config.discount,
                 transform,

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 import samg_jax
 from samg_jax import checks, compilation, provenance
 from samg_jax.diagnosis import candidates, diagnosis_plots, evidence, judged_pairs
-from samg_jax.experiment import resolution
+from samg_jax.experiment import datasets, resolve
 from samg_jax.guidance import nearest, weights
 from samg_jax.runs import lifecycle
 from samg_jax.training import offline_phase, seed_axis
@@ -129,8 +129,9 @@ def test_products_have_the_precision_of_the_checkpoint(
 
     def of_another_precision(workdir):
         found = read(workdir)
-        found.config.matmul_precision = "bfloat16"
-        return found
+        run = dataclasses.replace(found.parts.run, matmul_precision="bfloat16")
+        parts = dataclasses.replace(found.parts, run=run)
+        return dataclasses.replace(found, parts=parts)
 
     def watched(*args):
         seen.append(jax.config.jax_default_matmul_precision)
@@ -226,7 +227,7 @@ def test_p_int_is_the_weight_of_the_run_without_its_cut(checkpoint, dataset):
     read = candidates.read(checkpoint)
     config = read.parts.guidance
     own, window = candidates.of_state("own", read.parts, read.state, ["window"])
-    data, _, _ = resolution.load_dataset(read.config, read.parts.task)
+    data, _, _ = datasets.load(read.parts)
     sample = judged_pairs.take(data, np.arange(30))
     for candidate in (own, window):
         p_int = candidate.p_int(sample)
@@ -246,7 +247,7 @@ def test_p_int_is_the_weight_of_the_run_without_its_cut(checkpoint, dataset):
 
 def test_codes_that_a_checkpoint_has_not_are_fitted_to_its_data(checkpoint):
     read = candidates.read(checkpoint)
-    data, _, _ = resolution.load_dataset(read.config, read.parts.task)
+    data, _, _ = datasets.load(read.parts)
     split = offline_phase.held_out(read.parts, data)
     assert not np.asarray(read.state.weight.normals.nearest.distances).any()
     state = candidates.with_codes(read.parts, read.state, data, split)
@@ -268,7 +269,7 @@ def test_weights_without_a_model_are_judged_too(dataset, tmp_path):
     workdir = make_checkpoint("awac_samg", dataset, tmp_path, guidance__weight="random")
     read = candidates.read(workdir)
     (random,) = candidates.of_state("own", read.parts, read.state, ["joint"])
-    data, _, _ = resolution.load_dataset(read.config, read.parts.task)
+    data, _, _ = datasets.load(read.parts)
     sample = judged_pairs.take(data, np.arange(300))
     p_int = random.p_int(sample)
     assert p_int.shape == (2, 300)
@@ -311,11 +312,12 @@ def test_the_embedding_is_judged_beside_the_autoencoder(checkpoint, tmp_path):
 def test_a_preset_is_itself_whatever_the_checkpoint_has(dataset, name, changes):
     def guidance(overrides):
         config = small_experiments.config("awac_samg", dataset, overrides)
-        return config, resolution.resolve(config).guidance
+        experiment = resolve.experiment(config)
+        return experiment.record, experiment.guidance
 
-    config, other = guidance({f"guidance.{key}": x for key, x in changes.items()})
+    record, other = guidance({f"guidance.{key}": x for key, x in changes.items()})
     fields = candidates.preset_fields(name)
-    found = resolution.resolve(candidates.with_settings(config, fields, None))
+    found = resolve.from_fields(candidates.with_settings(record, fields, None))
     _, expected = guidance({"guidance.weight_preset": name})
     assert found.guidance == expected
     if changes != {"weight_preset": name}:

@@ -5,13 +5,13 @@ import pytest
 
 from samg_jax.data import d4rl, transitions
 from samg_jax.diagnosis import judged_pairs
-from samg_jax.experiment import resolution
+from samg_jax.experiment import resolve
 from tests.fixtures import small_experiments
 
 
 @pytest.fixture(scope="module")
 def parts(dataset):
-    return resolution.resolve(small_experiments.config("awac_samg", dataset))
+    return resolve.experiment(small_experiments.config("awac_samg", dataset))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from samg_jax import checks
-from samg_jax.experiment import resolution, sweeps
+from samg_jax.experiment import resolve, sweeps
 from samg_jax.results import curves, run_comparison
 from samg_jax.runs import dry_run, saved_policies
 from samg_jax.training import handover, offline_phase, online_phase
@@ -24,8 +24,8 @@ def swept(dataset, *texts, name="awac_samg", **overrides):
     return config
 
 
-def resolve(dataset, *texts, **overrides):
-    return resolution.resolve(swept(dataset, *texts, **overrides))
+def resolved(dataset, *texts, **overrides):
+    return resolve.experiment(swept(dataset, *texts, **overrides))
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def run(config, workdir):
 
 def test_places_are_the_product_of_values_and_seeds(dataset):
     texts = ("guidance.threshold=0,0.5", "agent.tau=0.1,0.2,1")
-    parts = sweeps.spread(resolve(dataset, *texts, seed=3))
+    parts = sweeps.spread(resolved(dataset, *texts, seed=3))
     values = [(0, 0.1), (0, 0.2), (0, 1), (0.5, 0.1), (0.5, 0.2), (0.5, 1)]
     np.testing.assert_array_equal(parts.seeds, [3, 4] * 6)
     for name, index in [("guidance.threshold", 0), ("agent.tau", 1)]:
@@ -55,7 +55,7 @@ def test_places_are_the_product_of_values_and_seeds(dataset):
 
 
 def test_without_a_sweep_nothing_is_spread(dataset):
-    parts = resolution.resolve(small_runs.config("awac_samg", dataset))
+    parts = resolve.experiment(small_runs.config("awac_samg", dataset))
     assert sweeps.spread(parts) is parts
     assert parts.name(1) == "1"
 
@@ -95,12 +95,12 @@ def test_without_a_sweep_nothing_is_spread(dataset):
 )
 def test_impossible_sweeps_are_refused(text, overrides, match, dataset):
     with pytest.raises(ValueError, match=match):
-        resolve(dataset, text, **overrides)
+        resolved(dataset, text, **overrides)
 
 
 def test_one_setting_has_one_list_of_values(dataset):
     with pytest.raises(ValueError, match="more than once"):
-        resolve(dataset, "guidance.strength=0,1", "config.guidance.strength=0.5")
+        resolved(dataset, "guidance.strength=0,1", "config.guidance.strength=0.5")
 
 
 def test_refusals_come_before_anything_is_written(dataset, tmp_path):
@@ -118,10 +118,10 @@ def test_a_dry_run_counts_places(dataset, tmp_path):
     for label in ("threshold=0", "threshold=0.5", "threshold=0.9"):
         assert f"sweep: {label}" in text.splitlines()
     plain = small_runs.config("awac_samg", dataset)
-    single = dry_run.memory(plain, resolution.resolve(plain), 0)[0]
-    many = dry_run.memory(config, resolution.resolve(config), 0)[0]
+    single = dry_run.memory(resolve.experiment(plain), 0)[0]
+    many = dry_run.memory(resolve.experiment(config), 0)[0]
     plain.online.steps = 0
-    offline_alone = dry_run.memory(plain, resolution.resolve(plain), 0)[0]
+    offline_alone = dry_run.memory(resolve.experiment(plain), 0)[0]
     # Up to the few bytes that all places share, such as the normalizer.
     expected = 3 * (single - offline_alone)
     assert many - offline_alone == pytest.approx(expected, rel=0.01)
@@ -142,12 +142,12 @@ def test_every_swept_setting_reaches_the_leaf_of_its_place(
     field, values, overrides, dataset
 ):
     text = f"guidance.{field}=" + ",".join(map(str, values))
-    parts = resolve(dataset, text, **overrides)
+    parts = resolved(dataset, text, **overrides)
     guidance = frozen(parts)
     np.testing.assert_array_equal(getattr(guidance, field), np.repeat(values, 2))
     # All else is as without the sweep.
     single = dataset, f"guidance.{field}={values[0]}"
-    alone = frozen(resolve(*single, **overrides))
+    alone = frozen(resolved(*single, **overrides))
     half = jax.tree.map(lambda leaf: leaf[:2], guidance)
     jax.tree.map(np.testing.assert_array_equal, half, alone)
 
@@ -169,7 +169,7 @@ def frozen(parts):
 
 
 def test_a_swept_quantile_is_a_threshold_per_place(dataset):
-    parts = resolve(dataset, "guidance.threshold_quantile=0.3,0.6")
+    parts = resolved(dataset, "guidance.threshold_quantile=0.3,0.6")
     assert parts.by_quantile
     expected = [0.09, 0.045, 0.36, 0.18]  # The square of the level, half for seed 1.
     np.testing.assert_allclose(frozen(parts).threshold, expected, rtol=1e-5)
@@ -247,7 +247,7 @@ def test_a_place_is_the_run_with_its_value(sweep_run, samg_run, dataset, tmp_pat
 def learned(dataset, texts, **overrides):
     """Returns what every place has learned after 4 steps, of 2 updates each."""
     config = swept(dataset, *texts, **overrides)
-    single = resolution.resolve(config)
+    single = resolve.experiment(config)
     parts = sweeps.spread(single)
     pretrained = offline_phase.init(
         single, recording_algorithm.preprocessing(parts.task)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from samg_jax import checks
-from samg_jax.experiment import resolution
+from samg_jax.experiment import datasets, resolve
 from samg_jax.guidance import weights
 from samg_jax.runs import checkpoints, forks, lifecycle
 from samg_jax.training import offline_phase
@@ -146,7 +146,7 @@ def test_one_seed_of_a_batch_can_be_fine_tuned_alone(samg_run, dataset, tmp_path
     settings = small_runs.config(
         "awac_samg", dataset, seed=1, num_seeds=1, offline__restore=str(samg_run)
     )
-    parts = resolution.resolve(settings)
+    parts = resolve.experiment(settings)
     alone, to_fit = forks.restore(parts, samg_run / "offline", None)
     assert to_fit is None
     settings = small_runs.config("awac_samg", dataset)
@@ -240,10 +240,10 @@ def test_only_what_changes_the_fit_is_fitted_again(
     changes, expected, samg_run, dataset
 ):
     settings = small_runs.config("awac_samg", dataset, **changes)
-    parts = resolution.resolve(settings)
+    parts = resolve.experiment(settings)
     saved = forks.meta(samg_run / "offline")
     assert forks.first_fit_step(parts, saved) == expected
-    needed = forks.needs_dataset(settings, parts, samg_run / "offline")
+    needed = forks.needs_dataset(parts, samg_run / "offline")
     assert needed == (expected is not None)
 
 
@@ -255,7 +255,7 @@ def test_stored_codes_are_found_again_where_their_number_or_kind_changes(
     source = tmp_path / "offline"
 
     def restored(**changes):
-        parts = resolution.resolve(small_runs.config("awac_samg", dataset, **changes))
+        parts = resolve.experiment(small_runs.config("awac_samg", dataset, **changes))
         state, start = forks.restore(parts, source, None)
         shape = forks.template(parts).weight.normals.nearest.codes.shape
         return state.weight.normals.nearest.codes, shape, start
@@ -279,7 +279,7 @@ def test_a_threshold_by_quantile_reads_the_data_but_trains_nothing(
     own = small_runs.saved(tmp_path)
     settings = small_runs.config("awac_samg", dataset)
     parts, pretrained = small_runs.offline_state(settings, samg_run / "offline")
-    data = resolution.load_dataset(settings, parts.task, lambda _: None)[0]
+    data = datasets.load(parts, lambda _: None)[0]
     for index in range(2):
         weight = jax.tree.map(lambda leaf, i=index: leaf[i], pretrained.weight)
         p_int = weights.cvae_probabilities(

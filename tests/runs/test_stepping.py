@@ -81,7 +81,7 @@ def test_the_order_is_that_of_a_plain_loop(overlap, samg_run, dataset, tmp_path)
     settings = small_runs.config("awac_samg", dataset, **changes)
     both = small_runs.config("awac_samg", dataset)
     _, pretrained = small_runs.offline_state(both, samg_run / "offline")
-    parts = small_runs.resolution.resolve(settings)
+    parts = small_runs.resolve.experiment(settings)
     small_runs.run("awac_samg", dataset, tmp_path, **changes)
     saved = small_runs.online_state(settings, tmp_path)[1]
     actions, agent = played_by_hand(parts, pretrained, behind=overlap)

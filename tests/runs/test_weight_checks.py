@@ -9,6 +9,7 @@ import pytest
 from flax import struct
 
 from samg_jax import checks
+from samg_jax.experiment import datasets
 from samg_jax.guidance import weights
 from samg_jax.results import run_summary
 from samg_jax.runs import lifecycle, live_run, weight_checks
@@ -111,9 +112,9 @@ def test_the_range_is_that_of_the_fitted_weight(config, dataset):
         return guidance.weight * small_actions(config, guidance, s, a, s2, key)
 
     settings = config(scaled, model=lambda config, o, a: Fitted())
-    parts = small_runs.resolution.resolve(settings)
+    parts = small_runs.resolve.experiment(settings)
     weight_checks.check_shape(parts)
-    data = small_runs.resolution.load_dataset(settings, parts.task, str)[0]
+    data = datasets.load(parts, str)[0]
     state = types.SimpleNamespace(
         seeds=jnp.arange(2, dtype=jnp.uint32),
         weight=jnp.float32([0.9, 0.5]),
@@ -134,7 +135,7 @@ def test_every_place_is_tried_at_the_switch_with_its_own_settings(config):
     def constant(config, guidance, s, a, s2, key):
         return 3 * jnp.full(len(s), guidance.constant)
 
-    parts = small_runs.resolution.resolve(config(constant))
+    parts = small_runs.resolve.experiment(config(constant))
     one = weights.make_guidance(parts.guidance, ())
     guidance = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), one)
     alive = jnp.array([True, True])

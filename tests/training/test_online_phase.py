@@ -9,6 +9,7 @@ import pytest
 
 from samg_jax.data import replay
 from samg_jax.envs import vector
+from samg_jax.experiment import datasets
 from samg_jax.guidance import weights
 from samg_jax.training import guidance_metrics, offline_phase, online_phase, seed_axis
 from samg_jax.types import Batch
@@ -286,10 +287,8 @@ def test_the_buffer_is_updated_in_place_by_one_compiled_program(name, dataset):
     overrides = {"online__steps": 50_000, "online__buffer_size": 50_000}
     overrides |= {"guidance__weight": "constant"} if name == "awac_samg" else {}
     settings = small_runs.config(name, dataset, **overrides)
-    parts = small_runs.resolution.resolve(settings)
-    data, preprocessing, _ = small_runs.resolution.load_dataset(
-        settings, parts.task, str
-    )
+    parts = small_runs.resolve.experiment(settings)
+    data, preprocessing, _ = datasets.load(parts, str)
     data = jax.device_put(data) if name == "awac" else None
     first = np.zeros((2, parts.task.observation_size), np.float32)
     pretrained = offline_phase.init(parts, preprocessing)
@@ -313,7 +312,7 @@ def test_the_buffer_is_updated_in_place_by_one_compiled_program(name, dataset):
 
 
 def test_time_limits_are_no_terminals_but_falls_are(dataset):
-    parts = small_runs.resolution.resolve(small_runs.config("awac", dataset))
+    parts = small_runs.resolve.experiment(small_runs.config("awac", dataset))
     env = small_runs.make_env(parts)
     env.max_episode_steps = 20
     rng, seen = np.random.default_rng(0), {"limit": 0, "fall": 0}
@@ -337,7 +336,7 @@ def test_time_limits_are_no_terminals_but_falls_are(dataset):
 
 def test_an_end_of_the_task_on_the_last_allowed_step_is_a_time_limit(dataset):
     # As CORL stores it: section by section its flag is `done and step < limit`.
-    parts = small_runs.resolution.resolve(small_runs.config("awac", dataset))
+    parts = small_runs.resolve.experiment(small_runs.config("awac", dataset))
     actions = np.random.default_rng(0).uniform(-1, 1, (100, 2, parts.task.action_size))
     lengths, masks = {}, {}
     for shorter in (0, 1):
@@ -503,7 +502,7 @@ def test_evaluations_leave_no_trace(samg_run, dataset, tmp_path):
 
 
 def test_an_action_that_is_no_number_stops_no_other_seed(dataset):
-    parts = small_runs.resolution.resolve(small_runs.config("awac", dataset))
+    parts = small_runs.resolve.experiment(small_runs.config("awac", dataset))
     actions = np.random.default_rng(0).uniform(-1, 1, (20, 2, parts.task.action_size))
     broken = actions.copy()
     broken[5:, 1] = np.nan

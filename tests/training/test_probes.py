@@ -12,7 +12,7 @@ import pytest
 
 from samg_jax.data import transitions
 from samg_jax.envs import vector
-from samg_jax.experiment import resolution
+from samg_jax.experiment import datasets, resolve
 from samg_jax.training import offline_phase, online_phase, seed_axis
 
 DISCOUNT = 0.5
@@ -100,7 +100,7 @@ def _probes():
         del gymnasium.registry[f"Probe-{name}-v0"]
 
 
-def resolve(algorithm):
+def resolved(algorithm):
     config = {
         "algorithm": algorithm,
         "agent": AGENTS[algorithm],
@@ -111,7 +111,7 @@ def resolve(algorithm):
         "dataset": {"name": None, "path": None},
         "guidance": {"weight": "none"},
     }
-    return resolution.resolve(ml_collections.ConfigDict(config))
+    return resolve.from_fields(config)
 
 
 def stack(steps):
@@ -121,12 +121,12 @@ def stack(steps):
 @pytest.fixture(scope="module", params=AGENTS)
 def learned(request):
     """The parts of an algorithm, and its state after fine-tuning from scratch."""
-    parts = resolve(request.param)
+    parts = resolved(request.param)
     envs = [
         vector.make(f"Probe-{name}-v0", 1, [index], "stock")
         for index, name in enumerate(PROBES)
     ]
-    nothing = resolution.Preprocessing(
+    nothing = datasets.Preprocessing(
         transitions.Normalizer.identity(1), transitions.RewardTransform.identity()
     )
     first = np.concatenate([env.reset() for env in envs])

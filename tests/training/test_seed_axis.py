@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samg_jax.experiment import resolution
+from samg_jax.experiment import datasets, resolve
 from samg_jax.runs import live_run, schedule
 from samg_jax.training import offline_phase, online_phase, seed_axis
 from tests.fixtures import recording_algorithm, small_runs
@@ -145,8 +145,8 @@ def test_a_seed_of_a_batch_learns_what_it_learns_alone(name, dataset):
 
 def prepared(settings):
     """Returns parts, data on the device, and the state before the first update."""
-    parts = resolution.resolve(settings)
-    data, preprocessing, _ = resolution.load_dataset(settings, parts.task, str)
+    parts = resolve.experiment(settings)
+    data, preprocessing, _ = datasets.load(parts, str)
     return parts, jax.device_put(data), offline_phase.init(parts, preprocessing)
 
 
@@ -247,7 +247,7 @@ def as_names(tree):
 def test_a_run_in_which_a_seed_fails_offline_says_so(
     samg_run, dataset, tmp_path, monkeypatch, capsys
 ):
-    load = resolution.load_dataset
+    load = datasets.load
 
     def poisoned(*args):
         data, preprocessing, source = load(*args)
@@ -256,7 +256,7 @@ def test_a_run_in_which_a_seed_fails_offline_says_so(
         rewards[row] = np.nan
         return data.replace(rewards=rewards), preprocessing, source
 
-    monkeypatch.setattr(resolution, "load_dataset", poisoned)
+    monkeypatch.setattr(datasets, "load", poisoned)
     small_runs.run("awac_samg", dataset, tmp_path)
     assert_failed(tmp_path, samg_run, capsys.readouterr().out, "update")
     assert all(
@@ -311,7 +311,7 @@ def assert_failed(workdir, reference, printed, unit):
 
 
 def test_a_failed_seed_is_reported_with_its_value_and_time(dataset, caplog):
-    parts = resolution.resolve(small_runs.config("awac", dataset, seed=5, num_seeds=3))
+    parts = resolve.experiment(small_runs.config("awac", dataset, seed=5, num_seeds=3))
     run = types.SimpleNamespace(parts=parts, failed=set())
     state = types.SimpleNamespace(
         alive=np.array([True, False, True]), failed_step=np.array([-1, 17, -1])
