@@ -83,10 +83,10 @@ def main(argv: list[str]) -> None:
         print(scoring.describe(saved, names, EPISODES.value, SEED.value))
         # Not the folder that the checkpoint names: compiled programs would be run
         # from it.
-        used = saved.parts.run.compilation_cache and compilation.DEFAULT_CACHE
+        used = saved.parts.settings.compilation_cache and compilation.DEFAULT_CACHE
         compilation.use_cache(used)
         restored = saved_policies.restore(saved)
-        with compilation.matmul_precision(saved.parts.run.matmul_precision):
+        with compilation.matmul_precision(saved.parts.settings.matmul_precision):
             evaluate(saved, restored, names, out, video)
 
 
@@ -100,7 +100,7 @@ def find() -> saved_policies.Saved:
 
 def max_steps(saved: saved_policies.Saved) -> int | None:
     """The steps after which episodes are cut, beside the environment's own limit."""
-    return MAX_STEPS.value or saved.parts.run.evaluation.max_steps
+    return MAX_STEPS.value or saved.parts.settings.evaluation.max_steps
 
 
 def check_files(
@@ -151,7 +151,7 @@ def evaluate(
             "phase": saved.phase,
             "offline_step": updates,
             "env_step": taken,
-            "algorithm": parts.run.algorithm,
+            "algorithm": parts.settings.algorithm,
             "data_source": saved.meta["data_source"],
             "environment": {
                 name: d4rl_physics.resolve(parts.task.env_id, name) for name in names

@@ -71,7 +71,7 @@ def fewest(case: benchmark_cases.Case, parts: Experiment) -> int:
     """Returns how few updates the trainer takes in a call of the case's phase."""
     if case.phase == "offline":
         return offline_phase.LOOK_EVERY
-    return parts.run.online.updates_per_step
+    return parts.settings.online.updates_per_step
 
 
 def memory(

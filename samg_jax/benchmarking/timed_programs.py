@@ -205,7 +205,7 @@ def chunk_of(operations: float, rate: float, seconds: float) -> int:
 
 def _offline(parts, pretrained, data) -> tuple[Any, ...]:
     """Returns the scan of offline updates: the fields of `Prepared` from `state` on."""
-    batch_size = parts.run.offline.batch_size
+    batch_size = parts.settings.offline.batch_size
     updates = offline_phase.make_updates(parts, batch_size)
     return (
         pretrained,
@@ -219,7 +219,7 @@ def _online(parts, pretrained, data) -> tuple[Any, ...]:
     """Returns the same for fine-tuning: a chunk is one step with so many updates."""
     places, size = len(parts.seeds), parts.task.observation_size
     # As many rows as the buffer has at most, and the data can fill.
-    online = parts.run.online
+    online = parts.settings.online
     rows = min(online_phase.capacity(online), len(data.dataset.rewards))
     online = dataclasses.replace(online, buffer_size=rows)
     if parts.model is not None:  # Untrained; unfitted, new weights would be no numbers.

@@ -78,7 +78,7 @@ def run(request: Request) -> dict[str, Any]:
     if request.out is not None:
         folder = pathlib.Path(request.out).expanduser()
     checks.folder(folder, "out=FOLDER")
-    with compilation.matmul_precision(checkpoint.parts.run.matmul_precision):
+    with compilation.matmul_precision(checkpoint.parts.settings.matmul_precision):
         report = plain(examine(checkpoint, trained, request))
     keep(report, folder)
     report["pictures"] = [str(path) for path in diagnosis_plots.draw(report, folder)]
@@ -122,7 +122,7 @@ def examine(
     )
     return {
         **circumstances(request.command),
-        "matmul_precision": checkpoint.parts.run.matmul_precision,
+        "matmul_precision": checkpoint.parts.settings.matmul_precision,
         "checkpoint": request.checkpoint,
         "dataset": source,
         "other": other,
@@ -173,12 +173,12 @@ def load(checkpoint: Checkpoint, request: Request) -> tuple[transitions.Dataset,
     """Returns the checkpoint's offline data, and what they are."""
     parts = checkpoint.parts
     if request.data is not None:
-        named = dataclasses.replace(parts.run.dataset, path=request.data)
-        run = dataclasses.replace(parts.run, dataset=named)
-        parts = dataclasses.replace(parts, run=run)
+        named = dataclasses.replace(parts.settings.dataset, path=request.data)
+        changed = dataclasses.replace(parts.settings, dataset=named)
+        parts = dataclasses.replace(parts, settings=changed)
     dataset, _, source = datasets.load(
         *(parts, logs.LOGGER.info, logs.LOGGER.warning),
-        functools.partial(forks.check_data, parts.run.dataset, checkpoint.meta),
+        functools.partial(forks.check_data, parts.settings.dataset, checkpoint.meta),
     )
     return dataset, source
 

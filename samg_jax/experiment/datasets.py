@@ -78,7 +78,7 @@ def prepare(
         warn: receives what is likely wrong with the rows.
         identify: receives the fingerprint of the rows, before anything is made of them.
     """
-    task, settings = experiment.task, experiment.run.dataset
+    task, settings = experiment.task, experiment.settings.dataset
     minari = sources.minari_id(settings.name, settings.path)
     if identify is not None:
         identify(fingerprints.fingerprint(raw))
@@ -114,7 +114,7 @@ def read_rows(
     experiment: Experiment, log=print, download: bool = True
 ) -> tuple[d4rl.Raw, str]:
     """Returns the rows of the dataset, and its file, or the name of Minari's."""
-    settings = experiment.run.dataset
+    settings = experiment.settings.dataset
     if sources.minari_id(settings.name, settings.path):
         log(f"hyperparameters: the family {settings.family!r} of configs/base.py")
     return sources.read(settings.name, settings.path, download, log)
@@ -164,13 +164,13 @@ def order_uses(experiment: Experiment) -> list[str]:
             "config.agent.calibrated, for returns-to-go; set "
             "config.agent.calibrated=False, which is CQL"
         )
-    if experiment.run.dataset.reward_transform == "range":
+    if experiment.settings.dataset.reward_transform == "range":
         uses.append(
             "config.dataset.reward_transform=range, for the range of returns; set "
             "config.dataset.reward_transform=affine and "
             "config.dataset.reward_scale=NUMBER, or none"
         )
-    if experiment.run.dataset.drop_unfinished:
+    if experiment.settings.dataset.drop_unfinished:
         uses.append(
             "config.dataset.drop_unfinished, for the last end of an episode; set "
             "config.dataset.drop_unfinished=False"

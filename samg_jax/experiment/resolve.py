@@ -85,7 +85,7 @@ def _build(fields: dict[str, Any], task: tasks.Task) -> Experiment:
             agent[name] = known.follows(run, guidance)
     algorithm = algorithms.make(run.algorithm, agent, task.action_size)
     return Experiment(
-        run=run,
+        settings=run,
         record=fields,
         task=task,
         physics=run.physics,

@@ -20,7 +20,7 @@ class Experiment:
     """What is fixed in a run: no arrays, nothing that learns.
 
     Attributes:
-        run: The settings that all experiments have.
+        settings: The settings that all experiments have.
         record: The complete config as nested dictionaries, for JSON; never changed.
         task: The environment and its reference scores.
         physics: `d4rl` or `stock`.
@@ -38,7 +38,7 @@ class Experiment:
         trial: What the try-out of the environment has shown, see `environments`.
     """
 
-    run: spec.Run
+    settings: spec.Run
     record: Mapping[str, Any]
     task: tasks.Task
     physics: str

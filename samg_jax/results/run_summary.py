@@ -70,7 +70,7 @@ def _draw_so_far(run: Run) -> pathlib.Path:
 
 
 def _title(run: Run) -> str:
-    name = f"{run.parts.run.algorithm} {lifecycle.variant(run.parts.record)}"
+    name = f"{run.parts.settings.algorithm} {lifecycle.variant(run.parts.record)}"
     return f"{name}, {run.data_source}"
 
 

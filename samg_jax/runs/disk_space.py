@@ -22,7 +22,7 @@ def states(parts: Experiment) -> list[Any]:
     places = sweeps.spread(parts)
     pretrained = forks.template(parts)
     found = [pretrained]
-    online = parts.run.online
+    online = parts.settings.online
     if online.steps:
         shape = len(places.seeds), parts.task.observation_size
         found.append(
@@ -50,7 +50,7 @@ def check_start(parts: Experiment, workdir: pathlib.Path) -> int:
         checks.UserError: naming the folder and the bytes.
     """
     shapes = states(parts)
-    if parts.run.offline.restore:
+    if parts.settings.offline.restore:
         shapes = shapes[1:]
     kept = checkpoints.KEPT * sum(map(checkpoints.needed_bytes, shapes))
     room = durable.free_bytes(workdir) + _held(workdir)

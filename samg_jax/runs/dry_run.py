@@ -68,7 +68,7 @@ def describe(
         checks.UserError: where the run would be refused.
     """
     parts = resolve.experiment(config)
-    settings, restored = parts.run, parts.run.offline.restore
+    settings, restored = parts.settings, parts.settings.offline.restore
     checks.can_write(workdir, "workdir=FOLDER")
     locations.check_layout(workdir)
     saved_configs.check_same_config(parts.record, workdir)
@@ -121,14 +121,14 @@ def title(parts: Experiment) -> str:
 def planned_updates(parts: Experiment) -> tuple[int, int, bool]:
     """Returns offline updates, those of the weight's model, and if data are opened."""
     fitted = 0 if parts.model is None else parts.model.settings.steps
-    offline = parts.run.offline
+    offline = parts.settings.offline
     if not offline.restore:
         return offline.updates, fitted, True
     source = locations.find_offline(offline.restore)
     saved = forks.meta(source)
     forks.check(parts, saved)
     start = forks.first_fit_step(parts, saved)
-    needs_data = start is not None or parts.run.online.reads_dataset
+    needs_data = start is not None or parts.settings.online.reads_dataset
     return 0, 0 if start is None else fitted - start, needs_data
 
 
@@ -149,7 +149,7 @@ def check_dataset(
     except downloads.DownloadError:
         return dataset_rows(parts)
     origin = saved(parts, workdir)
-    identify = functools.partial(forks.check_data, parts.run.dataset, origin)
+    identify = functools.partial(forks.check_data, parts.settings.dataset, origin)
     dataset, *_ = datasets.prepare(parts, raw, source, warn, identify)
     if parts.model is None:
         weight_checks.check_on_data(parts, None, dataset)
@@ -172,8 +172,8 @@ def saved(parts: Experiment, workdir: pathlib.Path) -> dict[str, Any] | None:
     if found is not None:
         folder = offline if saved_configs.is_offline(found, "online") else online
         saved_configs.check_same_run(parts.record, found, folder)
-    elif parts.run.offline.restore:
-        found = forks.meta(locations.find_offline(parts.run.offline.restore))
+    elif parts.settings.offline.restore:
+        found = forks.meta(locations.find_offline(parts.settings.offline.restore))
     return found
 
 
@@ -182,7 +182,7 @@ def dataset_rows(parts: Experiment) -> tuple[int, str]:
     try:
         raw, source = datasets.read_rows(parts, download=False)
     except downloads.DownloadError:
-        name = d4rl.canonical_name(parts.run.dataset.name)
+        name = d4rl.canonical_name(parts.settings.dataset.name)
         return published_facts.FILES[name].rows, "not on disk; D4RL's number of rows"
     datasets.check_sizes(source, raw, parts.task)
     return len(raw.rewards), source
@@ -206,7 +206,9 @@ def memory(
     if states is None:
         states = state_bytes(parts)
     used = 1 if parts.mesh is None else parts.mesh.size
-    simulators = len(sweeps.spread(parts).seeds) * (1 + parts.run.evaluation.episodes)
+    simulators = len(sweeps.spread(parts).seeds) * (
+        1 + parts.settings.evaluation.episodes
+    )
     host = HOST_BASE + 2 * dataset + size_limits.HOST_PER_SIMULATOR * simulators
     if jax.default_backend() == "cpu":
         host += used * dataset + states

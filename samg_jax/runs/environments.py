@@ -38,7 +38,9 @@ def check(parts: Experiment) -> None:
             "gymnasium.register(..., max_episode_steps=N), or use another algorithm, "
             "as in config=configs/cql.py."
         )
-    check_limit(task, parts.run.evaluation.max_steps, "config.evaluation.max_steps")
+    check_limit(
+        task, parts.settings.evaluation.max_steps, "config.evaluation.max_steps"
+    )
 
 
 def check_limit(task: tasks.Task, max_steps: int | None, name: str) -> None:
@@ -66,7 +68,7 @@ def try_out(parts: Experiment, places: int | None = None) -> Experiment:
     """
     if places is None:
         places = len(sweeps.spread(parts).seeds)
-    trial = tryout.run(parts.task, parts.physics, parts.run.single_env, places)
+    trial = tryout.run(parts.task, parts.physics, parts.settings.single_env, places)
     return dataclasses.replace(parts, trial=trial)
 
 
@@ -130,7 +132,7 @@ class Saving:
     """
 
     def __init__(self, parts: Experiment):
-        limit = parts.run.evaluation.max_steps
+        limit = parts.settings.evaluation.max_steps
         self._count = 0 if parts.trial.exact else len(parts.seeds)
         self._longest = parts.task.max_episode_steps or limit or LONGEST
         self._running: np.ndarray | None = None

@@ -47,7 +47,7 @@ def start_seeds(parts: Experiment, episodes: int, seed: int = 0) -> list[int]:
 
 def of_run(parts: Experiment) -> Callable[[Any, Preprocessing], Scores]:
     """The function that plays the evaluation episodes of a run."""
-    settings = parts.run.evaluation
+    settings = parts.settings.evaluation
     return make_evaluator(
         parts, settings.episodes, settings.threads, 0, settings.max_steps
     )

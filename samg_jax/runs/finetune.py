@@ -36,7 +36,7 @@ from samg_jax.training import (
 def run_online(this: Run, plan: Plan, pretrained: offline_phase.State | None) -> None:
     """Fine-tunes to the end, from the switch or from a checkpoint."""
     this.spread()
-    parts, settings = this.parts, this.parts.run
+    parts, settings = this.parts, this.parts.settings
     this.restart = environments.make_restart(parts)
     env = vector.make(
         parts.task.env_id,
@@ -85,7 +85,7 @@ def run_online(this: Run, plan: Plan, pretrained: offline_phase.State | None) ->
 
 def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> None:
     """Takes the remaining environment steps, each with its updates."""
-    phase = this.parts.run.online
+    phase = this.parts.settings.online
     total = phase.steps
     clock = this.clock
     stepper = stepping.make(this.parts, phase, env, dataset, clock)

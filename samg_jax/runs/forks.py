@@ -75,7 +75,7 @@ def check_data(
 
 def check(parts: Experiment, saved: dict) -> None:
     """Raises UserError where the checkpoint cannot be fine-tuned with this config."""
-    source = parts.run.offline.restore
+    source = parts.settings.offline.restore
     if not saved["complete"]:
         folder = locations.find_offline(source)
         newest = max(locations.steps(folder))
@@ -93,7 +93,7 @@ def check(parts: Experiment, saved: dict) -> None:
     after |= {name: getattr(parts.task, name) for name in sizes}
     must_agree = {
         "algorithm",
-        *settings.agreeing(parts.run),
+        *settings.agreeing(parts.settings),
         *settings.agreeing(parts.algorithm.config, "agent."),
     }
     different = [

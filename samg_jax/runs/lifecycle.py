@@ -60,7 +60,9 @@ def run(
         parts = prepare(config, workdir)
         idle = unread_fields.check(parts.record, given or {})
     with contextlib.ExitStack() as stack:
-        stack.enter_context(compilation.matmul_precision(parts.run.matmul_precision))
+        stack.enter_context(
+            compilation.matmul_precision(parts.settings.matmul_precision)
+        )
         # Before the log: a second command leaves it alone.
         stack.enter_context(live_run.locked(workdir))
         stack.enter_context(logs.to_file(workdir / "log.txt"))
@@ -74,7 +76,7 @@ def run(
             pretrained = pretrain.run_offline(this, plan)
         else:
             pretrained = None
-        if parts.run.online.steps:
+        if parts.settings.online.steps:
             finetune.run_online(this, plan, pretrained)
     return this
 
@@ -126,7 +128,7 @@ def start(
     if parts.model is None and plan.dataset is not None:
         weight_checks.check_on_data(parts, None, plan.dataset)
     disk_space.check_start(parts, workdir)
-    logging, wandb = parts.run.logging, None
+    logging, wandb = parts.settings.logging, None
     if logging.wandb != "off":
         wandb = wandb_events.Events(workdir, logging.wandb, parts.record)
     write_config(parts.record, workdir)  # Only now: a refused run may be corrected.
@@ -177,7 +179,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Experim
     """The experiment of a config, after every check of it, of workdir and devices."""
     parts = resolve.experiment(config)
     environments.check(parts)
-    mesh = devices.choose(len(parts.seeds), parts.run.devices)
+    mesh = devices.choose(len(parts.seeds), parts.settings.devices)
     parts = dataclasses.replace(parts, mesh=mesh)
     size_limits.check_run(parts)
     weight_checks.check_shape(parts)
@@ -200,7 +202,7 @@ def plan_phases(this: Run) -> Plan:
         checks.UserError: something is missing, damaged or of another run.
     """
     parts, plan = this.parts, Plan()
-    restored = parts.run.offline.restore
+    restored = parts.settings.offline.restore
     store, meta = this.online_store, recover_online(this)
     plan.online_meta = meta
     if meta is None:
@@ -208,7 +210,7 @@ def plan_phases(this: Run) -> Plan:
         plan.offline_meta = meta
     if meta is not None:
         saved_configs.check_same_run(parts.record, meta, store.directory)
-    needs_data = parts.run.online.reads_dataset
+    needs_data = parts.settings.online.reads_dataset
     if plan.online_meta is None:
         if restored:
             plan.source = locations.find_offline(restored)
@@ -245,7 +247,7 @@ def recover_online(this: Run) -> dict[str, Any] | None:
         return this.online_store.recover()
     except checkpoints.UnreadableError as error:
         offline = this.offline_store.directory
-        restored = this.parts.run.offline.restore
+        restored = this.parts.settings.offline.restore
         if restored:
             # Without the other run, what is damaged here is still to be said.
             with contextlib.suppress(checks.UserError):
@@ -271,7 +273,7 @@ def refuse_lost(this: Run, plan: Plan, meta: dict[str, Any] | None) -> None:
     if plan.online_meta is not None:
         return
     anew = meta is None and plan.source is None
-    if anew and lost_checkpoints.is_proven(this.workdir, this.parts.run.offline):
+    if anew and lost_checkpoints.is_proven(this.workdir, this.parts.settings.offline):
         raise lost_checkpoints.refuse(this.workdir)
     had = lost_checkpoints.phase(this.workdir, this.parts.record)
     if had == "online" or (anew and had):
@@ -300,7 +302,7 @@ def find_data(this: Run, plan: Plan, origin: dict | None, needed: bool) -> None:
         return
 
     def identify(found: str) -> None:
-        forks.check_data(this.parts.run.dataset, origin, found)
+        forks.check_data(this.parts.settings.dataset, origin, found)
         this.data_fingerprint = found
 
     plan.dataset, plan.preprocessing, this.data_source = datasets.load(

@@ -66,7 +66,7 @@ class Run:
             return
         count = len(self.parts.seeds)
         parts = sweeps.spread(self.parts)
-        mesh = devices.choose(len(parts.seeds), parts.run.devices)
+        mesh = devices.choose(len(parts.seeds), parts.settings.devices)
         self.parts = dataclasses.replace(parts, mesh=mesh)
         self.failed = {
             place
@@ -99,7 +99,7 @@ class Run:
             initial=done,
             total=total,
             unit=unit,
-            disable=not self.parts.run.logging.progress,
+            disable=not self.parts.settings.logging.progress,
             dynamic_ncols=True,
         )
 
@@ -167,7 +167,7 @@ def describe(this: Run, about: dict[str, Any]) -> tuple[dict, dict[str, bytes]]:
     """
     lengths = this.writer.lengths()
     recorded, files = run_tables.record(this.workdir, lengths)
-    settings, record = this.parts.run, this.parts.record
+    settings, record = this.parts.settings, this.parts.record
     meta = {
         **about,
         "seeds": list(range(settings.seed, settings.seed + settings.num_seeds)),

@@ -49,7 +49,7 @@ def run_offline(this: Run, plan: Plan) -> offline_phase.State:
     dataset = devices.put_shared(parts.mesh, plan.dataset)
     state = train_offline(this, state, dataset, start)
     if not parts.fitted:
-        save_offline(this, state, parts.run.offline.updates, 0, complete=True)
+        save_offline(this, state, parts.settings.offline.updates, 0, complete=True)
         return state
     return fit_guidance(this, plan, state, dataset, fitted)
 
@@ -64,7 +64,7 @@ def measure(parts: Experiment, plan: Plan) -> Any:
 
 def train_offline(this: Run, state, dataset, start: int) -> offline_phase.State:
     """Returns the state after the rest of the pre-training."""
-    phase = this.parts.run.offline
+    phase = this.parts.settings.offline
     total = phase.updates
     updates = offline_phase.make_updates(this.parts, phase.batch_size)
     with this.bar("offline", start, total, "update") as bar:
@@ -92,7 +92,7 @@ def fit_guidance(
     this: Run, plan: Plan, state, dataset, start: int
 ) -> offline_phase.State:
     """Returns the state with a trained model of the weight, if any, and its fit."""
-    trained = 0 if plan.source else this.parts.run.offline.updates
+    trained = 0 if plan.source else this.parts.settings.offline.updates
     steps = 0
     split = offline_phase.held_out(this.parts, dataset)
     if this.parts.model is not None:
@@ -118,7 +118,7 @@ def train_model(
         inputs: dataset on the device, and the rows of it to train on.
         steps: updates of the model so far, and offline updates of this run.
     """
-    phase, model = this.parts.run.offline, this.parts.model
+    phase, model = this.parts.settings.offline, this.parts.model
     start, trained = steps
     total = model.settings.steps
     updates = offline_phase.make_model_updates(this.parts)
@@ -188,5 +188,5 @@ def save_offline(
     meta, files = live_run.describe(this, about)
     with signals.finished_first():
         this.offline_store.save(step, state, {"empty": np.zeros(1)}, meta, files)
-    if complete and this.parts.run.online.steps:
+    if complete and this.parts.settings.online.steps:
         signals.stop_if_asked()

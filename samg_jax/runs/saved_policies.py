@@ -140,7 +140,7 @@ def restore(saved: Saved) -> Policies:
         first = jax.ShapeDtypeStruct(shape, np.float32)
         like = jax.eval_shape(
             lambda state, first: online_phase.init(
-                parts, parts.run.online, state, first
+                parts, parts.settings.online, state, first
             ),
             like,
             first,

@@ -39,7 +39,7 @@ def describe(saved: Saved, names: list[str], episodes: int, seed: int) -> str:
     ]
     lines = [
         f"checkpoint: {saved}",
-        f"algorithm: {parts.run.algorithm}; trained with physics {parts.physics}",
+        f"algorithm: {parts.settings.algorithm}; trained with physics {parts.physics}",
         f"offline data: {saved.meta['data_source']}",
         f"environment: {', '.join(places)}",
         f"episodes: {episodes} per seed, evaluation actions, start states {seed}",

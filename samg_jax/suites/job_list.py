@@ -278,7 +278,7 @@ def _job(
             config.offline.restore = source
         parts = resolve.experiment(config)
         environments.check(parts)
-        data = parts.run.dataset
+        data = parts.settings.dataset
         if data.path:
             d4rl.resolve(data.name, data.path, download=False)
     except checks.UserError as error:

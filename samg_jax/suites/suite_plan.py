@@ -31,7 +31,7 @@ class Estimator:
         parts = resolve.from_fields(job.experiment().to_dict())
         fits = parts.model is not None and parts.guidance.weight != "cvae"
         rows = 0
-        if job.source is None or fits or parts.run.online.reads_dataset:
+        if job.source is None or fits or parts.settings.online.reads_dataset:
             rows = self._rows_of(job)
         key = dry_run.states_key(parts)
         if key not in self._states:

@@ -129,8 +129,8 @@ def test_products_have_the_precision_of_the_checkpoint(
 
     def of_another_precision(workdir):
         found = read(workdir)
-        run = dataclasses.replace(found.parts.run, matmul_precision="bfloat16")
-        parts = dataclasses.replace(found.parts, run=run)
+        changed = dataclasses.replace(found.parts.settings, matmul_precision="bfloat16")
+        parts = dataclasses.replace(found.parts, settings=changed)
         return dataclasses.replace(found, parts=parts)
 
     def watched(*args):

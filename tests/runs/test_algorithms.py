@@ -143,14 +143,14 @@ def test_cal_ql_bounds_failures_on_antmaze_by_the_value_of_failing_for_ever():
         masks=1 - rewards,
         mc_returns=np.zeros(7, np.float32),
     )
-    transform = datasets.fit_reward_transform(parts.run.dataset, data)
+    transform = datasets.fit_reward_transform(parts.settings.dataset, data)
     actual = datasets.with_returns(parts, data, transform).mc_returns
     expected = [-5.0495, -0.05, 5, -500, -500, -500, -500]
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
     # Rewards of other tasks are dense: what was seen is summed.
     parts = resolve.experiment(small_experiments.CONFIGS["cal_ql"]("walker2d-medium"))
-    transform = datasets.fit_reward_transform(parts.run.dataset, data)
+    transform = datasets.fit_reward_transform(parts.settings.dataset, data)
     actual = datasets.with_returns(parts, data, transform).mc_returns
     np.testing.assert_allclose(actual, [0.9801, 0.99, 1, 0, 0, 0, 0], rtol=1e-6)
 
