@@ -53,12 +53,14 @@ def make_diagnostics(
             "threshold": threshold,
         }
 
-    def one(seed, agent, guidance, buffer, preprocessing, count):
-        key = seed_axis.stream(seed, "diagnostics", count)
+    def one(state: online_phase.State) -> Metrics:
+        # `jax.vmap` passes the state of one seed, without the axis `S`.
+        agent, guidance, count = state.agent, state.guidance, state.count
+        key = seed_axis.stream(state.seeds, "diagnostics", count)
         batch_key, value_key = jax.random.split(key)
         fresh_key = jax.random.fold_in(key, 1)
-        batch = replay.sample(buffer, count, batch_key, settings.batch_size)
-        batch = preprocessing(batch)
+        batch = replay.sample(state.buffer, count, batch_key, settings.batch_size)
+        batch = state.preprocessing(batch)
         p = online_phase.effective_weights(guidance, batch.weights, count)
         guide = guided_target.make_guide(guidance.offline, p)
         values = parts.online.next_values(agent, batch, value_key)
@@ -67,7 +69,7 @@ def make_diagnostics(
         term = jnp.abs(discount * batch.masks * (guided - values))
         targets = losses.td_targets(batch.rewards, batch.masks, guided, discount)
         return {
-            **newest_weights(guidance, buffer, fresh_key, count),
+            **newest_weights(guidance, state.buffer, fresh_key, count),
             "weight_mean": p.mean(),
             "weight_active": (p > 0).mean(),
             "guidance_term": term.mean(),
@@ -77,17 +79,8 @@ def make_diagnostics(
 
     @jax.jit
     def diagnose(state: online_phase.State) -> Metrics:
-        axes = (0, seed_axis.axes(state.agent), 0, 0, None, None)
-
         def every(state):
-            return jax.vmap(one, in_axes=axes)(
-                state.seeds,
-                state.agent,
-                state.guidance,
-                state.buffer,
-                state.preprocessing,
-                state.count,
-            )
+            return jax.vmap(one, in_axes=(seed_axis.axes(state),))(state)
 
         specs = (devices.specs(state),)
         return devices.each(parts.mesh, every, specs, devices.OF_SEEDS)(state)

@@ -243,22 +243,15 @@ def _weigher(parts: Experiment):
 def make_explorer(parts: Experiment) -> Callable[[State], jax.Array]:
     """Returns `state -> actions`, `[S, A]` to be executed next; it is not compiled."""
 
-    def explore(seed, agent, hyperparameters, observation, preprocessing, count):
-        key = seed_axis.stream(seed, "explore", count)
-        observations = preprocessing.normalizer(observation[None])
-        algorithm = parts.tuned(hyperparameters)
-        return algorithm.explore(agent, observations, key)[0]
+    def explore(state: State) -> jax.Array:
+        # `jax.vmap` passes the state of one seed, without the axis `S`.
+        key = seed_axis.stream(state.seeds, "explore", state.count)
+        observations = state.preprocessing.normalizer(state.observations[None])
+        algorithm = parts.tuned(state.hyperparameters)
+        return algorithm.explore(state.agent, observations, key)[0]
 
     def batched(state: State) -> jax.Array:
-        axes = (0, seed_axis.axes(state.agent), 0, 0, None, None)
-        return jax.vmap(explore, in_axes=axes)(
-            state.seeds,
-            state.agent,
-            state.hyperparameters,
-            state.observations,
-            state.preprocessing,
-            state.count,
-        )
+        return jax.vmap(explore, in_axes=(seed_axis.axes(state),))(state)
 
     return batched
 
@@ -267,48 +260,26 @@ def _updater(parts: Experiment, online: spec.Online):
     """Returns `(state, dataset, turns) -> state` after the updates of one step."""
     sample = sampling.make_sampler(online.data, online.batch_size, online.offline_share)
 
-    def update(
-        seed,
-        agent,
-        alive,
-        guidance,
-        hyperparameters,
-        buffer,
-        preprocessing,
-        dataset,
-        count,
-        turn,
-    ):
-        key = seed_axis.stream(seed, "online", count, turn)
+    def update(state: State, dataset, turn):
+        # `jax.vmap` passes the state of one seed, without the axis `S`.
+        key = seed_axis.stream(state.seeds, "online", state.count, turn)
         batch_key, update_key = jax.random.split(key)
-        batch = preprocessing(sample(buffer, count, dataset, batch_key))
+        rows = sample(state.buffer, state.count, dataset, batch_key)
+        batch = state.preprocessing(rows)
         guide = unguided
         if parts.guidance.weight != "none":
-            p = effective_weights(guidance, batch.weights, count)
-            guide = guided_target.make_guide(guidance.offline, p)
-        algorithm = parts.tuned(hyperparameters)
-        new, metrics = algorithm.update(agent, batch, update_key, guide)
-        agent, alive = seed_axis.guard(agent, new, metrics, alive)
+            p = effective_weights(state.guidance, batch.weights, state.count)
+            guide = guided_target.make_guide(state.guidance.offline, p)
+        algorithm = parts.tuned(state.hyperparameters)
+        new, metrics = algorithm.update(state.agent, batch, update_key, guide)
+        agent, alive = seed_axis.guard(state.agent, new, metrics, state.alive)
         return agent, alive, metrics
 
     def batched(state: State, dataset, turn):
-        axes = seed_axis.axes(state.agent)
+        axes = seed_axis.axes(state)
         agent, alive, metrics = jax.vmap(
-            update,
-            in_axes=(0, axes, 0, 0, 0, 0, None, None, None, None),
-            out_axes=(axes, 0, 0),
-        )(
-            state.seeds,
-            state.agent,
-            state.alive,
-            state.guidance,
-            state.hyperparameters,
-            state.buffer,
-            state.preprocessing,
-            dataset,
-            state.count,
-            turn,
-        )
+            update, in_axes=(axes, None, None), out_axes=(axes.agent, 0, 0)
+        )(state, dataset, turn)
         failed = jnp.where(state.alive & ~alive, state.count, state.failed_step)
         return state.replace(agent=agent, alive=alive, failed_step=failed), metrics
 
