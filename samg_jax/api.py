@@ -91,5 +91,5 @@ def train(
     return Result(
         workdir=folder,
         scores=curves.read(folder / "metrics.csv"),
-        normalized=run.parts.task.ref_min is not None,
+        normalized=run.experiment.task.ref_min is not None,
     )

@@ -319,14 +319,16 @@ def test_memory_estimate_is_the_bytes_of_data_and_states(name, dataset):
     config = small_experiments.config(
         name, dataset, {"online.buffer_size": 50, "num_seeds": 3}
     )
-    parts = resolve.experiment(config)
-    data, preprocessing, _ = datasets.load(parts)
-    pretrained = jax.eval_shape(lambda: offline_phase.init(parts, preprocessing))
+    experiment = resolve.experiment(config)
+    data, preprocessing, _ = datasets.load(experiment)
+    pretrained = jax.eval_shape(lambda: offline_phase.init(experiment, preprocessing))
     first = jax.ShapeDtypeStruct((3, 11), np.float32)
     both = (
         pretrained,
         jax.eval_shape(
-            lambda state, first: online_phase.init(parts, config.online, state, first),
+            lambda state, first: online_phase.init(
+                experiment, config.online, state, first
+            ),
             pretrained,
             first,
         ),
@@ -336,7 +338,7 @@ def test_memory_estimate_is_the_bytes_of_data_and_states(name, dataset):
         leaf.size * np.dtype(leaf.dtype).itemsize
         for leaf in jax.tree.leaves((data, both))
     )
-    device, host = dry_run.memory(parts, rows)
+    device, host = dry_run.memory(experiment, rows)
     assert device == pytest.approx(expected, rel=1e-3)
     assert host > device
     # Every row of the buffer counts: state, action, next state and four numbers.
@@ -347,12 +349,14 @@ def test_memory_estimate_is_the_bytes_of_data_and_states(name, dataset):
 
 def test_memory_estimate_counts_real_arrays(dataset):
     config = small_experiments.config("awac", dataset)
-    parts = resolve.experiment(config)
-    data, preprocessing, _ = datasets.load(parts)
-    pretrained = offline_phase.init(parts, preprocessing)
-    state = online_phase.init(parts, config.online, pretrained, np.zeros((2, 11), "f4"))
+    experiment = resolve.experiment(config)
+    data, preprocessing, _ = datasets.load(experiment)
+    pretrained = offline_phase.init(experiment, preprocessing)
+    state = online_phase.init(
+        experiment, config.online, pretrained, np.zeros((2, 11), "f4")
+    )
     arrays = jax.tree.leaves((jax.device_put(data), pretrained, state))
-    device, _ = dry_run.memory(parts, len(data.rewards))
+    device, _ = dry_run.memory(experiment, len(data.rewards))
     assert device == pytest.approx(sum(leaf.nbytes for leaf in arrays), rel=1e-3)
 
 

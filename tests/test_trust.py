@@ -53,12 +53,12 @@ def test_a_saved_config_imports_only_what_the_command_named(stranger, dataset, f
 
 def test_a_fork_imports_only_what_the_command_named(stranger, dataset):
     config = small_experiments.config("awac_samg", dataset)
-    parts = resolve.experiment(config)
+    experiment = resolve.experiment(config)
     saved = {"config": config.to_dict()}
-    assert forks.first_fit_step(parts, saved) is None
+    assert forks.first_fit_step(experiment, saved) is None
     saved["config"]["guidance"]["module"] = MODULE
     with pytest.raises(checks.UserError, match=rf"{MODULE}.*trust=True"):
-        forks.first_fit_step(parts, saved)
+        forks.first_fit_step(experiment, saved)
     assert not stranger()
 
 

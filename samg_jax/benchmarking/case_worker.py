@@ -47,14 +47,14 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     compilation.use_cache(config.compilation_cache)
     precision = compilation.matmul_precision(config.matmul_precision)
     workdir = pathlib.Path(request["workdir"])
-    parts = lifecycle.prepare(config, workdir)
+    experiment = lifecycle.prepare(config, workdir)
     with precision, contextlib.ExitStack() as stack:
-        _, plan = lifecycle.start(parts, workdir, stack)
+        _, plan = lifecycle.start(experiment, workdir, stack)
         data = timed_programs.to_device(plan.dataset, plan.preprocessing)
         reached("data")
-        prepared = timed_programs.prepare(case, parts, data)
+        prepared = timed_programs.prepare(case, experiment, data)
         reached("state")
-        program = timed_programs.Program(prepared, fewest(case, parts))
+        program = timed_programs.Program(prepared, fewest(case, experiment))
         reached("compilation")
         program.call()
         reached("first_update")
@@ -67,11 +67,11 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def fewest(case: benchmark_cases.Case, parts: Experiment) -> int:
+def fewest(case: benchmark_cases.Case, experiment: Experiment) -> int:
     """Returns how few updates the trainer takes in a call of the case's phase."""
     if case.phase == "offline":
         return offline_phase.LOOK_EVERY
-    return parts.settings.online.updates_per_step
+    return experiment.settings.online.updates_per_step
 
 
 def memory(

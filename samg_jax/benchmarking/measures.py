@@ -249,8 +249,10 @@ def _profile(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
     for case in request.cases:
         task = benchmark_cases.experiment(case, request.configs).task
         data = synthetic_data.file(folder, task, case.rows)
-        parts = benchmark_cases.experiment(case, request.configs, data)
-        prepared = timed_programs.prepare(case, parts, timed_programs.load(parts))
+        experiment = benchmark_cases.experiment(case, request.configs, data)
+        prepared = timed_programs.prepare(
+            case, experiment, timed_programs.load(experiment)
+        )
         flops = timed_programs.flops(prepared)
         chunk = timed_programs.chunk_of(flops, rate, request.seconds)
         program = timed_programs.Program(prepared, min(chunk, TRACED))

@@ -164,8 +164,8 @@ def _measured(
     rate = 1e9 * matmul.machine_peak(repeats=1)
     built, flops = [], []
     for case in group:
-        parts = benchmark_cases.experiment(case, configs, path)
-        prepared = timed_programs.prepare(case, parts, data)
+        experiment = benchmark_cases.experiment(case, configs, path)
+        prepared = timed_programs.prepare(case, experiment, data)
         flops.append(timed_programs.flops(prepared))
         chunk = timed_programs.chunk_of(flops[-1], rate, seconds)
         built.append(timed_programs.Program(prepared, chunk))

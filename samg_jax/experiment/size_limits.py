@@ -184,7 +184,7 @@ def check_counters(fields: Mapping[str, Any]) -> None:
         )
 
 
-def places(fields: Mapping[str, Any]) -> int:
+def replicas(fields: Mapping[str, Any]) -> int:
     """The number of replicas of fine-tuning: seeds times combinations of a sweep."""
     values = [len(text.split(",")) for text in fields.get("sweep", ())]
     return fields["num_seeds"] * math.prod(values)
@@ -200,7 +200,7 @@ def least_bytes(
         observations: size of one.
         actions: likewise.
     """
-    seeds, online = fields["num_seeds"], places(fields)
+    seeds, online = fields["num_seeds"], replicas(fields)
     row = NUMBER * (2 * observations + actions + 4)
     needs = {"num_seeds": float(NUMBER * seeds)}
     widest = 0

@@ -1,8 +1,8 @@
 """Several values of a setting in one process: every seed once per combination.
 
-The offline phase is shared; fine-tuning runs in places, one per seed and combination,
-of which each is, up to rounding, the run forked from that phase with those values. A
-place draws what its seed draws alone, so that places differ by their values only.
+The offline phase is shared; fine-tuning runs in replicas, one per seed and combination,
+each of which is, up to rounding, the run forked from that phase with those values. A
+replica draws what its seed draws alone, so that replicas differ by their values only.
 """
 
 from __future__ import annotations
@@ -130,24 +130,24 @@ def check_values(axis: Axis, algorithm: str, guidance: weights.GuidanceConfig) -
             settings.check_value(declared, field, value, "config.agent.")
 
 
-def spread(parts: P) -> P:
-    """Returns the parts of fine-tuning: one place per combination and seed.
+def spread(experiment: P) -> P:
+    """The experiment of fine-tuning: one replica per combination and seed.
 
-    All seeds of the first combination come first. Without a sweep these are the parts
-    as they are.
+    All seeds of the first combination come first. Without a sweep it is
+    the experiment as it is.
     """
-    if not parts.sweep:
-        return parts
-    count = len(parts.seeds)
-    combinations = list(itertools.product(*(axis.values for axis in parts.sweep)))
+    if not experiment.sweep:
+        return experiment
+    count = len(experiment.seeds)
+    combinations = list(itertools.product(*(axis.values for axis in experiment.sweep)))
     columns = zip(*combinations, strict=True)
     return dataclasses.replace(
-        parts,
-        seeds=np.tile(parts.seeds, len(combinations)),
-        labels=tuple(np.repeat(labels(parts.sweep), count).tolist()),
+        experiment,
+        seeds=np.tile(experiment.seeds, len(combinations)),
+        labels=tuple(np.repeat(labels(experiment.sweep), count).tolist()),
         swept={
             axis.name: np.repeat(column, count)
-            for axis, column in zip(parts.sweep, columns, strict=True)
+            for axis, column in zip(experiment.sweep, columns, strict=True)
         },
     )
 
@@ -161,10 +161,10 @@ def labels(axes: Sequence[Axis]) -> list[str]:
     ]
 
 
-def of_group(parts: Any, group: str) -> dict[str, np.ndarray]:
+def of_group(experiment: Any, group: str) -> dict[str, np.ndarray]:
     """Returns field -> `[S]` of the swept settings of `guidance` or `agent`."""
     return {
         name.removeprefix(f"{group}."): values
-        for name, values in parts.swept.items()
+        for name, values in experiment.swept.items()
         if name.startswith(f"{group}.")
     }

@@ -20,7 +20,7 @@ from samg_jax.results import (
     seed_statistics,
     table_rows,
 )
-from samg_jax.results.seed_statistics import Course
+from samg_jax.results.seed_statistics import SeedOutcome
 from samg_jax.runs import checkpoints, lifecycle, lost_checkpoints
 
 # What `training.csv` has of the guidance and a comparison tells.
@@ -64,11 +64,11 @@ class Outcome:
     updates: int
     steps: int
     episodes: int
-    courses: tuple[Course, ...]
+    courses: tuple[SeedOutcome, ...]
     guidance: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
 
     @property
-    def lasting(self) -> list[Course]:
+    def lasting(self) -> list[SeedOutcome]:
         """The courses of the seeds that stayed finite."""
         return [course for course in self.courses if not course.failed]
 
@@ -171,7 +171,7 @@ def fits(config: dict[str, Any]) -> bool:
     )
 
 
-def paired(first: Outcome, other: Outcome) -> list[tuple[Course, Course]]:
+def paired(first: Outcome, other: Outcome) -> list[tuple[SeedOutcome, SeedOutcome]]:
     """Returns both courses of every seed that stayed finite in both runs, by seed."""
     of_other = {course.seed: course for course in other.lasting}
     own = sorted(first.lasting, key=lambda course: course.seed)

@@ -31,7 +31,7 @@ from samg_jax.runs import (
     wandb_events,
     weight_checks,
 )
-from samg_jax.runs.live_run import Plan, Run
+from samg_jax.runs.live_run import ResumePlan, Run
 from samg_jax.training import devices, hardware
 
 FREE_FIELDS = saved_configs.FREE_FIELDS
@@ -57,28 +57,28 @@ def run(
         data.downloads.DownloadError: where a D4RL file is missing and cannot be had.
     """
     with bugs_in_log(config.to_dict(), workdir):
-        parts = prepare(config, workdir)
-        idle = unread_fields.check(parts.record, given or {})
+        experiment = prepare(config, workdir)
+        idle = unread_fields.check(experiment.record, given or {})
     with contextlib.ExitStack() as stack:
         stack.enter_context(
-            compilation.matmul_precision(parts.settings.matmul_precision)
+            compilation.matmul_precision(experiment.settings.matmul_precision)
         )
         # Before the log: a second command leaves it alone.
         stack.enter_context(live_run.locked(workdir))
         stack.enter_context(logs.to_file(workdir / "log.txt"))
-        this, plan = start(parts, workdir, stack)
-        for line in environments.describe(parts.trial):
+        run, plan = start(experiment, workdir, stack)
+        for line in environments.describe(experiment.trial):
             logs.LOGGER.info(line)
         if idle:  # Only now: an error of the start comes alone.
             logs.LOGGER.warning(idle)
         stack.enter_context(signals.at_boundaries())
         if plan.online_meta is None:
-            pretrained = pretrain.run_offline(this, plan)
+            pretrained = pretrain.run_offline(run, plan)
         else:
             pretrained = None
-        if parts.settings.online.steps:
-            finetune.run_online(this, plan, pretrained)
-    return this
+        if experiment.settings.online.steps:
+            finetune.run_online(run, plan, pretrained)
+    return run
 
 
 @contextlib.contextmanager
@@ -116,34 +116,35 @@ def _append(fields: Mapping[str, Any], workdir: pathlib.Path, error: Exception) 
 
 
 def start(
-    parts: Experiment, workdir: pathlib.Path, stack: contextlib.ExitStack
-) -> tuple[Run, Plan]:
+    experiment: Experiment, workdir: pathlib.Path, stack: contextlib.ExitStack
+) -> tuple[Run, ResumePlan]:
     """Returns the run and its plan, with everything open that it writes to."""
     offline_store = checkpoints.Store(workdir / "offline")
     stack.callback(offline_store.close)
     online_store = checkpoints.Store(workdir / "online")
     stack.callback(online_store.close)
-    this = Run(parts, workdir, offline_store, online_store)
-    plan = plan_phases(this)
-    if parts.model is None and plan.dataset is not None:
-        weight_checks.check_on_data(parts, None, plan.dataset)
-    disk_space.check_start(parts, workdir)
-    logging, wandb = parts.settings.logging, None
+    run = Run(experiment, workdir, offline_store, online_store)
+    plan = plan_phases(run)
+    if experiment.model is None and plan.dataset is not None:
+        weight_checks.check_on_data(experiment, None, plan.dataset)
+    disk_space.check_start(experiment, workdir)
+    logging, wandb = experiment.settings.logging, None
     if logging.wandb != "off":
-        wandb = wandb_events.Events(workdir, logging.wandb, parts.record)
-    write_config(parts.record, workdir)  # Only now: a refused run may be corrected.
-    this.evaluate = evaluation.of_run(parts)
-    this.writer = run_output.Writer(
+        wandb = wandb_events.Events(workdir, logging.wandb, experiment.record)
+    # The config is written only now, so that a refused run may be corrected.
+    write_config(experiment.record, workdir)
+    run.evaluate = evaluation.of_run(experiment)
+    run.writer = run_output.Writer(
         workdir,
-        parts.seeds,
+        experiment.seeds,
         plan.table_lengths,
         logging.tensorboard,
         plan.first_event,
-        bool(parts.sweep),
+        bool(experiment.sweep),
         wandb,
     )
-    stack.callback(this.writer.close)
-    return this, plan
+    stack.callback(run.writer.close)
+    return run, plan
 
 
 def variant(fields: Mapping[str, Any]) -> str:
@@ -177,16 +178,16 @@ def default_workdir(fields: Mapping[str, Any]) -> str:
 
 def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Experiment:
     """The experiment of a config, after every check of it, of workdir and devices."""
-    parts = resolve.experiment(config)
-    environments.check(parts)
-    mesh = devices.choose(len(parts.seeds), parts.settings.devices)
-    parts = dataclasses.replace(parts, mesh=mesh)
-    size_limits.check_run(parts)
-    weight_checks.check_shape(parts)
+    experiment = resolve.experiment(config)
+    environments.check(experiment)
+    mesh = devices.choose(len(experiment.seeds), experiment.settings.devices)
+    experiment = dataclasses.replace(experiment, mesh=mesh)
+    size_limits.check_run(experiment)
+    weight_checks.check_shape(experiment)
     checks.folder(workdir, "workdir=FOLDER")
     locations.check_layout(workdir)
-    check_same_config(parts.record, workdir)
-    return environments.try_out(parts)
+    check_same_config(experiment.record, workdir)
+    return environments.try_out(experiment)
 
 
 def write_config(record: Mapping[str, Any], workdir: pathlib.Path) -> None:
@@ -195,26 +196,26 @@ def write_config(record: Mapping[str, Any], workdir: pathlib.Path) -> None:
         durable.write_json(workdir / saved_configs.CONFIG, record)
 
 
-def plan_phases(this: Run) -> Plan:
+def plan_phases(run: Run) -> ResumePlan:
     """Finds where the run stands and what it needs.
 
     Raises:
         checks.UserError: something is missing, damaged or of another run.
     """
-    parts, plan = this.parts, Plan()
-    restored = parts.settings.offline.restore
-    store, meta = this.online_store, recover_online(this)
+    experiment, plan = run.experiment, ResumePlan()
+    restored = experiment.settings.offline.restore
+    store, meta = run.online_store, recover_online(run)
     plan.online_meta = meta
     if meta is None:
-        store, meta = this.offline_store, this.offline_store.recover()
+        store, meta = run.offline_store, run.offline_store.recover()
         plan.offline_meta = meta
     if meta is not None:
-        saved_configs.check_same_run(parts.record, meta, store.directory)
-    needs_data = parts.settings.online.reads_dataset
+        saved_configs.check_same_run(experiment.record, meta, store.directory)
+    needs_data = experiment.settings.online.reads_dataset
     if plan.online_meta is None:
         if restored:
             plan.source = locations.find_offline(restored)
-            needs_data |= forks.needs_dataset(parts, plan.source)
+            needs_data |= forks.needs_dataset(experiment, plan.source)
         elif plan.offline_meta is not None:
             needs_data |= not plan.offline_meta["complete"]
         else:
@@ -222,9 +223,9 @@ def plan_phases(this: Run) -> Plan:
     origin = meta
     if origin is None and plan.source is not None:
         origin = forks.meta(plan.source)
-    refuse_lost(this, plan, meta)
-    find_data(this, plan, origin, needs_data)
-    text = devices.describe(len(parts.seeds), parts.mesh)
+    refuse_lost(run, plan, meta)
+    find_data(run, plan, origin, needs_data)
+    text = devices.describe(len(experiment.seeds), experiment.mesh)
     logs.LOGGER.info("devices: %s", text)
     if mend := hardware.warning():
         logs.LOGGER.warning(mend)
@@ -232,22 +233,22 @@ def plan_phases(this: Run) -> Plan:
         plan.table_lengths = tuple(meta["table_lengths"])
         steps = meta["offline_step"] + meta.get("model_step", 0)
         plan.first_event = steps + (meta["step"] if plan.online_meta else 0) + 1
-        run_tables.repair(this.workdir, meta, store)
-        logs.LOGGER.info("resuming %s at step %s", this.workdir, meta["step"])
+        run_tables.repair(run.workdir, meta, store)
+        logs.LOGGER.info("resuming %s at step %s", run.workdir, meta["step"])
     return plan
 
 
-def recover_online(this: Run) -> dict[str, Any] | None:
+def recover_online(run: Run) -> dict[str, Any] | None:
     """The description of the online checkpoint to go on from; None to begin the phase.
 
     Where none of them can be read, the complete offline checkpoint is the one before,
     in a fork that of the run that it was forked from.
     """
     try:
-        return this.online_store.recover()
+        return run.online_store.recover()
     except checkpoints.UnreadableError as error:
-        offline = this.offline_store.directory
-        restored = this.parts.settings.offline.restore
+        offline = run.offline_store.directory
+        restored = run.experiment.settings.offline.restore
         if restored:
             # Without the other run, what is damaged here is still to be said.
             with contextlib.suppress(checks.UserError):
@@ -256,40 +257,42 @@ def recover_online(this: Run) -> dict[str, Any] | None:
         if meta is None:
             raise
         logs.LOGGER.warning(*forks.fallback(error, offline, meta))
-        this.online_store.set_aside()
+        run.online_store.set_aside()
         return None
 
 
-def refuse_lost(this: Run, plan: Plan, meta: dict[str, Any] | None) -> None:
+def refuse_lost(run: Run, plan: ResumePlan, meta: dict[str, Any] | None) -> None:
     """Refuses to train everything anew over the tables of a run that had saved.
 
     Where only fine-tuning begins anew, the tables so far are kept beside the new ones.
 
     Args:
-        this: the run.
+        run: The run.
         plan: where it begins.
         meta: of the checkpoint to go on from, None if there is none.
     """
     if plan.online_meta is not None:
         return
     anew = meta is None and plan.source is None
-    if anew and lost_checkpoints.is_proven(this.workdir, this.parts.settings.offline):
-        raise lost_checkpoints.refuse(this.workdir)
-    had = lost_checkpoints.phase(this.workdir, this.parts.record)
+    if anew and lost_checkpoints.is_proven(
+        run.workdir, run.experiment.settings.offline
+    ):
+        raise lost_checkpoints.refuse(run.workdir)
+    had = lost_checkpoints.phase(run.workdir, run.experiment.record)
     if had == "online" or (anew and had):
-        kept = run_tables.keep(this.workdir)
+        kept = run_tables.keep(run.workdir)
         logs.LOGGER.warning(
             "%s has no checkpoint that can be read, though the tables go on to where "
             "one is due. The %s phase begins anew; the tables so far are kept as %s.",
-            *(this.workdir / had, had, " and ".join(map(str, kept))),
+            *(run.workdir / had, had, " and ".join(map(str, kept))),
         )
 
 
-def find_data(this: Run, plan: Plan, origin: dict | None, needed: bool) -> None:
+def find_data(run: Run, plan: ResumePlan, origin: dict | None, needed: bool) -> None:
     """Loads the dataset if it is needed; refuses one that has changed.
 
     Args:
-        this: the run, which is told what its data are.
+        run: The run, which is told what its data are.
         plan: receives the dataset.
         origin: description of the checkpoint that the run goes on from, its own or
             another run's; None if it begins.
@@ -297,15 +300,15 @@ def find_data(this: Run, plan: Plan, origin: dict | None, needed: bool) -> None:
     """
     before = origin and origin.get("data_fingerprint")
     if not needed:
-        this.data_source, this.data_fingerprint = origin["data_source"], before
-        logs.LOGGER.info("offline data: %s", this.data_source)
+        run.data_source, run.data_fingerprint = origin["data_source"], before
+        logs.LOGGER.info("offline data: %s", run.data_source)
         return
 
     def identify(found: str) -> None:
-        forks.check_data(this.parts.settings.dataset, origin, found)
-        this.data_fingerprint = found
+        forks.check_data(run.experiment.settings.dataset, origin, found)
+        run.data_fingerprint = found
 
-    plan.dataset, plan.preprocessing, this.data_source = datasets.load(
-        this.parts, logs.LOGGER.info, logs.LOGGER.warning, identify
+    plan.dataset, plan.preprocessing, run.data_source = datasets.load(
+        run.experiment, logs.LOGGER.info, logs.LOGGER.warning, identify
     )
-    logs.LOGGER.info("offline data: %s", this.data_source)
+    logs.LOGGER.info("offline data: %s", run.data_source)

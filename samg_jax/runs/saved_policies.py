@@ -27,14 +27,14 @@ class Saved:
         folder: `offline/` or `online/` of a run.
         phase: `offline` or `online`.
         meta: its description.
-        parts: The run's experiment.
+        experiment: The run's experiment.
         store: that has the checkpoint; a run that saves meanwhile does not delete it.
     """
 
     folder: pathlib.Path
     phase: str
     meta: dict[str, Any]
-    parts: Experiment
+    experiment: Experiment
     store: checkpoints.Store
 
     @property
@@ -94,15 +94,15 @@ def find(directory: str) -> Saved:
     else:  # Earlier versions left it to the file beside.
         saved = saved_configs.read_config(folder.absolute().parent)
         saved_configs.check_same_run(saved, meta, folder)
-    parts = resolve.saved(saved, f"The checkpoint {folder}")
-    if phase == "online" and parts.sweep:
+    experiment = resolve.saved(saved, f"The checkpoint {folder}")
+    if phase == "online" and experiment.sweep:
         raise checks.UserError(
             f"The checkpoint in {str(folder)!r} is a sweep's, with several policies of "
             "every seed. One policy per seed can be read back. Its scores are in "
             "metrics.csv beside it; give the folder offline/, or the workdir of a run "
             "with one of the values."
         )
-    return Saved(folder, phase, meta, parts, store)
+    return Saved(folder, phase, meta, experiment, store)
 
 
 def warn_of_lost(
@@ -134,13 +134,13 @@ def restore(saved: Saved) -> Policies:
     Raises:
         checks.UserError: where its files are damaged.
     """
-    parts, like = saved.parts, forks.template(saved.parts)
+    experiment, like = saved.experiment, forks.template(saved.experiment)
     if saved.phase == "online":
-        shape = len(parts.seeds), parts.task.observation_size
+        shape = len(experiment.seeds), experiment.task.observation_size
         first = jax.ShapeDtypeStruct(shape, np.float32)
         like = jax.eval_shape(
             lambda state, first: online_phase.init(
-                parts, parts.settings.online, state, first
+                experiment, experiment.settings.online, state, first
             ),
             like,
             first,
@@ -151,12 +151,12 @@ def restore(saved: Saved) -> Policies:
 
 
 def of_seed(
-    parts: Experiment, policies: Policies, index: int
+    experiment: Experiment, policies: Policies, index: int
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Returns the evaluation policy of one seed: `[O]` to `[A]`, raw observations.
 
     Args:
-        parts: of the experiment.
+        experiment: The resolved experiment.
         policies: of all seeds.
         index: place of the seed.
     """
@@ -165,7 +165,7 @@ def of_seed(
 
     @jax.jit
     def act(agent, normalizer, observations):
-        return parts.online.act(agent, normalizer(observations))
+        return experiment.online.act(agent, normalizer(observations))
 
     def policy(observation: np.ndarray) -> np.ndarray:
         return np.asarray(act(agent, normalizer, observation[None]))[0]

@@ -276,14 +276,14 @@ def _job(
     try:
         if source is not None:
             config.offline.restore = source
-        parts = resolve.experiment(config)
-        environments.check(parts)
-        data = parts.settings.dataset
+        experiment = resolve.experiment(config)
+        environments.check(experiment)
+        data = experiment.settings.dataset
         if data.path:
             d4rl.resolve(data.name, data.path, download=False)
     except checks.UserError as error:
         raise checks.UserError(f"The job {name} of the suite: {error}") from error
     # As it will be read back: lists, no tuples.
-    plain = json.loads(json.dumps(parts.record))
+    plain = json.loads(json.dumps(experiment.record))
     plain["offline"]["restore"] = None
     return Job(name, config.algorithm, variant, label, source, plain)

@@ -132,7 +132,7 @@ def finish(claim: claims.Claim, usage: Usage, run: Run) -> bool:
     if not claim.current:
         return False
     facts = {"data_source": run.data_source, **usage.read()}
-    facts["physics"] = run.parts.physics
+    facts["physics"] = run.experiment.physics
     if not job_folders.complete(claim.folder, run.workdir, facts):
         return False
     (claim.folder / job_folders.FAILED).unlink(missing_ok=True)

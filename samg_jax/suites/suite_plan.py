@@ -28,21 +28,21 @@ class Estimator:
 
     def memory(self, job: Job) -> tuple[float, float]:
         """Bytes on the device and on the host, whether or not the source is there."""
-        parts = resolve.from_fields(job.experiment().to_dict())
-        fits = parts.model is not None and parts.guidance.weight != "cvae"
+        experiment = resolve.from_fields(job.experiment().to_dict())
+        fits = experiment.model is not None and experiment.guidance.weight != "cvae"
         rows = 0
-        if job.source is None or fits or parts.settings.online.reads_dataset:
+        if job.source is None or fits or experiment.settings.online.reads_dataset:
             rows = self._rows_of(job)
-        key = dry_run.states_key(parts)
+        key = dry_run.states_key(experiment)
         if key not in self._states:
-            self._states[key] = dry_run.state_bytes(parts)
-        return dry_run.memory(parts, rows, self._states[key])
+            self._states[key] = dry_run.state_bytes(experiment)
+        return dry_run.memory(experiment, rows, self._states[key])
 
     def _rows_of(self, job: Job) -> int:
         key = json.dumps(job.config["dataset"], sort_keys=True)
         if key not in self._rows:
-            parts = resolve.from_fields(job.experiment().to_dict())
-            self._rows[key], _ = dry_run.dataset_rows(parts)
+            experiment = resolve.from_fields(job.experiment().to_dict())
+            self._rows[key], _ = dry_run.dataset_rows(experiment)
         return self._rows[key]
 
 

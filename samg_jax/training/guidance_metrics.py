@@ -17,7 +17,7 @@ from samg_jax.types import Batch, Metrics
 
 
 def make_diagnostics(
-    parts: Experiment, settings: spec.Online
+    experiment: Experiment, settings: spec.Online
 ) -> Callable[[online_phase.State], Metrics]:
     """Returns the compiled look at the guidance, name -> `[S]`.
 
@@ -38,8 +38,8 @@ def make_diagnostics(
       not, a mean over the ensemble; NaN where the batch has no such pair.
     """
     fresh = min(settings.log_every, online_phase.capacity(settings))
-    is_cut = weights.REGISTRY[parts.guidance.weight].cut
-    p_int_of = weights.probabilities(parts.guidance)
+    is_cut = weights.REGISTRY[experiment.guidance.weight].cut
+    p_int_of = weights.probabilities(experiment.guidance)
 
     def newest_weights(guidance, buffer, key, count):
         rows = replay.newest(buffer, count, fresh)
@@ -63,9 +63,9 @@ def make_diagnostics(
         batch = state.preprocessing(batch)
         p = online_phase.effective_weights(guidance, batch.weights, count)
         guide = guided_target.make_guide(guidance.offline, p)
-        values = parts.online.next_values(agent, batch, value_key)
-        guided = parts.online.next_values(agent, batch, value_key, guide)
-        discount = parts.online.config.discount
+        values = experiment.online.next_values(agent, batch, value_key)
+        guided = experiment.online.next_values(agent, batch, value_key, guide)
+        discount = experiment.online.config.discount
         term = jnp.abs(discount * batch.masks * (guided - values))
         targets = losses.td_targets(batch.rewards, batch.masks, guided, discount)
         return {
@@ -73,8 +73,8 @@ def make_diagnostics(
             "weight_mean": p.mean(),
             "weight_active": (p > 0).mean(),
             "guidance_term": term.mean(),
-            **compare_values(parts, agent, guidance, batch),
-            **split_errors(targets - parts.online.q_values(agent, batch), p),
+            **compare_values(experiment, agent, guidance, batch),
+            **split_errors(targets - experiment.online.q_values(agent, batch), p),
         }
 
     @jax.jit
@@ -83,7 +83,7 @@ def make_diagnostics(
             return jax.vmap(one, in_axes=(seed_axis.axes(state),))(state)
 
         specs = (devices.specs(state),)
-        return devices.each(parts.mesh, every, specs, devices.OF_SEEDS)(state)
+        return devices.each(experiment.mesh, every, specs, devices.OF_SEEDS)(state)
 
     return diagnose
 
@@ -111,10 +111,10 @@ def fresh_quantiles(name: str, p: jax.Array, count: jax.Array) -> Metrics:
     }
 
 
-def compare_values(parts: Experiment, agent, guidance, batch: Batch) -> Metrics:
+def compare_values(experiment: Experiment, agent, guidance, batch: Batch) -> Metrics:
     """Returns the frozen model's values of the batch beside the current ones."""
-    online = parts.online.values(handover.frozen_params(parts, agent), batch)
-    offline = parts.online.values(guidance.offline, batch)
+    online = experiment.online.values(handover.frozen_params(experiment, agent), batch)
+    offline = experiment.online.values(guidance.offline, batch)
     return {
         "value_online": online.mean(),
         "value_offline": offline.mean(),

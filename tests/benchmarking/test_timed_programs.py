@@ -36,9 +36,9 @@ def prepare(case, folder):
     """Returns the experiment, the data and the prepared program of a case."""
     task = benchmark_cases.experiment(case, CONFIGS).task
     path = synthetic_data.file(folder, task, case.rows)
-    parts = benchmark_cases.experiment(case, CONFIGS, path)
-    data = timed_programs.load(parts)
-    return parts, data, timed_programs.prepare(case, parts, data)
+    experiment = benchmark_cases.experiment(case, CONFIGS, path)
+    data = timed_programs.load(experiment)
+    return experiment, data, timed_programs.prepare(case, experiment, data)
 
 
 @contextlib.contextmanager
@@ -58,9 +58,9 @@ def compilations():
 
 
 def test_the_program_is_the_trainers_own(tmp_path):
-    parts, data, prepared = prepare(tiny("iql"), tmp_path)
-    state = offline_phase.init(parts, data.preprocessing)
-    updates = offline_phase.make_updates(parts, 16)
+    experiment, data, prepared = prepare(tiny("iql"), tmp_path)
+    state = offline_phase.init(experiment, data.preprocessing)
+    updates = offline_phase.make_updates(experiment, 16)
     for start in (0, 5):
         state, _ = updates(state, data.dataset, start, length=5)
     program = timed_programs.Program(prepared, 5)
@@ -74,8 +74,10 @@ def test_the_program_is_the_trainers_own(tmp_path):
     [("td3_bc", "offline"), ("spot", "offline"), ("iql", "vanilla"), ("awac", "samg")],
 )
 def test_programs_advance_all_seeds_by_the_chunk(algorithm, phase, tmp_path):
-    parts, _, prepared = prepare(tiny(algorithm, phase, family="antmaze"), tmp_path)
-    start = getattr(parts.algorithm.config, "vae_steps", 0)
+    experiment, _, prepared = prepare(
+        tiny(algorithm, phase, family="antmaze"), tmp_path
+    )
+    start = getattr(experiment.algorithm.config, "vae_steps", 0)
     program = timed_programs.Program(prepared, 3)
     assert int(program.state.agent.step) == start
     before = jax.device_get(program.state.agent.critic.params)
@@ -89,9 +91,9 @@ def test_programs_advance_all_seeds_by_the_chunk(algorithm, phase, tmp_path):
 
 
 def test_no_chunk_of_updates_is_traced_or_compiled_again(tmp_path):
-    parts, data, _ = prepare(tiny("td3_bc"), tmp_path)
-    state = offline_phase.init(parts, data.preprocessing)
-    updates = offline_phase.make_updates(parts, 16)
+    experiment, data, _ = prepare(tiny("td3_bc"), tmp_path)
+    state = offline_phase.init(experiment, data.preprocessing)
+    updates = offline_phase.make_updates(experiment, 16)
     with compilations() as found:
         # As the loop of training calls it: the counters are Python numbers.
         state, _ = updates(state, data.dataset, 0, length=10)

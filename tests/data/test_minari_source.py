@@ -105,8 +105,10 @@ def test_analyses_read_what_training_reads():
         np.testing.assert_array_equal(level.observations, raw.observations)
         np.testing.assert_array_equal(level.actions, raw.actions)
     task = tasks.for_env_id(ENV_ID)
-    parts = types.SimpleNamespace(task=task)
-    found, name = judged_pairs.of_dataset(parts, names[0], 5, np.random.default_rng(0))
+    experiment = types.SimpleNamespace(task=task)
+    found, name = judged_pairs.of_dataset(
+        experiment, names[0], 5, np.random.default_rng(0)
+    )
     assert name == names[0]
     rows = levels[name].observations
     assert all((rows == row).all(axis=1).any() for row in found.observations)

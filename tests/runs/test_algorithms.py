@@ -95,8 +95,8 @@ def test_critics_of_unequal_depth_are_pre_trained_frozen_and_fine_tuned(
 
 
 def test_counters_and_preprocessing_are_shared_and_nothing_else_is(dataset):
-    parts = resolve.experiment(small_experiments.config("spot", dataset))
-    state = forks.template(parts)
+    experiment = resolve.experiment(small_experiments.config("spot", dataset))
+    state = forks.template(experiment)
     shared = {
         jax.tree_util.keystr(path)
         for path, axis in jax.tree_util.tree_leaves_with_path(
@@ -114,25 +114,27 @@ def test_an_iql_fork_keeps_the_length_of_its_schedule_but_may_drop_it(run, datas
         settings = small_runs.config(
             "iql", dataset, offline__restore=str(run("iql")), **changes
         )
-        parts = resolve.experiment(settings)
+        experiment = resolve.experiment(settings)
         source = run("iql") / "offline"
-        forks.check(parts, forks.meta(source))
-        return parts, source
+        forks.check(experiment, forks.meta(source))
+        return experiment, source
 
     with pytest.raises(ValueError, match=r"offline\.updates: 60 in .*, 61 now"):
         fork(offline__updates=61)
-    parts, source = fork(offline__updates=61, agent__actor_schedule="constant")
-    state, _ = forks.restore(parts, source, None)
+    experiment, source = fork(offline__updates=61, agent__actor_schedule="constant")
+    state, _ = forks.restore(experiment, source, None)
     agent = seed_axis.select(state.agent, 0)
     batch = toy_problems.random_batch(np.random.default_rng(0), 4, 11, 3)
     key = jax.random.key(0)
-    after, metrics = jax.jit(parts.online.update)(agent, batch, key)
+    after, metrics = jax.jit(experiment.online.update)(agent, batch, key)
     np.testing.assert_allclose(metrics["actor_learning_rate"], 3e-4, rtol=1e-6)
     assert jax.tree.structure(after) == jax.tree.structure(agent)
 
 
 def test_cal_ql_bounds_failures_on_antmaze_by_the_value_of_failing_for_ever():
-    parts = resolve.experiment(small_experiments.CONFIGS["cal_ql"]("antmaze-umaze"))
+    experiment = resolve.experiment(
+        small_experiments.CONFIGS["cal_ql"]("antmaze-umaze")
+    )
     rewards = np.float32([0, 0, 1, 0, 0, 0, 0])
     observations = np.arange(7, dtype=np.float32)[:, None]
     data = transitions.Dataset(
@@ -143,15 +145,17 @@ def test_cal_ql_bounds_failures_on_antmaze_by_the_value_of_failing_for_ever():
         masks=1 - rewards,
         mc_returns=np.zeros(7, np.float32),
     )
-    transform = datasets.fit_reward_transform(parts.settings.dataset, data)
-    actual = datasets.with_returns(parts, data, transform).mc_returns
+    transform = datasets.fit_reward_transform(experiment.settings.dataset, data)
+    actual = datasets.with_returns(experiment, data, transform).mc_returns
     expected = [-5.0495, -0.05, 5, -500, -500, -500, -500]
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
     # Rewards of other tasks are dense: what was seen is summed.
-    parts = resolve.experiment(small_experiments.CONFIGS["cal_ql"]("walker2d-medium"))
-    transform = datasets.fit_reward_transform(parts.settings.dataset, data)
-    actual = datasets.with_returns(parts, data, transform).mc_returns
+    experiment = resolve.experiment(
+        small_experiments.CONFIGS["cal_ql"]("walker2d-medium")
+    )
+    transform = datasets.fit_reward_transform(experiment.settings.dataset, data)
+    actual = datasets.with_returns(experiment, data, transform).mc_returns
     np.testing.assert_allclose(actual, [0.9801, 0.99, 1, 0, 0, 0, 0], rtol=1e-6)
 
 

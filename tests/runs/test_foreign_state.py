@@ -255,7 +255,7 @@ def test_an_incomplete_offline_phase_and_a_diagnosis_refuse_changed_data(
     workdir, dataset
 ):
     read = candidates.read(str(workdir))
-    named = read.parts.settings.dataset
+    named = read.experiment.settings.dataset
     with pytest.raises(checks.UserError, match="has changed"):
         lifecycle.forks.check_data(named, read.meta, "another")
     lifecycle.forks.check_data(named, read.meta, read.meta["data_fingerprint"])

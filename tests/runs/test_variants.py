@@ -64,9 +64,9 @@ def test_the_embedding_is_trained_fitted_and_used(embedding_run, dataset):
         guidance__weight="embedding",
         guidance__threshold_quantile=0.4,
     )
-    parts, state = small_runs.online_state(settings, embedding_run)
-    data = datasets.load(parts, lambda _: None)[0]
-    fn = jax.jit(weights.weights(parts.guidance))
+    experiment, state = small_runs.online_state(settings, embedding_run)
+    data = datasets.load(experiment, lambda _: None)[0]
+    fn = jax.jit(weights.weights(experiment.guidance))
     for seed in range(2):
         guidance, rows = jax.tree.map(
             lambda leaf, s=seed: leaf[s], (state.guidance, state.buffer)
@@ -89,9 +89,9 @@ def test_forks_of_the_embedding_need_no_data(embedding_run, dataset, tmp_path):
     # Another quantile is known too: the checkpoint has them all.
     changes["guidance__threshold_quantile"] = 0.7
     config = small_runs.config("awac_samg", dataset, **changes)
-    parts = resolve.experiment(config)
+    experiment = resolve.experiment(config)
     saved = forks.meta(embedding_run / "offline")
-    assert forks.first_fit_step(parts, saved) is None
+    assert forks.first_fit_step(experiment, saved) is None
 
 
 def test_a_fork_with_the_embedding_trains_it_where_it_is_missing(
@@ -197,14 +197,14 @@ def test_a_quantile_of_a_weight_without_a_model_reads_the_data(
     )
     changes = {"guidance__weight": "gentle", "guidance__threshold_quantile": 0.25}
     config = small_runs.config("awac_samg", dataset, **changes)
-    parts = resolve.experiment(config)
+    experiment = resolve.experiment(config)
     saved = forks.meta(samg_run / "offline")
-    assert forks.first_fit_step(parts, saved) == 0
-    data, preprocessing, _ = datasets.load(parts, lambda _: None)
-    state = offline_phase.init(parts, preprocessing)
-    split = offline_phase.held_out(parts, data)
+    assert forks.first_fit_step(experiment, saved) == 0
+    data, preprocessing, _ = datasets.load(experiment, lambda _: None)
+    state = offline_phase.init(experiment, preprocessing)
+    split = offline_phase.held_out(experiment, data)
     state, findings = offline_phase.fit_weight(
-        parts, state, jax.device_put(data), split
+        experiment, state, jax.device_put(data), split
     )
     p_int = 1 - np.abs(data.actions).mean(axis=-1)
     np.testing.assert_allclose(
@@ -236,11 +236,14 @@ def test_a_fit_reports_the_weight_that_would_be_stored(
     fields = {"weight": "gentle", **changes}
     fields = {f"guidance__{name}": value for name, value in fields.items()}
     config = small_runs.config("awac_samg", dataset, **fields)
-    parts = resolve.experiment(config)
-    data, preprocessing, _ = datasets.load(parts, lambda _: None)
-    split = offline_phase.held_out(parts, data)
+    experiment = resolve.experiment(config)
+    data, preprocessing, _ = datasets.load(experiment, lambda _: None)
+    split = offline_phase.held_out(experiment, data)
     findings = offline_phase.fit_weight(
-        parts, offline_phase.init(parts, preprocessing), jax.device_put(data), split
+        experiment,
+        offline_phase.init(experiment, preprocessing),
+        jax.device_put(data),
+        split,
     )[1]
     p = stored(1 - np.abs(np.float64(data.actions[split.held_out])).mean(axis=-1))
     np.testing.assert_allclose(findings["share_active"], [np.mean(p > 0)] * 2)
