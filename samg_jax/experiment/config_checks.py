@@ -78,9 +78,9 @@ def check_rewards(dataset: spec.Dataset) -> None:
 def check_guided(algorithm: str, guidance: Mapping[str, Any]) -> None:
     """Raises UserError where there is no value to guide, or nothing to guide it by."""
     weight = guidance["weight"]
-    if algorithm == "bc" and weight != "none":
+    if weight != "none" and not algorithms.learns_values(algorithm):
         raise checks.UserError(
-            f"config.guidance.weight is {weight!r} with 'bc', which "
+            f"config.guidance.weight is {weight!r} with {algorithm!r}, which "
             "learns no value that could be guided. Set config.guidance.weight=none, "
             "or the config of another algorithm."
         )
