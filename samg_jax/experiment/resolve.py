@@ -57,10 +57,14 @@ def saved(fields: Mapping[str, Any], origin: str) -> Experiment:
 
 
 def complete(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tasks.Task]:
-    """A copy of a config with what it leaves to its task filled in, and the task."""
+    """A copy of a config with what it leaves to its task filled in, and the task.
+
+    The user's module is imported first: it may register the algorithm, too.
+    """
     fields = copy.deepcopy(dict(fields))
-    task = task_of(fields)
     dataset, guidance = fields["dataset"], fields["guidance"]
+    import_weights(guidance.get("module"))
+    task = task_of(fields)
     named = None if dataset["path"] else dataset["name"]
     if dataset["path"]:
         # The file is what the run learns from, whatever dataset the config is for.

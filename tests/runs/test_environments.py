@@ -137,7 +137,7 @@ def test_the_checkpoint_waits_for_the_ends_of_all_episodes_but_not_for_ever(walk
         settings.num_seeds = 3
         experiment = small_runs.resolve.experiment(settings)
     trial = tryout.Trial(False, "a reason")
-    saving = environments.Saving(dataclasses.replace(experiment, trial=trial), None)
+    saving = environments.Saving(dataclasses.replace(experiment, trial=trial))
     none, first = np.zeros(3, bool), np.array([True, False, False])
     rest = ~first
     assert not saving.reached(~none)  # Nothing is due.

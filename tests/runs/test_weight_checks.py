@@ -174,7 +174,7 @@ def test_a_bug_in_a_weight_is_in_the_log_with_its_traceback(fn, said, config, tm
     with live_run.locked(workdir), pytest.raises((ValueError, KeyError)):
         lifecycle.run(config(fn), workdir)
     other = config(fn, num_seeds=1)
-    lifecycle.write_config(other, workdir)  # Now it is another run's.
+    lifecycle.write_config(other.to_dict(), workdir)  # Now it is another run's.
     with pytest.raises((ValueError, KeyError)):
         lifecycle.run(config(fn), workdir)
     assert (workdir / "log.txt").read_text() == text
