@@ -77,18 +77,19 @@ def train(
         print(result)
 
     Args:
-        config: from `get_config`. It is completed in place.
+        config: The config from `get_config`; it stays as it is.
         workdir: the folder of the run; by default one under `runs/`. A run that was
             stopped there goes on.
 
     Raises:
         checks.UserError: config, data, environment or workdir cannot be used.
     """
-    folder = pathlib.Path(workdir or lifecycle.default_workdir(config)).expanduser()
+    chosen = workdir or lifecycle.default_workdir(config.to_dict())
+    folder = pathlib.Path(chosen).expanduser()
     compilation.use_cache(config.compilation_cache)
     run = lifecycle.run(config, folder)
     return Result(
         workdir=folder,
         scores=curves.read(folder / "metrics.csv"),
-        normalized=run.parts.task.ref_min is not None,
+        normalized=run.experiment.task.ref_min is not None,
     )

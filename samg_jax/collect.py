@@ -237,13 +237,15 @@ def train_sac(
         hidden_dims=tuple(setting_values.positive(HIDDEN_DIMS.value)),
         max_steps=MAX_STEPS.value,
     )
-    parts = sac_collection.make_parts(task.env_id, PHYSICS.value, SEED.value, settings)
+    experiment = sac_collection.make_experiment(
+        task.env_id, PHYSICS.value, SEED.value, settings
+    )
     rows, policy = sac_collection.collect(
-        parts, settings, level, STEPS.value, STRICT.value
+        experiment, settings, level, STEPS.value, STRICT.value
     )
     returns = transitions.episode_returns(rows)
     return rows, {
-        "physics": parts.physics,
+        "physics": experiment.physics,
         "episodes": len(returns),
         "return_mean": returns.mean(),
         "return_std": returns.std(),

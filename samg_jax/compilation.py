@@ -7,7 +7,6 @@ import pathlib
 import tempfile
 
 import jax
-import ml_collections
 
 from samg_jax import checks, jax_settings, logs, startup
 
@@ -82,8 +81,3 @@ def matmul_precision(name: str) -> contextlib.AbstractContextManager:
     """
     check()
     return jax.default_matmul_precision(PRECISIONS[name])
-
-
-def precision_of(config: ml_collections.ConfigDict) -> str:
-    """Returns the precision of a run's config; those of earlier versions do not say."""
-    return config.get("matmul_precision", DEFAULT_PRECISION)

@@ -74,35 +74,33 @@ def main(argv: list[str]) -> None:
     with checks.program(), trust.files(TRUST.value):
         compilation.start()
         saved = find()
-        simulators = len(saved.parts.seeds) * EPISODES.value
+        simulators = len(saved.experiment.seeds) * EPISODES.value
         needed = size_limits.HOST_PER_SIMULATOR * simulators
         what = f"--episodes={EPISODES.value}: {simulators:,} simulators take"
         size_limits.memory(what, needed, "Lower --episodes.")
-        names = scoring.choose_physics(saved.parts, PHYSICS.value)
+        names = scoring.choose_physics(saved.experiment, PHYSICS.value)
         out, video = check_files(saved, names)
         print(scoring.describe(saved, names, EPISODES.value, SEED.value))
         # Not the folder that the checkpoint names: compiled programs would be run
         # from it.
-        used = saved.config.compilation_cache and compilation.DEFAULT_CACHE
+        used = saved.experiment.settings.compilation_cache and compilation.DEFAULT_CACHE
         compilation.use_cache(used)
         restored = saved_policies.restore(saved)
-        precision = compilation.precision_of(saved.config)
-        with compilation.matmul_precision(precision):
+        with compilation.matmul_precision(saved.experiment.settings.matmul_precision):
             evaluate(saved, restored, names, out, video)
 
 
 def find() -> saved_policies.Saved:
     """The checkpoint, its environment tried out."""
     saved = saved_policies.find(CHECKPOINT.value)
-    environments.check_limit(saved.parts.task, max_steps(saved), "--max_steps")
-    asked = saved.config.get("single_env")
-    parts = environments.try_out(saved.parts, asked, len(saved.parts.seeds))
-    return dataclasses.replace(saved, parts=parts)
+    environments.check_limit(saved.experiment.task, max_steps(saved), "--max_steps")
+    experiment = environments.try_out(saved.experiment, len(saved.experiment.seeds))
+    return dataclasses.replace(saved, experiment=experiment)
 
 
 def max_steps(saved: saved_policies.Saved) -> int | None:
     """The steps after which episodes are cut, beside the environment's own limit."""
-    return MAX_STEPS.value or saved.config.evaluation.get("max_steps")
+    return MAX_STEPS.value or saved.experiment.settings.evaluation.max_steps
 
 
 def check_files(
@@ -119,15 +117,16 @@ def check_files(
         checks.file(out, "--out", OVERWRITE.value)
     video = VIDEO.value and pathlib.Path(VIDEO.value).expanduser()
     if VIDEO_SEED.value is not None:
-        scoring.place_of(saved.parts, VIDEO_SEED.value)
+        scoring.place_of(saved.experiment, VIDEO_SEED.value)
     if video:
-        if saved.parts.trial.single:
+        env_id, trial = saved.experiment.task.env_id, saved.experiment.trial
+        if trial.single:
             raise checks.UserError(
-                f"{saved.parts.task.env_id!r} cannot be filmed: a video needs a second "
-                f"one, and it is built only once ({saved.parts.trial.why_single}). "
+                f"{env_id!r} cannot be filmed: a video needs a second "
+                f"one, and it is built only once ({trial.why_single}). "
                 "Leave out --video."
             )
-        rendering.check(saved.parts.task.env_id, names[0], video)
+        rendering.check(env_id, names[0], video)
         checks.file(video, "--video", OVERWRITE.value)
     return out, video
 
@@ -140,10 +139,10 @@ def evaluate(
     video: pathlib.Path | None,
 ) -> None:
     """Plays, prints the table, and writes the files that were asked for."""
-    parts = saved.parts
+    experiment = saved.experiment
     starts, limit = (EPISODES.value, SEED.value), max_steps(saved)
-    results = scoring.score(parts, restored, names, starts, limit)
-    arguments = parts.seeds, restored.alive, results, parts.task
+    results = scoring.score(experiment, restored, names, starts, limit)
+    arguments = experiment.seeds, restored.alive, results, experiment.task
     print(score_tables.table(*arguments))
     if out:
         updates, taken = saved.steps
@@ -153,10 +152,11 @@ def evaluate(
             "phase": saved.phase,
             "offline_step": updates,
             "env_step": taken,
-            "algorithm": saved.config.algorithm,
+            "algorithm": experiment.settings.algorithm,
             "data_source": saved.meta["data_source"],
             "environment": {
-                name: d4rl_physics.resolve(parts.task.env_id, name) for name in names
+                name: d4rl_physics.resolve(experiment.task.env_id, name)
+                for name in names
             },
             "episodes": EPISODES.value,
             "start_states": SEED.value,
@@ -171,7 +171,7 @@ def evaluate(
         print(f"scores: {out}")
     if video:
         seed, episode = scoring.film(
-            parts, restored, names[0], VIDEO_SEED.value, starts, video, limit
+            experiment, restored, names[0], VIDEO_SEED.value, starts, video, limit
         )
         print(
             f"video: {video} (seed {seed}, physics {names[0]}, return "

@@ -58,6 +58,11 @@ class Setting:
         follows: `(run, guidance) -> value` of a field that follows from the rest of the
             config, and so is not set.
         source: The field that `follows` reads, for messages.
+        needs: The fields of the group of which one must be on, which is neither 0 nor
+            False nor None, for this one to be read; the first is named in messages.
+        refused: Whether setting the field is refused while those are off, instead of
+            warned of.
+        fine_tuning: Whether only fine-tuning reads the field.
     """
 
     low: float = -math.inf
@@ -74,6 +79,9 @@ class Setting:
     agrees: bool | Callable[[Any], bool] = False
     follows: Callable[[Any, Any], Any] | None = None
     source: str = ""
+    needs: tuple[str, ...] = ()
+    refused: bool = False
+    fine_tuning: bool = False
 
     @property
     def bounded(self) -> bool:

@@ -52,7 +52,8 @@ def main(argv: list[str]) -> None:
     with checks.program(resumable):
         compilation.start()
         # Imported here, where signals end the process at once.
-        workdir = pathlib.Path(WORKDIR.value or lifecycle.default_workdir(config))
+        chosen = WORKDIR.value or lifecycle.default_workdir(config.to_dict())
+        workdir = pathlib.Path(chosen)
     with checks.program(resumable), signals.handled(), trust.files(TRUST.value):
         if DRY_RUN.value:
             print(dry_run.describe(config, workdir, CONFIG.given))

@@ -252,7 +252,7 @@ def test_pytorchs_updates_run_for_every_algorithm(algorithm):
 @pytest.mark.skipif(not TORCH, reason="needs the extra `torch`")
 def test_a_pytorch_process_takes_updates_when_it_is_told_to():
     case = tiny("td3_bc")
-    task = measures.resolution.resolve_task(benchmark_cases.load(case, CONFIGS))
+    task = benchmark_cases.experiment(case, CONFIGS).task
     other = torch_process.Baseline(case, task, 16, 1)
     try:
         assert other.version.split(".")[0] in {"2", "3"}
@@ -350,6 +350,6 @@ def test_a_baseline_that_ends_is_an_error(tmp_path, monkeypatch):
     script = tmp_path / "ends.py"
     script.write_text("import sys; sys.exit(3)")
     monkeypatch.setattr(torch_process, "SCRIPT", script)
-    task = measures.resolution.resolve_task(benchmark_cases.load(tiny("iql"), CONFIGS))
+    task = benchmark_cases.experiment(tiny("iql"), CONFIGS).task
     with pytest.raises(RuntimeError, match="ended with status 3"):
         torch_process.Baseline(tiny("iql"), task, 16, 1)

@@ -70,8 +70,8 @@ STEPS = 95
 @pytest.fixture(scope="module", params=sac_collection.LEVELS)
 def collected(request, tmp_path_factory):
     """Rows of every level on the line, attributes of the policy, and the file."""
-    parts = sac_collection.make_parts("CollectLine-v0", None, 3, SETTINGS)
-    rows, policy = sac_collection.collect(parts, SETTINGS, request.param, STEPS)
+    experiment = sac_collection.make_experiment("CollectLine-v0", None, 3, SETTINGS)
+    rows, policy = sac_collection.collect(experiment, SETTINGS, request.param, STEPS)
     path = tmp_path_factory.mktemp("collected") / "line.hdf5"
     recording.write(path, rows, policy)
     return request.param, rows, policy, path
@@ -137,10 +137,10 @@ def test_policy_is_described(collected):
 
 
 def test_medium_expert_is_half_of_each():
-    parts = sac_collection.make_parts("CollectLine-v0", None, 3, SETTINGS)
-    both, _ = sac_collection.collect(parts, SETTINGS, "medium-expert", 41)
-    expert, _ = sac_collection.collect(parts, SETTINGS, "expert", 21)
-    medium, _ = sac_collection.collect(parts, SETTINGS, "medium", 20)
+    experiment = sac_collection.make_experiment("CollectLine-v0", None, 3, SETTINGS)
+    both, _ = sac_collection.collect(experiment, SETTINGS, "medium-expert", 41)
+    expert, _ = sac_collection.collect(experiment, SETTINGS, "expert", 21)
+    medium, _ = sac_collection.collect(experiment, SETTINGS, "medium", 20)
     for key, values in both.items():
         np.testing.assert_array_equal(
             values, np.concatenate([expert[key], medium[key]])
@@ -149,8 +149,10 @@ def test_medium_expert_is_half_of_each():
 
 def test_replay_is_reproducible_and_depends_on_the_seed():
     def replay(seed):
-        parts = sac_collection.make_parts("CollectLine-v0", None, seed, SETTINGS)
-        return sac_collection.collect(parts, SETTINGS, "medium-replay", STEPS)[0]
+        experiment = sac_collection.make_experiment(
+            "CollectLine-v0", None, seed, SETTINGS
+        )
+        return sac_collection.collect(experiment, SETTINGS, "medium-replay", STEPS)[0]
 
     first, again, other = replay(0), replay(0), replay(1)
     for key, values in first.items():

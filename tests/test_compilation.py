@@ -8,7 +8,7 @@ import pytest
 from flax.linen import linear
 
 from samg_jax import algorithms, compilation
-from samg_jax.experiment import resolution
+from samg_jax.experiment import datasets, resolve
 from samg_jax.runs import evaluation
 from samg_jax.training import offline_phase, online_phase
 from tests.fixtures import small_runs, toy_problems
@@ -43,22 +43,22 @@ def test_programs_are_kept_in_the_folder_of_the_config(tmp_path):
 def programs(dataset):
     """Functions that return the program of each phase, not yet compiled."""
     settings = small_runs.config("awac_samg", dataset)
-    parts = resolution.resolve(settings)
-    data, preprocessing, _ = resolution.load_dataset(settings, parts.task, str)
-    state = offline_phase.init(parts, preprocessing)
+    experiment = resolve.experiment(settings)
+    data, preprocessing, _ = datasets.load(experiment, str)
+    state = offline_phase.init(experiment, preprocessing)
     rows = np.arange(100)
-    first = np.zeros((2, parts.task.observation_size), np.float32)
-    fine_tuning = online_phase.init(parts, settings.online, state, first)
-    feedback = online_phase.Feedback(first[:, 0], first, first[:, 0], first)
+    first = np.zeros((2, experiment.task.observation_size), np.float32)
+    fine_tuning = online_phase.init(experiment, settings.online, state, first)
+    env_step = online_phase.EnvStep(first[:, 0], first, first[:, 0], first)
     return {
-        "offline": lambda: offline_phase.make_updates(parts, 16).lower(
+        "offline": lambda: offline_phase.make_updates(experiment, 16).lower(
             state, data, 0, length=2
         ),
-        "cvae": lambda: offline_phase.make_model_updates(parts).lower(
+        "cvae": lambda: offline_phase.make_model_updates(experiment).lower(
             state, (data, rows), 0, length=2
         ),
-        "online": lambda: online_phase.make_step(parts, settings.online).lower(
-            fine_tuning, feedback, None, 1
+        "online": lambda: online_phase.make_step(experiment, settings.online).lower(
+            fine_tuning, env_step, None, 1
         ),
     }
 

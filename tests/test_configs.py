@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from samg_jax.experiment import config_checks, resolution
+from samg_jax.experiment import config_checks, resolve
 from samg_jax.guidance import cvae_settings, guided_target
 from samg_jax.types import unguided
 from tests.fixtures import small_experiments, toy_problems
@@ -142,16 +142,16 @@ SUPPORT = {
 }
 
 
-def agent(experiment, task):
+def agent(config_name, task):
     """Returns the published hyperparameters of an experiment on a task."""
-    algorithm, antmaze = experiment.removesuffix("_samg"), task.startswith("antmaze")
+    algorithm, antmaze = config_name.removesuffix("_samg"), task.startswith("antmaze")
     if algorithm == "awac":
         return {**AWAC, **({"inverse_temperature": 1 / 0.1} if antmaze else {})}
     if algorithm in ("cql", "cal_ql"):
         hyperparameters = {**CQL, **(CQL_ANTMAZE if antmaze else {})}
         if algorithm == "cal_ql":
             hyperparameters |= {"initialization": "finetune", "calibrated": True}
-        if antmaze and experiment.endswith("_samg"):
+        if antmaze and config_name.endswith("_samg"):
             hyperparameters["cql_weight_online"] = 2.5
         return hyperparameters
     if algorithm == "iql":
@@ -203,12 +203,12 @@ def fields(config):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("experiment", small_experiments.CONFIGS)
-def test_hyperparameters_are_the_published_ones(experiment, name):
-    config = small_experiments.CONFIGS[experiment](name)
-    task, algorithm = name.removesuffix("-v2"), experiment.removesuffix("_samg")
+@pytest.mark.parametrize("config_name", small_experiments.CONFIGS)
+def test_hyperparameters_are_the_published_ones(config_name, name):
+    config = small_experiments.CONFIGS[config_name](name)
+    task, algorithm = name.removesuffix("-v2"), config_name.removesuffix("_samg")
     assert config.algorithm == algorithm
-    assert config.agent.to_dict() == agent(experiment, task)
+    assert config.agent.to_dict() == agent(config_name, task)
     transform, scale, bias = rewards(algorithm, task)
     assert config.dataset.to_dict() == {
         "name": task if task == "hopper-demo" else f"{task}-v2",
@@ -232,45 +232,45 @@ def test_hyperparameters_are_the_published_ones(experiment, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("experiment", small_experiments.CONFIGS)
-def test_config_is_valid_and_builds(experiment, name):
-    config = small_experiments.CONFIGS[experiment](name)
-    config_checks.check(config)
-    parts = resolution.resolve(config)
+@pytest.mark.parametrize("config_name", small_experiments.CONFIGS)
+def test_config_is_valid_and_builds(config_name, name):
+    config = small_experiments.CONFIGS[config_name](name)
+    resolve.experiment(config)
+    experiment = resolve.experiment(config)
     sizes = SIZES[name.split("-")[0]]
-    assert (parts.task.observation_size, parts.task.action_size) == sizes
-    assert parts.physics == "d4rl"
-    assert parts.task.ref_max is not None
-    assert (parts.model is not None) == experiment.endswith("_samg")
+    assert (experiment.task.observation_size, experiment.task.action_size) == sizes
+    assert experiment.physics == "d4rl"
+    assert experiment.task.ref_max is not None
+    assert (experiment.model is not None) == config_name.endswith("_samg")
 
 
 PROGRAMS = {}
 
 
-def compiled(name, parts, function):
+def compiled(name, experiment, function):
     """Returns the function compiled; the same one for the same settings and sizes.
 
     The weight of SPOT's penalty, the one number that differs between most datasets,
     is an argument of it.
     """
-    settings = dataclasses.asdict(parts.algorithm.config)
+    settings = dataclasses.asdict(experiment.algorithm.config)
     settings.pop("support_weight", None)
     if name != "guided":
         settings.pop("cql_weight_online", None)  # Not read before.
-    sizes = parts.task.observation_size, parts.task.action_size
-    key = name, type(parts.algorithm), *sizes, str(sorted(settings.items()))
+    sizes = experiment.task.observation_size, experiment.task.action_size
+    key = name, type(experiment.algorithm), *sizes, str(sorted(settings.items()))
     return PROGRAMS.setdefault(key, jax.jit(function))
 
 
-def one_update(phase, parts, updates=1):
+def one_update(phase, experiment, updates=1):
     """Returns `(key, batch) -> (before, after, metrics)`."""
-    support = getattr(parts.algorithm.config, "support_weight", None)
+    support = getattr(experiment.algorithm.config, "support_weight", None)
 
     def init(key, batch):
-        return parts.algorithm.init(key, batch.observations)
+        return experiment.algorithm.init(key, batch.observations)
 
     def train(before, key, batch, weight):
-        algorithm = parts.algorithm if phase == "offline" else parts.online
+        algorithm = experiment.algorithm if phase == "offline" else experiment.online
         if support is not None:
             config = dataclasses.replace(algorithm.config, support_weight=weight)
             algorithm = dataclasses.replace(algorithm, config=config)
@@ -284,8 +284,8 @@ def one_update(phase, parts, updates=1):
         return after, metrics
 
     def both(key, batch):
-        before = compiled("init", parts, init)(key, batch)
-        update = compiled(phase, parts, train)
+        before = compiled("init", experiment, init)(key, batch)
+        update = compiled(phase, experiment, train)
         return before, *update(before, key, batch, jnp.float32(support or 0.0))
 
     return both
@@ -305,53 +305,53 @@ def check_update(update, sizes, steps, trained):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("experiment", small_experiments.CONFIGS)
-def test_one_update_with_the_published_hyperparameters(experiment, name):
-    parts = resolution.resolve(small_experiments.CONFIGS[experiment](name))
+@pytest.mark.parametrize("config_name", small_experiments.CONFIGS)
+def test_one_update_with_the_published_hyperparameters(config_name, name):
+    experiment = resolve.experiment(small_experiments.CONFIGS[config_name](name))
     sizes = SIZES[name.split("-")[0]]
     trained = {"bc": ["actor"], "td3_bc": ["critic"], "spot": ["vae"]}
-    algorithm = experiment.removesuffix("_samg")
+    algorithm = config_name.removesuffix("_samg")
     both = ["actor", "critic"]
-    offline = one_update("offline", parts)
+    offline = one_update("offline", experiment)
     check_update(offline, sizes, 1, trained.get(algorithm, both))
-    if experiment.endswith("_samg"):
-        check_update(one_update("guided", parts), sizes, 1, both)
-    if experiment == "spot":  # Its policy learns at every second update.
-        check_update(one_update("online", parts, updates=2), sizes, 2, both)
+    if config_name.endswith("_samg"):
+        check_update(one_update("guided", experiment), sizes, 1, both)
+    if config_name == "spot":  # Its policy learns at every second update.
+        check_update(one_update("online", experiment, updates=2), sizes, 2, both)
 
 
 def test_what_follows_from_the_rest_of_a_config_reaches_the_algorithm():
     config = small_experiments.CONFIGS["iql"]("hopper-demo")
     config.offline.updates = 777
-    assert resolution.resolve(config).algorithm.config.schedule_steps == 777
+    assert resolve.experiment(config).algorithm.config.schedule_steps == 777
     config = small_experiments.CONFIGS["spot"]("hopper-demo")
     config.online.update({"steps": 50, "warmup_steps": 10, "updates_per_step": 3})
-    assert resolution.resolve(config).online.config.cooling_steps == 120
+    assert resolve.experiment(config).online.config.cooling_steps == 120
     config = small_experiments.CONFIGS["cql_samg"]("hopper-demo")
-    assert resolution.resolve(config).algorithm.config.guided_penalty
+    assert resolve.experiment(config).algorithm.config.guided_penalty
     config.guidance.penalty = "online"
-    assert not resolution.resolve(config).algorithm.config.guided_penalty
+    assert not resolve.experiment(config).algorithm.config.guided_penalty
 
 
 def test_values_that_cannot_work_together_are_refused():
     config = small_experiments.CONFIGS["spot"]("hopper-demo")
     config.offline.updates = 99_999
     with pytest.raises(ValueError, match=r"first 100000.*gives 99999"):
-        config_checks.check(config)
+        resolve.experiment(config)
     config = small_experiments.CONFIGS["bc"]("hopper-demo")
     config.guidance.weight = "constant"
     with pytest.raises(ValueError, match="no value that could be guided"):
-        config_checks.check(config)
+        resolve.experiment(config)
     config = small_experiments.CONFIGS["cql"]("hopper-demo")
     config.agent.calibrated_online = True
     with pytest.raises(ValueError, match="kept while fine-tuning, not begun"):
-        config_checks.check(config)
+        resolve.experiment(config)
     config.agent.calibrated = True
-    config_checks.check(config)
+    resolve.experiment(config)
     config = small_experiments.CONFIGS["iql"]("hopper-demo")
     config.agent.actor_schedule = "linear"
     with pytest.raises(ValueError, match=r"'linear'.*'cosine' and 'constant'"):
-        resolution.resolve(config)
+        resolve.from_fields(config.to_dict())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -388,9 +388,7 @@ def test_samg_changes_the_online_data_and_adds_the_guidance_only(algorithm, name
     ],
 )
 def test_guidance_is_the_papers(name, decoder_layers, warmup):
-    config = small_experiments.CONFIGS["awac_samg"](name)
-    resolution.complete(config)
-    guidance = config.guidance
+    guidance = resolve.experiment(small_experiments.CONFIGS["awac_samg"](name)).guidance
     assert guidance.threshold == 0.5
     assert guidance.strength == 1.0
     assert guidance.cutoff_steps is None
@@ -415,9 +413,9 @@ def test_the_table_of_cvaes_has_every_published_dataset():
         assert cvae_settings.published(f"{name}-v2", "Any-v0") == own_file
 
 
-@pytest.mark.parametrize("experiment", small_experiments.CONFIGS)
-def test_misspelled_field_is_refused_and_the_nearest_proposed(experiment):
-    config = small_experiments.CONFIGS[experiment]("hopper-medium")
+@pytest.mark.parametrize("config_name", small_experiments.CONFIGS)
+def test_misspelled_field_is_refused_and_the_nearest_proposed(config_name):
+    config = small_experiments.CONFIGS[config_name]("hopper-medium")
     with pytest.raises(AttributeError, match='Did you mean "num_seeds"'):
         config.num_seed = 3
     name = next(iter(config.agent))
@@ -427,24 +425,24 @@ def test_misspelled_field_is_refused_and_the_nearest_proposed(experiment):
         config.update({"online": {"batchsize": 3}})
 
 
-@pytest.mark.parametrize("experiment", small_experiments.CONFIGS)
-def test_value_of_another_type_is_refused(experiment):
-    config = small_experiments.CONFIGS[experiment]("hopper-medium")
+@pytest.mark.parametrize("config_name", small_experiments.CONFIGS)
+def test_value_of_another_type_is_refused(config_name):
+    config = small_experiments.CONFIGS[config_name]("hopper-medium")
     with pytest.raises(TypeError):
         config.num_seeds = "eight"
 
 
-@pytest.mark.parametrize("experiment", small_experiments.CONFIGS)
-def test_unknown_dataset_is_refused_and_the_nearest_proposed(experiment):
+@pytest.mark.parametrize("config_name", small_experiments.CONFIGS)
+def test_unknown_dataset_is_refused_and_the_nearest_proposed(config_name):
     with pytest.raises(ValueError, match="Did you mean 'hopper-medium'") as info:
-        small_experiments.CONFIGS[experiment]("hoper-medium")
+        small_experiments.CONFIGS[config_name]("hoper-medium")
     for text in ("'hoper-medium'", "walker2d-medium-expert", "config.dataset.path="):
         assert text in str(info.value)
 
 
-@pytest.mark.parametrize("experiment", small_experiments.CONFIGS)
-def test_config_can_be_written_as_json(experiment):
-    config = small_experiments.CONFIGS[experiment]("hopper-medium")
+@pytest.mark.parametrize("config_name", small_experiments.CONFIGS)
+def test_config_can_be_written_as_json(config_name):
+    config = small_experiments.CONFIGS[config_name]("hopper-medium")
     before = config_checks.flatten(json.loads(json.dumps(config.to_dict())))
     assert before == {
         name: list(value) if isinstance(value, tuple) else value

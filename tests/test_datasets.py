@@ -14,7 +14,7 @@ import pytest
 import samg_jax
 from samg_jax.data import d4rl
 from samg_jax.envs import tasks
-from samg_jax.experiment import resolution
+from samg_jax.experiment import datasets, resolve
 from tests.fixtures import d4rl_files, small_experiments, small_runs
 
 ROOT = pathlib.Path(samg_jax.__file__).parents[1]
@@ -72,8 +72,8 @@ def test_a_file_in_the_cache_that_differs_is_used_and_warned_of(
     monkeypatch.setenv("D4RL_DATASET_DIR", str(tmp_path))
     path = d4rl_files.write(name, tmp_path)
     config, warnings = small_experiments.CONFIGS["iql"](name), []
-    task = resolution.complete(config)
-    dataset, _, source = resolution.load_dataset(config, task, str, warnings.append)
+    experiment = resolve.experiment(config)
+    dataset, _, source = datasets.load(experiment, str, warnings.append)
     with h5py.File(path) as file:
         kept = np.flatnonzero(~file["timeouts"][:-1])
         expected = file["observations"][()].astype(np.float32)[kept + 1]
@@ -85,7 +85,7 @@ def test_a_file_in_the_cache_that_differs_is_used_and_warned_of(
     # What is published may itself be wrong about the original file.
     original = dataclasses.replace(d4rl.FILES[name], size=path.stat().st_size)
     monkeypatch.setitem(d4rl.FILES, name, original)
-    *_, source = resolution.load_dataset(config, task, str, warnings.append)
+    *_, source = datasets.load(experiment, str, warnings.append)
     assert source == f"{name} (404 rows, D4RL)"
     assert warnings == [warning] * 2
 
@@ -96,9 +96,9 @@ def test_antmaze_without_a_success_is_refused(tmp_path, monkeypatch):
     with h5py.File(path, "r+") as file:
         file["rewards"][:] = 0
     config = small_experiments.CONFIGS["iql"]("antmaze-large-play")
-    task = resolution.complete(config)
+    experiment = resolve.experiment(config)
     with pytest.raises(ValueError, match=r"All 404 rewards in .* are 0"):
-        resolution.load_dataset(config, task, str, str)
+        datasets.load(experiment, str, str)
 
 
 @pytest.mark.slow

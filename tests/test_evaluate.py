@@ -97,12 +97,12 @@ def test_both_physics_agree_with_single_environments(main, workdir, tmp_path):
     found = json.loads(out.read_text())["scores"]
     saved = saved_policies.find(str(workdir))
     restored = saved_policies.restore(saved)
-    seeds = iter(evaluation.start_seeds(saved.parts, 2, 9))
-    assert set(evaluation.start_seeds(saved.parts, 2)).isdisjoint(
-        evaluation.start_seeds(saved.parts, 2, 9)
+    seeds = iter(evaluation.start_seeds(saved.experiment, 2, 9))
+    assert set(evaluation.start_seeds(saved.experiment, 2)).isdisjoint(
+        evaluation.start_seeds(saved.experiment, 2, 9)
     )
     for index in range(2):
-        policy = saved_policies.of_seed(saved.parts, restored, index)
+        policy = saved_policies.of_seed(saved.experiment, restored, index)
         for episode in range(2):
             seed = next(seeds)
             for name in d4rl_physics.PHYSICS:
@@ -227,10 +227,10 @@ def test_unknown_physics_is_refused():
 @pytest.mark.parametrize("wanted", ["d4rl", "both"])
 def test_undefined_physics_is_refused(wanted):
     settings = sac_collection.Settings(1, 0, 1, 1, 0.0, (8,))
-    parts = sac_collection.make_parts("Pendulum-v1", None, 0, settings)
-    assert scoring.choose_physics(parts, None) == ["stock"]
+    experiment = sac_collection.make_experiment("Pendulum-v1", None, 0, settings)
+    assert scoring.choose_physics(experiment, None) == ["stock"]
     with pytest.raises(ValueError, match="not defined for 'Pendulum-v1'"):
-        scoring.choose_physics(parts, wanted)
+        scoring.choose_physics(experiment, wanted)
 
 
 def test_files_that_cannot_be_written_are_refused(refused, tmp_path):
@@ -253,9 +253,9 @@ def test_seed_that_the_run_does_not_have_is_refused(refused):
 
 
 def test_default_physics_is_the_runs_own(workdir):
-    parts = saved_policies.find(str(workdir)).parts
-    assert scoring.choose_physics(parts, None) == ["d4rl"]
-    stock = dataclasses.replace(parts, physics="stock")
+    experiment = saved_policies.find(str(workdir)).experiment
+    assert scoring.choose_physics(experiment, None) == ["d4rl"]
+    stock = dataclasses.replace(experiment, physics="stock")
     assert scoring.choose_physics(stock, None) == ["stock"]
     assert scoring.choose_physics(stock, "both") == ["d4rl", "stock"]
 

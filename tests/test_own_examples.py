@@ -49,7 +49,7 @@ def test_an_example_trains(module, fields, dataset, tmp_path, monkeypatch):
             found = found[part]
         assert found == value
     if "algorithm" in fields:
-        assert type(run.parts.online).__name__ == "NormalizedAWAC"
+        assert type(run.experiment.online).__name__ == "NormalizedAWAC"
         rows = (run.workdir / "training.csv").read_text()
         assert "actor_loss" in rows
 

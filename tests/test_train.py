@@ -15,6 +15,7 @@ import types
 
 import h5py
 import jax
+import ml_collections
 import numpy as np
 import pytest
 from tensorboardX.proto import event_pb2
@@ -22,7 +23,7 @@ from tensorboardX.proto import event_pb2
 import samg_jax
 from samg_jax import train
 from samg_jax.data import d4rl, downloads
-from samg_jax.experiment import command_line, resolution
+from samg_jax.experiment import command_line, config_checks, datasets, resolve
 from samg_jax.runs import dry_run, evaluation, lifecycle, saved_configs
 from samg_jax.training import offline_phase, online_phase
 from tests.fixtures import small_experiments, small_runs
@@ -251,7 +252,7 @@ def test_a_run_on_a_file_records_the_file_and_resumes_from_before(
     for text in (output, (workdir / "log.txt").read_text()):
         assert "hopper-demo" not in text
         assert "devices: 1 CPU (" in text
-    command = saved_configs.config_of({"config": saved})
+    command = ml_collections.ConfigDict(config_checks.completed(saved))
     # Earlier versions recorded the name of the config's default dataset.
     saved["dataset"]["name"] = "hopper-demo"
     copy = tmp_path / "copy"
@@ -262,7 +263,7 @@ def test_a_run_on_a_file_records_the_file_and_resumes_from_before(
     assert table.split("guidance over time")[0] in capsys.readouterr().out
     # Without a file the name is what the run learns from.
     saved["dataset"]["path"] = command.dataset.path = None
-    found = saved_configs.differences(saved, command)
+    found = saved_configs.differences(saved, command.to_dict())
     assert found == [f"dataset.name: 'hopper-demo' before, {dataset.stem!r} now"]
 
 
@@ -318,14 +319,16 @@ def test_memory_estimate_is_the_bytes_of_data_and_states(name, dataset):
     config = small_experiments.config(
         name, dataset, {"online.buffer_size": 50, "num_seeds": 3}
     )
-    parts = resolution.resolve(config)
-    data, preprocessing, _ = resolution.load_dataset(config, parts.task)
-    pretrained = jax.eval_shape(lambda: offline_phase.init(parts, preprocessing))
+    experiment = resolve.experiment(config)
+    data, preprocessing, _ = datasets.load(experiment)
+    pretrained = jax.eval_shape(lambda: offline_phase.init(experiment, preprocessing))
     first = jax.ShapeDtypeStruct((3, 11), np.float32)
     both = (
         pretrained,
         jax.eval_shape(
-            lambda state, first: online_phase.init(parts, config.online, state, first),
+            lambda state, first: online_phase.init(
+                experiment, config.online, state, first
+            ),
             pretrained,
             first,
         ),
@@ -335,23 +338,25 @@ def test_memory_estimate_is_the_bytes_of_data_and_states(name, dataset):
         leaf.size * np.dtype(leaf.dtype).itemsize
         for leaf in jax.tree.leaves((data, both))
     )
-    device, host = dry_run.memory(config, parts, rows)
+    device, host = dry_run.memory(experiment, rows)
     assert device == pytest.approx(expected, rel=1e-3)
     assert host > device
     # Every row of the buffer counts: state, action, next state and four numbers.
     config.online.buffer_size = 60
-    larger, _ = dry_run.memory(config, parts, rows)
+    larger, _ = dry_run.memory(resolve.experiment(config), rows)
     assert larger - device == 3 * 10 * 4 * (2 * 11 + 3 + 4)
 
 
 def test_memory_estimate_counts_real_arrays(dataset):
     config = small_experiments.config("awac", dataset)
-    parts = resolution.resolve(config)
-    data, preprocessing, _ = resolution.load_dataset(config, parts.task)
-    pretrained = offline_phase.init(parts, preprocessing)
-    state = online_phase.init(parts, config.online, pretrained, np.zeros((2, 11), "f4"))
+    experiment = resolve.experiment(config)
+    data, preprocessing, _ = datasets.load(experiment)
+    pretrained = offline_phase.init(experiment, preprocessing)
+    state = online_phase.init(
+        experiment, config.online, pretrained, np.zeros((2, 11), "f4")
+    )
     arrays = jax.tree.leaves((jax.device_put(data), pretrained, state))
-    device, _ = dry_run.memory(config, parts, len(data.rewards))
+    device, _ = dry_run.memory(experiment, len(data.rewards))
     assert device == pytest.approx(sum(leaf.nbytes for leaf in arrays), rel=1e-3)
 
 
@@ -711,13 +716,11 @@ def test_file_of_ones_own_has_the_cvae_of_its_robot(tmp_path):
     )
     config = small_experiments.CONFIGS["awac_samg"]()
     config.dataset.path, config.env_id = str(path), "HalfCheetah-v4"
-    resolution.complete(config)
-    cvae = resolution.resolve(config).guidance.cvae
+    cvae = resolve.experiment(config).guidance.cvae
     assert (cvae.decoder_layers, cvae.kl_warmup_steps) == (2, 0)
     hopper = small_experiments.CONFIGS["awac_samg"]("hopper-medium")
     hopper.guidance.cvae.kl_warmup_steps = 7  # Given, so kept.
-    resolution.complete(hopper)
-    cvae = resolution.resolve(hopper).guidance.cvae
+    cvae = resolve.experiment(hopper).guidance.cvae
     assert (cvae.decoder_layers, cvae.kl_warmup_start, cvae.kl_warmup_steps) == (
         1,
         10_000,
@@ -767,4 +770,4 @@ def test_progress_bars_show_rates_and_scores(dataset, tmp_path):
 def test_default_workdir_names_the_experiment(name, changes, folder):
     config = small_experiments.CONFIGS[name]()
     config.update_from_flattened_dict(changes)
-    assert lifecycle.default_workdir(config) == folder
+    assert lifecycle.default_workdir(config.to_dict()) == folder

@@ -15,7 +15,7 @@ import pytest
 from samg_jax import checks, trust
 from samg_jax.data import minari_trust
 from samg_jax.envs import pickling, vector
-from samg_jax.experiment import resolution
+from samg_jax.experiment import resolve
 from samg_jax.runs import forks
 from tests.fixtures import awkward_envs, small_experiments
 
@@ -41,24 +41,24 @@ def stranger(tmp_path, monkeypatch):
 def test_a_saved_config_imports_only_what_the_command_named(stranger, dataset, fields):
     saved = {**small_experiments.config("awac", dataset).to_dict(), **fields}
     with pytest.raises(checks.UserError, match=f"{MODULE}.*trust=True") as info:
-        resolution.resolve_saved(saved, "The checkpoint runs/theirs")
+        resolve.saved(saved, "The checkpoint runs/theirs")
     assert "\n" not in str(info.value)
     assert not stranger()
     # Imported; it registers no environment.
     with trust.files(True), contextlib.suppress(checks.UserError):
-        resolution.resolve_saved(saved, "The checkpoint runs/theirs")
+        resolve.saved(saved, "The checkpoint runs/theirs")
     assert stranger()
     trust.config(saved, "The checkpoint runs/theirs")  # It is loaded by now.
 
 
 def test_a_fork_imports_only_what_the_command_named(stranger, dataset):
     config = small_experiments.config("awac_samg", dataset)
-    parts = resolution.resolve(config)
+    experiment = resolve.experiment(config)
     saved = {"config": config.to_dict()}
-    assert forks.first_fit_step(parts, saved) is None
+    assert forks.first_fit_step(experiment, saved) is None
     saved["config"]["guidance"]["module"] = MODULE
     with pytest.raises(checks.UserError, match=rf"{MODULE}.*trust=True"):
-        forks.first_fit_step(parts, saved)
+        forks.first_fit_step(experiment, saved)
     assert not stranger()
 
 

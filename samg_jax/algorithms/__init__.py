@@ -67,6 +67,16 @@ def hyperparameters(name: str) -> list[str]:
     return [field.name for field in dataclasses.fields(module(name).Config)]
 
 
+def learns_values(name: str) -> bool:
+    """Whether an algorithm learns from rewards a value that could be guided.
+
+    One that does not says so by `learns_values = False` in its `Config`, which is no
+    field of it. An unknown name is taken for one that does.
+    """
+    own = MODULES.get(name)
+    return own is None or getattr(own.Config, "learns_values", True)
+
+
 def make(name: str, settings: dict, action_size: int) -> Algorithm:
     """Returns the algorithm of that name, in its offline phase.
 

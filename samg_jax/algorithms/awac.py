@@ -44,7 +44,7 @@ class Config:
         1.0 / 0.3333, 0, open=True, sweepable=True
     )
     inverse_temperature_online: float | None = settings.number(
-        None, 0, open=True, sweepable=True, example=3.0
+        None, 0, open=True, sweepable=True, example=3.0, fine_tuning=True
     )
     max_weight: float = settings.number(100.0, 0, open=True, sweepable=True)
 

@@ -30,6 +30,8 @@ class Config:
     learning_rate: float = settings.number(3e-4, 0, open=True)
     hidden_dims: tuple[int, ...] = settings.widths((256, 256))
 
+    learns_values = False  # This is no field; see `algorithms.learns_values`.
+
 
 class State(struct.PyTreeNode):
     """Everything BC learns; arrays only.

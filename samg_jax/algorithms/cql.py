@@ -78,19 +78,31 @@ class Config:
     discount: float = settings.number(0.99, 0, 1, open=True)
     tau: float = settings.number(0.005, 0, 1, sweepable=True)
     cql_weight: float = settings.number(10.0, 0)
-    cql_weight_online: float | None = settings.number(None, 0, example=5.0)
+    cql_weight_online: float | None = settings.number(
+        None, 0, example=5.0, fine_tuning=True
+    )
     num_samples: int = settings.count(10, 1)
-    softmax_temperature: float = settings.number(1.0, 0, open=True)
-    gap_clip_min: float = -math.inf
-    gap_clip_max: float = math.inf
-    lagrange_gap: float | None = None
+    softmax_temperature: float = settings.number(
+        1.0, 0, open=True, needs=("cql_weight", "cql_weight_online")
+    )
+    gap_clip_min: float = settings.field(
+        -math.inf, needs=("cql_weight", "cql_weight_online")
+    )
+    gap_clip_max: float = settings.field(
+        math.inf, needs=("cql_weight", "cql_weight_online")
+    )
+    lagrange_gap: float | None = settings.field(
+        None, needs=("cql_weight", "cql_weight_online")
+    )
     max_target_backup: bool = False
     backup_entropy: bool = False
     guided_penalty: bool = settings.follows(
         True, "guidance.penalty", lambda _, guidance: guidance.penalty == "mixed"
     )
-    calibrated: bool = False
-    calibrated_online: bool = False
+    calibrated: bool = settings.field(False, needs=("cql_weight", "cql_weight_online"))
+    calibrated_online: bool = settings.field(
+        False, needs=("cql_weight", "cql_weight_online"), fine_tuning=True
+    )
 
 
 class State(struct.PyTreeNode):

@@ -57,7 +57,9 @@ class Config:
     inverse_temperature: float = settings.number(3.0, 0, open=True, sweepable=True)
     max_weight: float = settings.number(100.0, 0, open=True, sweepable=True)
     deterministic: bool = settings.field(False, agrees=True)
-    exploration_noise: float = settings.number(0.03, 0)
+    exploration_noise: float = settings.number(
+        0.03, 0, needs=("deterministic",), refused=True, fine_tuning=True
+    )
     actor_schedule: str = settings.choice("cosine", "cosine", "constant")
     schedule_steps: int = settings.follows(
         1_000_000,

@@ -63,19 +63,21 @@ class Config:
     actor_head_bound: float | None = settings.number(1e-3, 0, open=True)
     critic_head_bound: float | None = settings.number(3e-3, 0, open=True)
     discount: float = settings.number(0.99, 0, 1, open=True)
-    discount_online: float | None = settings.number(None, 0, 1, open=True, example=0.99)
+    discount_online: float | None = settings.number(
+        None, 0, 1, open=True, example=0.99, fine_tuning=True
+    )
     tau: float = settings.number(0.005, 0, 1, sweepable=True)
     support_weight: float = settings.number(0.25, 0, sweepable=True)
-    support_floor: float = settings.number(0.2, 0, 1)
+    support_floor: float = settings.number(0.2, 0, 1, fine_tuning=True)
     cooling_steps: int = settings.follows(
         1_000_000, "online.steps", lambda run, _: max(run.online.updates, 1)
     )
     policy_noise: float = settings.number(0.2, 0)
     noise_limit: float = settings.number(0.5, 0)
     policy_delay: int = settings.count(2, 1)
-    exploration_noise: float = settings.number(0.1, 0)
+    exploration_noise: float = settings.number(0.1, 0, fine_tuning=True)
     vae_steps: int = settings.count(100_000, 0)
-    vae_learning_rate: float = settings.number(1e-3, 0, open=True)
+    vae_learning_rate: float = settings.number(1e-3, 0, open=True, needs=("vae_steps",))
     vae_hidden_dims: tuple[int, ...] = settings.widths((750, 750))
     vae_beta: float = settings.number(0.5, 0)
 

@@ -46,7 +46,7 @@ class Config:
     policy_noise: float = settings.number(0.2, 0)
     noise_limit: float = settings.number(0.5, 0)
     policy_delay: int = settings.count(2, 1)
-    exploration_noise: float = settings.number(0.1, 0)
+    exploration_noise: float = settings.number(0.1, 0, fine_tuning=True)
 
 
 class State(struct.PyTreeNode):

@@ -13,11 +13,11 @@ import ml_collections
 from samg_jax import checks
 from samg_jax.experiment import (
     command_line,
-    config_checks,
-    resolution,
+    resolve,
     setting_values,
     size_limits,
 )
+from samg_jax.experiment.resolved import Experiment
 
 # Whose shapes and hyperparameters: a dataset of each family.
 DATASETS = {"locomotion": "halfcheetah-medium", "antmaze": "antmaze-medium-play"}
@@ -127,15 +127,13 @@ def _check_repeated(flag: str, values: Sequence[Any]) -> None:
 def load(
     case: Case, configs: pathlib.Path, data: pathlib.Path | None = None
 ) -> ml_collections.ConfigDict:
-    """Returns the config of a case, complete and checked.
+    """The config of a case.
 
     Args:
         case: to be measured.
         configs: folder of the config files.
         data: HDF5 file of `case.rows` rows; None where only the config is wanted.
 
-    Raises:
-        checks.UserError: where the trainer would refuse it.
     """
     samg = case.phase in ("no_data", "samg")
     name = f"{case.algorithm}_samg" if samg else case.algorithm
@@ -152,11 +150,20 @@ def load(
     with config.ignore_type():
         config.update_from_flattened_dict(dict(case.settings))
     if data is not None:
-        config.env_id = resolution.resolve_task(config).env_id
+        config.env_id = resolve.task_of(config.to_dict()).env_id
         config.dataset.path = str(data)
-    resolution.complete(config)
-    config_checks.check(config)
     return config
+
+
+def experiment(
+    case: Case, configs: pathlib.Path, data: pathlib.Path | None = None
+) -> Experiment:
+    """The resolved experiment of a case; see `load`.
+
+    Raises:
+        checks.UserError: the trainer would refuse it.
+    """
+    return resolve.experiment(load(case, configs, data))
 
 
 def check(cases: Sequence[Case], configs: pathlib.Path) -> None:
@@ -167,8 +174,7 @@ def check(cases: Sequence[Case], configs: pathlib.Path) -> None:
                 f"rows is {case.rows}. At least {LEAST_ROWS} are allowed, so that "
                 "there is a whole episode to scale rewards by. Give more."
             )
-        config = load(case, configs)
-        task = resolution.resolve(config).task
+        task = experiment(case, configs).task
         row = size_limits.NUMBER * (2 * task.observation_size + task.action_size + 3)
         size_limits.count("rows", case.rows)
         needed = row * case.rows

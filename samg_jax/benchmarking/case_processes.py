@@ -17,7 +17,6 @@ from typing import Any
 
 from samg_jax.benchmarking import benchmark_cases, repeated_timings, synthetic_data
 from samg_jax.benchmarking.benchmark_cases import Case
-from samg_jax.experiment import resolution
 
 CALLS = 3  # Before memory is looked at.
 STAGES = ("imports", "data", "state", "compilation", "first_update")
@@ -73,7 +72,7 @@ def run(
     Raises:
         RuntimeError: with the end of its messages, where it fails.
     """
-    task = resolution.resolve_task(benchmark_cases.load(case, configs))
+    task = benchmark_cases.experiment(case, configs).task
     data = synthetic_data.file(folder, task, case.rows)
     environment = dict(os.environ)
     if cache is not None:

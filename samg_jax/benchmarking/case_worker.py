@@ -14,10 +14,10 @@ import time
 from typing import Any
 
 import jax
-import ml_collections
 
 from samg_jax import compilation
 from samg_jax.benchmarking import benchmark_cases, timed_programs
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.runs import lifecycle
 from samg_jax.training import offline_phase
 
@@ -47,14 +47,14 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     compilation.use_cache(config.compilation_cache)
     precision = compilation.matmul_precision(config.matmul_precision)
     workdir = pathlib.Path(request["workdir"])
-    parts = lifecycle.prepare(config, workdir)
+    experiment = lifecycle.prepare(config, workdir)
     with precision, contextlib.ExitStack() as stack:
-        _, plan = lifecycle.start(config, parts, workdir, stack)
+        _, plan = lifecycle.start(experiment, workdir, stack)
         data = timed_programs.to_device(plan.dataset, plan.preprocessing)
         reached("data")
-        prepared = timed_programs.prepare(case, config, data)
+        prepared = timed_programs.prepare(case, experiment, data)
         reached("state")
-        program = timed_programs.Program(prepared, fewest(case, config))
+        program = timed_programs.Program(prepared, fewest(case, experiment))
         reached("compilation")
         program.call()
         reached("first_update")
@@ -67,11 +67,11 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def fewest(case: benchmark_cases.Case, config: ml_collections.ConfigDict) -> int:
+def fewest(case: benchmark_cases.Case, experiment: Experiment) -> int:
     """Returns how few updates the trainer takes in a call of the case's phase."""
     if case.phase == "offline":
         return offline_phase.LOOK_EVERY
-    return config.online.updates_per_step
+    return experiment.settings.online.updates_per_step
 
 
 def memory(

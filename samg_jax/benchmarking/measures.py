@@ -23,7 +23,7 @@ from samg_jax.benchmarking import (
     torch_process,
     update_speed,
 )
-from samg_jax.experiment import config_files, resolution
+from samg_jax.experiment import config_files
 
 SIZES = ("1", "4", "16", "64")
 TRACED = 20  # Updates of a traced call: a trace of a thousand is too long to look at.
@@ -247,10 +247,12 @@ def _memory(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
 def _profile(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
     rate = 1e9 * matmul.machine_peak(repeats=1)
     for case in request.cases:
-        task = resolution.resolve_task(benchmark_cases.load(case, request.configs))
+        task = benchmark_cases.experiment(case, request.configs).task
         data = synthetic_data.file(folder, task, case.rows)
-        config = benchmark_cases.load(case, request.configs, data)
-        prepared = timed_programs.prepare(case, config, timed_programs.load(config))
+        experiment = benchmark_cases.experiment(case, request.configs, data)
+        prepared = timed_programs.prepare(
+            case, experiment, timed_programs.load(experiment)
+        )
         flops = timed_programs.flops(prepared)
         chunk = timed_programs.chunk_of(flops, rate, request.seconds)
         program = timed_programs.Program(prepared, min(chunk, TRACED))

@@ -12,7 +12,6 @@ import ml_collections
 
 from samg_jax.benchmarking import benchmark_cases, repeated_timings, synthetic_data
 from samg_jax.benchmarking.benchmark_cases import Case
-from samg_jax.experiment import resolution
 from samg_jax.runs import lifecycle, stopwatch
 
 # Before it, only what the loop needs: the speed does not depend on what was learned.
@@ -44,8 +43,7 @@ def measure(
         laps: timed repeats.
         steps: of one lap.
     """
-    config = benchmark_cases.load(case, configs)
-    task = resolution.resolve_task(config)
+    task = benchmark_cases.experiment(case, configs).task
     data = synthetic_data.file(folder, task, case.rows)
     config = benchmark_cases.load(case, configs, data)
     periods = config.online.eval_every, config.online.checkpoint_every

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from samg_jax.algorithms import cql
 from samg_jax.benchmarking.benchmark_cases import Case
 from samg_jax.data import replay, sampling, transitions
 from samg_jax.envs import tasks
-from samg_jax.experiment import resolution
-from samg_jax.experiment.resolution import Parts, Preprocessing
+from samg_jax.experiment import datasets
+from samg_jax.experiment.datasets import Preprocessing
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import guided_target
 from samg_jax.runs import schedule
 from samg_jax.training import offline_phase, online_phase, seed_axis
@@ -45,7 +46,7 @@ class Prepared(NamedTuple):
 
     Attributes:
         case: what is measured.
-        parts: of its experiment.
+        experiment: The resolved experiment of the case.
         state: first argument of the function, donated.
         lower: `(state, chunk) -> jax.stages.Lowered`.
         call: `(compiled, state, updates so far, chunk) -> state`.
@@ -53,7 +54,7 @@ class Prepared(NamedTuple):
     """
 
     case: Case
-    parts: Parts
+    experiment: Experiment
     state: Any
     lower: Callable[[Any, int], Any]
     call: Callable[[Any, Any, int, int], Any]
@@ -99,10 +100,9 @@ class Program:
         return calls * self.chunk / passed
 
 
-def load(config: ml_collections.ConfigDict) -> Data:
-    """Returns the data of a config as the trainer loads them."""
-    task = resolution.resolve_task(config)
-    return to_device(*resolution.load_dataset(config, task, _quiet)[:2])
+def load(experiment: Experiment) -> Data:
+    """The data of an experiment as the trainer loads them."""
+    return to_device(*datasets.load(experiment, _quiet)[:2])
 
 
 def to_device(dataset: transitions.Dataset, preprocessing: Preprocessing) -> Data:
@@ -111,23 +111,25 @@ def to_device(dataset: transitions.Dataset, preprocessing: Preprocessing) -> Dat
     return Data(jax.device_put(dataset), preprocessing, columns)
 
 
-def prepare(case: Case, config: ml_collections.ConfigDict, data: Data) -> Prepared:
+def prepare(case: Case, experiment: Experiment, data: Data) -> Prepared:
     """Returns the trainer's function for a case, with a real state.
 
     Args:
         case: what is measured.
-        config: its, from `benchmark_cases.load`.
+        experiment: The resolved experiment of the case.
         data: on the device.
     """
-    parts = resolution.resolve(config)
-    measured = None if parts.model is None else parts.model.measure(*data.columns)
-    pretrained = offline_phase.init(parts, data.preprocessing, measured)
+    measured = (
+        None if experiment.model is None else experiment.model.measure(*data.columns)
+    )
+    pretrained = offline_phase.init(experiment, data.preprocessing, measured)
     # SPOT trains its autoencoder first; what is timed is what comes after.
-    if "vae_steps" in config.agent:
-        step = jnp.asarray(config.agent.vae_steps, jnp.int32)
+    first = getattr(experiment.algorithm.config, "vae_steps", None)
+    if first is not None:
+        step = jnp.asarray(first, jnp.int32)
         pretrained = pretrained.replace(agent=pretrained.agent.replace(step=step))
     kind = _offline if case.phase == "offline" else _online
-    return Prepared(case, parts, *kind(config, parts, pretrained, data))
+    return Prepared(case, experiment, *kind(experiment, pretrained, data))
 
 
 def flops(prepared: Prepared) -> float:
@@ -145,14 +147,14 @@ def flops(prepared: Prepared) -> float:
     Raises:
         RuntimeError: of JAX, where `JAX_PLATFORMS` leaves out the host's `cpu`.
     """
-    case, parts = prepared.case, prepared.parts
-    algorithm = parts.algorithm if case.phase == "offline" else parts.online
+    case, experiment = prepared.case, prepared.experiment
+    algorithm = experiment.algorithm if case.phase == "offline" else experiment.online
     guidance = getattr(prepared.state, "guidance", ())
     frozen = guidance.offline if guidance else ()
     one = seed_axis.select((prepared.state.agent, frozen), 0)
     start = int(one[0].step)
     shapes = jax.eval_shape(lambda: one)
-    batch = _batch_shapes(parts.task, prepared.batch_size)
+    batch = _batch_shapes(experiment.task, prepared.batch_size)
 
     def count(offset: int) -> float:
         def update(agent, frozen, batch, key):
@@ -180,7 +182,7 @@ def matrices(prepared: Prepared) -> tuple[int, int, int]:
         prepared: of any phase.
     """
     case, rows = prepared.case, prepared.batch_size
-    settings = prepared.parts.algorithm.config
+    settings = prepared.experiment.algorithm.config
     ensemble = 1 if case.algorithm == "bc" else 2
     if case.algorithm in ("cql", "cal_ql"):
         rows *= cql.KINDS * settings.num_samples // cql.proposal_calls()
@@ -203,10 +205,10 @@ def chunk_of(operations: float, rate: float, seconds: float) -> int:
     return min(max(blocks, 1) * offline_phase.LOOK_EVERY, schedule.LONGEST_CHUNK)
 
 
-def _offline(config, parts, pretrained, data) -> tuple[Any, ...]:
+def _offline(experiment, pretrained, data) -> tuple[Any, ...]:
     """Returns the scan of offline updates: the fields of `Prepared` from `state` on."""
-    batch_size = config.offline.batch_size
-    updates = offline_phase.make_updates(parts, batch_size)
+    batch_size = experiment.settings.offline.batch_size
+    updates = offline_phase.make_updates(experiment, batch_size)
     return (
         pretrained,
         lambda state, chunk: updates.lower(state, data.dataset, 0, length=chunk),
@@ -215,28 +217,30 @@ def _offline(config, parts, pretrained, data) -> tuple[Any, ...]:
     )
 
 
-def _online(config, parts, pretrained, data) -> tuple[Any, ...]:
+def _online(experiment, pretrained, data) -> tuple[Any, ...]:
     """Returns the same for fine-tuning: a chunk is one step with so many updates."""
-    places, size = len(parts.seeds), parts.task.observation_size
+    replicas, size = len(experiment.seeds), experiment.task.observation_size
     # As many rows as the buffer has at most, and the data can fill.
-    rows = min(online_phase.capacity(config.online), len(data.dataset.rewards))
-    config.online.buffer_size = rows
-    if parts.model is not None:  # Untrained; unfitted, new weights would be no numbers.
+    online = experiment.settings.online
+    rows = min(online_phase.capacity(online), len(data.dataset.rewards))
+    online = dataclasses.replace(online, buffer_size=rows)
+    if experiment.model is not None:
+        # The model is untrained; without a fit, new weights would be no numbers.
         few = tuple(column[:FITTED] for column in data.columns)
-        weight = parts.model.fit(pretrained.model, *few)
+        weight = experiment.model.fit(pretrained.model, *few)
         pretrained = pretrained.replace(weight=jax.tree.map(jnp.copy, weight))
-    first = np.zeros((places, size), np.float32)
-    state = online_phase.init(parts, config.online, pretrained, first)
+    first = np.zeros((replicas, size), np.float32)
+    state = online_phase.init(experiment, online, pretrained, first)
     state = _fill(state, data.dataset, rows)
-    step = online_phase.make_step(parts, config.online)
-    number = np.zeros(places, np.float32)
-    feedback = online_phase.Feedback(number, first, number + 1, first)
-    dataset = data.dataset if sampling.needs_dataset(config.online) else None
+    step = online_phase.make_step(experiment, online)
+    number = np.zeros(replicas, np.float32)
+    env_step = online_phase.EnvStep(number, first, number + 1, first)
+    dataset = data.dataset if online.reads_dataset else None
     return (
         state,
-        lambda state, chunk: step.lower(state, feedback, dataset, chunk),
-        lambda compiled, state, done, chunk: compiled(state, feedback, dataset, chunk),
-        config.online.batch_size,
+        lambda state, chunk: step.lower(state, env_step, dataset, chunk),
+        lambda compiled, state, done, chunk: compiled(state, env_step, dataset, chunk),
+        online.batch_size,
     )
 
 

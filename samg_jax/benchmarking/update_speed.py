@@ -17,7 +17,6 @@ from samg_jax.benchmarking import (
     torch_process,
 )
 from samg_jax.benchmarking.benchmark_cases import Case
-from samg_jax.experiment import resolution
 
 Row = dict[str, Any]
 
@@ -159,14 +158,14 @@ def _measured(
 ) -> Iterator[_Turns]:
     """Yields the programs of a group, warm, on one copy of the data."""
     first = group[0]
-    task = resolution.resolve_task(benchmark_cases.load(first, configs))
+    task = benchmark_cases.experiment(first, configs).task
     path = synthetic_data.file(folder, task, first.rows)
-    data = timed_programs.load(benchmark_cases.load(first, configs, path))
+    data = timed_programs.load(benchmark_cases.experiment(first, configs, path))
     rate = 1e9 * matmul.machine_peak(repeats=1)
     built, flops = [], []
     for case in group:
-        config = benchmark_cases.load(case, configs, path)
-        prepared = timed_programs.prepare(case, config, data)
+        experiment = benchmark_cases.experiment(case, configs, path)
+        prepared = timed_programs.prepare(case, experiment, data)
         flops.append(timed_programs.flops(prepared))
         chunk = timed_programs.chunk_of(flops[-1], rate, seconds)
         built.append(timed_programs.Program(prepared, chunk))

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 from tqdm import tqdm
 
@@ -20,8 +19,8 @@ from samg_jax import checks
 from samg_jax.collecting import recording
 from samg_jax.data import transitions
 from samg_jax.envs import tasks, vector
-from samg_jax.experiment import resolution
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment import datasets, resolve, spec
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.runs import environments, evaluation
 from samg_jax.training import offline_phase, online_phase, seed_axis
 
@@ -67,7 +66,7 @@ class Trained:
     steps: int
 
 
-def make_parts(env_id: str, physics: str | None, seed: int, settings: Settings):
+def make_experiment(env_id: str, physics: str | None, seed: int, settings: Settings):
     """Returns SAC on an environment: CQL with its penalty off."""
     agent = {
         "actor_learning_rate": 3e-4,
@@ -87,49 +86,48 @@ def make_parts(env_id: str, physics: str | None, seed: int, settings: Settings):
         "dataset": {"name": None, "path": None},
         "guidance": {"weight": "none"},
     }
-    parts = resolution.resolve(ml_collections.ConfigDict(config))
-    return environments.try_out(parts)
+    experiment = resolve.from_fields(config)
+    return environments.try_out(experiment)
 
 
-def untrained(parts: Parts) -> offline_phase.State:
+def untrained(experiment: Experiment) -> offline_phase.State:
     """Returns the state before any training, with raw observations and rewards."""
-    preprocessing = resolution.Preprocessing(
-        transitions.Normalizer.identity(parts.task.observation_size),
+    preprocessing = datasets.Preprocessing(
+        transitions.Normalizer.identity(experiment.task.observation_size),
         transitions.RewardTransform.identity(),
     )
-    return offline_phase.init(parts, preprocessing)
+    return offline_phase.init(experiment, preprocessing)
 
 
 def learn(
-    parts: Parts, settings: Settings, recorder: recording.Recorder
+    experiment: Experiment, settings: Settings, recorder: recording.Recorder
 ) -> Iterator[Trained]:
     """Yields the policy after every evaluation of a training of SAC.
 
     Args:
-        parts: from `make_parts`.
+        experiment: The experiment from `make_experiment`.
         settings: of the training.
         recorder: keeps every step.
     """
-    phase = ml_collections.ConfigDict(
-        {
-            "steps": settings.train_steps,
-            "batch_size": 256,
-            "updates_per_step": 1,
-            "data": "buffer",
-            "offline_share": 0.5,
-            "buffer_size": 1_000_000,
-            "warmup_steps": settings.warmup_steps,
-        }
+    phase = spec.Online(
+        steps=settings.train_steps,
+        batch_size=256,
+        updates_per_step=1,
+        data="buffer",
+        buffer_size=1_000_000,
+        warmup_steps=settings.warmup_steps,
     )
-    env_seeds = seed_axis.host_seeds(parts.seeds, "training")
-    single = parts.trial.single
-    env = vector.make(parts.task.env_id, 1, env_seeds, parts.physics, single=single)
-    state = online_phase.init(parts, phase, untrained(parts), env.reset())
-    step = online_phase.make_step(parts, phase)
+    env_seeds = seed_axis.host_seeds(experiment.seeds, "training")
+    single = experiment.trial.single
+    env = vector.make(
+        experiment.task.env_id, 1, env_seeds, experiment.physics, single=single
+    )
+    state = online_phase.init(experiment, phase, untrained(experiment), env.reset())
+    step = online_phase.make_step(experiment, phase)
     evaluate = evaluation.make_evaluator(
-        parts, settings.episodes, 0, 0, settings.max_steps
+        experiment, settings.episodes, 0, 0, settings.max_steps
     )
-    restart = environments.make_restart(parts)
+    restart = environments.make_restart(experiment)
     with tqdm(total=settings.train_steps, unit="step", desc="SAC") as bar:
         for count in range(settings.train_steps):
             observations, actions = env.observations, np.asarray(state.actions)
@@ -139,7 +137,7 @@ def learn(
                 outcome = outcome._replace(timeouts=np.ones(1, bool))
             recorder.add(observations, np.clip(actions, -1, 1), outcome)
             turns = int(count >= settings.warmup_steps)
-            state = step(state, online_phase.to_feedback(outcome), None, turns)
+            state = step(state, online_phase.to_env_step(outcome), None, turns)
             bar.update()
             if due:
                 scores = evaluate(state.agent, state.preprocessing)
@@ -147,18 +145,18 @@ def learn(
                 bar.set_postfix_str(f"return {score:.0f}")
                 yield Trained(jax.device_get(state.agent), score, count + 1)
                 if single:
-                    first = env.reset(environments.new_seeds(parts, count + 1))
+                    first = env.reset(environments.new_seeds(experiment, count + 1))
                     state = restart(state, first)
     env.close()
 
 
 def train(
-    parts: Parts, settings: Settings, until_medium: bool
+    experiment: Experiment, settings: Settings, until_medium: bool
 ) -> tuple[Trained | None, Trained, dict[str, np.ndarray]]:
     """Returns the first policy of medium level, the best one, and all rows seen.
 
     Args:
-        parts: from `make_parts`.
+        experiment: The experiment from `make_experiment`.
         settings: of the training.
         until_medium: stop at the medium level.
 
@@ -166,7 +164,7 @@ def train(
         The medium policy is None if none reached that level.
     """
     recorder, medium, best = recording.Recorder(), None, None
-    for trained in learn(parts, settings, recorder):
+    for trained in learn(experiment, settings, recorder):
         if medium is None and trained.score >= settings.medium_return:
             medium = trained
         if best is None or trained.score > best.score:
@@ -186,24 +184,26 @@ def missed(best: Trained, settings: Settings) -> str:
     )
 
 
-def roll_out(parts: Parts, agent: Any, steps: int) -> dict[str, np.ndarray]:
+def roll_out(experiment: Experiment, agent: Any, steps: int) -> dict[str, np.ndarray]:
     """Returns rows of the stochastic policy, key -> `[steps, ...]`.
 
     Args:
-        parts: of the environment.
+        experiment: of the environment.
         agent: state stacked over one seed.
         steps: rows in all, of several environments one after the other.
     """
-    single = parts.trial.single
+    single = experiment.trial.single
     count = 1 if single else min(ROLLOUT_ENVS, steps)
-    env_seeds = seed_axis.host_seeds(parts.seeds, "rollout", count)
-    env = vector.make(parts.task.env_id, count, env_seeds, parts.physics, single=single)
+    env_seeds = seed_axis.host_seeds(experiment.seeds, "rollout", count)
+    env = vector.make(
+        experiment.task.env_id, count, env_seeds, experiment.physics, single=single
+    )
     agent = seed_axis.select(agent, 0)
 
     @jax.jit
     def act(agent, observations, turn):
-        key = seed_axis.stream(parts.seeds[0], "rollout actions", turn)
-        return parts.online.explore(agent, observations, key)
+        key = seed_axis.stream(experiment.seeds[0], "rollout actions", turn)
+        return experiment.online.explore(agent, observations, key)
 
     recorder = recording.Recorder()
     observations = env.reset()
@@ -217,7 +217,7 @@ def roll_out(parts: Parts, agent: Any, steps: int) -> dict[str, np.ndarray]:
 
 
 def collect(
-    parts: Parts,
+    experiment: Experiment,
     settings: Settings,
     level: str,
     steps: int,
@@ -230,25 +230,25 @@ def collect(
     `wanted_level` and `wanted_return` what was asked for.
 
     Args:
-        parts: from `make_parts`.
+        experiment: The experiment from `make_experiment`.
         settings: of the training.
         level: one of `LEVELS`.
         steps: rows to play; `medium-replay` has those of the training.
         strict: refuse a level that was not reached.
     """
     if level == "random":
-        agent = jax.device_get(untrained(parts).agent)
-        return roll_out(parts, agent, steps), {"policy": "untrained SAC policy"}
+        agent = jax.device_get(untrained(experiment).agent)
+        return roll_out(experiment, agent, steps), {"policy": "untrained SAC policy"}
     until_medium = level in ("medium", "medium-replay")
-    medium, expert, replay = train(parts, settings, until_medium)
+    medium, expert, replay = train(experiment, settings, until_medium)
     if level == "expert":
-        return roll_out(parts, expert.agent, steps), _describe(expert)
+        return roll_out(experiment, expert.agent, steps), _describe(expert)
     if medium is None:
         if strict:
             raise checks.UserError(missed(expert, settings))
         rows = replay
         if level != "medium-replay":
-            rows = roll_out(parts, expert.agent, steps)
+            rows = roll_out(experiment, expert.agent, steps)
         return rows, {
             **_describe(expert),
             "level": f"below-{level}" if until_medium else "below-medium",
@@ -259,10 +259,10 @@ def collect(
     if level == "medium-replay":
         return replay, _describe(medium)
     if level == "medium":
-        return roll_out(parts, medium.agent, steps), _describe(medium)
+        return roll_out(experiment, medium.agent, steps), _describe(medium)
     halves = [
-        roll_out(parts, expert.agent, steps - steps // 2),
-        roll_out(parts, medium.agent, steps // 2),
+        roll_out(experiment, expert.agent, steps - steps // 2),
+        roll_out(experiment, medium.agent, steps // 2),
     ]
     rows = {key: np.concatenate([half[key] for half in halves]) for key in halves[0]}
     return rows, {**_describe(expert), **_describe(medium, "medium_")}

@@ -6,28 +6,30 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 
 from samg_jax.data import replay, transitions
 from samg_jax.types import Batch
 
 
-def needs_dataset(online: ml_collections.ConfigDict) -> bool:
-    """Returns whether fine-tuning reads the offline data."""
-    return online.data != "buffer" and online.steps > 0
+def make_sampler(
+    data: str, batch_size: int, offline_share: float
+) -> Callable[..., Batch]:
+    """`(buffer, count, dataset, key) -> batch` for what fine-tuning trains on.
 
-
-def make_sampler(online: ml_collections.ConfigDict):
-    """Returns `(buffer, count, dataset, key) -> batch` for the configured data."""
+    Args:
+        data: `buffer`, `append` or `mix`, see `experiment.spec.Online`.
+        batch_size: The rows of a batch.
+        offline_share: The offline share of a batch under `mix`.
+    """
 
     def buffer_only(buffer, count, dataset, key):
         del dataset
-        return replay.sample(buffer, count, key, online.batch_size)
+        return replay.sample(buffer, count, key, batch_size)
 
     def append(buffer, count, dataset, key):
         stored = len(dataset.rewards)
         total = stored + replay.size(buffer, count)
-        rows = jax.random.randint(key, (online.batch_size,), 0, total)
+        rows = jax.random.randint(key, (batch_size,), 0, total)
         # Both are read and one is kept: a gather is cheaper than one joint copy.
         old = as_batch(dataset, jnp.minimum(rows, stored - 1))
         new = replay.take(buffer, jnp.maximum(rows - stored, 0))
@@ -39,11 +41,11 @@ def make_sampler(online: ml_collections.ConfigDict):
         return jax.tree.map(choose, old, new)
 
     def mix(buffer, count, dataset, key):
-        offline_rows = int(online.batch_size * online.offline_share)
+        offline_rows = int(batch_size * offline_share)
         old_key, new_key = jax.random.split(key)
         rows = jax.random.randint(old_key, (offline_rows,), 0, len(dataset.rewards))
         old = as_batch(dataset, rows)
-        new = replay.sample(buffer, count, new_key, online.batch_size - offline_rows)
+        new = replay.sample(buffer, count, new_key, batch_size - offline_rows)
         return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), old, new)
 
     samplers: dict[str, Callable[..., Batch]] = {
@@ -51,7 +53,7 @@ def make_sampler(online: ml_collections.ConfigDict):
         "append": append,
         "mix": mix,
     }
-    return samplers[online.data]
+    return samplers[data]
 
 
 def as_batch(dataset: transitions.Dataset, indices: jax.Array) -> Batch:

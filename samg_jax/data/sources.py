@@ -12,9 +12,11 @@ from samg_jax.data import d4rl, minari_source
 FILE_SUFFIXES = (".hdf5", ".h5")
 
 
-def minari_id(name: str, path: str | os.PathLike[str] | None = None) -> str | None:
+def minari_id(
+    name: str | None, path: str | os.PathLike[str] | None = None
+) -> str | None:
     """Returns the id of the Minari dataset that is named, None for other data."""
-    if path or not name.startswith(minari_source.PREFIX):
+    if path or not name or not name.startswith(minari_source.PREFIX):
         return None
     found = name.removeprefix(minari_source.PREFIX).strip()
     if not found:

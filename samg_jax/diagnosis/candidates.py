@@ -6,19 +6,19 @@ import ast
 import copy
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 from tqdm import tqdm
 
 from samg_jax import checks
 from samg_jax.data import transitions
 from samg_jax.diagnosis.judged_pairs import Pairs
-from samg_jax.experiment import resolution
-from samg_jax.experiment.resolution import Parts, Preprocessing
+from samg_jax.experiment import resolve
+from samg_jax.experiment.datasets import Preprocessing
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import (
     collapse,
     cvae,
@@ -70,8 +70,7 @@ class Checkpoint:
 
     folder: pathlib.Path
     meta: dict[str, Any]
-    config: ml_collections.ConfigDict
-    parts: Parts
+    experiment: Experiment
     state: offline_phase.State
 
 
@@ -92,27 +91,26 @@ def read(workdir: str) -> Checkpoint:
                 "command that began it."
             )
         fields = {**meta["config"], "sweep": ()}  # A sweep concerns fine-tuning only.
-        config, parts = resolution.resolve_saved(fields, f"The checkpoint {folder}")
-        asked = config.get("single_env")
-        parts = environments.try_out(parts, asked, len(parts.seeds))
-        state, _ = store.restore(forks.template(parts))
+        experiment = resolve.saved(fields, f"The checkpoint {folder}")
+        experiment = environments.try_out(experiment, len(experiment.seeds))
+        state, _ = store.restore(forks.template(experiment))
     finally:
         store.close()
-    return Checkpoint(folder, meta, config, parts, state)
+    return Checkpoint(folder, meta, experiment, state)
 
 
 def of_state(
-    name: str, parts: Parts, state: offline_phase.State, kinds: Iterable[str]
+    name: str, experiment: Experiment, state: offline_phase.State, kinds: Iterable[str]
 ) -> list[Candidate]:
     """Returns the fitted weight of an offline state, and its other kinds.
 
     Args:
         name: of its settings.
-        parts: of the state.
+        experiment: The resolved experiment.
         state: with a fitted weight; for the kind "nearest" from `with_codes`.
         kinds: of probability to add to the configured one, for a C-VAE.
     """
-    own = parts.guidance
+    own = experiment.guidance
     configs = [own]
     if own.weight == "cvae":
         others = [kind for kind in kinds if kind != own.kind]
@@ -121,26 +119,30 @@ def of_state(
         configs += [dataclasses.replace(own, kind=kind) for kind in others]
 
     def health(pairs: Pairs) -> dict[str, np.ndarray]:
-        return {} if parts.model is None else parts.model.examine(state.model, *pairs)
+        return (
+            {}
+            if experiment.model is None
+            else experiment.model.examine(state.model, *pairs)
+        )
 
     return [
-        Candidate(name, config, state.weight, _uncut(parts, config, state), health)
+        Candidate(name, config, state.weight, _uncut(experiment, config, state), health)
         for config in configs
     ]
 
 
 def with_settings(
-    config: ml_collections.ConfigDict, fields: dict[str, Any], steps: int | None
-) -> ml_collections.ConfigDict:
-    """Returns the experiment with another weight.
+    record: Mapping[str, Any], fields: dict[str, Any], steps: int | None
+) -> dict[str, Any]:
+    """A complete config with another weight, as nested dictionaries.
 
     Args:
-        config: of the checkpoint.
+        record: The complete config of the checkpoint.
         fields: dotted fields of `config.guidance`, those left out as they were.
         steps: updates of its model, to which the annealing of a C-VAE is fitted; None
             to leave both.
     """
-    guidance = copy.deepcopy(config.guidance.to_dict())
+    guidance = copy.deepcopy(record["guidance"])
     # What it decides is decided; from here on None means what the settings say.
     guidance.pop("weight_preset", None)
     if "cvae" not in guidance:  # A vanilla run's; the task fills in what is None.
@@ -151,15 +153,13 @@ def with_settings(
     for field, value in fields.items():
         parent, _, leaf = field.rpartition(".")
         (guidance[parent] if parent else guidance)[leaf] = value
-    result = ml_collections.ConfigDict(config.to_dict())
-    result.guidance = guidance
-    resolution.complete(result)
+    result, _ = resolve.complete({**record, "guidance": guidance})
     if steps is not None:
-        settings = result.guidance.cvae
+        settings = result["guidance"]["cvae"]
         for name in ("kl_warmup_start", "kl_warmup_steps"):
             if name not in {field.removeprefix("cvae.") for field in fields}:
-                settings[name] = settings[name] * steps // max(settings.steps, 1)
-        settings.steps = result.guidance.embedding.steps = steps
+                settings[name] = settings[name] * steps // max(settings["steps"], 1)
+        settings["steps"] = result["guidance"]["embedding"]["steps"] = steps
     return result
 
 
@@ -188,7 +188,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def train(
-    parts: Parts,
+    experiment: Experiment,
     dataset: transitions.Dataset,
     split: collapse.Split,
     preprocessing: Preprocessing,
@@ -197,19 +197,19 @@ def train(
     """Returns an offline state whose weight alone is trained and fitted.
 
     Args:
-        parts: of the experiment, with its seeds.
+        experiment: The resolved experiment.
         dataset: offline data, on the host.
         split: of its rows.
         preprocessing: of the checkpoint.
         name: for the progress bar.
     """
-    model = parts.model
+    model = experiment.model
     if model is None:
-        return offline_phase.init(parts, preprocessing)
+        return offline_phase.init(experiment, preprocessing)
     columns = dataset.observations, dataset.actions, dataset.next_observations
-    state = offline_phase.init(parts, preprocessing, model.measure(*columns))
+    state = offline_phase.init(experiment, preprocessing, model.measure(*columns))
     dataset = jax.device_put(dataset)
-    updates = offline_phase.make_model_updates(parts)
+    updates = offline_phase.make_model_updates(experiment)
     total = model.settings.steps
     with tqdm(total=total, unit="update", desc=f"{model.title} {name}") as bar:
         for begin, end in schedule.segments(0, total, []):
@@ -217,12 +217,12 @@ def train(
             state, _ = updates(state, inputs, begin, length=end - begin)
             jax.block_until_ready(state)  # Else the bar would run ahead.
             bar.update(end - begin)
-    state, _ = offline_phase.fit_weight(parts, state, dataset, split)
+    state, _ = offline_phase.fit_weight(experiment, state, dataset, split)
     return state
 
 
 def with_codes(
-    parts: Parts,
+    experiment: Experiment,
     state: offline_phase.State,
     dataset: transitions.Dataset,
     split: collapse.Split,
@@ -230,17 +230,17 @@ def with_codes(
     """Returns the state with what the kind "nearest" reads, if its own fit has none.
 
     Args:
-        parts: of the state.
+        experiment: The resolved experiment.
         state: with a fitted weight.
         dataset: offline data.
         split: of its rows, by which the weight's model was trained.
     """
-    model = parts.model
+    model = experiment.model
     if not isinstance(model, models.CVAEModel) or model.codes:
         return state
     encode = jax.vmap(model.cvae.encode, in_axes=(0, None, None))
     columns = dataset.observations, dataset.actions
-    stored = parts.guidance.references
+    stored = experiment.guidance.references
     codes = nearest.fit(encode, state.weight.params, *columns, split.train, stored)
     fitted = state.weight.normals.replace(nearest=codes)
     return state.replace(weight=state.weight.replace(normals=fitted))
@@ -262,8 +262,8 @@ def _value(text):
         return text  # A name, such as `joint`.
 
 
-def _uncut(parts, config, state):
+def _uncut(experiment, config, state):
     """Returns `pairs -> p_int [S, M]` of any registered weight."""
-    fn = offline_phase.probabilities(dataclasses.replace(parts, guidance=config))
+    fn = offline_phase.probabilities(dataclasses.replace(experiment, guidance=config))
     inputs = state.seeds, state.weight
     return lambda pairs: quantiles.offline_probabilities(fn, inputs, *pairs)

@@ -25,8 +25,8 @@ from samg_jax.diagnosis import (
 )
 from samg_jax.diagnosis.candidates import Candidate, Checkpoint
 from samg_jax.diagnosis.judged_pairs import Pairs
-from samg_jax.experiment import config_checks, resolution
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment import config_checks, datasets, resolve
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import collapse, normals
 from samg_jax.runs import forks
 from samg_jax.training import offline_phase
@@ -78,7 +78,7 @@ def run(request: Request) -> dict[str, Any]:
     if request.out is not None:
         folder = pathlib.Path(request.out).expanduser()
     checks.folder(folder, "out=FOLDER")
-    with compilation.matmul_precision(compilation.precision_of(checkpoint.config)):
+    with compilation.matmul_precision(checkpoint.experiment.settings.matmul_precision):
         report = plain(examine(checkpoint, trained, request))
     keep(report, folder)
     report["pictures"] = [str(path) for path in diagnosis_plots.draw(report, folder)]
@@ -102,7 +102,7 @@ def keep(report: dict[str, Any], folder: pathlib.Path) -> None:
 
 
 def examine(
-    checkpoint: Checkpoint, trained: list[tuple[str, Parts]], request: Request
+    checkpoint: Checkpoint, trained: list[tuple[str, Experiment]], request: Request
 ) -> dict[str, Any]:
     """Returns the report without its pictures.
 
@@ -113,8 +113,10 @@ def examine(
     """
     dataset, source = load(checkpoint, request)
     rng = np.random.default_rng(request.seed)
-    split = offline_phase.held_out(checkpoint.parts, dataset)
-    sets, other = make_sets(checkpoint.parts, dataset, split.held_out, request, rng)
+    split = offline_phase.held_out(checkpoint.experiment, dataset)
+    sets, other = make_sets(
+        checkpoint.experiment, dataset, split.held_out, request, rng
+    )
 
     judged = fitted(checkpoint, trained, (dataset, split), request.kinds)
     ruler = nearest_pairs.fit(
@@ -122,21 +124,21 @@ def examine(
     )
     return {
         **circumstances(request.command),
-        "matmul_precision": compilation.precision_of(checkpoint.config),
+        "matmul_precision": checkpoint.experiment.settings.matmul_precision,
         "checkpoint": request.checkpoint,
         "dataset": source,
         "other": other,
         "held_out": split.unit,
         "held_out_rows": len(split.held_out),
         "judged_rows": len(sets[discrimination.HELD_OUT].actions),
-        "seeds": checkpoint.parts.seeds,
+        "seeds": checkpoint.experiment.seeds,
         "weights": {weight.label: judge(weight, sets) for weight, _ in judged},
         "yardstick": judge_yardstick(ruler, sets),
     }
 
 
-def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Parts]]:
-    """Returns name and parts of every weight to train afresh.
+def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Experiment]]:
+    """Name and experiment of every weight to train afresh.
 
     Raises:
         checks.UserError: for unknown kinds, presets or fields, and where nothing is
@@ -153,7 +155,7 @@ def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Parts]]:
             f"its own, and {OWN!r} is the checkpoint's. Set "
             "settings=NAME:... to others."
         )
-    if checkpoint.parts.guidance.weight == "none" and not asked:
+    if checkpoint.experiment.guidance.weight == "none" and not asked:
         raise checks.UserError(
             f"The checkpoint in {str(checkpoint.folder)!r} has no C-VAE and no other "
             "weight: its run had config.guidance.weight 'none'. Give a checkpoint of "
@@ -162,26 +164,31 @@ def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Parts]]:
         )
     result = []
     for name, fields in asked:
-        config = candidates.with_settings(checkpoint.config, fields, request.steps)
-        config_checks.check_annealing(config)
-        result.append((name, resolution.resolve(config)))
+        record = checkpoint.experiment.record
+        changed = candidates.with_settings(record, fields, request.steps)
+        config_checks.check_annealing(changed["guidance"])
+        result.append((name, resolve.from_fields(changed)))
     return result
 
 
 def load(checkpoint: Checkpoint, request: Request) -> tuple[transitions.Dataset, str]:
     """Returns the checkpoint's offline data, and what they are."""
-    config = checkpoint.config.copy_and_resolve_references()
+    experiment = checkpoint.experiment
     if request.data is not None:
-        config.dataset.path = request.data
-    dataset, _, source = resolution.load_dataset(
-        *(config, checkpoint.parts.task, logs.LOGGER.info, logs.LOGGER.warning),
-        functools.partial(forks.check_data, config, checkpoint.meta),
+        named = dataclasses.replace(experiment.settings.dataset, path=request.data)
+        changed = dataclasses.replace(experiment.settings, dataset=named)
+        experiment = dataclasses.replace(experiment, settings=changed)
+    dataset, _, source = datasets.load(
+        *(experiment, logs.LOGGER.info, logs.LOGGER.warning),
+        functools.partial(
+            forks.check_data, experiment.settings.dataset, checkpoint.meta
+        ),
     )
     return dataset, source
 
 
 def make_sets(
-    parts: Parts,
+    experiment: Experiment,
     dataset: transitions.Dataset,
     rows: np.ndarray,
     request: Request,
@@ -196,9 +203,11 @@ def make_sets(
     }
     if request.other is None:
         other = "random policy"
-        sets[other] = judged_pairs.of_random_policy(parts, request.rows, rng)
+        sets[other] = judged_pairs.of_random_policy(experiment, request.rows, rng)
     else:
-        sample, other = judged_pairs.of_dataset(parts, request.other, request.rows, rng)
+        sample, other = judged_pairs.of_dataset(
+            experiment, request.other, request.rows, rng
+        )
         sets[other] = sample
     noise = rng.normal(size=familiar.actions.shape)
     for level in judged_pairs.NOISE_LEVELS:
@@ -209,24 +218,24 @@ def make_sets(
 
 def fitted(
     checkpoint: Checkpoint,
-    trained: list[tuple[str, Parts]],
+    trained: list[tuple[str, Experiment]],
     data: tuple[transitions.Dataset, collapse.Split],
     kinds: tuple[str, ...],
-) -> list[tuple[Candidate, Parts]]:
+) -> list[tuple[Candidate, Experiment]]:
     """Returns the weights to judge, those to be trained trained."""
     result = []
 
-    def add(name, parts, state):
+    def add(name, experiment, state):
         if "nearest" in kinds:
-            state = candidates.with_codes(parts, state, *data)
-        own = candidates.of_state(name, parts, state, kinds)
-        result.extend((weight, parts) for weight in own)
+            state = candidates.with_codes(experiment, state, *data)
+        own = candidates.of_state(name, experiment, state, kinds)
+        result.extend((weight, experiment) for weight in own)
 
-    if checkpoint.parts.guidance.weight != "none":
-        add(OWN, checkpoint.parts, checkpoint.state)
-    for name, parts in trained:
+    if checkpoint.experiment.guidance.weight != "none":
+        add(OWN, checkpoint.experiment, checkpoint.state)
+    for name, experiment in trained:
         preprocessing = checkpoint.state.preprocessing
-        add(name, parts, candidates.train(parts, *data, preprocessing, name))
+        add(name, experiment, candidates.train(experiment, *data, preprocessing, name))
     return result
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from samg_jax import checks, logs
 from samg_jax.data import d4rl, plausibility, sources, transitions
 from samg_jax.envs import vector
-from samg_jax.experiment import resolution
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment import datasets
+from samg_jax.experiment.resolved import Experiment
 
 NOISE_LEVELS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 ROLLOUT_ENVS = 10
@@ -65,27 +65,29 @@ def with_noise(pairs: Pairs, std: float, noise: np.ndarray) -> Pairs:
     return pairs._replace(actions=actions.astype(np.float32))
 
 
-def of_random_policy(parts: Parts, count: int, rng: np.random.Generator) -> Pairs:
+def of_random_policy(
+    experiment: Experiment, count: int, rng: np.random.Generator
+) -> Pairs:
     """Returns `count` pairs of uniform actions, played in the checkpoint's environment.
 
     Args:
-        parts: of the checkpoint.
+        experiment: The experiment of the checkpoint.
         count: rows.
         rng: of actions and environments.
     """
     seeds = [int(seed) for seed in rng.integers(2**31, size=ROLLOUT_ENVS)]
-    single = parts.trial.single
+    single = experiment.trial.single
     side_by_side = 1 if single else ROLLOUT_ENVS
     env = vector.make(
-        parts.task.env_id,
+        experiment.task.env_id,
         side_by_side,
         seeds[:side_by_side],
-        parts.physics,
+        experiment.physics,
         single=single,
     )
     steps, observations = [], env.reset()
     for _ in range(-(-count // side_by_side)):
-        actions = rng.uniform(-1.0, 1.0, (side_by_side, parts.task.action_size))
+        actions = rng.uniform(-1.0, 1.0, (side_by_side, experiment.task.action_size))
         outcome = env.step(actions.astype(np.float32))
         steps.append((observations, actions, outcome.next_observations))
         observations = outcome.observations
@@ -95,12 +97,12 @@ def of_random_policy(parts: Parts, count: int, rng: np.random.Generator) -> Pair
 
 
 def of_dataset(
-    parts: Parts, name: str, count: int, rng: np.random.Generator
+    experiment: Experiment, name: str, count: int, rng: np.random.Generator
 ) -> tuple[Pairs, str]:
     """Returns at most `count` pairs of another dataset, and what it is.
 
     Args:
-        parts: of the checkpoint.
+        experiment: The experiment of the checkpoint.
         name: an HDF5 file, a D4RL name or `minari:ID`.
         count: rows at most.
         rng: chooses them.
@@ -112,16 +114,17 @@ def of_dataset(
     """
     raw, source = sources.read(*sources.split(name))
     found = raw.observations.shape[1], raw.actions.shape[1]
-    wanted = parts.task.observation_size, parts.task.action_size
+    wanted = experiment.task.observation_size, experiment.task.action_size
     if found != wanted:
+        env_id = experiment.task.env_id
         raise checks.UserError(
             f"other is {source}, with observations of size {found[0]} and actions of "
-            f"size {found[1]}. The checkpoint's environment, {parts.task.env_id}, has "
+            f"size {found[1]}. The checkpoint's environment, {env_id}, has "
             f"{wanted[0]} and {wanted[1]}. Set other=DATA of that environment."
         )
     if isinstance(raw, d4rl.Own):
-        plausibility.check(source, raw, parts.task, (), logs.LOGGER.warning)
-    dataset = transitions.view(raw, parts.task.max_episode_steps)
-    resolution.check_enough(source, dataset)
+        plausibility.check(source, raw, experiment.task, (), logs.LOGGER.warning)
+    dataset = transitions.view(raw, experiment.task.max_episode_steps)
+    datasets.check_enough(source, dataset)
     rows = choose(np.arange(len(dataset.rewards)), count, rng)
     return take(dataset, rows), sources.label(name)

@@ -9,8 +9,6 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
-import ml_collections
-
 from samg_jax import algorithms, checks, settings
 from samg_jax.experiment import size_limits, spec
 
@@ -22,26 +20,32 @@ WANDB_MODES = ("off", "offline", "online")
 flatten = size_limits.flatten
 
 
-def check(config: ml_collections.ConfigDict) -> None:
-    """Raises UserError at the first value that cannot be used."""
-    fields = flatten(config.to_dict())
-    check_group(spec.Run, config.to_dict(), "config.")
-    check_wandb(fields["logging.wandb"])
-    size_limits.check_counters(fields)  # What remains is the seed's own.
-    if fields["seed"] + fields["num_seeds"] > 2**32:
+def check(fields: Mapping[str, Any]) -> None:
+    """Raises UserError at the first value that cannot be used.
+
+    Args:
+        fields: A complete config as nested dictionaries.
+    """
+    flat = flatten(fields)
+    check_group(spec.Run, fields, "config.")
+    check_wandb(flat["logging.wandb"])
+    size_limits.check_counters(flat)  # What remains is the seed's own.
+    if flat["seed"] + flat["num_seeds"] > 2**32:
         raise checks.UserError(
-            f"config.seed is {fields['seed']} with {fields['num_seeds']} seeds; seeds "
+            f"config.seed is {flat['seed']} with {flat['num_seeds']} seeds; seeds "
             "must be below 2**32. Lower config.seed."
         )
-    declared = algorithms.module(config.algorithm).Config
-    settings.check(declared, config.agent.to_dict(), "config.agent.")
-    size_limits.check(fields)
-    check_rewards(config)
-    check_guided(config)
-    check_behavior_model(config)
-    check_calibration(config)
-    check_online(config)
-    check_annealing(config)
+    run = settings.build(spec.Run, fields)
+    agent, guidance = fields["agent"], fields["guidance"]
+    declared = algorithms.module(run.algorithm).Config
+    settings.check(declared, agent, "config.agent.")
+    size_limits.check(flat)
+    check_rewards(run.dataset)
+    check_guided(run.algorithm, guidance)
+    check_behavior_model(run.offline, agent)
+    check_calibration(agent)
+    check_online(run, guidance["weight"])
+    check_annealing(guidance)
 
 
 def check_group(cls: type, values: Mapping[str, Any], prefix: str) -> None:
@@ -53,9 +57,8 @@ def check_group(cls: type, values: Mapping[str, Any], prefix: str) -> None:
             check_group(group, values[one.name], f"{prefix}{one.name}.")
 
 
-def check_rewards(config: ml_collections.ConfigDict) -> None:
+def check_rewards(dataset: spec.Dataset) -> None:
     """Refuses a scale or bias of rewards that does nothing, or makes them nothing."""
-    dataset = config.dataset
     scale, bias = dataset.reward_scale, dataset.reward_bias
     for name, value, neutral in (("scale", scale, 1.0), ("bias", bias, 0.0)):
         if dataset.reward_transform == "none" and value != neutral:
@@ -72,27 +75,27 @@ def check_rewards(config: ml_collections.ConfigDict) -> None:
         )
 
 
-def check_guided(config: ml_collections.ConfigDict) -> None:
+def check_guided(algorithm: str, guidance: Mapping[str, Any]) -> None:
     """Raises UserError where there is no value to guide, or nothing to guide it by."""
-    if config.algorithm == "bc" and config.guidance.weight != "none":
+    weight = guidance["weight"]
+    if weight != "none" and not algorithms.learns_values(algorithm):
         raise checks.UserError(
-            f"config.guidance.weight is {config.guidance.weight!r} with 'bc', which "
+            f"config.guidance.weight is {weight!r} with {algorithm!r}, which "
             "learns no value that could be guided. Set config.guidance.weight=none, "
             "or the config of another algorithm."
         )
-    weight = config.guidance.weight
-    if weight in ("cvae", "embedding") and weight not in config.guidance:
+    if weight in ("cvae", "embedding") and weight not in guidance:
         raise checks.UserError(
             f"config.guidance.weight is {weight!r}, but this config has no settings of "
             "its model. Only the configs of SAMG do. Take the file of the same name "
-            f"with _samg, as in config=configs/{config.algorithm}_samg.py."
+            f"with _samg, as in config=configs/{algorithm}_samg.py."
         )
 
 
-def check_behavior_model(config: ml_collections.ConfigDict) -> None:
+def check_behavior_model(offline: spec.Offline, agent: Mapping[str, Any]) -> None:
     """Raises UserError where SPOT's behavior model would not be finished."""
-    steps, updates = config.agent.get("vae_steps", 0), config.offline.updates
-    if steps > updates and not config.offline.restore:
+    steps, updates = agent.get("vae_steps", 0), offline.updates
+    if steps > updates and not offline.restore:
         raise checks.UserError(
             f"SPOT trains its behavior model in the first {steps} of the offline "
             f"updates, of which config.offline.updates gives {updates}. Raise it above "
@@ -100,9 +103,9 @@ def check_behavior_model(config: ml_collections.ConfigDict) -> None:
         )
 
 
-def check_calibration(config: ml_collections.ConfigDict) -> None:
+def check_calibration(agent: Mapping[str, Any]) -> None:
     """Raises UserError where fine-tuning would calibrate what was not before."""
-    if config.agent.get("calibrated_online") and not config.agent.calibrated:
+    if agent.get("calibrated_online") and not agent["calibrated"]:
         raise checks.UserError(
             "config.agent.calibrated_online is True but config.agent.calibrated is "
             "False. Calibration can be kept while fine-tuning, not begun. Set "
@@ -110,18 +113,18 @@ def check_calibration(config: ml_collections.ConfigDict) -> None:
         )
 
 
-def check_online(config: ml_collections.ConfigDict) -> None:
+def check_online(run: spec.Run, weight: str) -> None:
     """Raises UserError where the online phase could not start."""
-    online = config.online
-    if config.guidance.weight != "none" and online.data != "buffer":
+    online = run.online
+    if weight != "none" and online.data != "buffer":
         raise checks.UserError(
-            f"config.guidance.weight is {config.guidance.weight!r} with "
+            f"config.guidance.weight is {weight!r} with "
             f"config.online.data {online.data!r}. SAMG fine-tunes on online data only. "
             "Set config.online.data=buffer, or config.guidance.weight=none."
         )
-    if config.offline.restore and not online.steps:
+    if run.offline.restore and not online.steps:
         raise checks.UserError(
-            f"config.offline.restore is {config.offline.restore!r} with "
+            f"config.offline.restore is {run.offline.restore!r} with "
             "config.online.steps 0, so there is nothing to do. A fork fine-tunes. Set "
             "config.online.steps=500000, for example."
         )
@@ -133,17 +136,17 @@ def check_online(config: ml_collections.ConfigDict) -> None:
         )
 
 
-def check_annealing(config: ml_collections.ConfigDict) -> None:
+def check_annealing(guidance: Mapping[str, Any]) -> None:
     """Raises UserError where the C-VAE's KL term would never reach its weight."""
-    if config.guidance.weight != "cvae":
+    if guidance["weight"] != "cvae":
         return
-    cvae = config.guidance.cvae
-    if not cvae.kl_warmup_steps:
+    cvae = guidance["cvae"]
+    if not cvae["kl_warmup_steps"]:
         return
-    end = (cvae.kl_warmup_start or 0) + cvae.kl_warmup_steps
-    if end > cvae.steps:
+    end = (cvae["kl_warmup_start"] or 0) + cvae["kl_warmup_steps"]
+    if end > cvae["steps"]:
         raise checks.UserError(
-            f"The C-VAE trains for {cvae.steps} steps, but its KL term reaches its "
+            f"The C-VAE trains for {cvae['steps']} steps, but its KL term reaches its "
             f"weight after {end}. Lower config.guidance.cvae.kl_warmup_start and "
             "config.guidance.cvae.kl_warmup_steps, or raise "
             "config.guidance.cvae.steps."

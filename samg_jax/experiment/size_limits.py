@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import ml_collections
 
 from samg_jax import checks
 from samg_jax.experiment import setting_values
@@ -100,20 +99,19 @@ def check(
     memory(f"{describe(fields, name)} would take", sum(needs.values()), lower(name))
 
 
-def check_run(config: ml_collections.ConfigDict, parts: Any) -> None:
+def check_run(experiment: Any) -> None:
     """Does the same with the sizes of the environment, and for the devices' memory.
 
     Args:
-        config: of the run, complete.
-        parts: `resolution.Parts` of the same, with the devices chosen.
+        experiment: The resolved experiment, with the devices chosen.
     """
-    fields = flatten(config.to_dict())
-    sizes = parts.task.observation_size, parts.task.action_size
+    fields = flatten(experiment.record)
+    sizes = experiment.task.observation_size, experiment.task.action_size
     check(fields, *sizes)
     there = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     if not there:
         return  # A processor's memory is the machine's.
-    used = 1 if parts.mesh is None else parts.mesh.size
+    used = 1 if experiment.mesh is None else experiment.mesh.size
     needs = least_bytes(fields, *sizes)
     needs.pop("evaluation.episodes")  # Simulators are on the host.
     name, needed = largest(fields), sum(needs.values())
@@ -186,7 +184,7 @@ def check_counters(fields: Mapping[str, Any]) -> None:
         )
 
 
-def places(fields: Mapping[str, Any]) -> int:
+def replicas(fields: Mapping[str, Any]) -> int:
     """The number of replicas of fine-tuning: seeds times combinations of a sweep."""
     values = [len(text.split(",")) for text in fields.get("sweep", ())]
     return fields["num_seeds"] * math.prod(values)
@@ -202,7 +200,7 @@ def least_bytes(
         observations: size of one.
         actions: likewise.
     """
-    seeds, online = fields["num_seeds"], places(fields)
+    seeds, online = fields["num_seeds"], replicas(fields)
     row = NUMBER * (2 * observations + actions + 4)
     needs = {"num_seeds": float(NUMBER * seeds)}
     widest = 0

@@ -1,18 +1,17 @@
 """Several values of a setting in one process: every seed once per combination.
 
-The offline phase is shared; fine-tuning runs in places, one per seed and combination,
-of which each is, up to rounding, the run forked from that phase with those values. A
-place draws what its seed draws alone, so that places differ by their values only.
+The offline phase is shared; fine-tuning runs in replicas, one per seed and combination,
+each of which is, up to rounding, the run forked from that phase with those values. A
+replica draws what its seed draws alone, so that replicas differ by their values only.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-import ml_collections
 import numpy as np
 
 from samg_jax import algorithms, checks, settings
@@ -37,15 +36,17 @@ class Axis(NamedTuple):
 
 
 def parse(
-    config: ml_collections.ConfigDict, guidance: weights.GuidanceConfig
+    fields: Mapping[str, Any], guidance: weights.GuidanceConfig
 ) -> tuple[Axis, ...]:
     """Returns the axes of the config's `sweep`, checked; of several, their product.
 
     Args:
-        config: with `sweep` as texts like `guidance.threshold=0,0.3`, or without.
-        guidance: the settings of the guidance that it holds.
+        fields: A complete config as nested dictionaries, with `sweep` as texts like
+            `guidance.threshold=0,0.3`, or without.
+        guidance: The settings of the guidance in it.
     """
-    axes = tuple(parse_axis(text, config) for text in config.get("sweep", ()))
+    algorithm = fields["algorithm"]
+    axes = tuple(parse_axis(text, algorithm) for text in fields.get("sweep", ()))
     names = [axis.name for axis in axes]
     for name in names:
         if names.count(name) > 1:
@@ -53,33 +54,33 @@ def parse(
                 f"sweep names {name} more than once. Each setting has one list of "
                 f"values. Set sweep={name}=... once, with all of them."
             )
-    if axes and not config.online.steps:
+    if axes and not fields["online"]["steps"]:
         raise checks.UserError(
             "sweep is given with config.online.steps 0. A sweep varies fine-tuning; "
             "the offline phase is shared. Set config.online.steps=20000, for "
             "example, or leave sweep out."
         )
     for axis in axes:
-        reason = unread_fields.for_fine_tuning(axis.name, config, names)
+        reason = unread_fields.for_fine_tuning(axis.name, fields, names)
         if reason:
             raise checks.UserError(
                 f"sweep varies {axis.name}, but {reason}, so all of its values would "
                 "give the same run. Sweep a setting that is read, or change that."
             )
-        check_values(axis, config, guidance)
+        check_values(axis, algorithm, guidance)
     return axes
 
 
-def parse_axis(text: str, config: ml_collections.ConfigDict) -> Axis:
+def parse_axis(text: str, algorithm: str) -> Axis:
     """Returns one axis from a text such as `guidance.threshold=0,0.3`."""
     name, _, listed = text.partition("=")
     name = name.strip().removeprefix("config.")
-    allowed = sweepable(config.algorithm)
+    allowed = sweepable(algorithm)
     if name not in allowed:
         hint = checks.hint(name, allowed)
         raise checks.UserError(
             f"sweep={text} varies {name!r}, which cannot be swept. {hint}Sweepable "
-            f"with {config.algorithm!r} are {', '.join(allowed)}. Name one of these, "
+            f"with {algorithm!r} are {', '.join(allowed)}. Name one of these, "
             "as in sweep=guidance.threshold=0,0.3,0.5,0.75."
         )
     texts = tuple(part.strip() for part in listed.split(","))
@@ -112,9 +113,7 @@ def sweepable(algorithm: str) -> list[str]:
     ]
 
 
-def check_values(
-    axis: Axis, config: ml_collections.ConfigDict, guidance: weights.GuidanceConfig
-) -> None:
+def check_values(axis: Axis, algorithm: str, guidance: weights.GuidanceConfig) -> None:
     """Raises UserError for a value that the setting may not have."""
     group, field = axis.name.split(".")
     if axis.name == "guidance.delta" and guidance.threshold_quantile is not None:
@@ -127,28 +126,28 @@ def check_values(
         if group == "guidance":
             dataclasses.replace(guidance, **{field: value})
         else:
-            declared = algorithms.module(config.algorithm).Config
+            declared = algorithms.module(algorithm).Config
             settings.check_value(declared, field, value, "config.agent.")
 
 
-def spread(parts: P) -> P:
-    """Returns the parts of fine-tuning: one place per combination and seed.
+def spread(experiment: P) -> P:
+    """The experiment of fine-tuning: one replica per combination and seed.
 
-    All seeds of the first combination come first. Without a sweep these are the parts
-    as they are.
+    All seeds of the first combination come first. Without a sweep it is
+    the experiment as it is.
     """
-    if not parts.sweep:
-        return parts
-    count = len(parts.seeds)
-    combinations = list(itertools.product(*(axis.values for axis in parts.sweep)))
+    if not experiment.sweep:
+        return experiment
+    count = len(experiment.seeds)
+    combinations = list(itertools.product(*(axis.values for axis in experiment.sweep)))
     columns = zip(*combinations, strict=True)
     return dataclasses.replace(
-        parts,
-        seeds=np.tile(parts.seeds, len(combinations)),
-        labels=tuple(np.repeat(labels(parts.sweep), count).tolist()),
+        experiment,
+        seeds=np.tile(experiment.seeds, len(combinations)),
+        labels=tuple(np.repeat(labels(experiment.sweep), count).tolist()),
         swept={
             axis.name: np.repeat(column, count)
-            for axis, column in zip(parts.sweep, columns, strict=True)
+            for axis, column in zip(experiment.sweep, columns, strict=True)
         },
     )
 
@@ -162,10 +161,10 @@ def labels(axes: Sequence[Axis]) -> list[str]:
     ]
 
 
-def of_group(parts: Any, group: str) -> dict[str, np.ndarray]:
+def of_group(experiment: Any, group: str) -> dict[str, np.ndarray]:
     """Returns field -> `[S]` of the swept settings of `guidance` or `agent`."""
     return {
         name.removeprefix(f"{group}."): values
-        for name, values in parts.swept.items()
+        for name, values in experiment.swept.items()
         if name.startswith(f"{group}.")
     }

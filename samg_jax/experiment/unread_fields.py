@@ -11,9 +11,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
-import ml_collections
-
-from samg_jax import algorithms, checks
+from samg_jax import algorithms, checks, settings
 from samg_jax.experiment import config_checks
 from samg_jax.guidance import weights
 
@@ -50,10 +48,10 @@ class Run(NamedTuple):
         return weight is None or weight.cut
 
     @property
-    def conservative(self) -> bool:
-        """Whether CQL has its gap in either phase."""
-        online = self["agent.cql_weight_online"]
-        return self["agent.cql_weight"] != 0 or bool(online)
+    def declared(self) -> Mapping[str, settings.Setting]:
+        """What is known of the algorithm's fields; empty for an unknown algorithm."""
+        own = algorithms.MODULES.get(self["algorithm"])
+        return {} if own is None else settings.settings(own.Config)
 
 
 class Rule(NamedTuple):
@@ -170,7 +168,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         ("guidance.penalty",),
         _where(
-            lambda run: run["algorithm"] not in ("cql", "cal_ql"),
+            lambda run: all(
+                known.source != "guidance.penalty" for known in run.declared.values()
+            ),
             "config.algorithm is {algorithm}, which has no conservative penalty",
         ),
     ),
@@ -179,9 +179,6 @@ RULES: tuple[Rule, ...] = (
             *("guidance.threshold", "guidance.cut", "guidance.temperature"),
             *("guidance.constant", "guidance.strength", "guidance.cutoff_steps"),
             *("guidance.penalty", "guidance.freeze"),
-            *("agent.inverse_temperature_online", "agent.cql_weight_online"),
-            *("agent.discount_online", "agent.support_floor"),
-            *("agent.calibrated_online", "agent.exploration_noise"),
         ),
         _NO_ONLINE,
     ),
@@ -233,37 +230,12 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         (
-            *("agent.softmax_temperature", "agent.gap_clip_min", "agent.gap_clip_max"),
-            *("agent.lagrange_gap", "agent.calibrated", "agent.calibrated_online"),
-        ),
-        _where(
-            lambda run: run["algorithm"] in ("cql", "cal_ql") and not run.conservative,
-            "config.agent.cql_weight is 0",
-        ),
-    ),
-    Rule(
-        ("agent.exploration_noise",),
-        _where(
-            lambda run: run["algorithm"] == "iql" and not run["agent.deterministic"],
-            "config.agent.deterministic is False",
-        ),
-        refused=True,
-    ),
-    Rule(
-        ("agent.vae_learning_rate",),
-        _where(
-            lambda run: run["algorithm"] == "spot" and not run["agent.vae_steps"],
-            "config.agent.vae_steps is 0",
-        ),
-    ),
-    Rule(
-        (
             *("dataset.reward_transform", "dataset.reward_scale"),
             "dataset.reward_bias",
         ),
         _where(
-            lambda run: run["algorithm"] == "bc",
-            "config.algorithm is 'bc', which learns from no rewards",
+            lambda run: not algorithms.learns_values(run["algorithm"]),
+            "config.algorithm is {algorithm}, which learns from no rewards",
         ),
     ),
     Rule(
@@ -296,20 +268,20 @@ def of_fields(name: str, fields: Mapping[str, Any], swept: Collection[str] = ())
     return _apply(name, Run(fields, swept))[0]
 
 
-def check(config: ml_collections.ConfigDict, given: Mapping[str, Any]) -> str:
+def check(fields: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     """One warning of all fields that were set and are not read; empty without one.
 
     Args:
-        config: complete.
+        fields: A complete config as nested dictionaries.
         given: fields that the user has set -> the values that they would have
             otherwise. A field that is set to that value is never refused.
 
     Raises:
         checks.UserError: a neighbor of a field decides that it does nothing.
     """
-    swept = [text.split("=")[0].strip() for text in config.get("sweep", ())]
+    swept = [text.split("=")[0].strip() for text in fields.get("sweep", ())]
     swept = [name.removeprefix("config.") for name in swept]
-    run = Run(config_checks.flatten(config.to_dict()), swept)
+    run = Run(config_checks.flatten(fields), swept)
     found = []
     for name in given:
         why, refused = _apply(name, run)
@@ -339,6 +311,23 @@ def _apply(name: str, run: Run) -> tuple[str, bool]:
             why = rule.reason(run)
             if why:
                 return why, rule.refused
+    if name.startswith("agent."):
+        return _apply_declared(name.removeprefix("agent."), run)
+    return "", False
+
+
+def _apply_declared(name: str, run: Run) -> tuple[str, bool]:
+    """The same of a field of the algorithm, by what its declaration says."""
+    known = run.declared.get(name)
+    if known is None:
+        return "", False
+    if known.fine_tuning and not run["online.steps"]:
+        return "config.online.steps is 0", False
+    if known.needs and not any(run[f"agent.{other}"] for other in known.needs):
+        first = f"agent.{known.needs[0]}"
+        value = run[first]
+        shown = f"{value:g}" if type(value) is float else value
+        return f"config.{first} is {shown}", known.refused
     return "", False
 
 
@@ -347,11 +336,11 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def for_fine_tuning(
-    name: str, config: ml_collections.ConfigDict, swept: Collection[str]
+    name: str, fields: Mapping[str, Any], swept: Collection[str]
 ) -> str:
     """The same of the phase that sweeps vary, where ones of both phases have twins."""
-    fields, online = config_checks.flatten(config.to_dict()), f"{name}_online"
-    known = algorithms.hyperparameters(config.algorithm)
+    fields, online = config_checks.flatten(fields), f"{name}_online"
+    known = algorithms.hyperparameters(fields["algorithm"])
     if online.removeprefix("agent.") in known and Run(fields, swept).has(online):
         return f"config.{online} is what fine-tuning reads"
     return of_fields(name, fields, swept)

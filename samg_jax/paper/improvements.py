@@ -109,7 +109,7 @@ def kind_of(workdir: pathlib.Path) -> tuple[str, str, str] | None:
     config = run_comparison.read_config(workdir)
     if not config.online.steps or config.get("sweep"):
         return None
-    variant = lifecycle.variant(config)
+    variant = lifecycle.variant(config.to_dict())
     if variant not in COMPARED:
         return None
     level = config.dataset.name

@@ -90,7 +90,7 @@ def differences(first: Outcome, other: Outcome) -> tuple[np.ndarray, np.ndarray]
     return np.array(ends), np.array(means)
 
 
-def _mean_online(course: seed_statistics.Course) -> float:
+def _mean_online(course: seed_statistics.SeedOutcome) -> float:
     return float(np.mean([score for step, score in course.scores.items() if step]))
 
 

@@ -12,7 +12,7 @@ import ml_collections
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.experiment import config_checks, resolution
+from samg_jax.experiment import config_checks, resolve
 from samg_jax.results import (
     curves,
     guidance_curves,
@@ -20,7 +20,7 @@ from samg_jax.results import (
     seed_statistics,
     table_rows,
 )
-from samg_jax.results.seed_statistics import Course
+from samg_jax.results.seed_statistics import SeedOutcome
 from samg_jax.runs import checkpoints, lifecycle, lost_checkpoints
 
 # What `training.csv` has of the guidance and a comparison tells.
@@ -64,11 +64,11 @@ class Outcome:
     updates: int
     steps: int
     episodes: int
-    courses: tuple[Course, ...]
+    courses: tuple[SeedOutcome, ...]
     guidance: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
 
     @property
-    def lasting(self) -> list[Course]:
+    def lasting(self) -> list[SeedOutcome]:
         """The courses of the seeds that stayed finite."""
         return [course for course in self.courses if not course.failed]
 
@@ -85,7 +85,7 @@ def read(workdir: pathlib.Path) -> list[Outcome]:
     done = meta is not None and (
         meta["step"] == config.online.steps if config.online.steps else meta["complete"]
     )
-    if meta is None and lost_checkpoints.phase(workdir, config) == phase:
+    if meta is None and lost_checkpoints.phase(workdir, config.to_dict()) == phase:
         raise checks.UserError(
             f"There is no checkpoint in {str(workdir / phase)!r}, though the tables go "
             "on to where one is due. It says whether the run is complete, and on which "
@@ -96,7 +96,7 @@ def read(workdir: pathlib.Path) -> list[Outcome]:
             f"The run in {str(workdir)!r} is not complete; only complete runs are "
             "compared. The command that began it goes on where it stopped."
         )
-    task = resolution.resolve_task(config)
+    task = resolve.task_of(config.to_dict())
     normalized = task.ref_min is not None
     path = workdir / "metrics.csv"
     rows = curves.read(path)
@@ -171,7 +171,7 @@ def fits(config: dict[str, Any]) -> bool:
     )
 
 
-def paired(first: Outcome, other: Outcome) -> list[tuple[Course, Course]]:
+def paired(first: Outcome, other: Outcome) -> list[tuple[SeedOutcome, SeedOutcome]]:
     """Returns both courses of every seed that stayed finite in both runs, by seed."""
     of_other = {course.seed: course for course in other.lasting}
     own = sorted(first.lasting, key=lambda course: course.seed)
@@ -184,7 +184,7 @@ def variant(config: ml_collections.ConfigDict) -> str:
     """Returns the variant's name, with its preset if that is not the paper's."""
     preset = config.guidance.get("weight_preset", "paper")
     named = config.guidance.weight == "cvae" and preset != "paper"
-    return lifecycle.variant(config) + (f" {preset}" if named else "")
+    return lifecycle.variant(config.to_dict()) + (f" {preset}" if named else "")
 
 
 def _guidance(workdir: pathlib.Path, label: str) -> dict[str, tuple[float, ...]]:

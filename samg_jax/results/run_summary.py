@@ -30,15 +30,17 @@ def report(run: Run) -> None:
 
 def _report(run: Run) -> None:
     rows = curves.read(run.workdir / "metrics.csv")
-    print(f"offline data: {run.data_source}; physics {run.parts.physics}")
+    print(f"offline data: {run.data_source}; physics {run.experiment.physics}")
     print(f"devices: {hardware.describe()}")
-    for line in environments.describe(run.parts.trial):
+    for line in environments.describe(run.experiment.trial):
         print(line)
     by_combination = curves.by_combination(rows)
     for label, own in by_combination.items():
         if label:
             print(f"{label}:")
-        print(seed_statistics.closing_table(own, run.parts.task.ref_min is not None))
+        print(
+            seed_statistics.closing_table(own, run.experiment.task.ref_min is not None)
+        )
     title = _title(run)
     for label in by_combination:
         picture = figures.drawn(_draw_guidance, run, label, title)
@@ -70,7 +72,8 @@ def _draw_so_far(run: Run) -> pathlib.Path:
 
 
 def _title(run: Run) -> str:
-    name = f"{run.config.algorithm} {lifecycle.variant(run.config)}"
+    variant = lifecycle.variant(run.experiment.record)
+    name = f"{run.experiment.settings.algorithm} {variant}"
     return f"{name}, {run.data_source}"
 
 

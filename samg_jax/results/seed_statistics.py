@@ -43,7 +43,7 @@ def interval_text(values: Sequence[float], digits: int = 1, sign: str = "") -> s
     return text if np.isnan(width) else f"{text} ± {width:.{digits}f}"
 
 
-class Course(NamedTuple):
+class SeedOutcome(NamedTuple):
     """How one seed's scores went.
 
     Attributes:
@@ -64,7 +64,7 @@ class Course(NamedTuple):
     scores: Mapping[int, float] = types.MappingProxyType({})
 
 
-def courses(rows: Sequence[Row], normalized: bool) -> list[Course]:
+def courses(rows: Sequence[Row], normalized: bool) -> list[SeedOutcome]:
     """Returns every seed's course, by seed.
 
     Args:
@@ -83,7 +83,9 @@ def courses(rows: Sequence[Row], normalized: bool) -> list[Course]:
         failed = bool(own[-1].failed)
         steps = [row.env_step for row in own]
         scores = dict(zip(steps, values, strict=True))
-        result.append(Course(seed, values[0], values[-1], min(values), failed, scores))
+        result.append(
+            SeedOutcome(seed, values[0], values[-1], min(values), failed, scores)
+        )
     return result
 
 

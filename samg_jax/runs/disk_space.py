@@ -6,40 +6,38 @@ import pathlib
 from typing import Any
 
 import jax
-import ml_collections
 
 from samg_jax import checks, durable
 from samg_jax.experiment import sweeps
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.runs import checkpoints, forks, locations
 from samg_jax.training import online_phase
 
 
-def states(config: ml_collections.ConfigDict, parts: Parts) -> list[Any]:
+def states(experiment: Experiment) -> list[Any]:
     """The shapes of the states of both phases, or of the one that there is.
 
     That of the online phase is without the sums of metrics, a few numbers per seed.
     """
-    places = sweeps.spread(parts)
-    pretrained = forks.template(parts)
+    replicas = sweeps.spread(experiment)
+    pretrained = forks.template(experiment)
     found = [pretrained]
-    if config.online.steps:
-        shape = len(places.seeds), parts.task.observation_size
+    online = experiment.settings.online
+    if online.steps:
+        shape = len(replicas.seeds), experiment.task.observation_size
         found.append(
             jax.eval_shape(
                 lambda state, first: online_phase.before_metrics(
-                    places, config.online, state, first
+                    replicas, online, state, first
                 ),
-                forks.template(places) if parts.sweep else pretrained,
+                forks.template(replicas) if experiment.sweep else pretrained,
                 jax.ShapeDtypeStruct(shape, "float32"),
             )
         )
     return found
 
 
-def check_start(
-    config: ml_collections.ConfigDict, parts: Parts, workdir: pathlib.Path
-) -> int:
+def check_start(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Refuses to start a run whose checkpoints do not fit on the disk.
 
     Counts those that are kept of each phase. Those that are there already count as
@@ -51,8 +49,8 @@ def check_start(
     Raises:
         checks.UserError: naming the folder and the bytes.
     """
-    shapes = states(config, parts)
-    if config.offline.restore:
+    shapes = states(experiment)
+    if experiment.settings.offline.restore:
         shapes = shapes[1:]
     kept = checkpoints.KEPT * sum(map(checkpoints.needed_bytes, shapes))
     room = durable.free_bytes(workdir) + _held(workdir)

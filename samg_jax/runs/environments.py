@@ -15,30 +15,32 @@ import functools
 from collections.abc import Callable
 
 import jax
-import ml_collections
 import numpy as np
 
 from samg_jax import checks
 from samg_jax.envs import tasks, tryout
 from samg_jax.experiment import sweeps
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.training import devices, online_phase, seed_axis
 
 LONGEST = 1_000  # Steps that a checkpoint waits if nothing bounds an episode.
 
 
-def check(config: ml_collections.ConfigDict, task: tasks.Task) -> None:
+def check(experiment: Experiment) -> None:
     """Refuses an environment whose episodes need not end, if something waits for it."""
+    task = experiment.task
     if task.max_episode_steps is not None:
         return
-    if config.agent.get("calibrated"):
+    if experiment.offline_returns:
         raise checks.UserError(
             f"The environment {task.env_id!r} has no time limit, but Cal-QL sums the "
             "rewards of whole episodes, which must end. Register it with "
             "gymnasium.register(..., max_episode_steps=N), or use another algorithm, "
             "as in config=configs/cql.py."
         )
-    check_limit(task, config.evaluation.get("max_steps"), "config.evaluation.max_steps")
+    check_limit(
+        task, experiment.settings.evaluation.max_steps, "config.evaluation.max_steps"
+    )
 
 
 def check_limit(task: tasks.Task, max_steps: int | None, name: str) -> None:
@@ -57,20 +59,19 @@ def check_limit(task: tasks.Task, max_steps: int | None, name: str) -> None:
         )
 
 
-def try_out(
-    parts: Parts, asked: bool | None = None, places: int | None = None
-) -> Parts:
-    """The parts, with what a try-out of the environment has shown; see `tryout`.
+def try_out(experiment: Experiment, replicas: int | None = None) -> Experiment:
+    """The experiment, with what a try-out of the environment has shown; see `tryout`.
 
     Args:
-        parts: of the experiment.
-        asked: `config.single_env`.
-        places: simulators that train; None for one per seed and combination.
+        experiment: The resolved experiment.
+        replicas: simulators that train; None for one per seed and combination.
     """
-    if places is None:
-        places = len(sweeps.spread(parts).seeds)
-    trial = tryout.run(parts.task, parts.physics, asked, places)
-    return dataclasses.replace(parts, trial=trial)
+    if replicas is None:
+        replicas = len(sweeps.spread(experiment).seeds)
+    trial = tryout.run(
+        experiment.task, experiment.physics, experiment.settings.single_env, replicas
+    )
+    return dataclasses.replace(experiment, trial=trial)
 
 
 def describe(trial: tryout.Trial) -> list[str]:
@@ -96,13 +97,13 @@ def describe(trial: tryout.Trial) -> list[str]:
     return lines
 
 
-def new_seeds(parts: Parts, step: int) -> list[int]:
+def new_seeds(experiment: Experiment, step: int) -> list[int]:
     """Seeds of the training environments that begin new episodes after a step."""
-    return seed_axis.host_seeds(parts.seeds, f"training from {step}")
+    return seed_axis.host_seeds(experiment.seeds, f"training from {step}")
 
 
 def make_restart(
-    parts: Parts,
+    experiment: Experiment,
 ) -> Callable[[online_phase.State, jax.Array], online_phase.State]:
     """The compiled function that answers new first observations `[S, O]`.
 
@@ -110,7 +111,7 @@ def make_restart(
     there. Nothing else changes: the transitions before keep their successors. The state
     is donated.
     """
-    explore = online_phase.make_explorer(parts)
+    explore = online_phase.make_explorer(experiment)
 
     def one(state, observations):
         state = state.replace(observations=observations)
@@ -120,7 +121,7 @@ def make_restart(
     def restart(state, observations):
         specs = devices.specs(state)
         in_specs = specs, devices.OF_SEEDS
-        return devices.each(parts.mesh, one, in_specs, specs)(state, observations)
+        return devices.each(experiment.mesh, one, in_specs, specs)(state, observations)
 
     return restart
 
@@ -132,9 +133,10 @@ class Saving:
     checkpoint was due, for one time limit at most.
     """
 
-    def __init__(self, parts: Parts, max_steps: int | None):
-        self._count = 0 if parts.trial.exact else len(parts.seeds)
-        self._longest = parts.task.max_episode_steps or max_steps or LONGEST
+    def __init__(self, experiment: Experiment):
+        limit = experiment.settings.evaluation.max_steps
+        self._count = 0 if experiment.trial.exact else len(experiment.seeds)
+        self._longest = experiment.task.max_episode_steps or limit or LONGEST
         self._running: np.ndarray | None = None
         self._left = 0
 

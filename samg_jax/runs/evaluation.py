@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from samg_jax.envs import tasks, vector
-from samg_jax.experiment.resolution import Parts, Preprocessing
+from samg_jax.experiment.datasets import Preprocessing
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.training import devices, seed_axis
 
 
@@ -32,20 +33,28 @@ def success_rates(scores: Scores) -> np.ndarray:
     return (scores.returns > 0).mean(axis=1)
 
 
-def start_seeds(parts: Parts, episodes: int, seed: int = 0) -> list[int]:
+def start_seeds(experiment: Experiment, episodes: int, seed: int = 0) -> list[int]:
     """Returns the simulators' seeds, `episodes` for every seed of the run.
 
     Args:
-        parts: of the experiment.
+        experiment: The resolved experiment.
         episodes: per seed.
         seed: 0 for the start states of training's evaluations.
     """
     name = f"evaluation {seed}" if seed else "evaluation"
-    return seed_axis.host_seeds(parts.seeds, name, episodes)
+    return seed_axis.host_seeds(experiment.seeds, name, episodes)
+
+
+def of_run(experiment: Experiment) -> Callable[[Any, Preprocessing], Scores]:
+    """The function that plays the evaluation episodes of a run."""
+    settings = experiment.settings.evaluation
+    return make_evaluator(
+        experiment, settings.episodes, settings.threads, 0, settings.max_steps
+    )
 
 
 def make_evaluator(
-    parts: Parts,
+    experiment: Experiment,
     episodes: int,
     threads: int,
     seed: int = 0,
@@ -60,20 +69,20 @@ def make_evaluator(
     repeat from one evaluation to the next, and evaluations leave no trace.
 
     Args:
-        parts: of the experiment.
+        experiment: The resolved experiment.
         episodes: per seed.
         threads: of the simulators; 0 for one per core.
         seed: of the start states, see `start_seeds`.
         max_steps: cuts episodes; needed without a time limit.
     """
-    count, single = len(parts.seeds), parts.trial.single
-    env_seeds = start_seeds(parts, episodes, seed)
+    count, single = len(experiment.seeds), experiment.trial.single
+    env_seeds = start_seeds(experiment, episodes, seed)
     side_by_side = 1 if single else episodes
     env = vector.make(
-        parts.task.env_id,
+        experiment.task.env_id,
         count * side_by_side,
         env_seeds[: count * side_by_side],
-        parts.physics,
+        experiment.physics,
         threads or None,
         single,
         max_steps,
@@ -82,11 +91,11 @@ def make_evaluator(
     @jax.jit
     def act(agent, preprocessing, observations):
         def one(agent, observations):
-            return parts.online.act(agent, preprocessing.normalizer(observations))
+            return experiment.online.act(agent, preprocessing.normalizer(observations))
 
         every = jax.vmap(one, in_axes=(seed_axis.axes(agent), 0))
         in_specs = devices.specs(agent), devices.OF_SEEDS
-        return devices.each(parts.mesh, every, in_specs, devices.OF_SEEDS)(
+        return devices.each(experiment.mesh, every, in_specs, devices.OF_SEEDS)(
             agent, observations
         )
 
@@ -104,7 +113,7 @@ def make_evaluator(
         returns = returns.reshape(count, episodes)
         return Scores(
             returns=returns,
-            normalized=tasks.normalized_score(returns.mean(axis=1), parts.task),
+            normalized=tasks.normalized_score(returns.mean(axis=1), experiment.task),
             lengths=lengths.reshape(count, episodes).mean(axis=1),
         )
 

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from samg_jax import logs
-from samg_jax.data import sampling
 from samg_jax.envs import vector
 from samg_jax.runs import (
     environments,
@@ -22,7 +21,7 @@ from samg_jax.runs import (
     stepping,
     weight_checks,
 )
-from samg_jax.runs.live_run import Plan, Run, report_failures
+from samg_jax.runs.live_run import ResumePlan, Run, report_failures
 from samg_jax.training import (
     devices,
     guidance_metrics,
@@ -34,73 +33,78 @@ from samg_jax.training import (
 )
 
 
-def run_online(this: Run, plan: Plan, pretrained: offline_phase.State | None) -> None:
+def run_online(
+    run: Run, plan: ResumePlan, pretrained: offline_phase.State | None
+) -> None:
     """Fine-tunes to the end, from the switch or from a checkpoint."""
-    this.spread()
-    config, parts = this.config, this.parts
-    this.restart = environments.make_restart(parts)
+    run.spread()
+    experiment, settings = run.experiment, run.experiment.settings
+    run.restart = environments.make_restart(experiment)
     env = vector.make(
-        parts.task.env_id,
-        len(parts.seeds),
-        seed_axis.host_seeds(parts.seeds, "training"),
-        parts.physics,
-        config.evaluation.threads or None,
-        parts.trial.single,
+        experiment.task.env_id,
+        len(experiment.seeds),
+        seed_axis.host_seeds(experiment.seeds, "training"),
+        experiment.physics,
+        settings.evaluation.threads or None,
+        experiment.trial.single,
     )
-    episodes = episode_counts.Episodes.empty(len(parts.seeds), parts.task.sparse)
+    episodes = episode_counts.Episodes.empty(
+        len(experiment.seeds), experiment.task.sparse
+    )
     first = env.reset()
     start = 0
     if plan.online_meta is None:
-        pretrained = handover.place(parts, pretrained)
-        report_failures(this, pretrained, "update")
-        pretrained = devices.put(parts.mesh, pretrained)
-        init = functools.partial(online_phase.init, parts, config.online)
-        state = devices.build(parts.mesh, init, pretrained, first)
-        weight_checks.check_at_switch(parts, state.guidance, state.alive, first)
-        offline_step = config.offline.updates if plan.source is None else 0
+        pretrained = handover.to_replicas(experiment, pretrained)
+        report_failures(run, pretrained, "update")
+        pretrained = devices.put(experiment.mesh, pretrained)
+        init = functools.partial(online_phase.init, experiment, settings.online)
+        state = devices.build(experiment.mesh, init, pretrained, first)
+        weight_checks.check_at_switch(experiment, state.guidance, state.alive, first)
+        offline_step = settings.offline.updates if plan.source is None else 0
         if plan.source is not None:
             offline_step = forks.meta(plan.source)["offline_step"]
-        _, state = score(this, (offline_step, 0), state, env, episodes)
+        _, state = score(run, (offline_step, 0), state, env, episodes)
     else:
         offline_step, start = plan.online_meta["offline_step"], plan.online_meta["step"]
         like = jax.eval_shape(
-            lambda empty: online_phase.init(parts, config.online, empty, first),
-            forks.template(parts),
+            lambda empty: online_phase.init(experiment, settings.online, empty, first),
+            forks.template(experiment),
         )
-        state, host = this.online_store.restore(like, parts.mesh)
-        live_run.check_seeds(this, state, this.online_store)
-        report_failures(this, state, "step")
-        episodes = episode_counts.Episodes.restore(host, parts.task.sparse)
-        if host and parts.trial.exact:
+        state, host = run.online_store.restore(like, experiment.mesh)
+        live_run.check_seeds(run, state, run.online_store)
+        report_failures(run, state, "step")
+        episodes = episode_counts.Episodes.restore(host, experiment.task.sparse)
+        if host and experiment.trial.exact:
             env.set_state(host)
         else:
             logs.LOGGER.info("all environments begin new episodes")
-            state = begin_episodes(this, state, env, episodes)
-    if start < config.online.steps:
+            state = begin_episodes(run, state, env, episodes)
+    if start < settings.online.steps:
         dataset = None
-        if sampling.needs_dataset(config.online):
-            dataset = devices.put_shared(parts.mesh, plan.dataset)
-        fine_tune(this, state, env, episodes, dataset, offline_step)
+        if settings.online.reads_dataset:
+            dataset = devices.put_shared(experiment.mesh, plan.dataset)
+        fine_tune(run, state, env, episodes, dataset, offline_step)
     env.close()
 
 
-def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> None:
+def fine_tune(run: Run, state, env, episodes, dataset, offline_step: int) -> None:
     """Takes the remaining environment steps, each with its updates."""
-    phase, total = this.config.online, this.config.online.steps
-    clock = this.clock
-    stepper = stepping.make(this.parts, phase, env, dataset, clock)
-    finish = online_returns.make_finisher(this.parts, phase)
-    saving = environments.Saving(this.parts, this.config.evaluation.get("max_steps"))
+    phase = run.experiment.settings.online
+    total = phase.steps
+    clock = run.clock
+    stepper = stepping.make(run.experiment, phase, env, dataset, clock)
+    finish = online_returns.make_finisher(run.experiment, phase)
+    saving = environments.Saving(run.experiment)
 
     def save():
         with clock.part("checkpoint"):
-            save_online(this, state, env, episodes, offline_step)
+            save_online(run, state, env, episodes, offline_step)
 
-    diagnose = guidance_metrics.make_diagnostics(this.parts, phase)
-    guided = this.parts.guidance.weight != "none"
+    diagnose = guidance_metrics.make_diagnostics(run.experiment, phase)
+    guided = run.experiment.guidance.weight != "none"
     taken = int(state.count)
     clock.restart(taken)
-    with this.bar("online", taken, total, "step") as bar, stepper as advance:
+    with run.bar("online", taken, total, "step") as bar, stepper as advance:
         for begin, end in schedule.segments(
             taken, total, [*schedule.periods(phase), max(phase.warmup_steps, 1)]
         ):
@@ -125,22 +129,22 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
             if first or schedule.due(end, phase.log_every, total):
                 values = jax.device_get(diagnose(state)) if guided else {}
                 state, means = take_means(state)
-                this.writer.training("online", steps, {**values, **means})
+                run.writer.training("online", steps, {**values, **means})
             if schedule.due(end, phase.log_every, total):
-                this.writer.training("online", steps, episodes.take())
+                run.writer.training("online", steps, episodes.take())
                 rate = (end - begin) / (time.perf_counter() - began)
-                this.writer.rate("online", steps, rate)
-                report_failures(this, state, "environment step")
+                run.writer.rate("online", steps, rate)
+                report_failures(run, state, "environment step")
             if any(
                 schedule.due(end, every, total)
                 for every in (phase.log_every, phase.eval_every)
             ):
-                this.writer.training("online", steps, episodes.regret())
+                run.writer.training("online", steps, episodes.regret())
             if schedule.due(end, phase.eval_every, total):
                 with clock.part("evaluation"):
-                    text, state = score(this, steps, state, env, episodes)
+                    text, state = score(run, steps, state, env, episodes)
                 bar.set_postfix_str(f"score {text}")
-                ended = ended | this.parts.trial.single
+                ended = ended | run.experiment.trial.single
             if end < total and signals.asked():
                 save()
                 raise signals.Terminated
@@ -152,23 +156,23 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
                 clock.lap(end)
 
 
-def score(this: Run, steps, state, env, episodes) -> tuple[str, online_phase.State]:
+def score(run: Run, steps, state, env, episodes) -> tuple[str, online_phase.State]:
     """Evaluates; returns the scores, and the state to go on with.
 
     An environment that is built only once has played the evaluation: new episodes of
     training begin.
     """
-    text = this.score("online", steps, state)
-    if this.parts.trial.single:
-        state = begin_episodes(this, state, env, episodes)
+    text = run.score("online", steps, state)
+    if run.experiment.trial.single:
+        state = begin_episodes(run, state, env, episodes)
     return text, state
 
 
-def begin_episodes(this: Run, state, env, episodes) -> online_phase.State:
+def begin_episodes(run: Run, state, env, episodes) -> online_phase.State:
     """Begins new episodes everywhere; those under way are nowhere counted as ended."""
     episodes.interrupt()
-    first = env.reset(environments.new_seeds(this.parts, int(state.count)))
-    return this.restart(state, first)
+    first = env.reset(environments.new_seeds(run.experiment, int(state.count)))
+    return run.restart(state, first)
 
 
 def take_means(
@@ -183,15 +187,15 @@ def take_means(
     return state, {name: value / summed for name, value in sums.items()}
 
 
-def save_online(this: Run, state, env, episodes, offline_step: int) -> None:
+def save_online(run: Run, state, env, episodes, offline_step: int) -> None:
     """Saves all that a resume needs, simulators included if they can be saved."""
-    exact = this.parts.trial.exact
+    exact = run.experiment.trial.exact
     host = {**(env.get_state() if exact else {}), **episodes.arrays()}
     about = {
         "step": int(state.count),
         "offline_step": offline_step,
         "resume": "exact" if exact else "episode boundaries",
     }
-    meta, files = live_run.describe(this, about)
+    meta, files = live_run.describe(run, about)
     with signals.finished_first():
-        this.online_store.save(int(state.count), state, host, meta, files)
+        run.online_store.save(int(state.count), state, host, meta, files)

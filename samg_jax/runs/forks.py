@@ -8,13 +8,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from samg_jax import checks, settings
 from samg_jax.data import transitions
-from samg_jax.experiment import config_checks, resolution
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment import config_checks, datasets, resolve, spec
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import models
 from samg_jax.runs import checkpoints, locations
 from samg_jax.training import offline_phase, seed_axis
@@ -52,12 +51,12 @@ def fallback(error: Exception, offline: pathlib.Path, found: dict) -> tuple:
 
 
 def check_data(
-    config: ml_collections.ConfigDict, origin: dict[str, Any] | None, found: str
+    dataset: spec.Dataset, origin: dict[str, Any] | None, found: str
 ) -> None:
     """Refuses data that are not those of the checkpoint that a run goes on from.
 
     Args:
-        config: of the run.
+        dataset: The run's settings of its data.
         origin: description of the checkpoint; None if the run begins, and without a
             fingerprint if an earlier version wrote it.
         found: fingerprint of the data.
@@ -65,7 +64,7 @@ def check_data(
     before = origin and origin.get("data_fingerprint")
     if not before or before == found:
         return
-    name = config.dataset.path or config.dataset.name
+    name = dataset.path or dataset.name
     raise checks.UserError(
         f"The dataset {name!r} has changed: its rows are not those that the "
         f"checkpoint was trained on ({origin['data_source']}). A run goes on with the "
@@ -74,9 +73,9 @@ def check_data(
     )
 
 
-def check(config: ml_collections.ConfigDict, parts: Parts, saved: dict) -> None:
+def check(experiment: Experiment, saved: dict) -> None:
     """Raises UserError where the checkpoint cannot be fine-tuned with this config."""
-    source = config.offline.restore
+    source = experiment.settings.offline.restore
     if not saved["complete"]:
         folder = locations.find_offline(source)
         newest = max(locations.steps(folder))
@@ -88,14 +87,14 @@ def check(config: ml_collections.ConfigDict, parts: Parts, saved: dict) -> None:
             "forked from. Resume that run first, by the command that began it."
         )
     before = config_checks.flatten(config_checks.completed(saved["config"]))
-    after = config_checks.flatten(config.to_dict())
+    after = config_checks.flatten(experiment.record)
     sizes = {"observation_size", "action_size"}
     before |= {name: saved[name] for name in sizes}
-    after |= {name: getattr(parts.task, name) for name in sizes}
+    after |= {name: getattr(experiment.task, name) for name in sizes}
     must_agree = {
         "algorithm",
-        *settings.agreeing(parts.run),
-        *settings.agreeing(parts.algorithm.config, "agent."),
+        *settings.agreeing(experiment.settings),
+        *settings.agreeing(experiment.algorithm.config, "agent."),
     }
     different = [
         f"  {name}: {before.get(name)!r} in the checkpoint, {after.get(name)!r} now"
@@ -108,7 +107,7 @@ def check(config: ml_collections.ConfigDict, parts: Parts, saved: dict) -> None:
             + "\n".join(different)
             + "\nThese must agree. Change the config, or restore another checkpoint."
         )
-    missing = sorted({int(seed) for seed in parts.seeds} - set(saved["seeds"]))
+    missing = sorted({int(seed) for seed in experiment.seeds} - set(saved["seeds"]))
     if missing:
         raise checks.UserError(
             f"The offline checkpoint in {source!r} holds the seeds {saved['seeds']}, "
@@ -129,45 +128,43 @@ def _damaged(folder: pathlib.Path, newest: int, saved: dict[str, Any]) -> str:
     )
 
 
-def first_fit_step(parts: Parts, saved: dict) -> int | None:
+def first_fit_step(experiment: Experiment, saved: dict) -> int | None:
     """Returns from which model update on the fit must be made, None if it is there.
 
     The saved fit serves if it is that of an equal model. If only the quantiles of
     p_int or the codes of the kind "nearest" are missing, no update is needed but the
     data are.
     """
-    if not parts.fitted:
+    if not experiment.fitted:
         return None
-    _, before = resolution.resolve_saved(saved["config"], "The checkpoint forked from")
-    if before.model != parts.model:
+    before = resolve.saved(saved["config"], "The checkpoint forked from")
+    if before.model != experiment.model:
         return 0
     fields = [
         [part.by_quantile, *(getattr(part.guidance, name) for name in QUANTILE_FIELDS)]
-        for part in (before, parts)
+        for part in (before, experiment)
     ]
-    codes = [_codes(part) for part in (before, parts)]
+    codes = [_codes(part) for part in (before, experiment)]
     missing = codes[1] and codes[0] != codes[1]
-    if (parts.by_quantile and fields[0] != fields[1]) or missing:
-        return 0 if parts.model is None else parts.model.settings.steps
+    if (experiment.by_quantile and fields[0] != fields[1]) or missing:
+        return 0 if experiment.model is None else experiment.model.settings.steps
     return None
 
 
-def needs_dataset(
-    config: ml_collections.ConfigDict, parts: Parts, source: pathlib.Path
-) -> bool:
+def needs_dataset(experiment: Experiment, source: pathlib.Path) -> bool:
     """Returns whether forking opens the dataset; refuses what does not fit."""
     saved = meta(source)
-    check(config, parts, saved)
-    return first_fit_step(parts, saved) is not None
+    check(experiment, saved)
+    return first_fit_step(experiment, saved) is not None
 
 
 def restore(
-    parts: Parts, source: pathlib.Path, measured: Any
+    experiment: Experiment, source: pathlib.Path, measured: Any
 ) -> tuple[offline_phase.State, int | None]:
     """Returns the pre-trained state of these seeds, and what is left to fit.
 
     Args:
-        parts: of the new experiment.
+        experiment: The resolved experiment.
         source: folder of the checkpoint.
         measured: by a model that must be trained anew; may be None otherwise.
 
@@ -177,35 +174,38 @@ def restore(
     with contextlib.closing(checkpoints.Store(source)) as store:
         saved = store.meta()
         origin = f"The checkpoint {source}"
-        _, saved_parts = resolution.resolve_saved(saved["config"], origin)
-        state, _ = store.restore(template(saved_parts))
-    places = np.array([saved["seeds"].index(int(seed)) for seed in parts.seeds])
+        saved_experiment = resolve.saved(saved["config"], origin)
+        state, _ = store.restore(template(saved_experiment))
+    places = np.array([saved["seeds"].index(int(seed)) for seed in experiment.seeds])
     state = seed_axis.select(state, places)
-    start = first_fit_step(parts, saved)
-    if parts.model is None:
+    start = first_fit_step(experiment, saved)
+    if experiment.model is None:
         state = state.replace(model=(), weight=())
     elif start == 0:
-        fresh = offline_phase.init(parts, state.preprocessing, measured)
+        fresh = offline_phase.init(experiment, state.preprocessing, measured)
         state = state.replace(model=fresh.model, weight=fresh.weight)
-    elif _codes(parts) != _codes(saved_parts):  # No kind but "nearest" reads them.
-        shapes = template(parts).weight.normals.nearest
+    elif _codes(experiment) != _codes(saved_experiment):
+        # Only the kind "nearest" reads the codes.
+        shapes = template(experiment).weight.normals.nearest
         empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes)
         normals = state.weight.normals.replace(nearest=empty)
         state = state.replace(weight=state.weight.replace(normals=normals))
     return state, start
 
 
-def _codes(parts: Parts) -> int:
-    return parts.model.codes if isinstance(parts.model, models.CVAEModel) else 0
+def _codes(experiment: Experiment) -> int:
+    return (
+        experiment.model.codes if isinstance(experiment.model, models.CVAEModel) else 0
+    )
 
 
-def template(parts: Parts) -> offline_phase.State:
+def template(experiment: Experiment) -> offline_phase.State:
     """Returns the shapes of an offline state."""
-    size = parts.task.observation_size
-    preprocessing = resolution.Preprocessing(
+    size = experiment.task.observation_size
+    preprocessing = datasets.Preprocessing(
         transitions.Normalizer.identity(size), transitions.RewardTransform.identity()
     )
-    return jax.eval_shape(lambda: offline_phase.init(parts, preprocessing))
+    return jax.eval_shape(lambda: offline_phase.init(experiment, preprocessing))
 
 
 def _plain(value: Any) -> Any:

@@ -10,14 +10,13 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-import ml_collections
 import numpy as np
 from tqdm import tqdm
 
 from samg_jax import checks, durable, logs
 from samg_jax.data import transitions
 from samg_jax.experiment import sweeps
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.runs import (
     checkpoints,
     evaluation,
@@ -34,8 +33,7 @@ class Run:
     """What the phases of one run share on the host.
 
     Attributes:
-        config: resolved.
-        parts: built from it.
+        experiment: The resolved experiment.
         workdir: where everything is written.
         offline_store: checkpoints of the offline phase.
         online_store: checkpoints of the online phase.
@@ -43,14 +41,13 @@ class Run:
         data_source: what the offline data are, in words.
         data_fingerprint: of their rows; None if an earlier version read them.
         writer: set once it is known where the tables continue.
-        failed: places of the seeds that were reported as failed.
+        failed: positions of the seeds that were reported as failed.
         restart: compiled, from `environments.make_restart`.
         clock: where the time of fine-tuning goes, one lap per log.
         next_drawing: monotonic time before which the learning curves stay as they are.
     """
 
-    config: ml_collections.ConfigDict
-    parts: Parts
+    experiment: Experiment
     workdir: pathlib.Path
     offline_store: checkpoints.Store
     online_store: checkpoints.Store
@@ -64,35 +61,31 @@ class Run:
     next_drawing: float = 0.0
 
     def spread(self) -> None:
-        """Goes on with the places of fine-tuning: in a sweep, more than seeds."""
-        if not self.parts.sweep:
+        """Goes on with the replicas of fine-tuning: in a sweep, more than seeds."""
+        if not self.experiment.sweep:
             return
-        count = len(self.parts.seeds)
-        parts = sweeps.spread(self.parts)
-        mesh = devices.choose(len(parts.seeds), self.config.devices)
-        self.parts = dataclasses.replace(parts, mesh=mesh)
+        count = len(self.experiment.seeds)
+        experiment = sweeps.spread(self.experiment)
+        mesh = devices.choose(len(experiment.seeds), experiment.settings.devices)
+        self.experiment = dataclasses.replace(experiment, mesh=mesh)
         self.failed = {
-            place
-            for place in range(len(self.parts.seeds))
-            if place % count in self.failed
+            replica
+            for replica in range(len(self.experiment.seeds))
+            if replica % count in self.failed
         }
-        self.writer.places = [
+        self.writer.replicas = [
             (int(seed), label)
-            for seed, label in zip(self.parts.seeds, self.parts.labels, strict=True)
+            for seed, label in zip(
+                self.experiment.seeds, self.experiment.labels, strict=True
+            )
         ]
-        self.evaluate = evaluation.make_evaluator(
-            self.parts,
-            self.config.evaluation.episodes,
-            self.config.evaluation.threads,
-            0,
-            self.config.evaluation.get("max_steps"),
-        )
+        self.evaluate = evaluation.of_run(self.experiment)
 
     def score(self, phase: str, steps: tuple[int, int], state: Any) -> str:
         """Evaluates, writes the scores down, and returns them for the bar."""
         scores = self.evaluate(state.agent, state.preprocessing)
         self.writer.evaluation(phase, steps, scores, np.asarray(state.alive))
-        if self.parts.task.sparse:
+        if self.experiment.task.sparse:
             rates = evaluation.success_rates(scores)
             self.writer.training(phase, steps, {"success_rate": rates})
         text = ", ".join(f"{value:.1f}" for value in best_scale(scores))
@@ -108,7 +101,7 @@ class Run:
             initial=done,
             total=total,
             unit=unit,
-            disable=not self.config.logging.progress,
+            disable=not self.experiment.settings.logging.progress,
             dynamic_ncols=True,
         )
 
@@ -121,7 +114,7 @@ def best_scale(scores: evaluation.Scores) -> np.ndarray:
 
 
 @dataclasses.dataclass
-class Plan:
+class ResumePlan:
     """Where the run stands and what it needs, found before any compute.
 
     Attributes:
@@ -143,58 +136,58 @@ class Plan:
     first_event: int = 0
 
 
-def report_failures(this: Run, state: Any, unit: str) -> None:
+def report_failures(run: Run, state: Any, unit: str) -> None:
     """Names the seeds that are no longer finite, each once.
 
     Args:
-        this: the run.
+        run: The run.
         state: of either phase.
         unit: what the steps of that phase are.
     """
     for index in np.flatnonzero(~np.asarray(state.alive)):
-        if index in this.failed:
+        if index in run.failed:
             continue
-        this.failed.add(int(index))
+        run.failed.add(int(index))
         logs.LOGGER.error(
             "Seed %s became non-finite at %s %d. It is frozen at its last finite "
             "state; the other seeds go on.",
-            this.parts.name(index),
+            run.experiment.name(index),
             unit,
             int(state.failed_step[index]),
         )
 
 
-def describe(this: Run, about: dict[str, Any]) -> tuple[dict, dict[str, bytes]]:
+def describe(run: Run, about: dict[str, Any]) -> tuple[dict, dict[str, bytes]]:
     """The description of a checkpoint, and the files that are kept with it.
 
     Everything that was written so far is on the disk afterward, because the
     checkpoint relies on it.
 
     Args:
-        this: the run.
+        run: The run.
         about: what only its phase knows.
     """
-    lengths = this.writer.lengths()
-    recorded, files = run_tables.record(this.workdir, lengths)
-    config = this.config
+    lengths = run.writer.lengths()
+    recorded, files = run_tables.record(run.workdir, lengths)
+    settings, record = run.experiment.settings, run.experiment.record
     meta = {
         **about,
-        "seeds": list(range(config.seed, config.seed + config.num_seeds)),
-        "config": config.to_dict(),
-        "data_source": this.data_source,
+        "seeds": list(range(settings.seed, settings.seed + settings.num_seeds)),
+        "config": record,
+        "data_source": run.data_source,
         "table_lengths": lengths,
         "tables": recorded,
     }
-    if this.data_fingerprint is not None:
-        meta["data_fingerprint"] = this.data_fingerprint
-    files[saved_configs.CONFIG_COPY] = durable.json_bytes(config.to_dict())
+    if run.data_fingerprint is not None:
+        meta["data_fingerprint"] = run.data_fingerprint
+    files[saved_configs.CONFIG_COPY] = durable.json_bytes(record)
     return meta, files
 
 
-def check_seeds(this: Run, state: Any, store: checkpoints.Store) -> None:
+def check_seeds(run: Run, state: Any, store: checkpoints.Store) -> None:
     """Refuses arrays of other seeds than those of the run."""
     found = [int(seed) for seed in np.asarray(state.seeds)]
-    wanted = [int(seed) for seed in this.parts.seeds]
+    wanted = [int(seed) for seed in run.experiment.seeds]
     if found != wanted:
         raise checks.UserError(
             f"The checkpoint in {store.directory} holds the seeds {found}; this run "

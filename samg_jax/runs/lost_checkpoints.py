@@ -11,48 +11,49 @@ import contextlib
 import csv
 import math
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
-import ml_collections
-
 from samg_jax import checks
+from samg_jax.experiment import spec
 from samg_jax.runs import run_tables
 
 
-def phase(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> str | None:
+def phase(workdir: pathlib.Path, fields: Mapping[str, Any]) -> str | None:
     """The last phase whose tables go on to where a checkpoint is due; None if none.
 
     Args:
         workdir: of the run.
-        config: of the run.
+        fields: The run's config as nested dictionaries; one that was edited may lack
+            some.
     """
     last = progress(workdir)
-    if last.get("online", (0, 0))[1] >= _first(config, "online", "steps"):
+    if last.get("online", (0, 0))[1] >= _first(fields, "online", "steps"):
         return "online"
-    first = _first(config, "offline", "updates")
+    first = _first(fields, "offline", "updates")
     reached = "online" in last or last.get("offline", (0, 0))[0] >= first
     # The offline phase of a fork is another run's.
-    return "offline" if reached and not _field(config, "offline", "restore") else None
+    return "offline" if reached and not _field(fields, "offline", "restore") else None
 
 
-def is_proven(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> bool:
+def is_proven(workdir: pathlib.Path, offline: spec.Offline) -> bool:
     """Whether the tables prove that a run, which is no fork, had saved a checkpoint."""
     last = progress(workdir)
     trained, _ = last.get("offline", (0, 0))
-    return "online" in last or trained > config.offline.checkpoint_every
+    return "online" in last or trained > offline.checkpoint_every
 
 
-def _first(config: ml_collections.ConfigDict, phase: str, total: str) -> float:
+def _first(fields: Mapping[str, Any], phase: str, total: str) -> float:
     """The step at which a phase saves first; infinite if the config does not say."""
-    given = [_field(config, phase, name) for name in ("checkpoint_every", total)]
+    given = [_field(fields, phase, name) for name in ("checkpoint_every", total)]
     whole = all(type(value) is int and value > 0 for value in given)
     return min(given) if whole else math.inf
 
 
-def _field(config: ml_collections.ConfigDict, group: str, name: str) -> Any:
+def _field(fields: Mapping[str, Any], group: str, name: str) -> Any:
     """A field, None where a config that was edited does not have it."""
-    found = config.get(group)
-    return found.get(name) if isinstance(found, ml_collections.ConfigDict) else None
+    found = fields.get(group)
+    return found.get(name) if isinstance(found, Mapping) else None
 
 
 def progress(workdir: pathlib.Path) -> dict[str, tuple[int, int]]:

@@ -10,77 +10,80 @@ import jax
 import numpy as np
 
 from samg_jax import logs
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.runs import forks, live_run, schedule, signals, weight_checks
-from samg_jax.runs.live_run import Plan, Run, report_failures
+from samg_jax.runs.live_run import ResumePlan, Run, report_failures
 from samg_jax.training import devices, offline_phase
 
 
-def run_offline(this: Run, plan: Plan) -> offline_phase.State:
+def run_offline(run: Run, plan: ResumePlan) -> offline_phase.State:
     """Returns the pre-trained state: trained, resumed or forked."""
-    config, parts = this.config, this.parts
+    experiment = run.experiment
     if plan.source is not None:
-        state, start = forks.restore(parts, plan.source, measure(parts, plan))
-        state = devices.put(parts.mesh, state)
+        state, start = forks.restore(experiment, plan.source, measure(experiment, plan))
+        state = devices.put(experiment.mesh, state)
         if plan.offline_meta is not None:  # Stopped while its own model trained.
-            state, _ = this.offline_store.restore(state, parts.mesh)
-            live_run.check_seeds(this, state, this.offline_store)
+            state, _ = run.offline_store.restore(state, experiment.mesh)
+            live_run.check_seeds(run, state, run.offline_store)
             start = plan.offline_meta["model_step"]
         if start is None:
             return state
-        dataset = devices.put_shared(parts.mesh, plan.dataset)
-        return fit_guidance(this, plan, state, dataset, start)
+        dataset = devices.put_shared(experiment.mesh, plan.dataset)
+        return fit_guidance(run, plan, state, dataset, start)
     start = fitted = 0
     if plan.dataset is None:
-        state = forks.template(parts)
+        state = forks.template(experiment)
     else:
-        init = functools.partial(offline_phase.init, parts)
-        measured = measure(parts, plan)
-        state = devices.build(parts.mesh, init, plan.preprocessing, measured)
+        init = functools.partial(offline_phase.init, experiment)
+        measured = measure(experiment, plan)
+        state = devices.build(experiment.mesh, init, plan.preprocessing, measured)
     if plan.offline_meta is not None:
-        state, _ = this.offline_store.restore(state, parts.mesh)
-        live_run.check_seeds(this, state, this.offline_store)
+        state, _ = run.offline_store.restore(state, experiment.mesh)
+        live_run.check_seeds(run, state, run.offline_store)
         start, fitted = (
             plan.offline_meta["offline_step"],
             plan.offline_meta["model_step"],
         )
         if plan.offline_meta["complete"]:
             return state
-    dataset = devices.put_shared(parts.mesh, plan.dataset)
-    state = train_offline(this, state, dataset, start)
-    if not parts.fitted:
-        save_offline(this, state, config.offline.updates, 0, complete=True)
+    dataset = devices.put_shared(experiment.mesh, plan.dataset)
+    state = train_offline(run, state, dataset, start)
+    if not experiment.fitted:
+        save_offline(run, state, experiment.settings.offline.updates, 0, complete=True)
         return state
-    return fit_guidance(this, plan, state, dataset, fitted)
+    return fit_guidance(run, plan, state, dataset, fitted)
 
 
-def measure(parts: Parts, plan: Plan) -> Any:
+def measure(experiment: Experiment, plan: ResumePlan) -> Any:
     """Returns what the weight's model must know of the data; None where none trains."""
-    if parts.model is None or plan.dataset is None:
+    if experiment.model is None or plan.dataset is None:
         return None
     data = plan.dataset
-    return parts.model.measure(data.observations, data.actions, data.next_observations)
+    return experiment.model.measure(
+        data.observations, data.actions, data.next_observations
+    )
 
 
-def train_offline(this: Run, state, dataset, start: int) -> offline_phase.State:
+def train_offline(run: Run, state, dataset, start: int) -> offline_phase.State:
     """Returns the state after the rest of the pre-training."""
-    phase, total = this.config.offline, this.config.offline.updates
-    updates = offline_phase.make_updates(this.parts, phase.batch_size)
-    with this.bar("offline", start, total, "update") as bar:
+    phase = run.experiment.settings.offline
+    total = phase.updates
+    updates = offline_phase.make_updates(run.experiment, phase.batch_size)
+    with run.bar("offline", start, total, "update") as bar:
         for begin, end in schedule.segments(start, total, schedule.periods(phase)):
             began = time.perf_counter()
             state, values = updates(state, dataset, begin, length=end - begin)
             if schedule.due(end, phase.log_every, total):
                 values = jax.device_get(values)
-                this.writer.training("offline", (end, 0), values)
+                run.writer.training("offline", (end, 0), values)
                 rate = (end - begin) / (time.perf_counter() - began)
-                this.writer.rate("offline", (end, 0), rate)
-                report_failures(this, state, "update")
+                run.writer.rate("offline", (end, 0), rate)
+                report_failures(run, state, "update")
             if schedule.due(end, phase.eval_every, total):
-                bar.set_postfix_str("score " + this.score("offline", (end, 0), state))
+                bar.set_postfix_str("score " + run.score("offline", (end, 0), state))
             stop = signals.asked()
             if stop or schedule.due(end, phase.checkpoint_every, total):
-                save_offline(this, state, end, 0)
+                save_offline(run, state, end, 0)
             if stop:
                 raise signals.Terminated
             bar.update(end - begin)
@@ -88,63 +91,61 @@ def train_offline(this: Run, state, dataset, start: int) -> offline_phase.State:
 
 
 def fit_guidance(
-    this: Run, plan: Plan, state, dataset, start: int
+    run: Run, plan: ResumePlan, state, dataset, start: int
 ) -> offline_phase.State:
     """Returns the state with a trained model of the weight, if any, and its fit."""
-    trained = 0 if plan.source else this.config.offline.updates
+    trained = 0 if plan.source else run.experiment.settings.offline.updates
     steps = 0
-    split = offline_phase.held_out(this.parts, dataset)
-    if this.parts.model is not None:
-        steps = this.parts.model.settings.steps
-        inputs = dataset, devices.put_shared(this.parts.mesh, split.train)
-        state = train_model(this, state, inputs, (start, trained))
-    state, findings = offline_phase.fit_weight(this.parts, state, dataset, split)
-    weight_checks.check_on_data(this.parts, state, plan.dataset)
-    report_fit(this, findings, trained + steps)
+    split = offline_phase.held_out(run.experiment, dataset)
+    if run.experiment.model is not None:
+        steps = run.experiment.model.settings.steps
+        inputs = dataset, devices.put_shared(run.experiment.mesh, split.train)
+        state = train_model(run, state, inputs, (start, trained))
+    state, findings = offline_phase.fit_weight(run.experiment, state, dataset, split)
+    weight_checks.check_on_data(run.experiment, state, plan.dataset)
+    report_fit(run, findings, trained + steps)
     if not plan.source:
-        save_offline(this, state, trained, steps, True, findings)
+        save_offline(run, state, trained, steps, True, findings)
     return state
 
 
-def train_model(
-    this: Run, state, inputs, steps: tuple[int, int]
-) -> offline_phase.State:
+def train_model(run: Run, state, inputs, steps: tuple[int, int]) -> offline_phase.State:
     """Returns the state after the rest of the training of the weight's model.
 
     Args:
-        this: the run.
+        run: The run.
         state: of the offline phase.
         inputs: dataset on the device, and the rows of it to train on.
         steps: updates of the model so far, and offline updates of this run.
     """
-    phase, model = this.config.offline, this.parts.model
+    phase, model = run.experiment.settings.offline, run.experiment.model
     start, trained = steps
     total = model.settings.steps
-    updates = offline_phase.make_model_updates(this.parts)
-    with this.bar(model.title, start, total, "update") as bar:
+    updates = offline_phase.make_model_updates(run.experiment)
+    with run.bar(model.title, start, total, "update") as bar:
         for begin, end in schedule.segments(start, total, schedule.periods(phase)):
             state, values = updates(state, inputs, begin, length=end - begin)
             if schedule.due(end, phase.log_every, total):
                 values = jax.device_get(values)
-                this.writer.training(model.name, (trained + end, 0), values)
+                run.writer.training(model.name, (trained + end, 0), values)
                 means = {name: value.mean() for name, value in values.items()}
                 bar.set_postfix({name: f"{x:.3g}" for name, x in means.items()})
-                report_failures(this, state, f"{model.title} update")
+                report_failures(run, state, f"{model.title} update")
             stop = signals.asked()
             due = stop or schedule.due(end, phase.checkpoint_every, -1)
             if end < total and due:
-                save_offline(this, state, trained, end)
+                save_offline(run, state, trained, end)
                 if stop:
                     raise signals.Terminated
             bar.update(end - begin)
     return state
 
 
-def report_fit(this: Run, findings: dict[str, np.ndarray], step: int) -> None:
+def report_fit(run: Run, findings: dict[str, np.ndarray], step: int) -> None:
     """Writes the examination of the weight down; warns of a bad one, loudly."""
-    this.writer.training("fit", (step, 0), findings)
-    model = this.parts.model
-    for index, seed in enumerate(this.parts.seeds):
+    run.writer.training("fit", (step, 0), findings)
+    model = run.experiment.model
+    for index, seed in enumerate(run.experiment.seeds):
         finding = {name: float(value[index]) for name, value in findings.items()}
         title, words = "Weight", ""
         if model is not None:
@@ -165,7 +166,7 @@ def report_fit(this: Run, findings: dict[str, np.ndarray], step: int) -> None:
 
 
 def save_offline(
-    this: Run,
+    run: Run,
     state: offline_phase.State,
     offline_step: int,
     model_step: int,
@@ -180,12 +181,12 @@ def save_offline(
         "offline_step": offline_step,
         "model_step": model_step,
         "complete": complete,
-        "observation_size": this.parts.task.observation_size,
-        "action_size": this.parts.task.action_size,
+        "observation_size": run.experiment.task.observation_size,
+        "action_size": run.experiment.task.action_size,
         "findings": {k: v.tolist() for k, v in (findings or {}).items()},
     }
-    meta, files = live_run.describe(this, about)
+    meta, files = live_run.describe(run, about)
     with signals.finished_first():
-        this.offline_store.save(step, state, {"empty": np.zeros(1)}, meta, files)
-    if complete and this.config.online.steps:
+        run.offline_store.save(step, state, {"empty": np.zeros(1)}, meta, files)
+    if complete and run.experiment.settings.online.steps:
         signals.stop_if_asked()

@@ -117,8 +117,8 @@ class Writer:
     """Everything a run writes down; see the module.
 
     Attributes:
-        places: `[S]` pairs of a seed and the label of its combination in a sweep, empty
-            without one. They change once, when fine-tuning begins.
+        replicas: `[S]` pairs of a seed and the label of its combination in a sweep,
+            empty without one. They change once, when fine-tuning begins.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Writer:
         sweep: bool = False,
         wandb: wandb_events.Events | None = None,
     ):
-        self.places = [(int(seed), "") for seed in seeds]
+        self.replicas = [(int(seed), "") for seed in seeds]
         self._sweep = sweep
         self._watch = explosions.Watch()
 
@@ -155,7 +155,7 @@ class Writer:
             scores: `evaluation.Scores`.
             alive: `[S]`.
         """
-        for index, place in enumerate(self.places):
+        for index, replica in enumerate(self.replicas):
             returns = scores.returns[index]
             row = {
                 "return_mean": float(returns.mean()),
@@ -164,8 +164,8 @@ class Writer:
                 "episode_length": float(scores.lengths[index]),
                 "failed": int(not alive[index]),
             }
-            self._events_of(phase, place, row, steps)
-            self._evaluations.write({**self._where(phase, place, steps), **row})
+            self._events_of(phase, replica, row, steps)
+            self._evaluations.write({**self._where(phase, replica, steps), **row})
         self._evaluations.tell()
 
     def training(
@@ -173,14 +173,14 @@ class Writer:
     ) -> None:
         """Writes metric -> `[S]`."""
         names = [
-            f"{seed} ({label})" if label else str(seed) for seed, label in self.places
+            f"{seed} ({label})" if label else str(seed) for seed, label in self.replicas
         ]
         self._watch.look(phase, steps, metrics, names)
-        for index, place in enumerate(self.places):
+        for index, replica in enumerate(self.replicas):
             values = {name: float(metrics[name][index]) for name in sorted(metrics)}
-            self._events_of(phase, place, values, steps)
+            self._events_of(phase, replica, values, steps)
             for name, value in values.items():
-                where = self._where(phase, place, steps)
+                where = self._where(phase, replica, steps)
                 self._training.write({**where, "name": name, "value": value})
 
     def rate(self, phase: str, steps: tuple[int, int], per_second: float) -> None:
@@ -197,15 +197,15 @@ class Writer:
         self._evaluations.close()
         self._training.close()
 
-    def _where(self, phase, place, steps):
-        seed, label = place
+    def _where(self, phase, replica, steps):
+        seed, label = replica
         where = {"phase": phase, "seed": seed}
         if self._sweep:
             where[SWEEP_COLUMN] = label
         return {**where, "offline_step": steps[0], "env_step": steps[1]}
 
-    def _events_of(self, phase, place, values, steps):
-        seed, label = place
+    def _events_of(self, phase, replica, values, steps):
+        seed, label = replica
         # TensorBoard allows few signs in a tag.
         end = f"seed_{seed}" + re.sub(r"[^\w.]", "_", f" {label}" if label else "")
         tags = {f"{phase}/{name}/{end}": value for name, value in values.items()}

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
-
-import ml_collections
 
 from samg_jax import checks
 from samg_jax.experiment import config_checks
@@ -146,11 +145,6 @@ def _whole_numbers(values: list, count: int | None = None) -> bool:
     return whole and (count is None or len(values) == count)
 
 
-def config_of(meta: dict[str, Any]) -> ml_collections.ConfigDict:
-    """The config in the description of a checkpoint."""
-    return ml_collections.ConfigDict(config_checks.completed(meta["config"]))
-
-
 def read_config(workdir: pathlib.Path, whole: bool = True) -> dict[str, Any]:
     """The content of a run's config.json.
 
@@ -206,12 +200,12 @@ def _remedy(workdir: pathlib.Path) -> str:
 
 
 def check_same_config(
-    config: ml_collections.ConfigDict, workdir: pathlib.Path, complete: bool = True
+    fields: Mapping[str, Any], workdir: pathlib.Path, complete: bool = True
 ) -> None:
     """Refuses a workdir that holds a run of another config, or has lost its config.
 
     Args:
-        config: of this run.
+        fields: This run's config as nested dictionaries.
         workdir: that it shall work in.
         complete: whether the config is; else nothing is said of what is None in it.
     """
@@ -219,7 +213,7 @@ def check_same_config(
     if not (workdir / CONFIG).exists() and not begun:
         return  # Nothing is there yet.
     saved = read_config(workdir, whole=begun)
-    different = differences(saved, config, complete)
+    different = differences(saved, fields, complete)
     if not different:
         return
     edited = _edited(saved, workdir)
@@ -245,9 +239,7 @@ def _edited(saved: dict[str, Any], workdir: pathlib.Path) -> str | None:
     if config_fault(kept):
         return None
     path = workdir / CONFIG
-    different = differences(
-        config_checks.completed(kept), ml_collections.ConfigDict(saved)
-    )
+    different = differences(config_checks.completed(kept), saved)
     return different and (
         f"{path} was edited since the checkpoint {copies[-1].parent} was saved:\n"
         + "\n".join(f"  {line}" for line in different)
@@ -257,7 +249,7 @@ def _edited(saved: dict[str, Any], workdir: pathlib.Path) -> str | None:
 
 
 def check_same_run(
-    config: ml_collections.ConfigDict, meta: dict[str, Any], folder: pathlib.Path
+    fields: Mapping[str, Any], meta: dict[str, Any], folder: pathlib.Path
 ) -> None:
     """Refuses to go on from a checkpoint that the run of another config saved.
 
@@ -265,13 +257,13 @@ def check_same_run(
     here.
 
     Args:
-        config: of this run.
+        fields: This run's config as nested dictionaries.
         meta: description of the checkpoint.
         folder: of the phase.
     """
     if "config" not in meta:
         return
-    different = differences(config_checks.completed(meta["config"]), config)
+    different = differences(config_checks.completed(meta["config"]), fields)
     if different:
         raise checks.UserError(
             f"The checkpoint {folder / str(meta['step'])} was saved by a run of "
@@ -307,17 +299,17 @@ def _put_back(folder: pathlib.Path, meta: dict[str, Any]) -> str:
 
 
 def differences(
-    before: dict[str, Any], config: ml_collections.ConfigDict, complete: bool = True
+    before: Mapping[str, Any], after: Mapping[str, Any], complete: bool = True
 ) -> list[str]:
     """The fields, with both values, in which two configs give other results.
 
     Args:
-        before: from JSON.
-        config: compared with it.
-        complete: whether what is None in it counts.
+        before: The config from JSON.
+        after: The config that is compared with it.
+        complete: Whether what is None in `after` counts.
     """
     before = config_checks.flatten(before)
-    after = config_checks.flatten(json.loads(json.dumps(config.to_dict())))
+    after = config_checks.flatten(json.loads(json.dumps(after)))
     return [
         f"{name}: {before.get(name)!r} before, {after.get(name)!r} now"
         for name in sorted(before | after)

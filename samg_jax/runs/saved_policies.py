@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 
 from samg_jax import checks, logs
-from samg_jax.experiment import resolution
-from samg_jax.experiment.resolution import Parts, Preprocessing
+from samg_jax.experiment import config_checks, resolve
+from samg_jax.experiment.datasets import Preprocessing
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.runs import checkpoints, forks, locations, lost_checkpoints, saved_configs
 from samg_jax.training import online_phase, seed_axis
 
@@ -27,16 +27,14 @@ class Saved:
         folder: `offline/` or `online/` of a run.
         phase: `offline` or `online`.
         meta: its description.
-        config: of the run, resolved.
-        parts: built from the config.
+        experiment: The run's experiment.
         store: that has the checkpoint; a run that saves meanwhile does not delete it.
     """
 
     folder: pathlib.Path
     phase: str
     meta: dict[str, Any]
-    config: ml_collections.ConfigDict
-    parts: Parts
+    experiment: Experiment
     store: checkpoints.Store
 
     @property
@@ -95,16 +93,16 @@ def find(directory: str) -> Saved:
         saved = meta["config"]
     else:  # Earlier versions left it to the file beside.
         saved = saved_configs.read_config(folder.absolute().parent)
-        saved_configs.check_same_run(ml_collections.ConfigDict(saved), meta, folder)
-    config, parts = resolution.resolve_saved(saved, f"The checkpoint {folder}")
-    if phase == "online" and parts.sweep:
+        saved_configs.check_same_run(saved, meta, folder)
+    experiment = resolve.saved(saved, f"The checkpoint {folder}")
+    if phase == "online" and experiment.sweep:
         raise checks.UserError(
             f"The checkpoint in {str(folder)!r} is a sweep's, with several policies of "
             "every seed. One policy per seed can be read back. Its scores are in "
             "metrics.csv beside it; give the folder offline/, or the workdir of a run "
             "with one of the values."
         )
-    return Saved(folder, phase, meta, config, parts, store)
+    return Saved(folder, phase, meta, experiment, store)
 
 
 def warn_of_lost(
@@ -121,8 +119,8 @@ def warn_of_lost(
         meta, folder.name
     ):
         return
-    config = saved_configs.config_of(meta)
-    if lost_checkpoints.phase(directory, config) == "online":
+    fields = config_checks.completed(meta["config"])
+    if lost_checkpoints.phase(directory, fields) == "online":
         logs.LOGGER.warning(
             "%s has no checkpoint, though the tables go on to where one is due. The "
             "policy before fine-tuning is read, from %s.",
@@ -136,13 +134,13 @@ def restore(saved: Saved) -> Policies:
     Raises:
         checks.UserError: where its files are damaged.
     """
-    parts, like = saved.parts, forks.template(saved.parts)
+    experiment, like = saved.experiment, forks.template(saved.experiment)
     if saved.phase == "online":
-        shape = len(parts.seeds), parts.task.observation_size
+        shape = len(experiment.seeds), experiment.task.observation_size
         first = jax.ShapeDtypeStruct(shape, np.float32)
         like = jax.eval_shape(
             lambda state, first: online_phase.init(
-                parts, saved.config.online, state, first
+                experiment, experiment.settings.online, state, first
             ),
             like,
             first,
@@ -153,12 +151,12 @@ def restore(saved: Saved) -> Policies:
 
 
 def of_seed(
-    parts: Parts, policies: Policies, index: int
+    experiment: Experiment, policies: Policies, index: int
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Returns the evaluation policy of one seed: `[O]` to `[A]`, raw observations.
 
     Args:
-        parts: of the experiment.
+        experiment: The resolved experiment.
         policies: of all seeds.
         index: place of the seed.
     """
@@ -167,7 +165,7 @@ def of_seed(
 
     @jax.jit
     def act(agent, normalizer, observations):
-        return parts.online.act(agent, normalizer(observations))
+        return experiment.online.act(agent, normalizer(observations))
 
     def policy(observation: np.ndarray) -> np.ndarray:
         return np.asarray(act(agent, normalizer, observation[None]))[0]

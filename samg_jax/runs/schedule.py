@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import ml_collections
+from samg_jax.experiment import spec
 
 # Updates per compiled call: short enough for a bar, and long enough to hide dispatch.
 # On a CPU, calls of 10, 100, 400 and more are equally fast, and calls of 1 up to 27 %
@@ -32,6 +32,6 @@ def due(step: int, period: int, end: int) -> bool:
     return step % period == 0 or step == end
 
 
-def periods(phase: ml_collections.ConfigDict) -> list[int]:
+def periods(phase: spec.Offline | spec.Online) -> list[int]:
     """Returns the periods of a phase."""
     return [phase.log_every, phase.eval_every, phase.checkpoint_every]

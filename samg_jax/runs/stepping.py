@@ -10,11 +10,11 @@ from concurrent import futures
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 
 from samg_jax.envs import vector
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment import spec
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.runs import stopwatch
 from samg_jax.training import devices, online_phase
 
@@ -25,8 +25,8 @@ Advance = Callable[[online_phase.State, int, bool], tuple[Any, vector.Step]]
 
 @contextlib.contextmanager
 def make(
-    parts: Parts,
-    settings: ml_collections.ConfigDict,
+    experiment: Experiment,
+    settings: spec.Online,
     env: vector.VectorEnv,
     dataset: Any,
     clock: stopwatch.Clock,
@@ -34,21 +34,21 @@ def make(
     """Yields what takes one environment step with its updates.
 
     Args:
-        parts: of the experiment.
+        experiment: The resolved experiment.
         settings: of the online phase.
         env: training environments, one per seed.
         dataset: on the device, None unless fine-tuning reads it.
         clock: receives how long the host waits for environments and for updates.
     """
     if not settings.overlap:
-        yield _make_strict(parts, settings, env, dataset, clock)
+        yield _make_strict(experiment, settings, env, dataset, clock)
         return
     with futures.ThreadPoolExecutor(1, "environments") as thread:
-        yield _make_overlapped(parts, settings, env, dataset, clock, thread)
+        yield _make_overlapped(experiment, settings, env, dataset, clock, thread)
 
 
-def _make_strict(parts, settings, env, dataset, clock) -> Advance:
-    step = online_phase.make_step(parts, settings)
+def _make_strict(experiment, settings, env, dataset, clock) -> Advance:
+    step = online_phase.make_step(experiment, settings)
 
     def advance(state, turns, more):
         del more
@@ -57,13 +57,13 @@ def _make_strict(parts, settings, env, dataset, clock) -> Advance:
         with clock.part("environment"):
             outcome = env.step(actions)
         with clock.part("update"):
-            feedback = online_phase.to_feedback(outcome)
-            return step(state, feedback, dataset, turns), outcome
+            env_step = online_phase.to_env_step(outcome)
+            return step(state, env_step, dataset, turns), outcome
 
     return advance
 
 
-def _make_overlapped(parts, settings, env, dataset, clock, thread) -> Advance:
+def _make_overlapped(experiment, settings, env, dataset, clock, thread) -> Advance:
     """Returns the step in which the environments do not wait for the updates.
 
     The next actions are those of the policy before the updates of this step, so that
@@ -75,7 +75,7 @@ def _make_overlapped(parts, settings, env, dataset, clock, thread) -> Advance:
     environments step, and only where they are done later than the updates beside them;
     any other waiting is in `update`.
     """
-    act, learn = make_programs(parts, settings)
+    act, learn = make_programs(experiment, settings)
     running = None
 
     def execute(actions):
@@ -96,47 +96,47 @@ def _make_overlapped(parts, settings, env, dataset, clock, thread) -> Advance:
         with clock.part("update"):
             actions = act(state, outcome.observations)
             running = thread.submit(execute, actions) if more else None
-            feedback = online_phase.to_feedback(outcome)
-            return learn(state, feedback, actions, dataset, turns), outcome
+            env_step = online_phase.to_env_step(outcome)
+            return learn(state, env_step, actions, dataset, turns), outcome
 
     return advance
 
 
 def make_programs(
-    parts: Parts, settings: ml_collections.ConfigDict
+    experiment: Experiment, settings: spec.Online
 ) -> tuple[Callable[..., jax.Array], Callable[..., online_phase.State]]:
     """Returns the two compiled calls of an overlapped step.
 
     They are `(state, observations) -> actions`, `[S, A]` for the observations after
-    this step, and `(state, feedback, actions, dataset, turns) -> state`, which donates
+    this step, and `(state, env_step, actions, dataset, turns) -> state`, which donates
     the state and puts the actions into it.
     """
-    explore = online_phase.make_explorer(parts)
-    store_and_update = online_phase.make_learner(parts, settings)
+    explore = online_phase.make_explorer(experiment)
+    store_and_update = online_phase.make_learner(experiment, settings)
 
     def next_actions(state, observations):
         # As the strict order would have it, but for the agent.
         state = state.replace(observations=observations, count=state.count + 1)
         return explore(state)
 
-    def take(state, feedback, actions, dataset, turns):
-        state = store_and_update(state, feedback, dataset, turns)
+    def take(state, env_step, actions, dataset, turns):
+        state = store_and_update(state, env_step, dataset, turns)
         return state.replace(actions=actions)
 
     @jax.jit
     def act(state, observations):
         seeds = devices.OF_SEEDS
         in_specs = devices.specs(state), seeds
-        return devices.each(parts.mesh, next_actions, in_specs, seeds)(
+        return devices.each(experiment.mesh, next_actions, in_specs, seeds)(
             state, observations
         )
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def learn(state, feedback, actions, dataset, turns):
+    def learn(state, env_step, actions, dataset, turns):
         specs, seeds, shared = devices.specs(state), devices.OF_SEEDS, devices.SHARED
         in_specs = specs, seeds, seeds, shared, shared
-        return devices.each(parts.mesh, take, in_specs, specs)(
-            state, feedback, actions, dataset, turns
+        return devices.each(experiment.mesh, take, in_specs, specs)(
+            state, env_step, actions, dataset, turns
         )
 
     return act, learn

@@ -10,7 +10,7 @@ import numpy as np
 
 from samg_jax import checks
 from samg_jax.data import transitions
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import weights
 from samg_jax.runs import forks
 from samg_jax.training import offline_phase
@@ -22,29 +22,32 @@ ADVICE = (
 )
 
 
-def check_shape(parts: Parts) -> None:
+def check_shape(experiment: Experiment) -> None:
     """Raises UserError where the weight is not one real number per transition.
 
     Nothing is computed: the function is only traced, with a model of the shape that
     its fit will have.
     """
-    if not is_own(parts):
+    if not is_own(experiment):
         return
-    name, fn = parts.guidance.weight, weights.REGISTRY[parts.guidance.weight].fn
+    name, fn = (
+        experiment.guidance.weight,
+        weights.REGISTRY[experiment.guidance.weight].fn,
+    )
 
     def one(weight, *inputs):
-        guidance = weights.make_guidance(parts.guidance, (), weight, jnp.zeros(()))
-        return fn(parts.guidance, guidance, *inputs)
+        guidance = weights.make_guidance(experiment.guidance, (), weight, jnp.zeros(()))
+        return fn(experiment.guidance, guidance, *inputs)
 
     weight = ()
-    if parts.model is not None:
-        stacked = forks.template(parts).weight
+    if experiment.model is not None:
+        stacked = forks.template(experiment).weight
         weight = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), stacked
         )
     observations, actions = (
         jax.ShapeDtypeStruct((ROWS, size), jnp.float32)
-        for size in (parts.task.observation_size, parts.task.action_size)
+        for size in (experiment.task.observation_size, experiment.task.action_size)
     )
     key = jax.eval_shape(lambda: jax.random.key(0))
     found = jax.eval_shape(one, weight, observations, actions, observations, key)
@@ -60,62 +63,64 @@ def check_shape(parts: Parts) -> None:
 
 
 def check_on_data(
-    parts: Parts, state: offline_phase.State | None, dataset: transitions.Dataset
+    experiment: Experiment,
+    state: offline_phase.State | None,
+    dataset: transitions.Dataset,
 ) -> None:
     """Raises UserError where the weight leaves [0, 1] on some offline rows.
 
     Args:
-        parts: of the experiment.
+        experiment: The resolved experiment.
         state: with a fitted weight; None for a weight that has no model.
         dataset: to take the rows from, evenly.
     """
-    if not is_own(parts):
+    if not is_own(experiment):
         return
     rows = np.linspace(0, len(dataset.rewards) - 1, ROWS).astype(int)
     columns = dataset.observations, dataset.actions, dataset.next_observations
     columns = tuple(jnp.asarray(column[rows]) for column in columns)
-    inputs = jnp.asarray(parts.seeds), ()
-    alive = np.ones(len(parts.seeds), bool)
+    inputs = jnp.asarray(experiment.seeds), ()
+    alive = np.ones(len(experiment.seeds), bool)
     if state is not None:
         inputs, alive = (state.seeds, state.weight), np.asarray(state.alive)
-    p = jax.jit(offline_phase.probabilities(parts))(inputs, *columns)
-    check_range(parts, np.asarray(p)[alive], "offline transitions")
+    p = jax.jit(offline_phase.probabilities(experiment))(inputs, *columns)
+    check_range(experiment, np.asarray(p)[alive], "offline transitions")
 
 
 def check_at_switch(
-    parts: Parts, guidance: Any, alive: jax.Array, observations: jax.Array
+    experiment: Experiment, guidance: Any, alive: jax.Array, observations: jax.Array
 ) -> None:
     """Raises UserError where the weight leaves [0, 1] in the first states online.
 
     Args:
-        parts: of the experiment.
-        guidance: `weights.Guidance` stacked over places.
-        alive: `[S]` whether the place has stayed finite; others are not tried.
+        experiment: The resolved experiment.
+        guidance: `weights.Guidance` stacked over replicas.
+        alive: `[S]` whether the replica has stayed finite; others are not tried.
         observations: `[S, O]` first ones of the training environments; they stand for
             their own successors, under random actions.
     """
-    if not is_own(parts):
+    if not is_own(experiment):
         return
-    fn = weights.probabilities(parts.guidance)
+    fn = weights.probabilities(experiment.guidance)
 
     def one(guidance, observation, key):
         action_key, weight_key = jax.random.split(key)
-        shape = ROWS, parts.task.action_size
+        shape = ROWS, experiment.task.action_size
         actions = jax.random.uniform(action_key, shape, minval=-1.0, maxval=1.0)
         rows = jnp.broadcast_to(observation, (ROWS, *observation.shape))
         return fn(guidance, rows, actions, rows, weight_key)
 
-    keys = jax.random.split(jax.random.key(0), len(parts.seeds))
+    keys = jax.random.split(jax.random.key(0), len(experiment.seeds))
     p = jax.jit(jax.vmap(one))(guidance, jnp.asarray(observations), keys)
     p = np.asarray(p)[np.asarray(alive)]
-    check_range(parts, p, "pairs of a first state and a random action")
+    check_range(experiment, p, "pairs of a first state and a random action")
 
 
-def check_range(parts: Parts, p: np.ndarray, rows: str) -> None:
+def check_range(experiment: Experiment, p: np.ndarray, rows: str) -> None:
     """Raises UserError where some of `p` is not in [0, 1].
 
     Args:
-        parts: of the experiment.
+        experiment: The resolved experiment.
         p: `[S, B]`.
         rows: what they are, in words.
     """
@@ -123,13 +128,13 @@ def check_range(parts: Parts, p: np.ndarray, rows: str) -> None:
     outside = ~((p >= 0) & (p <= 1))  # What is no number is outside too.
     if outside.any():
         raise checks.UserError(
-            f"The weight {parts.guidance.weight!r} returns {p[outside][0]:g}, for "
+            f"The weight {experiment.guidance.weight!r} returns {p[outside][0]:g}, for "
             f"example, and {outside.mean():.0%} of its values are outside [0, 1], on "
             f"{p.shape[1]} {rows}. p(s, a) is the share of the offline value in the "
             f"target, from 0 to 1. {ADVICE} jnp.clip(p, 0, 1) may be what is meant."
         )
 
 
-def is_own(parts: Parts) -> bool:
+def is_own(experiment: Experiment) -> bool:
     """Returns whether the weight is none of the package's."""
-    return parts.guidance.weight not in weights.BUILT_IN
+    return experiment.guidance.weight not in weights.BUILT_IN

@@ -19,7 +19,7 @@ from samg_jax.experiment import (
     command_line,
     config_checks,
     misspelled,
-    resolution,
+    resolve,
     setting_values,
     suite_files,
 )
@@ -247,14 +247,14 @@ def _job(
     try:
         if source is not None:
             config.offline.restore = source
-        resolution.complete(config)
-        config_checks.check(config)
-        environments.check(config, resolution.resolve(config).task)
-        if config.dataset.path:
-            d4rl.resolve(config.dataset.name, config.dataset.path, download=False)
+        experiment = resolve.experiment(config)
+        environments.check(experiment)
+        data = experiment.settings.dataset
+        if data.path:
+            d4rl.resolve(data.name, data.path, download=False)
     except checks.UserError as error:
         raise checks.UserError(f"The job {name} of the suite: {error}") from error
-    config.offline.restore = None
     # As it will be read back: lists, no tuples.
-    plain = json.loads(json.dumps(config.to_dict()))
+    plain = json.loads(json.dumps(experiment.record))
+    plain["offline"]["restore"] = None
     return Job(name, config.algorithm, variant, label, source, plain)

@@ -108,7 +108,7 @@ def work(
                 return Status.WAITING
             with measured(folder, parent) as usage:
                 run = train(job, job_folders.workdir(folder))
-            facts = {"data_source": run.data_source, "physics": run.parts.physics}
+            facts = {"data_source": run.data_source, "physics": run.experiment.physics}
             job_folders.complete(folder, run.workdir, {**facts, **usage()})
         except Exception as error:
             details = "".join(traceback.format_exception(error))

@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
-from samg_jax.data import sampling
-from samg_jax.experiment import resolution
+from samg_jax.experiment import resolve
 from samg_jax.runs import dry_run
 from samg_jax.suites import job_folders
 from samg_jax.suites.job_list import Job
@@ -28,16 +27,15 @@ class Estimator:
 
     def memory(self, job: Job) -> tuple[float, float]:
         """Bytes on the device and on the host, whether or not the source is there."""
-        config = job.experiment()
-        parts = resolution.resolve(config)
-        fits = parts.model is not None and config.guidance.weight != "cvae"
+        experiment = resolve.from_fields(job.experiment().to_dict())
+        fits = experiment.model is not None and experiment.guidance.weight != "cvae"
         rows = 0
-        if job.source is None or fits or sampling.needs_dataset(config.online):
+        if job.source is None or fits or experiment.settings.online.reads_dataset:
             dataset = json.dumps(job.config["dataset"], sort_keys=True)
-            rows = self._once(dataset, lambda: dry_run.dataset_rows(config, parts)[0])
-        key = dry_run.states_key(config, parts)
-        states = self._once(key, lambda: dry_run.state_bytes(config, parts))
-        return dry_run.memory(config, parts, rows, states)
+            rows = self._once(dataset, lambda: dry_run.dataset_rows(experiment)[0])
+        key = dry_run.states_key(experiment)
+        states = self._once(key, lambda: dry_run.state_bytes(experiment))
+        return dry_run.memory(experiment, rows, states)
 
     def _once(self, key: str, compute: Callable[[], int]) -> int:
         if key not in self._known:

@@ -27,7 +27,7 @@ def choose(count: int, wanted: int) -> Mesh | None:
     """Returns the devices that share out the seeds; None for one.
 
     Args:
-        count: `S` of seeds, or of places in a sweep.
+        count: `S` of seeds, or of replicas in a sweep.
         wanted: how many devices; 0 for the most that take equally many seeds each.
 
     Raises:

@@ -6,18 +6,18 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 
 from samg_jax import losses
 from samg_jax.data import replay
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment import spec
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import guided_target, quantiles, weights
 from samg_jax.training import devices, handover, online_phase, seed_axis
 from samg_jax.types import Batch, Metrics
 
 
 def make_diagnostics(
-    parts: Parts, settings: ml_collections.ConfigDict
+    experiment: Experiment, settings: spec.Online
 ) -> Callable[[online_phase.State], Metrics]:
     """Returns the compiled look at the guidance, name -> `[S]`.
 
@@ -38,8 +38,8 @@ def make_diagnostics(
       not, a mean over the ensemble; NaN where the batch has no such pair.
     """
     fresh = min(settings.log_every, online_phase.capacity(settings))
-    is_cut = weights.REGISTRY[parts.guidance.weight].cut
-    p_int_of = weights.probabilities(parts.guidance)
+    is_cut = weights.REGISTRY[experiment.guidance.weight].cut
+    p_int_of = weights.probabilities(experiment.guidance)
 
     def newest_weights(guidance, buffer, key, count):
         rows = replay.newest(buffer, count, fresh)
@@ -53,44 +53,37 @@ def make_diagnostics(
             "threshold": threshold,
         }
 
-    def one(seed, agent, guidance, buffer, preprocessing, count):
-        key = seed_axis.stream(seed, "diagnostics", count)
+    def one(state: online_phase.State) -> Metrics:
+        # `jax.vmap` passes the state of one seed, without the axis `S`.
+        agent, guidance, count = state.agent, state.guidance, state.count
+        key = seed_axis.stream(state.seeds, "diagnostics", count)
         batch_key, value_key = jax.random.split(key)
         fresh_key = jax.random.fold_in(key, 1)
-        batch = replay.sample(buffer, count, batch_key, settings.batch_size)
-        batch = preprocessing(batch)
+        batch = replay.sample(state.buffer, count, batch_key, settings.batch_size)
+        batch = state.preprocessing(batch)
         p = online_phase.effective_weights(guidance, batch.weights, count)
         guide = guided_target.make_guide(guidance.offline, p)
-        values = parts.online.next_values(agent, batch, value_key)
-        guided = parts.online.next_values(agent, batch, value_key, guide)
-        discount = parts.online.config.discount
+        values = experiment.online.next_values(agent, batch, value_key)
+        guided = experiment.online.next_values(agent, batch, value_key, guide)
+        discount = experiment.online.config.discount
         term = jnp.abs(discount * batch.masks * (guided - values))
         targets = losses.td_targets(batch.rewards, batch.masks, guided, discount)
         return {
-            **newest_weights(guidance, buffer, fresh_key, count),
+            **newest_weights(guidance, state.buffer, fresh_key, count),
             "weight_mean": p.mean(),
             "weight_active": (p > 0).mean(),
             "guidance_term": term.mean(),
-            **compare_values(parts, agent, guidance, batch),
-            **split_errors(targets - parts.online.q_values(agent, batch), p),
+            **compare_values(experiment, agent, guidance, batch),
+            **split_errors(targets - experiment.online.q_values(agent, batch), p),
         }
 
     @jax.jit
     def diagnose(state: online_phase.State) -> Metrics:
-        axes = (0, seed_axis.axes(state.agent), 0, 0, None, None)
-
         def every(state):
-            return jax.vmap(one, in_axes=axes)(
-                state.seeds,
-                state.agent,
-                state.guidance,
-                state.buffer,
-                state.preprocessing,
-                state.count,
-            )
+            return jax.vmap(one, in_axes=(seed_axis.axes(state),))(state)
 
         specs = (devices.specs(state),)
-        return devices.each(parts.mesh, every, specs, devices.OF_SEEDS)(state)
+        return devices.each(experiment.mesh, every, specs, devices.OF_SEEDS)(state)
 
     return diagnose
 
@@ -118,10 +111,10 @@ def fresh_quantiles(name: str, p: jax.Array, count: jax.Array) -> Metrics:
     }
 
 
-def compare_values(parts: Parts, agent, guidance, batch: Batch) -> Metrics:
+def compare_values(experiment: Experiment, agent, guidance, batch: Batch) -> Metrics:
     """Returns the frozen model's values of the batch beside the current ones."""
-    online = parts.online.values(handover.frozen_params(parts, agent), batch)
-    offline = parts.online.values(guidance.offline, batch)
+    online = experiment.online.values(handover.frozen_params(experiment, agent), batch)
+    offline = experiment.online.values(guidance.offline, batch)
     return {
         "value_online": online.mean(),
         "value_offline": offline.mean(),

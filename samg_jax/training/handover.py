@@ -1,4 +1,4 @@
-"""What fine-tuning takes over from the offline phase, for every place of a sweep."""
+"""What fine-tuning takes over from the offline phase, for every replica of a sweep."""
 
 from __future__ import annotations
 
@@ -10,54 +10,58 @@ import jax.numpy as jnp
 import numpy as np
 
 from samg_jax.experiment import sweeps
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import quantiles, weights
 from samg_jax.training import offline_phase, seed_axis
 
 
-def place(parts: Parts, state: offline_phase.State) -> offline_phase.State:
-    """Returns the state of each place of fine-tuning: that of its seed.
+def to_replicas(
+    experiment: Experiment, state: offline_phase.State
+) -> offline_phase.State:
+    """Returns the state of each replica of fine-tuning: that of its seed.
 
     Args:
-        parts: spread.
+        experiment: The experiment, spread over its replicas.
         state: of the seeds that were pre-trained.
     """
-    if not parts.labels:
+    if not experiment.labels:
         return state
     values = np.asarray(state.seeds).tolist()
-    places = np.array([values.index(seed) for seed in parts.seeds.tolist()])
+    positions = np.array([values.index(seed) for seed in experiment.seeds.tolist()])
     shared = state.preprocessing
-    state = seed_axis.select(state.replace(preprocessing=()), places)
+    state = seed_axis.select(state.replace(preprocessing=()), positions)
     return state.replace(preprocessing=shared)
 
 
-def freeze(parts: Parts, pretrained: offline_phase.State) -> Any:
+def freeze(experiment: Experiment, pretrained: offline_phase.State) -> Any:
     """Returns the guidance toward a copy of the offline value parameters."""
-    if parts.guidance.weight == "none":
+    if experiment.guidance.weight == "none":
         return ()
-    values = frozen_params(parts, pretrained.agent)
-    settings = swept(parts, "guidance")
+    values = frozen_params(experiment, pretrained.agent)
+    settings = swept(experiment, "guidance")
     levels = settings.pop("threshold_quantile", None)
-    threshold = jnp.full(len(parts.seeds), parts.guidance.threshold)
-    if parts.by_quantile:
+    threshold = jnp.full(len(experiment.seeds), experiment.guidance.threshold)
+    if experiment.by_quantile:
         if levels is None:
-            levels = jnp.full(len(parts.seeds), parts.guidance.threshold_quantile)
+            levels = jnp.full(
+                len(experiment.seeds), experiment.guidance.threshold_quantile
+            )
         threshold = jax.vmap(quantiles.at)(pretrained.quantiles, levels)
-    weight = () if parts.model is None else pretrained.weight
-    make = functools.partial(weights.make_guidance, parts.guidance)
+    weight = () if experiment.model is None else pretrained.weight
+    make = functools.partial(weights.make_guidance, experiment.guidance)
     return jax.vmap(make)(values, weight, threshold).replace(**settings)
 
 
-def frozen_params(parts: Parts, agent: Any) -> Any:
+def frozen_params(experiment: Experiment, agent: Any) -> Any:
     """Returns those of the agent's parameters that the guidance has frozen."""
-    if parts.guidance.freeze == "critic":
-        return parts.algorithm.online_value_params(agent)
-    return parts.algorithm.value_params(agent)
+    if experiment.guidance.freeze == "critic":
+        return experiment.algorithm.online_value_params(agent)
+    return experiment.algorithm.value_params(agent)
 
 
-def swept(parts: Parts, group: str) -> dict[str, jax.Array]:
+def swept(experiment: Experiment, group: str) -> dict[str, jax.Array]:
     """Returns field -> `[S]` of what is swept of `guidance` or of `agent`."""
     return {
         name: jnp.asarray(values, jnp.int32 if name == "cutoff_steps" else jnp.float32)
-        for name, values in sweeps.of_group(parts, group).items()
+        for name, values in sweeps.of_group(experiment, group).items()
     }

@@ -14,7 +14,8 @@ import numpy as np
 from flax import struct
 
 from samg_jax.data import sampling, transitions
-from samg_jax.experiment.resolution import Parts, Preprocessing
+from samg_jax.experiment.datasets import Preprocessing
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import collapse, quantiles, weights
 from samg_jax.training import devices, seed_axis
 from samg_jax.types import Metrics, shared
@@ -51,36 +52,38 @@ class State(struct.PyTreeNode):
     failed_step: jax.Array
 
 
-def init(parts: Parts, preprocessing: Preprocessing, measured: Any = None) -> State:
+def init(
+    experiment: Experiment, preprocessing: Preprocessing, measured: Any = None
+) -> State:
     """Returns the state before the first update.
 
     Args:
-        parts: of the experiment.
+        experiment: The resolved experiment.
         preprocessing: fitted to the data.
         measured: what the weight's model has measured of the data, if it trains.
     """
     # Compiled as one program; layer by layer it would take several times as long.
-    return jax.jit(functools.partial(_init, parts))(
-        jnp.asarray(parts.seeds), preprocessing, measured
+    return jax.jit(functools.partial(_init, experiment))(
+        jnp.asarray(experiment.seeds), preprocessing, measured
     )
 
 
-def _init(parts, values, preprocessing, measured):
-    observations = jnp.zeros((1, parts.task.observation_size))
+def _init(experiment, values, preprocessing, measured):
+    observations = jnp.zeros((1, experiment.task.observation_size))
 
     def agent(seed):
-        return parts.algorithm.init(seed_axis.stream(seed, "init"), observations)
+        return experiment.algorithm.init(seed_axis.stream(seed, "init"), observations)
 
     def model(seed):
-        key = seed_axis.stream(seed, f"{parts.model.name} init")
-        return parts.model.init(key, measured)
+        key = seed_axis.stream(seed, f"{experiment.model.name} init")
+        return experiment.model.init(key, measured)
 
-    count = len(parts.seeds)
+    count = len(experiment.seeds)
     model_state = weight = ()
-    if parts.model is not None:
+    if experiment.model is not None:
         stacked = jax.vmap(model)(values)
         model_state = seed_axis.share_steps(stacked)
-        weight = jax.vmap(parts.model.empty)(stacked)
+        weight = jax.vmap(experiment.model.empty)(stacked)
     return State(
         seeds=jnp.copy(values),
         agent=seed_axis.share_steps(jax.vmap(agent)(values)),
@@ -93,7 +96,9 @@ def _init(parts, values, preprocessing, measured):
     )
 
 
-def make_updates(parts: Parts, batch_size: int) -> Callable[..., tuple[State, Metrics]]:
+def make_updates(
+    experiment: Experiment, batch_size: int
+) -> Callable[..., tuple[State, Metrics]]:
     """Returns `(state, dataset, start, length) -> (state, metrics)` of the algorithm.
 
     One compiled scan over `length` updates of all seeds; the state is donated.
@@ -109,21 +114,21 @@ def make_updates(parts: Parts, batch_size: int) -> Callable[..., tuple[State, Me
     def update(agent, drawn, dataset, preprocessing):
         rows, key = drawn
         batch = preprocessing(sampling.as_batch(dataset, rows))
-        return parts.algorithm.update(agent, batch, key)
+        return experiment.algorithm.update(agent, batch, key)
 
-    return _scanned(parts, "agent", draw, update)
+    return _scanned(experiment, "agent", draw, update)
 
 
-def make_model_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
+def make_model_updates(experiment: Experiment) -> Callable[..., tuple[State, Metrics]]:
     """Returns the same as `make_updates` for the weight's model.
 
     The function is `(state, (dataset, rows), start, length)`, `rows` being those that
     it may train on.
     """
-    batch_size = parts.model.settings.batch_size
+    batch_size = experiment.model.settings.batch_size
 
     def draw(seed, step, inputs):
-        key = seed_axis.stream(seed, parts.model.name, step)
+        key = seed_axis.stream(seed, experiment.model.name, step)
         return _rows_and_key(key, batch_size, len(inputs[1]))
 
     def update(model, drawn, inputs, preprocessing):
@@ -131,7 +136,7 @@ def make_model_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
         dataset, rows = inputs
         places, key = drawn
         chosen = rows[places]
-        return parts.model.update(
+        return experiment.model.update(
             model,
             dataset.observations[chosen],
             dataset.actions[chosen],
@@ -139,7 +144,7 @@ def make_model_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
             key,
         )
 
-    return _scanned(parts, "model", draw, update)
+    return _scanned(experiment, "model", draw, update)
 
 
 def _rows_and_key(key: chex.PRNGKey, batch_size: int, rows: int):
@@ -149,7 +154,7 @@ def _rows_and_key(key: chex.PRNGKey, batch_size: int, rows: int):
 
 
 def _scanned(
-    parts: Parts,
+    experiment: Experiment,
     field: str,
     draw: Callable[..., Any],
     update: Callable[..., tuple[Any, Metrics]],
@@ -157,7 +162,7 @@ def _scanned(
     """Returns the compiled scan of guarded updates of one field of the state.
 
     Args:
-        parts: of the experiment.
+        experiment: The resolved experiment.
         field: of the state.
         draw: `(seed, step, inputs) -> drawn`, of all updates at once: cheaper than one
             by one, and the same numbers.
@@ -207,13 +212,15 @@ def _scanned(
         specs = devices.specs(state)
         in_specs = specs, devices.SHARED, devices.SHARED
         out_specs = specs, devices.OF_SEEDS
-        return devices.each(parts.mesh, scan, in_specs, out_specs)(state, inputs, start)
+        return devices.each(experiment.mesh, scan, in_specs, out_specs)(
+            state, inputs, start
+        )
 
     return updates
 
 
 def fit_weight(
-    parts: Parts,
+    experiment: Experiment,
     state: State,
     dataset: transitions.Dataset,
     split: collapse.Split,
@@ -225,7 +232,7 @@ def fit_weight(
     p_int, and p as it would be stored with these rows online, after the cut.
 
     Args:
-        parts: of the experiment.
+        experiment: The resolved experiment.
         state: with a trained model, where the weight needs one.
         dataset: on the device.
         split: of its rows, by which the model was trained.
@@ -235,31 +242,31 @@ def fit_weight(
     rows = split.held_out[:: -(-len(split.held_out) // HEALTH_ROWS)]
     few = tuple(column[rows] for column in columns)
     findings = {}
-    if parts.model is not None:
-        weight = parts.model.fit(state.model, *columns, split.train)
+    if experiment.model is not None:
+        weight = experiment.model.fit(state.model, *columns, split.train)
         state = state.replace(weight=jax.tree.map(jnp.copy, weight))
-        findings = dict(parts.model.examine(state.model, *few))
-    p_int_of = probabilities(parts)
+        findings = dict(experiment.model.examine(state.model, *few))
+    p_int_of = probabilities(experiment)
     inputs = state.seeds, state.weight
-    if parts.by_quantile:
+    if experiment.by_quantile:
         p_int = quantiles.offline_probabilities(p_int_of, inputs, *columns)
         state = state.replace(quantiles=jnp.asarray(quantiles.grid(p_int)))
     findings |= quantiles.report(np.asarray(jax.jit(p_int_of)(inputs, *few)))
-    threshold = jnp.full(len(parts.seeds), parts.guidance.threshold)
-    if parts.guidance.threshold_quantile is not None and parts.by_quantile:
+    threshold = jnp.full(len(experiment.seeds), experiment.guidance.threshold)
+    if experiment.guidance.threshold_quantile is not None and experiment.by_quantile:
         at = jax.vmap(quantiles.at, in_axes=(0, None))
-        threshold = at(state.quantiles, parts.guidance.threshold_quantile)
-    p_of = _over_seeds(parts, weights.weights(parts.guidance))
+        threshold = at(state.quantiles, experiment.guidance.threshold_quantile)
+    p_of = _over_seeds(experiment, weights.weights(experiment.guidance))
     p = np.asarray(jax.jit(p_of)((*inputs, threshold), *few))
     findings["share_active"] = (p > 0).mean(axis=1)
     findings["p_mean"] = p.mean(axis=1)
-    state = devices.put(parts.mesh, state)  # The fit was made on the host.
+    state = devices.put(experiment.mesh, state)  # The fit was made on the host.
     return state, {name: np.asarray(value) for name, value in findings.items()}
 
 
-def probabilities(parts: Parts) -> Callable[..., jax.Array]:
+def probabilities(experiment: Experiment) -> Callable[..., jax.Array]:
     """Returns `((seeds, weights), *columns [b, ...]) -> p_int [S, b]`."""
-    fn = _over_seeds(parts, weights.probabilities(parts.guidance))
+    fn = _over_seeds(experiment, weights.probabilities(experiment.guidance))
 
     def batched(inputs, *columns):
         unread = jnp.zeros(inputs[0].shape)  # Nothing is cut.
@@ -268,20 +275,22 @@ def probabilities(parts: Parts) -> Callable[..., jax.Array]:
     return batched
 
 
-def _over_seeds(parts: Parts, fn: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+def _over_seeds(
+    experiment: Experiment, fn: Callable[..., jax.Array]
+) -> Callable[..., jax.Array]:
     """Returns `((seeds, weights, thresholds), *columns) -> [S, b]` of one of `fn`."""
 
     def one(seed, weight, threshold, *columns):
-        guidance = weights.make_guidance(parts.guidance, (), weight, threshold)
+        guidance = weights.make_guidance(experiment.guidance, (), weight, threshold)
         return fn(guidance, *columns, seed_axis.stream(seed, "fit"))
 
     batched = jax.vmap(one, in_axes=(0, 0, 0, None, None, None))
     return lambda inputs, *columns: batched(*inputs, *columns)
 
 
-def held_out(parts: Parts, dataset: transitions.Dataset) -> collapse.Split:
+def held_out(experiment: Experiment, dataset: transitions.Dataset) -> collapse.Split:
     """Returns the rows that the weight's model trains on, and those held out."""
-    share = HOLDOUT if parts.model is None else parts.model.settings.holdout
+    share = HOLDOUT if experiment.model is None else experiment.model.settings.holdout
     dataset = jax.device_get(dataset)
-    limit = parts.task.max_episode_steps or len(dataset.rewards)
+    limit = experiment.task.max_episode_steps or len(dataset.rewards)
     return collapse.episode_split(transitions.episode_ends(dataset, limit), share)

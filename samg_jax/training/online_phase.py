@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 from flax import struct
 
 from samg_jax.data import replay, sampling
 from samg_jax.envs import vector
-from samg_jax.experiment import resolution
-from samg_jax.experiment.resolution import Parts, Preprocessing
+from samg_jax.experiment import spec
+from samg_jax.experiment.datasets import Preprocessing
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import guided_target, weights
 from samg_jax.training import devices, handover, offline_phase, seed_axis
 from samg_jax.types import Batch, Metrics, shared, unguided
@@ -24,7 +24,7 @@ from samg_jax.types import Batch, Metrics, shared, unguided
 class State(struct.PyTreeNode):
     """Everything the online phase changes or reads, for all seeds; arrays only.
 
-    In a sweep `S` counts places, each a seed with its own values of the settings.
+    In a sweep `S` counts replicas, each a seed with its own values of the settings.
 
     Attributes:
         seeds: `[S]` values of the seeds.
@@ -58,7 +58,7 @@ class State(struct.PyTreeNode):
     summed: jax.Array = shared()
 
 
-class Feedback(NamedTuple):
+class EnvStep(NamedTuple):
     """What the environments answered to the actions, `[S]` or `[S, O]`.
 
     Attributes:
@@ -74,14 +74,14 @@ class Feedback(NamedTuple):
     observations: Any
 
 
-def to_feedback(step: vector.Step) -> Feedback:
+def to_env_step(step: vector.Step) -> EnvStep:
     """Returns what training needs of a step of the environments.
 
     As in CORL, an end of the task on the last step that the time limit allows is
     stored as a time limit.
     """
     terminals = step.terminals & ~step.timeouts
-    return Feedback(
+    return EnvStep(
         step.rewards,
         step.next_observations,
         1.0 - terminals.astype(np.float32),
@@ -89,38 +89,40 @@ def to_feedback(step: vector.Step) -> Feedback:
     )
 
 
-def capacity(online: ml_collections.ConfigDict) -> int:
+def capacity(online: spec.Online) -> int:
     """Returns the rows of the buffer: no more than the run can fill."""
     return min(online.buffer_size, max(online.steps, 1))
 
 
 def init(
-    parts: Parts,
-    online: ml_collections.ConfigDict,
+    experiment: Experiment,
+    online: spec.Online,
     pretrained: offline_phase.State,
     observations: jax.Array,
 ) -> State:
     """Returns the state at the switch: frozen copies made, nothing learned yet.
 
     Args:
-        parts: of the experiment.
+        experiment: The resolved experiment.
         online: settings of the phase.
         pretrained: what the offline phase produced.
         observations: `[S, O]` first observations of the training environments.
     """
-    return jax.jit(functools.partial(_init, parts, online))(pretrained, observations)
+    return jax.jit(functools.partial(_init, experiment, online))(
+        pretrained, observations
+    )
 
 
-def _init(parts, online, pretrained, observations):
-    state = before_metrics(parts, online, pretrained, observations)
-    metrics = jax.eval_shape(lambda s: _example_metrics(parts, online, s), state)
-    sums = {name: jnp.zeros(len(parts.seeds)) for name in metrics}
-    return state.replace(sums=sums, actions=make_explorer(parts)(state))
+def _init(experiment, online, pretrained, observations):
+    state = before_metrics(experiment, online, pretrained, observations)
+    metrics = jax.eval_shape(lambda s: _example_metrics(experiment, online, s), state)
+    sums = {name: jnp.zeros(len(experiment.seeds)) for name in metrics}
+    return state.replace(sums=sums, actions=make_explorer(experiment)(state))
 
 
 def before_metrics(
-    parts: Parts,
-    online: ml_collections.ConfigDict,
+    experiment: Experiment,
+    online: spec.Online,
     pretrained: offline_phase.State,
     observations: jax.Array,
 ) -> State:
@@ -129,24 +131,24 @@ def before_metrics(
     Its `sums` are empty, its actions 0: to know them an update is traced, which takes
     most of the time of `init` and adds next to nothing to the state's size.
     """
-    count = len(parts.seeds)
+    count = len(experiment.seeds)
     axes = seed_axis.axes(pretrained.agent)
-    agent = jax.vmap(parts.online.start_online, in_axes=(axes,), out_axes=axes)(
+    agent = jax.vmap(experiment.online.start_online, in_axes=(axes,), out_axes=axes)(
         pretrained.agent
     )
     buffer = replay.create(
-        capacity(online), parts.task.observation_size, parts.task.action_size
+        capacity(online), experiment.task.observation_size, experiment.task.action_size
     )
     return State(
         seeds=jnp.copy(pretrained.seeds),
         agent=jax.tree.map(jnp.copy, agent),
-        guidance=handover.freeze(parts, pretrained),
-        hyperparameters=handover.swept(parts, "agent"),
+        guidance=handover.freeze(experiment, pretrained),
+        hyperparameters=handover.swept(experiment, "agent"),
         buffer=jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), buffer),
         preprocessing=jax.tree.map(jnp.copy, pretrained.preprocessing),
         count=jnp.zeros((), jnp.int32),
         observations=jnp.copy(observations),
-        actions=jnp.zeros((count, parts.task.action_size)),
+        actions=jnp.zeros((count, experiment.task.action_size)),
         alive=jnp.copy(pretrained.alive),
         failed_step=jnp.copy(pretrained.failed_step),
         sums={},
@@ -155,66 +157,66 @@ def before_metrics(
 
 
 def make_step(
-    parts: Parts, online: ml_collections.ConfigDict
-) -> Callable[[State, Feedback, Any], State]:
-    """Returns the compiled step `(state, feedback, dataset, turns) -> state`.
+    experiment: Experiment, online: spec.Online
+) -> Callable[[State, EnvStep, Any], State]:
+    """Returns the compiled step `(state, env_step, dataset, turns) -> state`.
 
     Stores the transition with its weight, takes `turns` updates, and draws the next
     actions, in one call. The state is donated; the dataset is None unless offline
     data are kept.
     """
-    learn, explore = make_learner(parts, online), make_explorer(parts)
+    learn, explore = make_learner(experiment, online), make_explorer(experiment)
 
-    def one(state: State, feedback: Feedback, dataset, turns) -> State:
-        state = learn(state, feedback, dataset, turns)
+    def one(state: State, env_step: EnvStep, dataset, turns) -> State:
+        state = learn(state, env_step, dataset, turns)
         return state.replace(actions=explore(state))
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def step(state: State, feedback: Feedback, dataset, turns) -> State:
+    def step(state: State, env_step: EnvStep, dataset, turns) -> State:
         specs = devices.specs(state)
         in_specs = specs, devices.OF_SEEDS, devices.SHARED, devices.SHARED
-        return devices.each(parts.mesh, one, in_specs, specs)(
-            state, feedback, dataset, turns
+        return devices.each(experiment.mesh, one, in_specs, specs)(
+            state, env_step, dataset, turns
         )
 
     return step
 
 
 def make_learner(
-    parts: Parts, online: ml_collections.ConfigDict
-) -> Callable[[State, Feedback, Any, jax.Array | int], State]:
-    """Returns `(state, feedback, dataset, turns) -> state`, which is not compiled.
+    experiment: Experiment, online: spec.Online
+) -> Callable[[State, EnvStep, Any, jax.Array | int], State]:
+    """Returns `(state, env_step, dataset, turns) -> state`, which is not compiled.
 
     It is the step without the next actions: those of the state have been executed.
     """
-    weigh = _weigher(parts)
-    update = _updater(parts, online)
+    weigh = _weigher(experiment)
+    update = _updater(experiment, online)
     # No bound until the episode is over; without calibration nothing reads it.
-    unknown = -jnp.inf if parts.online_returns else 0.0
+    unknown = -jnp.inf if experiment.online_returns else 0.0
 
-    def learn(state: State, feedback: Feedback, dataset, turns) -> State:
+    def learn(state: State, env_step: EnvStep, dataset, turns) -> State:
         stored = jax.vmap(weigh, in_axes=(0, 0, 0, 0, 0, None))(
             state.seeds,
             state.guidance,
             state.observations,
             state.actions,
-            feedback.next_observations,
+            env_step.next_observations,
             state.count,
         )
         transition = Batch(
             observations=state.observations,
             actions=jnp.clip(state.actions, -1.0, 1.0),
-            rewards=feedback.rewards,
-            next_observations=feedback.next_observations,
-            masks=feedback.masks,
-            mc_returns=jnp.full_like(feedback.rewards, unknown),
+            rewards=env_step.rewards,
+            next_observations=env_step.next_observations,
+            masks=env_step.masks,
+            mc_returns=jnp.full_like(env_step.rewards, unknown),
             weights=stored,
         )
         buffer = replay.insert(state.buffer, transition, state.count)
         state = state.replace(
             buffer=buffer,
             count=state.count + 1,
-            observations=jnp.asarray(feedback.observations),
+            observations=jnp.asarray(env_step.observations),
         )
         return update(state, dataset, turns)
 
@@ -226,11 +228,11 @@ def effective_weights(guidance: weights.Guidance, p: jax.Array, count: jax.Array
     return jnp.where(count > guidance.cutoff_steps, 0.0, guidance.strength) * p
 
 
-def _weigher(parts: Parts):
+def _weigher(experiment: Experiment):
     """Returns the function that weighs one seed's new transition, `[]`."""
-    if parts.guidance.weight == "none":
+    if experiment.guidance.weight == "none":
         return lambda seed, *_: jnp.zeros(())
-    fn = weights.weights(parts.guidance)
+    fn = weights.weights(experiment.guidance)
 
     def weigh(seed, guidance, observation, action, next_observation, count):
         key = seed_axis.stream(seed, "weight", count)
@@ -240,75 +242,46 @@ def _weigher(parts: Parts):
     return weigh
 
 
-def make_explorer(parts: Parts) -> Callable[[State], jax.Array]:
+def make_explorer(experiment: Experiment) -> Callable[[State], jax.Array]:
     """Returns `state -> actions`, `[S, A]` to be executed next; it is not compiled."""
 
-    def explore(seed, agent, hyperparameters, observation, preprocessing, count):
-        key = seed_axis.stream(seed, "explore", count)
-        observations = preprocessing.normalizer(observation[None])
-        algorithm = resolution.tuned(parts, hyperparameters)
-        return algorithm.explore(agent, observations, key)[0]
+    def explore(state: State) -> jax.Array:
+        # `jax.vmap` passes the state of one seed, without the axis `S`.
+        key = seed_axis.stream(state.seeds, "explore", state.count)
+        observations = state.preprocessing.normalizer(state.observations[None])
+        algorithm = experiment.tuned(state.hyperparameters)
+        return algorithm.explore(state.agent, observations, key)[0]
 
     def batched(state: State) -> jax.Array:
-        axes = (0, seed_axis.axes(state.agent), 0, 0, None, None)
-        return jax.vmap(explore, in_axes=axes)(
-            state.seeds,
-            state.agent,
-            state.hyperparameters,
-            state.observations,
-            state.preprocessing,
-            state.count,
-        )
+        return jax.vmap(explore, in_axes=(seed_axis.axes(state),))(state)
 
     return batched
 
 
-def _updater(parts: Parts, online: ml_collections.ConfigDict):
+def _updater(experiment: Experiment, online: spec.Online):
     """Returns `(state, dataset, turns) -> state` after the updates of one step."""
-    sample = sampling.make_sampler(online)
+    sample = sampling.make_sampler(online.data, online.batch_size, online.offline_share)
 
-    def update(
-        seed,
-        agent,
-        alive,
-        guidance,
-        hyperparameters,
-        buffer,
-        preprocessing,
-        dataset,
-        count,
-        turn,
-    ):
-        key = seed_axis.stream(seed, "online", count, turn)
+    def update(state: State, dataset, turn):
+        # `jax.vmap` passes the state of one seed, without the axis `S`.
+        key = seed_axis.stream(state.seeds, "online", state.count, turn)
         batch_key, update_key = jax.random.split(key)
-        batch = preprocessing(sample(buffer, count, dataset, batch_key))
+        rows = sample(state.buffer, state.count, dataset, batch_key)
+        batch = state.preprocessing(rows)
         guide = unguided
-        if parts.guidance.weight != "none":
-            p = effective_weights(guidance, batch.weights, count)
-            guide = guided_target.make_guide(guidance.offline, p)
-        algorithm = resolution.tuned(parts, hyperparameters)
-        new, metrics = algorithm.update(agent, batch, update_key, guide)
-        agent, alive = seed_axis.guard(agent, new, metrics, alive)
+        if experiment.guidance.weight != "none":
+            p = effective_weights(state.guidance, batch.weights, state.count)
+            guide = guided_target.make_guide(state.guidance.offline, p)
+        algorithm = experiment.tuned(state.hyperparameters)
+        new, metrics = algorithm.update(state.agent, batch, update_key, guide)
+        agent, alive = seed_axis.guard(state.agent, new, metrics, state.alive)
         return agent, alive, metrics
 
     def batched(state: State, dataset, turn):
-        axes = seed_axis.axes(state.agent)
+        axes = seed_axis.axes(state)
         agent, alive, metrics = jax.vmap(
-            update,
-            in_axes=(0, axes, 0, 0, 0, 0, None, None, None, None),
-            out_axes=(axes, 0, 0),
-        )(
-            state.seeds,
-            state.agent,
-            state.alive,
-            state.guidance,
-            state.hyperparameters,
-            state.buffer,
-            state.preprocessing,
-            dataset,
-            state.count,
-            turn,
-        )
+            update, in_axes=(axes, None, None), out_axes=(axes.agent, 0, 0)
+        )(state, dataset, turn)
         failed = jnp.where(state.alive & ~alive, state.count, state.failed_step)
         return state.replace(agent=agent, alive=alive, failed_step=failed), metrics
 
@@ -330,9 +303,9 @@ def _updater(parts: Parts, online: ml_collections.ConfigDict):
     return updates
 
 
-def _example_metrics(parts: Parts, online: ml_collections.ConfigDict, state: State):
+def _example_metrics(experiment: Experiment, online: spec.Online, state: State):
     """Returns one seed's metrics of an update; only their names matter."""
     buffer = jax.tree.map(lambda leaf: leaf[0], state.buffer)
     agent = seed_axis.select(state.agent, 0)
     batch = replay.sample(buffer, jnp.ones((), jnp.int32), jax.random.key(0), 2)
-    return parts.online.update(agent, batch, jax.random.key(0))[1]
+    return experiment.online.update(agent, batch, jax.random.key(0))[1]

@@ -7,31 +7,30 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from samg_jax.envs import vector
-from samg_jax.experiment import resolution
-from samg_jax.experiment.resolution import Parts
+from samg_jax.experiment import datasets, spec
+from samg_jax.experiment.resolved import Experiment
 from samg_jax.training import devices, online_phase
 from samg_jax.types import Batch
 
 Finisher = Callable[[online_phase.State, vector.Step], online_phase.State]
 
 
-def make_finisher(parts: Parts, settings: ml_collections.ConfigDict) -> Finisher:
+def make_finisher(experiment: Experiment, settings: spec.Online) -> Finisher:
     """Returns `(state, outcome) -> state`, which bounds the episodes that just ended.
 
     It follows the step that stored the episode's last transition and its updates, and
     writes what the offline data have too: discounted sums of transformed rewards up to
     the end, or the value of failing for ever. Until then the bound is minus infinity,
-    which is none. Nothing happens unless `parts.online_returns`.
+    which is none. Nothing happens unless `experiment.online_returns`.
     """
-    if not parts.online_returns:
+    if not experiment.online_returns:
         return lambda state, outcome: state
     capacity = online_phase.capacity(settings)
     # No episode is longer, so that one pair of compiled programs serves all.
-    window = min(capacity, parts.task.max_episode_steps or capacity)
+    window = min(capacity, experiment.task.max_episode_steps or capacity)
 
     def finish(state: online_phase.State, outcome: vector.Step) -> online_phase.State:
         if not outcome.dones.any():
@@ -46,9 +45,9 @@ def make_finisher(parts: Parts, settings: ml_collections.ConfigDict) -> Finisher
         for seed in np.flatnonzero(outcome.dones):
             rows = slice(max(window - int(outcome.episode_lengths[seed]), 0), window)
             ends = np.arange(rows.start, window) == window - 1
-            returns[seed, rows] = resolution.returns_to_go(
-                parts.task,
-                parts.online.config.discount,
+            returns[seed, rows] = datasets.returns_to_go(
+                experiment.task,
+                experiment.online.config.discount,
                 transform,
                 rewards[seed, rows],
                 masks[seed, rows],
@@ -56,7 +55,7 @@ def make_finisher(parts: Parts, settings: ml_collections.ConfigDict) -> Finisher
             )
             ended[seed, rows] = True
         mc_returns = write(state.buffer.mc_returns, returns, ended, state.count, window)
-        mc_returns = devices.put(parts.mesh, mc_returns)
+        mc_returns = devices.put(experiment.mesh, mc_returns)
         return state.replace(buffer=state.buffer.replace(mc_returns=mc_returns))
 
     return finish

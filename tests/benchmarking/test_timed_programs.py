@@ -16,7 +16,6 @@ from samg_jax.benchmarking import (
     synthetic_data,
     timed_programs,
 )
-from samg_jax.experiment import resolution
 from samg_jax.training import offline_phase
 from tests.fixtures import small_experiments
 
@@ -34,12 +33,12 @@ def tiny(algorithm, phase="offline", **fields):
 
 
 def prepare(case, folder):
-    """Returns the config, the data and the prepared program of a case."""
-    task = resolution.resolve_task(benchmark_cases.load(case, CONFIGS))
+    """Returns the experiment, the data and the prepared program of a case."""
+    task = benchmark_cases.experiment(case, CONFIGS).task
     path = synthetic_data.file(folder, task, case.rows)
-    config = benchmark_cases.load(case, CONFIGS, path)
-    data = timed_programs.load(config)
-    return config, data, timed_programs.prepare(case, config, data)
+    experiment = benchmark_cases.experiment(case, CONFIGS, path)
+    data = timed_programs.load(experiment)
+    return experiment, data, timed_programs.prepare(case, experiment, data)
 
 
 @contextlib.contextmanager
@@ -59,10 +58,9 @@ def compilations():
 
 
 def test_the_program_is_the_trainers_own(tmp_path):
-    config, data, prepared = prepare(tiny("iql"), tmp_path)
-    parts = resolution.resolve(config)
-    state = offline_phase.init(parts, data.preprocessing)
-    updates = offline_phase.make_updates(parts, 16)
+    experiment, data, prepared = prepare(tiny("iql"), tmp_path)
+    state = offline_phase.init(experiment, data.preprocessing)
+    updates = offline_phase.make_updates(experiment, 16)
     for start in (0, 5):
         state, _ = updates(state, data.dataset, start, length=5)
     program = timed_programs.Program(prepared, 5)
@@ -76,8 +74,10 @@ def test_the_program_is_the_trainers_own(tmp_path):
     [("td3_bc", "offline"), ("spot", "offline"), ("iql", "vanilla"), ("awac", "samg")],
 )
 def test_programs_advance_all_seeds_by_the_chunk(algorithm, phase, tmp_path):
-    config, _, prepared = prepare(tiny(algorithm, phase, family="antmaze"), tmp_path)
-    start = config.agent.get("vae_steps", 0)
+    experiment, _, prepared = prepare(
+        tiny(algorithm, phase, family="antmaze"), tmp_path
+    )
+    start = getattr(experiment.algorithm.config, "vae_steps", 0)
     program = timed_programs.Program(prepared, 3)
     assert int(program.state.agent.step) == start
     before = jax.device_get(program.state.agent.critic.params)
@@ -91,10 +91,9 @@ def test_programs_advance_all_seeds_by_the_chunk(algorithm, phase, tmp_path):
 
 
 def test_no_chunk_of_updates_is_traced_or_compiled_again(tmp_path):
-    config, data, _ = prepare(tiny("td3_bc"), tmp_path)
-    parts = resolution.resolve(config)
-    state = offline_phase.init(parts, data.preprocessing)
-    updates = offline_phase.make_updates(parts, 16)
+    experiment, data, _ = prepare(tiny("td3_bc"), tmp_path)
+    state = offline_phase.init(experiment, data.preprocessing)
+    updates = offline_phase.make_updates(experiment, 16)
     with compilations() as found:
         # As the loop of training calls it: the counters are Python numbers.
         state, _ = updates(state, data.dataset, 0, length=10)

@@ -16,7 +16,7 @@ from samg_jax import checks
 from samg_jax.data import d4rl, minari_source, plausibility, sources, transitions
 from samg_jax.diagnosis import judged_pairs
 from samg_jax.envs import tasks, vector
-from samg_jax.experiment import resolution
+from samg_jax.experiment import datasets, resolve
 from samg_jax.paper import data_coverage
 from samg_jax.runs import lifecycle
 from tests.fixtures import called_programs, small_experiments, small_runs
@@ -105,8 +105,10 @@ def test_analyses_read_what_training_reads():
         np.testing.assert_array_equal(level.observations, raw.observations)
         np.testing.assert_array_equal(level.actions, raw.actions)
     task = tasks.for_env_id(ENV_ID)
-    parts = types.SimpleNamespace(task=task)
-    found, name = judged_pairs.of_dataset(parts, names[0], 5, np.random.default_rng(0))
+    experiment = types.SimpleNamespace(task=task)
+    found, name = judged_pairs.of_dataset(
+        experiment, names[0], 5, np.random.default_rng(0)
+    )
     assert name == names[0]
     rows = levels[name].observations
     assert all((rows == row).all(axis=1).any() for row in found.observations)
@@ -212,13 +214,13 @@ def test_main_job_runs_on_a_dataset_with_parts_and_other_bounds(
 def test_robots_have_raw_returns_and_their_own_physics_unless_told():
     record("mujoco/hopper/random-v0", gymnasium.make("Hopper-v5"), episodes=3)
     config = settings("hopper-medium", "mujoco/hopper/random-v0")
-    assert resolution.resolve(config).task == tasks.Task("Hopper-v5", 11, 3, 1000)
+    assert resolve.experiment(config).task == tasks.Task("Hopper-v5", 11, 3, 1000)
     assert (config.env_id, config.physics) == ("Hopper-v5", "stock")
     # Restored runs resolve the same config again.
-    assert resolution.resolve(config).task.ref_min is None
+    assert resolve.experiment(config).task.ref_min is None
     other = settings("hopper-medium", "mujoco/hopper/random-v0", physics="d4rl")
-    assert resolution.resolve(other).physics == "d4rl"
-    source = resolution.load_dataset(config, resolution.resolve_task(config), str)[2]
+    assert resolve.experiment(other).physics == "d4rl"
+    source = datasets.load(resolve.experiment(config), str)[2]
     assert source.startswith("minari:mujoco/hopper/random-v0 (")
     assert source.endswith("rows, Minari, not D4RL)")
 
@@ -226,11 +228,8 @@ def test_robots_have_raw_returns_and_their_own_physics_unless_told():
 def test_file_of_ones_own_wins_over_the_name(dataset):
     config = settings("hopper-medium", "no/such-v0")
     config.dataset.path, config.env_id = str(dataset), "Hopper-v4"
-    assert resolution.resolve(config).task.ref_min is not None
-    assert (
-        "Minari"
-        not in resolution.load_dataset(config, resolution.resolve_task(config), str)[2]
-    )
+    assert resolve.experiment(config).task.ref_min is not None
+    assert "Minari" not in datasets.load(resolve.experiment(config), str)[2]
 
 
 @pytest.mark.parametrize(
@@ -249,7 +248,7 @@ def test_hyperparameters_are_those_of_the_robot_named_in_the_id(
     assert config.dataset.family == family
     assert config.agent.actor_learning_rate == rate
     folder = f"runs/spot_vanilla/minari/{dataset_id}/seed0"
-    assert lifecycle.default_workdir(config) == folder
+    assert lifecycle.default_workdir(config.to_dict()) == folder
 
 
 # What is refused.
@@ -429,7 +428,7 @@ def test_environment_that_its_id_does_not_make_is_refused():
     for text in ("slope=0.1", "max_episode_steps=4", "the wrapper ClipReward"):
         assert text in str(info.value)
     config = settings("hopper-medium", "line/random-v0", env_id=ENV_ID)
-    assert resolution.resolve_task(config).env_id == ENV_ID
+    assert resolve.task_of(config.to_dict()).env_id == ENV_ID
 
 
 def test_actions_beyond_the_bounds_are_refused():

@@ -17,7 +17,7 @@ from samg_jax.data import (
     transitions,
 )
 from samg_jax.envs import tasks
-from samg_jax.experiment import resolution
+from samg_jax.experiment import datasets, resolve
 from samg_jax.runs import dry_run
 from tests.fixtures import small_experiments
 
@@ -98,8 +98,8 @@ def load(path, rows, config="awac", env_id="OwnWalk-v0", **fields):
     fields = {key.replace("__", "."): value for key, value in fields.items()}
     settings = small_experiments.config(config, path, {"env_id": env_id, **fields})
     warnings = []
-    task = resolution.complete(settings)
-    dataset, *_ = resolution.load_dataset(settings, task, str, warnings.append)
+    experiment = resolve.experiment(settings)
+    dataset, *_ = datasets.load(experiment, str, warnings.append)
     return dataset, warnings
 
 

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 import samg_jax
 from samg_jax import checks, compilation, provenance
 from samg_jax.diagnosis import candidates, diagnosis_plots, evidence, judged_pairs
-from samg_jax.experiment import resolution
+from samg_jax.experiment import datasets, resolve
 from samg_jax.guidance import nearest, weights
 from samg_jax.runs import lifecycle
 from samg_jax.training import offline_phase, seed_axis
@@ -129,8 +129,11 @@ def test_products_have_the_precision_of_the_checkpoint(
 
     def of_another_precision(workdir):
         found = read(workdir)
-        found.config.matmul_precision = "bfloat16"
-        return found
+        changed = dataclasses.replace(
+            found.experiment.settings, matmul_precision="bfloat16"
+        )
+        experiment = dataclasses.replace(found.experiment, settings=changed)
+        return dataclasses.replace(found, experiment=experiment)
 
     def watched(*args):
         seen.append(jax.config.jax_default_matmul_precision)
@@ -224,9 +227,9 @@ def test_pictures_show_the_numbers_of_the_report(pictures):
 
 def test_p_int_is_the_weight_of_the_run_without_its_cut(checkpoint, dataset):
     read = candidates.read(checkpoint)
-    config = read.parts.guidance
-    own, window = candidates.of_state("own", read.parts, read.state, ["window"])
-    data, _, _ = resolution.load_dataset(read.config, read.parts.task)
+    config = read.experiment.guidance
+    own, window = candidates.of_state("own", read.experiment, read.state, ["window"])
+    data, _, _ = datasets.load(read.experiment)
     sample = judged_pairs.take(data, np.arange(30))
     for candidate in (own, window):
         p_int = candidate.p_int(sample)
@@ -246,16 +249,16 @@ def test_p_int_is_the_weight_of_the_run_without_its_cut(checkpoint, dataset):
 
 def test_codes_that_a_checkpoint_has_not_are_fitted_to_its_data(checkpoint):
     read = candidates.read(checkpoint)
-    data, _, _ = resolution.load_dataset(read.config, read.parts.task)
-    split = offline_phase.held_out(read.parts, data)
+    data, _, _ = datasets.load(read.experiment)
+    split = offline_phase.held_out(read.experiment, data)
     assert not np.asarray(read.state.weight.normals.nearest.distances).any()
-    state = candidates.with_codes(read.parts, read.state, data, split)
+    state = candidates.with_codes(read.experiment, read.state, data, split)
     # The model's own fit, where its kind needs them.
-    model = dataclasses.replace(read.parts.model, codes=nearest.REFERENCES)
+    model = dataclasses.replace(read.experiment.model, codes=nearest.REFERENCES)
     columns = data.observations, data.actions, data.next_observations
     expected = model.fit(read.state.model, *columns, split.train)
     jax.tree.map(np.testing.assert_array_equal, state.weight, expected)
-    own = candidates.of_state("own", read.parts, state, ["nearest"])[1]
+    own = candidates.of_state("own", read.experiment, state, ["nearest"])[1]
     known, strange = (
         own.p_int(judged_pairs.take(data, split.train)._replace(actions=actions))
         for actions in (data.actions[split.train], 9 + data.actions[split.train])
@@ -267,8 +270,8 @@ def test_codes_that_a_checkpoint_has_not_are_fitted_to_its_data(checkpoint):
 def test_weights_without_a_model_are_judged_too(dataset, tmp_path):
     workdir = make_checkpoint("awac_samg", dataset, tmp_path, guidance__weight="random")
     read = candidates.read(workdir)
-    (random,) = candidates.of_state("own", read.parts, read.state, ["joint"])
-    data, _, _ = resolution.load_dataset(read.config, read.parts.task)
+    (random,) = candidates.of_state("own", read.experiment, read.state, ["joint"])
+    data, _, _ = datasets.load(read.experiment)
     sample = judged_pairs.take(data, np.arange(300))
     p_int = random.p_int(sample)
     assert p_int.shape == (2, 300)
@@ -311,11 +314,12 @@ def test_the_embedding_is_judged_beside_the_autoencoder(checkpoint, tmp_path):
 def test_a_preset_is_itself_whatever_the_checkpoint_has(dataset, name, changes):
     def guidance(overrides):
         config = small_experiments.config("awac_samg", dataset, overrides)
-        return config, resolution.resolve(config).guidance
+        experiment = resolve.experiment(config)
+        return experiment.record, experiment.guidance
 
-    config, other = guidance({f"guidance.{key}": x for key, x in changes.items()})
+    record, other = guidance({f"guidance.{key}": x for key, x in changes.items()})
     fields = candidates.preset_fields(name)
-    found = resolution.resolve(candidates.with_settings(config, fields, None))
+    found = resolve.from_fields(candidates.with_settings(record, fields, None))
     _, expected = guidance({"guidance.weight_preset": name})
     assert found.guidance == expected
     if changes != {"weight_preset": name}:
@@ -355,7 +359,7 @@ def test_fresh_weights_need_no_weight_in_the_checkpoint(vanilla):
     planned = dict(evidence.plan(read, request))
     assert planned["best"].guidance.kind == "nearest"
     assert planned["paper"].guidance.kind == "tail"
-    for parts in planned.values():  # The paper's for the robot, but shorter.
-        settings = parts.guidance.cvae
+    for experiment in planned.values():  # The paper's for the robot, but shorter.
+        settings = experiment.guidance.cvae
         assert settings.decoder_layers == 1
         assert (settings.steps, settings.kl_warmup_steps) == (5_000, 1_000)

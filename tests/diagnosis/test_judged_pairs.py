@@ -5,13 +5,13 @@ import pytest
 
 from samg_jax.data import d4rl, transitions
 from samg_jax.diagnosis import judged_pairs
-from samg_jax.experiment import resolution
+from samg_jax.experiment import resolve
 from tests.fixtures import small_experiments
 
 
 @pytest.fixture(scope="module")
-def parts(dataset):
-    return resolution.resolve(small_experiments.config("awac_samg", dataset))
+def experiment(dataset):
+    return resolve.experiment(small_experiments.config("awac_samg", dataset))
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def test_only_the_actions_are_replaced_and_they_stay_in_bounds(familiar):
     np.testing.assert_allclose(noisy[2].actions, expected, rtol=1e-6)
 
 
-def test_pairs_of_a_random_policy_follow_one_another(parts):
-    found = judged_pairs.of_random_policy(parts, 45, np.random.default_rng(0))
+def test_pairs_of_a_random_policy_follow_one_another(experiment):
+    found = judged_pairs.of_random_policy(experiment, 45, np.random.default_rng(0))
     assert [len(field) for field in found] == [45] * 3
     envs = judged_pairs.ROLLOUT_ENVS
     follows = (found.next_observations[:-envs] == found.observations[envs:]).all(axis=1)
@@ -49,34 +49,34 @@ def test_pairs_of_a_random_policy_follow_one_another(parts):
     assert found.actions.std() == pytest.approx(1 / np.sqrt(3), abs=0.1)
 
 
-def test_pairs_of_another_file_are_rows_of_it(parts, dataset, tmp_path):
+def test_pairs_of_another_file_are_rows_of_it(experiment, dataset, tmp_path):
     found, name = judged_pairs.of_dataset(
-        parts, str(dataset), 50, np.random.default_rng(0)
+        experiment, str(dataset), 50, np.random.default_rng(0)
     )
     assert name == dataset.stem
     rows = d4rl.load(dataset).observations
     assert len(found.actions) == 50
     assert all((rows == row).all(axis=1).any() for row in found.observations)
     rng = np.random.default_rng(0)
-    by_name, name = judged_pairs.of_dataset(parts, "hopper-demo", 20, rng)
+    by_name, name = judged_pairs.of_dataset(experiment, "hopper-demo", 20, rng)
     assert (len(by_name.actions), name) == (20, "hopper-demo")
     for level in ("hopper-random", "hopper-expert-v2"):
         with pytest.raises(ValueError, match=r"a level of D4RL, .*give its path"):
-            judged_pairs.of_dataset(parts, level, 20, rng)
+            judged_pairs.of_dataset(experiment, level, 20, rng)
     # As D4RL calls the file of such a level, which is read like any other.
     file = small_experiments.write_dataset(tmp_path / "hopper_random-v2.hdf5", 50)
-    _, name = judged_pairs.of_dataset(parts, str(file), 20, rng)
+    _, name = judged_pairs.of_dataset(experiment, str(file), 20, rng)
     assert name == "hopper_random-v2"
 
 
-def test_other_data_that_do_not_fit_or_exist_are_refused(parts, tmp_path):
+def test_other_data_that_do_not_fit_or_exist_are_refused(experiment, tmp_path):
     rng = np.random.default_rng(0)
     other = small_experiments.write_dataset(tmp_path / "c.hdf5", 20, "HalfCheetah-v4")
     with pytest.raises(
         ValueError, match=r"c\.hdf5, .* of size 17 .* Hopper-v4, has 11"
     ):
-        judged_pairs.of_dataset(parts, str(other), 10, rng)
+        judged_pairs.of_dataset(experiment, str(other), 10, rng)
     with pytest.raises(ValueError, match="No dataset file"):
-        judged_pairs.of_dataset(parts, "missing.hdf5", 10, rng)
+        judged_pairs.of_dataset(experiment, "missing.hdf5", 10, rng)
     with pytest.raises(ValueError, match="Did you mean 'hopper-demo'"):
-        judged_pairs.of_dataset(parts, "hoper-demo", 10, rng)
+        judged_pairs.of_dataset(experiment, "hoper-demo", 10, rng)

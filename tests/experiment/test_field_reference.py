@@ -16,7 +16,7 @@ from samg_jax.experiment import (
     config_checks,
     field_reference,
     field_table,
-    resolution,
+    resolve,
     spec,
     suite_files,
     suite_spec,
@@ -39,9 +39,7 @@ def refusal(name: str, value) -> str:
     try:
         with config.ignore_type(), config.unlocked():
             config.update_from_flattened_dict({name: value})
-        resolution.complete(config)
-        config_checks.check(config)
-        resolution.resolve(config)
+        resolve.experiment(config)
     except checks.UserError as error:
         return str(error)
     return ""

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from samg_jax import checks
-from samg_jax.experiment import config_checks, resolution, size_limits
+from samg_jax.experiment import resolve, size_limits
 from tests.fixtures import called_programs, small_experiments
 
 
@@ -31,10 +31,9 @@ def test_sizes_over_the_memory_are_refused_before_they_are_built(name, changes):
     config = small_experiments.CONFIGS[name]("hopper-demo")
     config.update_from_flattened_dict(changes)
     field = next(iter(changes))
-    resolution.complete(config)
     began = time.monotonic()
     with pytest.raises(checks.UserError, match=r"GB of memory; this machine") as error:
-        config_checks.check(config)
+        resolve.experiment(config)
     assert f"config.{field}" in str(error.value)
     assert time.monotonic() - began < 5
 
@@ -59,9 +58,8 @@ def test_sizes_over_the_memory_are_refused_before_they_are_built(name, changes):
 def test_the_advice_names_the_field_and_the_bound_that_are_wrong(changes, advice):
     config = small_experiments.CONFIGS["awac"]("hopper-demo")
     config.update_from_flattened_dict(changes)
-    resolution.complete(config)
     with pytest.raises(checks.UserError) as error:
-        config_checks.check(config)
+        resolve.experiment(config)
     assert str(error.value).endswith(advice)
 
 
@@ -81,7 +79,7 @@ def test_counters_beyond_32_bits_are_refused(name, changes):
     config.online.buffer_size = 100
     config.update_from_flattened_dict(changes)
     with pytest.raises(checks.UserError, match=r"below 2\*\*31"):
-        config_checks.check(config)
+        resolve.experiment(config)
 
 
 @pytest.mark.parametrize("name", small_experiments.CONFIGS)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from samg_jax import checks
-from samg_jax.experiment import resolution, sweeps
+from samg_jax.experiment import resolve, sweeps
 from samg_jax.results import curves, run_comparison
 from samg_jax.runs import dry_run, saved_policies
 from samg_jax.training import handover, offline_phase, online_phase
@@ -24,8 +24,8 @@ def swept(dataset, *texts, name="awac_samg", **overrides):
     return config
 
 
-def resolve(dataset, *texts, **overrides):
-    return resolution.resolve(swept(dataset, *texts, **overrides))
+def resolved(dataset, *texts, **overrides):
+    return resolve.experiment(swept(dataset, *texts, **overrides))
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +42,22 @@ def run(config, workdir):
 
 def test_places_are_the_product_of_values_and_seeds(dataset):
     texts = ("guidance.threshold=0,0.5", "agent.tau=0.1,0.2,1")
-    parts = sweeps.spread(resolve(dataset, *texts, seed=3))
+    experiment = sweeps.spread(resolved(dataset, *texts, seed=3))
     values = [(0, 0.1), (0, 0.2), (0, 1), (0.5, 0.1), (0.5, 0.2), (0.5, 1)]
-    np.testing.assert_array_equal(parts.seeds, [3, 4] * 6)
+    np.testing.assert_array_equal(experiment.seeds, [3, 4] * 6)
     for name, index in [("guidance.threshold", 0), ("agent.tau", 1)]:
         expected = [value[index] for value in values for _ in range(2)]
-        np.testing.assert_array_equal(parts.swept[name], expected)
-    assert parts.labels[::2] == parts.labels[1::2]
-    assert parts.labels[0] == "threshold=0 tau=0.1"
-    assert len(set(parts.labels)) == 6
-    assert parts.name(3) == "4 (threshold=0 tau=0.2)"
+        np.testing.assert_array_equal(experiment.swept[name], expected)
+    assert experiment.labels[::2] == experiment.labels[1::2]
+    assert experiment.labels[0] == "threshold=0 tau=0.1"
+    assert len(set(experiment.labels)) == 6
+    assert experiment.name(3) == "4 (threshold=0 tau=0.2)"
 
 
 def test_without_a_sweep_nothing_is_spread(dataset):
-    parts = resolution.resolve(small_runs.config("awac_samg", dataset))
-    assert sweeps.spread(parts) is parts
-    assert parts.name(1) == "1"
+    experiment = resolve.experiment(small_runs.config("awac_samg", dataset))
+    assert sweeps.spread(experiment) is experiment
+    assert experiment.name(1) == "1"
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,12 @@ def test_without_a_sweep_nothing_is_spread(dataset):
 )
 def test_impossible_sweeps_are_refused(text, overrides, match, dataset):
     with pytest.raises(ValueError, match=match):
-        resolve(dataset, text, **overrides)
+        resolved(dataset, text, **overrides)
 
 
 def test_one_setting_has_one_list_of_values(dataset):
     with pytest.raises(ValueError, match="more than once"):
-        resolve(dataset, "guidance.strength=0,1", "config.guidance.strength=0.5")
+        resolved(dataset, "guidance.strength=0,1", "config.guidance.strength=0.5")
 
 
 def test_refusals_come_before_anything_is_written(dataset, tmp_path):
@@ -118,11 +118,11 @@ def test_a_dry_run_counts_places(dataset, tmp_path):
     for label in ("threshold=0", "threshold=0.5", "threshold=0.9"):
         assert f"sweep: {label}" in text.splitlines()
     plain = small_runs.config("awac_samg", dataset)
-    single = dry_run.memory(plain, resolution.resolve(plain), 0)[0]
-    many = dry_run.memory(config, resolution.resolve(config), 0)[0]
+    single = dry_run.memory(resolve.experiment(plain), 0)[0]
+    many = dry_run.memory(resolve.experiment(config), 0)[0]
     plain.online.steps = 0
-    offline_alone = dry_run.memory(plain, resolution.resolve(plain), 0)[0]
-    # Up to the few bytes that all places share, such as the normalizer.
+    offline_alone = dry_run.memory(resolve.experiment(plain), 0)[0]
+    # Up to the few bytes that all replicas share, such as the normalizer.
     expected = 3 * (single - offline_alone)
     assert many - offline_alone == pytest.approx(expected, rel=0.01)
 
@@ -142,12 +142,12 @@ def test_every_swept_setting_reaches_the_leaf_of_its_place(
     field, values, overrides, dataset
 ):
     text = f"guidance.{field}=" + ",".join(map(str, values))
-    parts = resolve(dataset, text, **overrides)
-    guidance = frozen(parts)
+    experiment = resolved(dataset, text, **overrides)
+    guidance = frozen(experiment)
     np.testing.assert_array_equal(getattr(guidance, field), np.repeat(values, 2))
     # All else is as without the sweep.
     single = dataset, f"guidance.{field}={values[0]}"
-    alone = frozen(resolve(*single, **overrides))
+    alone = frozen(resolved(*single, **overrides))
     half = jax.tree.map(lambda leaf: leaf[:2], guidance)
     jax.tree.map(np.testing.assert_array_equal, half, alone)
 
@@ -155,43 +155,45 @@ def test_every_swept_setting_reaches_the_leaf_of_its_place(
 PRETRAINED = {}  # By weight: nothing else of the guidance changes the fresh state.
 
 
-def frozen(parts):
-    weight = parts.guidance.weight
+def frozen(experiment):
+    weight = experiment.guidance.weight
     if weight not in PRETRAINED:
         PRETRAINED[weight] = offline_phase.init(
-            parts, recording_algorithm.preprocessing(parts.task)
+            experiment, recording_algorithm.preprocessing(experiment.task)
         )
     pretrained = PRETRAINED[weight]
     grid = np.linspace(0, 1, 1001, dtype=np.float32) ** 2
     pretrained = pretrained.replace(quantiles=np.stack([grid, grid / 2]))
-    places = sweeps.spread(parts)
-    return handover.freeze(places, handover.place(places, pretrained))
+    replicas = sweeps.spread(experiment)
+    return handover.freeze(replicas, handover.to_replicas(replicas, pretrained))
 
 
 def test_a_swept_quantile_is_a_threshold_per_place(dataset):
-    parts = resolve(dataset, "guidance.threshold_quantile=0.3,0.6")
-    assert parts.by_quantile
+    experiment = resolved(dataset, "guidance.threshold_quantile=0.3,0.6")
+    assert experiment.by_quantile
     expected = [0.09, 0.045, 0.36, 0.18]  # The square of the level, half for seed 1.
-    np.testing.assert_allclose(frozen(parts).threshold, expected, rtol=1e-5)
+    np.testing.assert_allclose(frozen(experiment).threshold, expected, rtol=1e-5)
 
 
 def draws(dataset, texts, **overrides):
     """Returns what 6 steps handed to every place: rewards, draws, weights, actions."""
     config = swept(dataset, *texts, guidance__weight="random", **overrides)
-    parts = sweeps.spread(recording_algorithm.parts(config, 16))
-    single = recording_algorithm.parts(config, 16)
+    experiment = sweeps.spread(recording_algorithm.experiment(config, 16))
+    single = recording_algorithm.experiment(config, 16)
     pretrained = offline_phase.init(
-        single, recording_algorithm.preprocessing(parts.task)
+        single, recording_algorithm.preprocessing(experiment.task)
     )
-    pretrained = handover.place(parts, pretrained)
-    first = np.zeros((len(parts.seeds), parts.task.observation_size), np.float32)
-    state = online_phase.init(parts, config.online, pretrained, first)
-    take, seen = online_phase.make_step(parts, config.online), []
+    pretrained = handover.to_replicas(experiment, pretrained)
+    first = np.zeros(
+        (len(experiment.seeds), experiment.task.observation_size), np.float32
+    )
+    state = online_phase.init(experiment, config.online, pretrained, first)
+    take, seen = online_phase.make_step(experiment, config.online), []
     for step in range(6):
-        rewards = np.float32(step) + 10.0 * parts.seeds.astype(np.float32)
-        feedback = online_phase.Feedback(rewards, first, np.ones_like(rewards), first)
+        rewards = np.float32(step) + 10.0 * experiment.seeds.astype(np.float32)
+        env_step = online_phase.EnvStep(rewards, first, np.ones_like(rewards), first)
         actions = np.asarray(state.actions)
-        state = take(state, feedback, None, 1)
+        state = take(state, env_step, None, 1)
         agent = state.agent
         observed = (agent.batch.rewards, agent.draw, agent.weights, actions)
         seen.append(jax.device_get(observed))
@@ -200,11 +202,11 @@ def draws(dataset, texts, **overrides):
 
 def test_a_place_draws_exactly_what_its_seed_draws_alone(dataset):
     together = draws(dataset, ("guidance.strength=0.5,1",))
-    for strength, place in [(0.5, slice(0, 2)), (1.0, slice(2, 4))]:
+    for strength, replica in [(0.5, slice(0, 2)), (1.0, slice(2, 4))]:
         alone = draws(dataset, (), guidance__strength=strength)
         for of_all, own in zip(together, alone, strict=True):
             for values, value in zip(of_all, own, strict=True):
-                np.testing.assert_array_equal(values[place], value)
+                np.testing.assert_array_equal(values[replica], value)
 
 
 def test_a_place_is_the_run_with_its_value(sweep_run, samg_run, dataset, tmp_path):
@@ -216,12 +218,12 @@ def test_a_place_is_the_run_with_its_value(sweep_run, samg_run, dataset, tmp_pat
         guidance__threshold=0.0,
     )
     together = small_runs.saved(sweep_run)
-    for single, places in [(zero, slice(0, 2)), (samg_run, slice(2, 4))]:
+    for single, replicas in [(zero, slice(0, 2)), (samg_run, slice(2, 4))]:
         alone = small_runs.saved(single)
         own = {
             name: array
             if "preprocessing" in name or not np.ndim(alone[name])
-            else array[places]
+            else array[replicas]
             for name, array in together.items()
             if not name.startswith("host")
         }
@@ -229,7 +231,7 @@ def test_a_place_is_the_run_with_its_value(sweep_run, samg_run, dataset, tmp_pat
         small_runs.assert_close_arrays(own, expected)
         for row, other in zip(
             [row for row in small_runs.evaluations(sweep_run) if row.sweep][
-                places.start :: 6
+                replicas.start :: 6
             ],
             [row for row in small_runs.evaluations(single) if row.phase == "online"][
                 ::2
@@ -240,38 +242,38 @@ def test_a_place_is_the_run_with_its_value(sweep_run, samg_run, dataset, tmp_pat
             assert row.return_mean == pytest.approx(other.return_mean, rel=1e-3)
     # They are not all the same run.
     weights = together["['buffer']['weights']"]
-    active = [(weights[place : place + 2] > 0).mean() for place in (0, 2, 4)]
+    active = [(weights[replica : replica + 2] > 0).mean() for replica in (0, 2, 4)]
     assert active[0] > active[1] > active[2]
 
 
 def learned(dataset, texts, **overrides):
-    """Returns what every place has learned after 4 steps, of 2 updates each."""
+    """Returns what every replica has learned after 4 steps, of 2 updates each."""
     config = swept(dataset, *texts, **overrides)
-    single = resolution.resolve(config)
-    parts = sweeps.spread(single)
+    single = resolve.experiment(config)
+    experiment = sweeps.spread(single)
     pretrained = offline_phase.init(
-        single, recording_algorithm.preprocessing(parts.task)
+        single, recording_algorithm.preprocessing(experiment.task)
     )
-    pretrained = handover.place(parts, pretrained)
-    rows = np.random.default_rng(0).normal(size=(4, parts.task.observation_size))
-    first = np.float32(np.tile(rows[:1], (len(parts.seeds), 1)))
-    state = online_phase.init(parts, config.online, pretrained, first)
-    take = online_phase.make_step(parts, config.online)
+    pretrained = handover.to_replicas(experiment, pretrained)
+    rows = np.random.default_rng(0).normal(size=(4, experiment.task.observation_size))
+    first = np.float32(np.tile(rows[:1], (len(experiment.seeds), 1)))
+    state = online_phase.init(experiment, config.online, pretrained, first)
+    take = online_phase.make_step(experiment, config.online)
     for step in range(4):
-        next_ = np.float32(np.tile(rows[step : step + 1], (len(parts.seeds), 1)))
-        ones = np.ones(len(parts.seeds), np.float32)
-        state = take(state, online_phase.Feedback(ones, next_, ones, next_), None, 2)
+        next_ = np.float32(np.tile(rows[step : step + 1], (len(experiment.seeds), 1)))
+        ones = np.ones(len(experiment.seeds), np.float32)
+        state = take(state, online_phase.EnvStep(ones, next_, ones, next_), None, 2)
     return jax.device_get(state.agent)
 
 
-def assert_place(together, places, alone, tolerance):
+def assert_place(together, replicas, alone, tolerance):
     """Fails unless these places learned what a run alone did, to a tolerance."""
     for many, own in zip(
         jax.tree.leaves(together), jax.tree.leaves(alone), strict=True
     ):
         # Of the size of the array: single numbers may be near 0.
         atol = tolerance * np.abs(own).max()
-        found = many[places] if many.ndim else many
+        found = many[replicas] if many.ndim else many
         np.testing.assert_allclose(found, own, rtol=0, atol=atol)
 
 
@@ -307,7 +309,7 @@ def test_a_place_of_another_base_is_the_fork_with_its_value(name, settings, data
     settings = {"name": name, "guidance__weight": "constant", **settings}
     together = learned(dataset, ("guidance.strength=0.25,1",), **settings)
     alone = learned(dataset, (), guidance__strength=1.0, **settings)
-    # Products of twice as many places are rounded otherwise.
+    # Products of twice as many replicas are rounded otherwise.
     assert_place(together, slice(2, 4), alone, 1e-6)
     critic = jax.tree.leaves(together.critic.params)[1]
     assert not np.allclose(critic[:2], critic[2:], rtol=1e-4, atol=1e-7)

@@ -3,13 +3,7 @@
 import pytest
 
 from samg_jax import checks
-from samg_jax.experiment import (
-    command_line,
-    config_checks,
-    resolution,
-    suite_files,
-    unread_fields,
-)
+from samg_jax.experiment import command_line, resolve, suite_files, unread_fields
 from samg_jax.suites import job_list, suite_program
 from tests.fixtures import tiny_suite
 
@@ -18,9 +12,8 @@ def check(name, *fields):
     """What is said of fields that were set, such as `online.steps=0`."""
     arguments = [f"--config.{field}" for field in fields]
     found, _ = command_line.read([f"--config=configs/{name}.py", *arguments])
-    resolution.complete(found.config)
-    config_checks.check(found.config)
-    return unread_fields.check(found.config, found.given)
+    record = resolve.experiment(found.config).record
+    return unread_fields.check(record, found.given)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 import dataclasses
 import json
 
+import ml_collections
 import pytest
 
-from samg_jax.experiment import resolution
+from samg_jax.experiment import resolve
 from samg_jax.guidance import presets, weights
 from samg_jax.runs import lifecycle
 from tests.fixtures import small_experiments
@@ -17,8 +18,7 @@ def resolved(name="awac_samg", **overrides):
         config.update_from_flattened_dict(
             {key.replace("__", "."): value for key, value in overrides.items()}
         )
-    resolution.complete(config)
-    return config
+    return ml_collections.ConfigDict(resolve.experiment(config).record)
 
 
 def field(config, name):
@@ -50,7 +50,7 @@ def test_all_presets_decide_the_same_fields_and_are_not_the_same():
 def test_the_paper_is_the_default_and_equals_the_defaults_of_the_settings():
     config = resolved()
     assert config.guidance.weight_preset == "paper"
-    settings = resolution.guidance_config(config)
+    settings = resolve.guidance_config(config.guidance.to_dict())
     defaults = weights.GuidanceConfig()
     for name in ("kind", "fit", "use_std"):
         assert getattr(settings, name) == getattr(defaults, name)
@@ -77,8 +77,8 @@ def test_what_a_preset_decided_is_written_down(dataset, tmp_path):
     config = small_experiments.config(
         "awac_samg", dataset, {"guidance.weight_preset": "best"}
     )
-    lifecycle.prepare(config, tmp_path)
-    lifecycle.write_config(config, tmp_path)
+    experiment = lifecycle.prepare(config, tmp_path)
+    lifecycle.write_config(experiment.record, tmp_path)
     written = json.loads((tmp_path / "config.json").read_text())
     assert written["guidance"]["weight_preset"] == "best"
     assert written["guidance"]["kind"] == presets.PRESETS["best"]["kind"]
@@ -92,6 +92,6 @@ def test_an_unknown_preset_is_refused_with_the_nearest():
 
 def test_vanilla_configs_have_no_preset():
     assert "weight_preset" not in resolved("awac").guidance
-    assert resolution.guidance_config(resolved("awac")) == dataclasses.replace(
-        weights.GuidanceConfig(), weight="none"
-    )
+    assert resolve.guidance_config(
+        resolved("awac").guidance.to_dict()
+    ) == dataclasses.replace(weights.GuidanceConfig(), weight="none")

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from samg_jax.paper import data_coverage, improvements
-from samg_jax.results.seed_statistics import Course
+from samg_jax.results.seed_statistics import SeedOutcome
 from tests.fixtures import called_programs, made_outcomes, small_runs
 
 
 def outcome(ends, failed=(), **fields):
     """Returns what a run's workdir says, with the final score of every seed."""
     courses = tuple(
-        Course(seed, 0.0, end, 0.0, seed in failed) for seed, end in ends.items()
+        SeedOutcome(seed, 0.0, end, 0.0, seed in failed) for seed, end in ends.items()
     )
     own = {"data_source": "data", "updates": 5, "steps": 10, **fields}
     return made_outcomes.made(courses=courses, **own)

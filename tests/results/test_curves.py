@@ -88,7 +88,7 @@ def test_a_sweep_has_a_column_a_curve_and_a_tag_per_combination(tmp_path, drawn)
     scores = evaluation.Scores(np.ones((1, 2)), np.array([50.0]), np.ones(1))
     writer.evaluation("offline", (100, 0), scores, np.array([True]))
     labels = ("threshold=0.3 tau=1", "threshold=1e-2 tau=1")
-    writer.places = [(4, label) for label in labels]
+    writer.replicas = [(4, label) for label in labels]
     scores = evaluation.Scores(np.ones((2, 2)), np.array([50.0, 60.0]), np.ones(2))
     writer.evaluation("online", (100, 0), scores, np.array([True, True]))
     writer.training("online", (100, 0), {"loss": np.array([1.0, 2.0])})
@@ -206,5 +206,5 @@ def test_a_run_on_a_file_of_any_name_ends_with_its_pictures(dataset, tmp_path, c
     config = small_runs.config("awac_samg", path)
     with config.unlocked():
         config.sweep = ("guidance.threshold=0.1,0.2",) * 30
-    folders = pathlib.Path(lifecycle.default_workdir(config)).parts
+    folders = pathlib.Path(lifecycle.default_workdir(config.to_dict())).parts
     assert all(len(part.encode()) <= 255 for part in folders)

@@ -156,7 +156,9 @@ def test_a_comparison_of_runs_holds_such_names_as_letters(name):
 
 
 def curves_of(seed):
-    course = run_comparison.Course(seed, 50.0, 60.0, 45.0, False, {0: 50.0, 20: 60.0})
+    course = run_comparison.SeedOutcome(
+        seed, 50.0, 60.0, 45.0, False, {0: 50.0, 20: 60.0}
+    )
     return (course,)
 
 

@@ -8,13 +8,13 @@ import pytest
 from scipy import stats
 
 from samg_jax.results import pairing
-from samg_jax.results.seed_statistics import Course
+from samg_jax.results.seed_statistics import SeedOutcome
 from tests.fixtures import made_outcomes
 
 
 def course(seed, scores, failed=False):
     values = list(scores.values())
-    return Course(seed, values[0], values[-1], min(values), failed, scores)
+    return SeedOutcome(seed, values[0], values[-1], min(values), failed, scores)
 
 
 def outcome(variant, courses, guidance=None):

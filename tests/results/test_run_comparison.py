@@ -11,7 +11,7 @@ import pytest
 
 from samg_jax import provenance
 from samg_jax.results import run_comparison
-from samg_jax.results.seed_statistics import Course
+from samg_jax.results.seed_statistics import SeedOutcome
 from tests.fixtures import called_programs, made_outcomes, small_runs
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 def outcome(algorithm="awac", courses=((50, 60, 45), (40, 44, 30)), **changes):
     """Returns an outcome whose seeds have these starts, ends and lowest scores."""
-    seeds = tuple(Course(i, *course, False) for i, course in enumerate(courses))
+    seeds = tuple(SeedOutcome(i, *course, False) for i, course in enumerate(courses))
     return made_outcomes.made(**{"algorithm": algorithm, "courses": seeds, **changes})
 
 
@@ -45,7 +45,10 @@ def test_a_run_without_online_phase_has_one_score():
 
 
 def test_failed_seeds_are_named_and_left_out():
-    good, bad = Course(0, 1.0, 2.0, 1.0, False), Course(1, 9.0, 9.0, 9.0, True)
+    good, bad = (
+        SeedOutcome(0, 1.0, 2.0, 1.0, False),
+        SeedOutcome(1, 9.0, 9.0, 9.0, True),
+    )
     line = cells(run_comparison.table([outcome(courses=())]).splitlines()[2])
     assert line[5:] == ["-", "-", "-", "-"]
     made = dataclasses.replace(outcome(), courses=(good, bad))

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from samg_jax.data import transitions
-from samg_jax.envs import tasks
-from samg_jax.experiment import resolution
+from samg_jax.experiment import datasets, resolve
 from samg_jax.runs import forks
 from samg_jax.training import seed_axis
 from tests.fixtures import small_experiments, small_runs, toy_problems
@@ -96,8 +95,8 @@ def test_critics_of_unequal_depth_are_pre_trained_frozen_and_fine_tuned(
 
 
 def test_counters_and_preprocessing_are_shared_and_nothing_else_is(dataset):
-    parts = resolution.resolve(small_experiments.config("spot", dataset))
-    state = forks.template(parts)
+    experiment = resolve.experiment(small_experiments.config("spot", dataset))
+    state = forks.template(experiment)
     shared = {
         jax.tree_util.keystr(path)
         for path, axis in jax.tree_util.tree_leaves_with_path(
@@ -115,26 +114,27 @@ def test_an_iql_fork_keeps_the_length_of_its_schedule_but_may_drop_it(run, datas
         settings = small_runs.config(
             "iql", dataset, offline__restore=str(run("iql")), **changes
         )
-        parts = resolution.resolve(settings)
+        experiment = resolve.experiment(settings)
         source = run("iql") / "offline"
-        forks.check(settings, parts, forks.meta(source))
-        return parts, source
+        forks.check(experiment, forks.meta(source))
+        return experiment, source
 
     with pytest.raises(ValueError, match=r"offline\.updates: 60 in .*, 61 now"):
         fork(offline__updates=61)
-    parts, source = fork(offline__updates=61, agent__actor_schedule="constant")
-    state, _ = forks.restore(parts, source, None)
+    experiment, source = fork(offline__updates=61, agent__actor_schedule="constant")
+    state, _ = forks.restore(experiment, source, None)
     agent = seed_axis.select(state.agent, 0)
     batch = toy_problems.random_batch(np.random.default_rng(0), 4, 11, 3)
     key = jax.random.key(0)
-    after, metrics = jax.jit(parts.online.update)(agent, batch, key)
+    after, metrics = jax.jit(experiment.online.update)(agent, batch, key)
     np.testing.assert_allclose(metrics["actor_learning_rate"], 3e-4, rtol=1e-6)
     assert jax.tree.structure(after) == jax.tree.structure(agent)
 
 
 def test_cal_ql_bounds_failures_on_antmaze_by_the_value_of_failing_for_ever():
-    config = small_experiments.CONFIGS["cal_ql"]("antmaze-umaze")
-    task = tasks.for_dataset("antmaze-umaze")
+    experiment = resolve.experiment(
+        small_experiments.CONFIGS["cal_ql"]("antmaze-umaze")
+    )
     rewards = np.float32([0, 0, 1, 0, 0, 0, 0])
     observations = np.arange(7, dtype=np.float32)[:, None]
     data = transitions.Dataset(
@@ -145,25 +145,25 @@ def test_cal_ql_bounds_failures_on_antmaze_by_the_value_of_failing_for_ever():
         masks=1 - rewards,
         mc_returns=np.zeros(7, np.float32),
     )
-    transform = resolution.fit_reward_transform(config, data)
-    actual = resolution.with_returns(config, data, transform, task).mc_returns
+    transform = datasets.fit_reward_transform(experiment.settings.dataset, data)
+    actual = datasets.with_returns(experiment, data, transform).mc_returns
     expected = [-5.0495, -0.05, 5, -500, -500, -500, -500]
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
     # Rewards of other tasks are dense: what was seen is summed.
-    config = small_experiments.CONFIGS["cal_ql"]("walker2d-medium")
-    task = tasks.for_dataset("walker2d-medium")
-    transform = resolution.fit_reward_transform(config, data)
-    actual = resolution.with_returns(config, data, transform, task).mc_returns
+    experiment = resolve.experiment(
+        small_experiments.CONFIGS["cal_ql"]("walker2d-medium")
+    )
+    transform = datasets.fit_reward_transform(experiment.settings.dataset, data)
+    actual = datasets.with_returns(experiment, data, transform).mc_returns
     np.testing.assert_allclose(actual, [0.9801, 0.99, 1, 0, 0, 0, 0], rtol=1e-6)
 
 
 def test_bc_leaves_out_what_follows_the_last_whole_segment(dataset):
     settings = small_experiments.config("bc", dataset)
-    task = resolution.resolve(settings).task
-    dropped = resolution.load_dataset(settings, task, lambda _: None)[0]
+    dropped = datasets.load(resolve.experiment(settings), lambda _: None)[0]
     settings.dataset.drop_unfinished = False
-    whole = resolution.load_dataset(settings, task, lambda _: None)[0]
+    whole = datasets.load(resolve.experiment(settings), lambda _: None)[0]
     ends = np.flatnonzero(whole.masks == 0)
     assert len(dropped.rewards) == ends[-1] + 1 < len(whole.rewards)
     jax.tree.map(

@@ -135,9 +135,9 @@ def test_the_checkpoint_waits_for_the_ends_of_all_episodes_but_not_for_ever(walk
     with awkward_envs.registered("Walk") as (env_id,):
         settings = small_runs.config("awac", walks, **{**RUN, "env_id": env_id})
         settings.num_seeds = 3
-        parts = small_runs.resolution.resolve(settings)
+        experiment = small_runs.resolve.experiment(settings)
     trial = tryout.Trial(False, "a reason")
-    saving = environments.Saving(dataclasses.replace(parts, trial=trial), None)
+    saving = environments.Saving(dataclasses.replace(experiment, trial=trial))
     none, first = np.zeros(3, bool), np.array([True, False, False])
     rest = ~first
     assert not saving.reached(~none)  # Nothing is due.

@@ -163,7 +163,7 @@ def test_an_edited_config_is_told_with_the_copy_that_is_intact(
         assert command in refused(workdir, **{field.replace(".", "__"): value})
     shutil.copy(*command.split()[1:])
     given = small_runs.config("awac", dataset, num_seeds=1)
-    saved_configs.check_same_config(given, workdir, complete=False)
+    saved_configs.check_same_config(given.to_dict(), workdir, complete=False)
 
 
 def test_a_phase_of_another_run_is_refused_also_if_its_config_says_nothing(
@@ -255,10 +255,11 @@ def test_an_incomplete_offline_phase_and_a_diagnosis_refuse_changed_data(
     workdir, dataset
 ):
     read = candidates.read(str(workdir))
+    named = read.experiment.settings.dataset
     with pytest.raises(checks.UserError, match="has changed"):
-        lifecycle.forks.check_data(read.config, read.meta, "another")
-    lifecycle.forks.check_data(read.config, read.meta, read.meta["data_fingerprint"])
-    lifecycle.forks.check_data(read.config, {"data_source": ""}, "unknown before")
+        lifecycle.forks.check_data(named, read.meta, "another")
+    lifecycle.forks.check_data(named, read.meta, read.meta["data_fingerprint"])
+    lifecycle.forks.check_data(named, {"data_source": ""}, "unknown before")
 
 
 # Files and folders in each other's place.

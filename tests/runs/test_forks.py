@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from samg_jax import checks
-from samg_jax.experiment import resolution
+from samg_jax.experiment import datasets, resolve
 from samg_jax.guidance import weights
 from samg_jax.runs import checkpoints, forks, lifecycle
 from samg_jax.training import offline_phase
@@ -146,8 +146,8 @@ def test_one_seed_of_a_batch_can_be_fine_tuned_alone(samg_run, dataset, tmp_path
     settings = small_runs.config(
         "awac_samg", dataset, seed=1, num_seeds=1, offline__restore=str(samg_run)
     )
-    parts = resolution.resolve(settings)
-    alone, to_fit = forks.restore(parts, samg_run / "offline", None)
+    experiment = resolve.experiment(settings)
+    alone, to_fit = forks.restore(experiment, samg_run / "offline", None)
     assert to_fit is None
     settings = small_runs.config("awac_samg", dataset)
     _, batch = small_runs.offline_state(settings, samg_run / "offline")
@@ -240,10 +240,10 @@ def test_only_what_changes_the_fit_is_fitted_again(
     changes, expected, samg_run, dataset
 ):
     settings = small_runs.config("awac_samg", dataset, **changes)
-    parts = resolution.resolve(settings)
+    experiment = resolve.experiment(settings)
     saved = forks.meta(samg_run / "offline")
-    assert forks.first_fit_step(parts, saved) == expected
-    needed = forks.needs_dataset(settings, parts, samg_run / "offline")
+    assert forks.first_fit_step(experiment, saved) == expected
+    needed = forks.needs_dataset(experiment, samg_run / "offline")
     assert needed == (expected is not None)
 
 
@@ -255,9 +255,11 @@ def test_stored_codes_are_found_again_where_their_number_or_kind_changes(
     source = tmp_path / "offline"
 
     def restored(**changes):
-        parts = resolution.resolve(small_runs.config("awac_samg", dataset, **changes))
-        state, start = forks.restore(parts, source, None)
-        shape = forks.template(parts).weight.normals.nearest.codes.shape
+        experiment = resolve.experiment(
+            small_runs.config("awac_samg", dataset, **changes)
+        )
+        state, start = forks.restore(experiment, source, None)
+        shape = forks.template(experiment).weight.normals.nearest.codes.shape
         return state.weight.normals.nearest.codes, shape, start
 
     codes, shape, start = restored(**own)
@@ -278,12 +280,12 @@ def test_a_threshold_by_quantile_reads_the_data_but_trains_nothing(
     fork("awac_samg", dataset, tmp_path, samg_run, **changes)
     own = small_runs.saved(tmp_path)
     settings = small_runs.config("awac_samg", dataset)
-    parts, pretrained = small_runs.offline_state(settings, samg_run / "offline")
-    data = resolution.load_dataset(settings, parts.task, lambda _: None)[0]
+    experiment, pretrained = small_runs.offline_state(settings, samg_run / "offline")
+    data = datasets.load(experiment, lambda _: None)[0]
     for index in range(2):
         weight = jax.tree.map(lambda leaf, i=index: leaf[i], pretrained.weight)
         p_int = weights.cvae_probabilities(
-            parts.guidance, weight, 1.0, data.observations, data.actions
+            experiment.guidance, weight, 1.0, data.observations, data.actions
         )
         expected = np.quantile(p_int, 0.3)
         threshold = own["['guidance']['threshold']"][index]

@@ -36,7 +36,7 @@ def resident_mb():
 def test_memory_does_not_grow_over_online_steps(
     steps, every, saved_every, overlap, dataset, tmp_path, monkeypatch
 ):
-    original, taken, seen = online_phase.to_feedback, 0, {}
+    original, taken, seen = online_phase.to_env_step, 0, {}
 
     def watched(step):
         nonlocal taken
@@ -46,7 +46,7 @@ def test_memory_does_not_grow_over_online_steps(
             seen[taken] = held
         return original(step)
 
-    monkeypatch.setattr(online_phase, "to_feedback", watched)
+    monkeypatch.setattr(online_phase, "to_env_step", watched)
     changes = {
         "offline__updates": 1,
         "online__steps": steps,

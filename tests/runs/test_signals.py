@@ -35,7 +35,7 @@ def send_at(monkeypatch, place, call, number):
 
     if place == "online":
         monkeypatch.setattr(
-            online_phase, "to_feedback", counted(online_phase.to_feedback)
+            online_phase, "to_env_step", counted(online_phase.to_env_step)
         )
         return
     if place == "save":

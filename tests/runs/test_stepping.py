@@ -31,22 +31,25 @@ def overlapped(fork, dataset, tmp_path_factory):
     return small_runs.run("awac_samg", dataset, workdir, **fork)
 
 
-def played_by_hand(parts, pretrained, behind):
+def played_by_hand(experiment, pretrained, behind):
     """Returns the actions and the agent of a loop without JAX's transformations.
 
     One seed, one update per step, online data alone. With `behind` the next action is
     the policy's before the update, else the one's after it.
     """
     agent, normalize = seed_axis.select(pretrained.agent, 0), pretrained.preprocessing
-    stream = functools.partial(seed_axis.stream, jnp.uint32(parts.seeds[0]))
-    explore, update = jax.jit(parts.online.explore), jax.jit(parts.online.update)
+    stream = functools.partial(seed_axis.stream, jnp.uint32(experiment.seeds[0]))
+    explore, update = (
+        jax.jit(experiment.online.explore),
+        jax.jit(experiment.online.update),
+    )
 
     def act(agent, observation, step):
         rows = normalize.normalizer(observation[None])
         return np.asarray(explore(agent, rows, stream("explore", step)))
 
-    env_seeds = seed_axis.host_seeds(parts.seeds, "training")
-    env = vector.make(parts.task.env_id, 1, env_seeds, parts.physics, 1)
+    env_seeds = seed_axis.host_seeds(experiment.seeds, "training")
+    env = vector.make(experiment.task.env_id, 1, env_seeds, experiment.physics, 1)
     observation, rows, actions = env.reset()[0], [], []
     action = act(agent, observation, 0)
     for step in range(STEPS):
@@ -81,10 +84,10 @@ def test_the_order_is_that_of_a_plain_loop(overlap, samg_run, dataset, tmp_path)
     settings = small_runs.config("awac_samg", dataset, **changes)
     both = small_runs.config("awac_samg", dataset)
     _, pretrained = small_runs.offline_state(both, samg_run / "offline")
-    parts = small_runs.resolution.resolve(settings)
+    experiment = small_runs.resolve.experiment(settings)
     small_runs.run("awac_samg", dataset, tmp_path, **changes)
     saved = small_runs.online_state(settings, tmp_path)[1]
-    actions, agent = played_by_hand(parts, pretrained, behind=overlap)
+    actions, agent = played_by_hand(experiment, pretrained, behind=overlap)
     found = np.asarray(saved.buffer.actions[0, :STEPS])
     # Rounding grows with the steps, the more so where the feet touch the ground.
     np.testing.assert_allclose(found[:20], actions[:20], atol=1e-3)
@@ -94,7 +97,7 @@ def test_the_order_is_that_of_a_plain_loop(overlap, samg_run, dataset, tmp_path)
         strict=True,
     ):
         assert np.abs(own[0] - other).max() <= 1e-2 * max(np.abs(other).max(), 1e-3)
-    wrong, _ = played_by_hand(parts, pretrained, behind=not overlap)
+    wrong, _ = played_by_hand(experiment, pretrained, behind=not overlap)
     assert np.abs(found[:20] - wrong[:20]).max() > 0.02
     # Both orders draw the first two actions before anything was learned from.
     assert np.abs(actions[0] - wrong[0]).max() < 1e-5
@@ -140,8 +143,8 @@ def test_nothing_depends_on_when_it_is_logged_evaluated_or_saved(
 
 def test_its_scores_are_those_of_the_policy_that_is_saved(overlapped, dataset):
     settings = small_runs.config("awac_samg", dataset)
-    parts, state = small_runs.online_state(settings, overlapped)
-    evaluate = evaluation.make_evaluator(parts, 2, 1)
+    experiment, state = small_runs.online_state(settings, overlapped)
+    evaluate = evaluation.make_evaluator(experiment, 2, 1)
     scores = evaluate(state.agent, state.preprocessing)
     last = small_runs.evaluations(overlapped)[-2:]
     for seed in range(2):
@@ -212,19 +215,19 @@ def test_a_failure_of_the_simulator_ends_the_run(fork, dataset, tmp_path, monkey
 def test_state_and_buffer_are_updated_in_place(samg_run, dataset):
     settings = small_runs.config("awac_samg", dataset, online__buffer_size=50_000)
     settings.online.steps = 50_000
-    parts, pretrained = small_runs.offline_state(settings, samg_run / "offline")
-    first = np.zeros((2, parts.task.observation_size), np.float32)
-    state = online_phase.init(parts, settings.online, pretrained, first)
-    act, learn = stepping.make_programs(parts, settings.online)
-    feedback = online_phase.Feedback(first[:, 0], first, first[:, 0], first)
-    arguments = state, feedback, state.actions + 0, None, 1
+    experiment, pretrained = small_runs.offline_state(settings, samg_run / "offline")
+    first = np.zeros((2, experiment.task.observation_size), np.float32)
+    state = online_phase.init(experiment, settings.online, pretrained, first)
+    act, learn = stepping.make_programs(experiment, settings.online)
+    env_step = online_phase.EnvStep(first[:, 0], first, first[:, 0], first)
+    arguments = state, env_step, state.actions + 0, None, 1
     needs = learn.lower(*arguments).compile().memory_analysis()
     buffer_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state.buffer))
     assert needs.alias_size_in_bytes >= buffer_bytes
     assert needs.temp_size_in_bytes < buffer_bytes / 4
     for _ in range(3):
         before, place = state, state.buffer.observations.unsafe_buffer_pointer()
-        state = learn(state, feedback, act(state, first), None, 1)
+        state = learn(state, env_step, act(state, first), None, 1)
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before.agent))
         assert state.buffer.observations.unsafe_buffer_pointer() == place
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import struct
 
-from samg_jax.experiment import resolution
+from samg_jax.experiment import datasets, resolve
 from samg_jax.guidance import weights
 from samg_jax.runs import forks, lifecycle
 from samg_jax.training import offline_phase
@@ -36,9 +36,9 @@ def fork(dataset, workdir, source, **overrides):
 )
 def test_a_variant_is_one_flag_and_has_its_name(weight, variant, dataset):
     config = small_runs.config("awac_samg", dataset, guidance__weight=weight)
-    resolution.resolve(config)
-    assert lifecycle.variant(config) == variant
-    assert f"awac_{variant}" in lifecycle.default_workdir(config)
+    resolve.experiment(config)
+    assert lifecycle.variant(config.to_dict()) == variant
+    assert f"awac_{variant}" in lifecycle.default_workdir(config.to_dict())
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +64,9 @@ def test_the_embedding_is_trained_fitted_and_used(embedding_run, dataset):
         guidance__weight="embedding",
         guidance__threshold_quantile=0.4,
     )
-    parts, state = small_runs.online_state(settings, embedding_run)
-    data = resolution.load_dataset(settings, parts.task, lambda _: None)[0]
-    fn = jax.jit(weights.weights(parts.guidance))
+    experiment, state = small_runs.online_state(settings, embedding_run)
+    data = datasets.load(experiment, lambda _: None)[0]
+    fn = jax.jit(weights.weights(experiment.guidance))
     for seed in range(2):
         guidance, rows = jax.tree.map(
             lambda leaf, s=seed: leaf[s], (state.guidance, state.buffer)
@@ -89,9 +89,9 @@ def test_forks_of_the_embedding_need_no_data(embedding_run, dataset, tmp_path):
     # Another quantile is known too: the checkpoint has them all.
     changes["guidance__threshold_quantile"] = 0.7
     config = small_runs.config("awac_samg", dataset, **changes)
-    parts = resolution.resolve(config)
+    experiment = resolve.experiment(config)
     saved = forks.meta(embedding_run / "offline")
-    assert forks.first_fit_step(parts, saved) is None
+    assert forks.first_fit_step(experiment, saved) is None
 
 
 def test_a_fork_with_the_embedding_trains_it_where_it_is_missing(
@@ -197,14 +197,14 @@ def test_a_quantile_of_a_weight_without_a_model_reads_the_data(
     )
     changes = {"guidance__weight": "gentle", "guidance__threshold_quantile": 0.25}
     config = small_runs.config("awac_samg", dataset, **changes)
-    parts = resolution.resolve(config)
+    experiment = resolve.experiment(config)
     saved = forks.meta(samg_run / "offline")
-    assert forks.first_fit_step(parts, saved) == 0
-    data, preprocessing, _ = resolution.load_dataset(config, parts.task, lambda _: None)
-    state = offline_phase.init(parts, preprocessing)
-    split = offline_phase.held_out(parts, data)
+    assert forks.first_fit_step(experiment, saved) == 0
+    data, preprocessing, _ = datasets.load(experiment, lambda _: None)
+    state = offline_phase.init(experiment, preprocessing)
+    split = offline_phase.held_out(experiment, data)
     state, findings = offline_phase.fit_weight(
-        parts, state, jax.device_put(data), split
+        experiment, state, jax.device_put(data), split
     )
     p_int = 1 - np.abs(data.actions).mean(axis=-1)
     np.testing.assert_allclose(
@@ -236,11 +236,14 @@ def test_a_fit_reports_the_weight_that_would_be_stored(
     fields = {"weight": "gentle", **changes}
     fields = {f"guidance__{name}": value for name, value in fields.items()}
     config = small_runs.config("awac_samg", dataset, **fields)
-    parts = resolution.resolve(config)
-    data, preprocessing, _ = resolution.load_dataset(config, parts.task, lambda _: None)
-    split = offline_phase.held_out(parts, data)
+    experiment = resolve.experiment(config)
+    data, preprocessing, _ = datasets.load(experiment, lambda _: None)
+    split = offline_phase.held_out(experiment, data)
     findings = offline_phase.fit_weight(
-        parts, offline_phase.init(parts, preprocessing), jax.device_put(data), split
+        experiment,
+        offline_phase.init(experiment, preprocessing),
+        jax.device_put(data),
+        split,
     )[1]
     p = stored(1 - np.abs(np.float64(data.actions[split.held_out])).mean(axis=-1))
     np.testing.assert_allclose(findings["share_active"], [np.mean(p > 0)] * 2)
@@ -256,9 +259,9 @@ def test_a_module_is_imported_for_what_it_registers(dataset, tmp_path, monkeypat
     monkeypatch.syspath_prepend(str(tmp_path))
     changes = {"guidance__weight": "of_a_test"}
     with pytest.raises(ValueError, match=r"guidance\.module"):
-        resolution.resolve(small_runs.config("awac_samg", dataset, **changes))
+        resolve.experiment(small_runs.config("awac_samg", dataset, **changes))
     changes["guidance__module"] = "weights_of_a_test"
-    resolution.resolve(small_runs.config("awac_samg", dataset, **changes))
+    resolve.experiment(small_runs.config("awac_samg", dataset, **changes))
     assert "of_a_test" in weights.REGISTRY
     sys.modules.pop("weights_of_a_test")
 
@@ -266,10 +269,10 @@ def test_a_module_is_imported_for_what_it_registers(dataset, tmp_path, monkeypat
 def test_a_module_that_is_not_there_is_refused(dataset, tmp_path, monkeypatch):
     changes = {"guidance__module": "no_such_module"}
     with pytest.raises(ValueError, match="Python cannot find") as error:
-        resolution.resolve(small_runs.config("awac_samg", dataset, **changes))
+        resolve.experiment(small_runs.config("awac_samg", dataset, **changes))
     assert "'no_such_module'" in str(error.value)
     (tmp_path / "needs_another.py").write_text("import not_installed_anywhere\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     changes = {"guidance__module": "needs_another"}
     with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
-        resolution.resolve(small_runs.config("awac_samg", dataset, **changes))
+        resolve.experiment(small_runs.config("awac_samg", dataset, **changes))

@@ -9,6 +9,7 @@ import pytest
 from flax import struct
 
 from samg_jax import checks
+from samg_jax.experiment import datasets
 from samg_jax.guidance import weights
 from samg_jax.results import run_summary
 from samg_jax.runs import lifecycle, live_run, weight_checks
@@ -111,39 +112,39 @@ def test_the_range_is_that_of_the_fitted_weight(config, dataset):
         return guidance.weight * small_actions(config, guidance, s, a, s2, key)
 
     settings = config(scaled, model=lambda config, o, a: Fitted())
-    parts = small_runs.resolution.resolve(settings)
-    weight_checks.check_shape(parts)
-    data = small_runs.resolution.load_dataset(settings, parts.task, str)[0]
+    experiment = small_runs.resolve.experiment(settings)
+    weight_checks.check_shape(experiment)
+    data = datasets.load(experiment, str)[0]
     state = types.SimpleNamespace(
         seeds=jnp.arange(2, dtype=jnp.uint32),
         weight=jnp.float32([0.9, 0.5]),
         alive=jnp.array([True, True]),
     )
-    weight_checks.check_on_data(parts, state, data)
+    weight_checks.check_on_data(experiment, state, data)
     state.weight = jnp.float32([0.9, 1.9])
     with pytest.raises(ValueError, match=r"returns 1\.\d+, .* on 64 offline"):
-        weight_checks.check_on_data(parts, state, data)
+        weight_checks.check_on_data(experiment, state, data)
     state.weight = jnp.float32([0.9, jnp.nan])
     with pytest.raises(ValueError, match=r"returns nan, .* 50% of its values"):
-        weight_checks.check_on_data(parts, state, data)
+        weight_checks.check_on_data(experiment, state, data)
     state.alive = jnp.array([True, False])  # It has failed anyway, and is not tried.
-    weight_checks.check_on_data(parts, state, data)
+    weight_checks.check_on_data(experiment, state, data)
 
 
 def test_every_place_is_tried_at_the_switch_with_its_own_settings(config):
     def constant(config, guidance, s, a, s2, key):
         return 3 * jnp.full(len(s), guidance.constant)
 
-    parts = small_runs.resolution.resolve(config(constant))
-    one = weights.make_guidance(parts.guidance, ())
+    experiment = small_runs.resolve.experiment(config(constant))
+    one = weights.make_guidance(experiment.guidance, ())
     guidance = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), one)
     alive = jnp.array([True, True])
     guidance = guidance.replace(constant=jnp.float32([0.1, 0.3]))
-    weight_checks.check_at_switch(parts, guidance, alive, FIRST)
+    weight_checks.check_at_switch(experiment, guidance, alive, FIRST)
     guidance = guidance.replace(constant=jnp.float32([0.1, 0.4]))
     with pytest.raises(ValueError, match=r"returns 1\.2, .* 50% of its values"):
-        weight_checks.check_at_switch(parts, guidance, alive, FIRST)
-    weight_checks.check_at_switch(parts, guidance, jnp.array([True, False]), FIRST)
+        weight_checks.check_at_switch(experiment, guidance, alive, FIRST)
+    weight_checks.check_at_switch(experiment, guidance, jnp.array([True, False]), FIRST)
 
 
 def unpacks(config, guidance, s, a, s2, key):
@@ -173,7 +174,7 @@ def test_a_bug_in_a_weight_is_in_the_log_with_its_traceback(fn, said, config, tm
     with live_run.locked(workdir), pytest.raises((ValueError, KeyError)):
         lifecycle.run(config(fn), workdir)
     other = config(fn, num_seeds=1)
-    lifecycle.write_config(other, workdir)  # Now it is another run's.
+    lifecycle.write_config(other.to_dict(), workdir)  # Now it is another run's.
     with pytest.raises((ValueError, KeyError)):
         lifecycle.run(config(fn), workdir)
     assert (workdir / "log.txt").read_text() == text

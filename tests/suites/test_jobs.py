@@ -5,7 +5,7 @@ import json
 import pytest
 
 from samg_jax.data import published_facts
-from samg_jax.experiment import resolution, suite_files
+from samg_jax.experiment import resolve, suite_files
 from samg_jax.runs import dry_run
 from samg_jax.suites import (
     executors,
@@ -205,7 +205,7 @@ def test_jobs_whose_states_are_alike_share_the_estimate_of_them(monkeypatch):
         config = job.experiment()
         rows = published_facts.FILES["hopper-medium-replay-v2"].rows
         rows *= job.variant in ("offline", "vanilla")
-        assert dry_run.memory(config, resolution.resolve(config), rows) == need
+        assert dry_run.memory(resolve.experiment(config), rows) == need
 
 
 def test_estimated_memory_counts_the_data_where_they_are_opened():

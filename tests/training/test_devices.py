@@ -113,7 +113,7 @@ def test_devices_take_equally_many_seeds(found):
     assert "multiple of 4" in choices["6 4"]
     assert "this machine has 4" in choices["8 5"]
     assert "); 3 of 4 for 6 seeds" in choices["message"]
-    # One seed of the offline phase, four places of fine-tuning.
+    # One seed of the offline phase, four replicas of fine-tuning.
     assert choices["sweep"] == 4
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from samg_jax.data import replay
 from samg_jax.envs import vector
+from samg_jax.experiment import datasets
 from samg_jax.guidance import weights
 from samg_jax.training import guidance_metrics, offline_phase, online_phase, seed_axis
 from samg_jax.types import Batch
@@ -51,28 +52,28 @@ class Stage:
         overrides = {"online__batch_size": 64, **overrides}
         self.settings = small_runs.config(name, dataset, **overrides)
         size = self.settings.online.batch_size
-        self.parts = recording_algorithm.parts(self.settings, size)
-        task = self.parts.task
+        self.experiment = recording_algorithm.experiment(self.settings, size)
+        task = self.experiment.task
         self.dataset = recording_algorithm.dataset(rows, task) if rows else None
         pretrained = offline_phase.init(
-            self.parts, recording_algorithm.preprocessing(task)
+            self.experiment, recording_algorithm.preprocessing(task)
         )
         first = np.zeros((2, task.observation_size), np.float32)
         self.state = online_phase.init(
-            self.parts, self.settings.online, pretrained, first
+            self.experiment, self.settings.online, pretrained, first
         )
-        self.take = online_phase.make_step(self.parts, self.settings.online)
+        self.take = online_phase.make_step(self.experiment, self.settings.online)
 
     def step(self, turns=1):
         number = int(self.state.count)
         observations = np.full(self.state.observations.shape, number + 1, np.float32)
-        feedback = online_phase.Feedback(
+        env_step = online_phase.EnvStep(
             np.full(2, number, np.float32),
             observations,
             np.full(2, number % 2, np.float32),
             observations,
         )
-        self.state = self.take(self.state, feedback, self.dataset, turns)
+        self.state = self.take(self.state, env_step, self.dataset, turns)
         return jax.device_get(self.state)
 
 
@@ -201,7 +202,9 @@ def test_quantiles_are_those_of_the_transitions_that_there_are(count):
 
 def test_diagnostics_are_what_a_hand_finds(dataset):
     stage = Stage(dataset, guidance__weight="random", guidance__strength=0.5)
-    diagnose = guidance_metrics.make_diagnostics(stage.parts, stage.settings.online)
+    diagnose = guidance_metrics.make_diagnostics(
+        stage.experiment, stage.settings.online
+    )
     for _ in range(25):
         state = stage.step()
         found = jax.device_get(diagnose(stage.state))
@@ -235,7 +238,7 @@ def test_diagnostics_are_what_a_hand_finds(dataset):
 
 
 def test_p_int_is_logged_as_it_is_before_the_cut(samg_run, samg, dataset):
-    parts, _, state = samg
+    experiment, _, state = samg
     every = small_runs.config("awac_samg", dataset).online.log_every
     logged = small_runs.training(samg_run, "fresh_p_int_q50")
     cut = small_runs.training(samg_run, "fresh_weight_q50")
@@ -246,7 +249,7 @@ def test_p_int_is_logged_as_it_is_before_the_cut(samg_run, samg, dataset):
         )
         rows = slice(60 - every, 60)
         p_int = weights.cvae_probabilities(
-            parts.guidance,
+            experiment.guidance,
             guidance.weight,
             1.0,
             buffer.observations[rows],
@@ -286,25 +289,23 @@ def test_the_buffer_is_updated_in_place_by_one_compiled_program(name, dataset):
     overrides = {"online__steps": 50_000, "online__buffer_size": 50_000}
     overrides |= {"guidance__weight": "constant"} if name == "awac_samg" else {}
     settings = small_runs.config(name, dataset, **overrides)
-    parts = small_runs.resolution.resolve(settings)
-    data, preprocessing, _ = small_runs.resolution.load_dataset(
-        settings, parts.task, str
-    )
+    experiment = small_runs.resolve.experiment(settings)
+    data, preprocessing, _ = datasets.load(experiment, str)
     data = jax.device_put(data) if name == "awac" else None
-    first = np.zeros((2, parts.task.observation_size), np.float32)
-    pretrained = offline_phase.init(parts, preprocessing)
-    state = online_phase.init(parts, settings.online, pretrained, first)
-    step = online_phase.make_step(parts, settings.online)
-    feedback = online_phase.Feedback(np.ones(2, np.float32), first, np.ones(2), first)
+    first = np.zeros((2, experiment.task.observation_size), np.float32)
+    pretrained = offline_phase.init(experiment, preprocessing)
+    state = online_phase.init(experiment, settings.online, pretrained, first)
+    step = online_phase.make_step(experiment, settings.online)
+    env_step = online_phase.EnvStep(np.ones(2, np.float32), first, np.ones(2), first)
 
-    needs = step.lower(state, feedback, data, 1).compile().memory_analysis()
+    needs = step.lower(state, env_step, data, 1).compile().memory_analysis()
     buffer_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state.buffer))
     assert needs.alias_size_in_bytes >= buffer_bytes
     assert needs.temp_size_in_bytes < buffer_bytes / 4
     for count in range(20):
         before = state
         place = before.buffer.observations.unsafe_buffer_pointer()
-        state = step(state, feedback, data, int(count > 3))
+        state = step(state, env_step, data, int(count > 3))
         assert before.buffer.observations.is_deleted()
         assert before.agent.critic.params["params"] is not None
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before.agent.critic))
@@ -313,21 +314,21 @@ def test_the_buffer_is_updated_in_place_by_one_compiled_program(name, dataset):
 
 
 def test_time_limits_are_no_terminals_but_falls_are(dataset):
-    parts = small_runs.resolution.resolve(small_runs.config("awac", dataset))
-    env = small_runs.make_env(parts)
+    experiment = small_runs.resolve.experiment(small_runs.config("awac", dataset))
+    env = small_runs.make_env(experiment)
     env.max_episode_steps = 20
     rng, seen = np.random.default_rng(0), {"limit": 0, "fall": 0}
     for _ in range(200):
-        step = env.step(rng.uniform(-1, 1, (2, parts.task.action_size)))
-        feedback = online_phase.to_feedback(step)
+        step = env.step(rng.uniform(-1, 1, (2, experiment.task.action_size)))
+        env_step = online_phase.to_env_step(step)
         ends = step.terminals & (step.episode_lengths < env.max_episode_steps)
-        np.testing.assert_array_equal(feedback.masks, np.where(ends, 0, 1))
+        np.testing.assert_array_equal(env_step.masks, np.where(ends, 0, 1))
         for index in np.flatnonzero(step.dones):
             limit = step.episode_lengths[index] == env.max_episode_steps
             seen["limit" if limit else "fall"] += 1
-            assert feedback.masks[index] == (1.0 if limit else 0.0)
+            assert env_step.masks[index] == (1.0 if limit else 0.0)
             # The stored successor is the true one, not the next episode's start.
-            start, end = feedback.observations[index], feedback.next_observations[index]
+            start, end = env_step.observations[index], env_step.next_observations[index]
             assert not np.array_equal(start, end)
             np.testing.assert_array_equal(end, step.next_observations[index])
             np.testing.assert_array_equal(start, env.observations[index])
@@ -337,11 +338,13 @@ def test_time_limits_are_no_terminals_but_falls_are(dataset):
 
 def test_an_end_of_the_task_on_the_last_allowed_step_is_a_time_limit(dataset):
     # As CORL stores it: section by section its flag is `done and step < limit`.
-    parts = small_runs.resolution.resolve(small_runs.config("awac", dataset))
-    actions = np.random.default_rng(0).uniform(-1, 1, (100, 2, parts.task.action_size))
+    experiment = small_runs.resolve.experiment(small_runs.config("awac", dataset))
+    actions = np.random.default_rng(0).uniform(
+        -1, 1, (100, 2, experiment.task.action_size)
+    )
     lengths, masks = {}, {}
     for shorter in (0, 1):
-        env = small_runs.make_env(parts)
+        env = small_runs.make_env(experiment)
         if shorter:
             env.max_episode_steps = lengths[0]
         for taken in actions:
@@ -351,7 +354,7 @@ def test_an_end_of_the_task_on_the_last_allowed_step_is_a_time_limit(dataset):
         assert step.terminals[0]
         assert not step.truncations[0]
         lengths[shorter] = int(step.episode_lengths[0])
-        masks[shorter] = float(online_phase.to_feedback(step).masks[0])
+        masks[shorter] = float(online_phase.to_env_step(step).masks[0])
         env.close()
     assert lengths[0] == lengths[1]
     assert masks == {0: 0.0, 1: 1.0}
@@ -359,15 +362,15 @@ def test_an_end_of_the_task_on_the_last_allowed_step_is_a_time_limit(dataset):
 
 @pytest.fixture(scope="module")
 def samg(samg_run, dataset):
-    """Parts, and the states at the switch and at the end, of the SAMG run."""
+    """The experiment, and the states at the switch and at the end, of the SAMG run."""
     settings = small_runs.config("awac_samg", dataset)
-    parts, pretrained = small_runs.offline_state(settings, samg_run / "offline")
-    return parts, pretrained, small_runs.online_state(settings, samg_run)[1]
+    experiment, pretrained = small_runs.offline_state(settings, samg_run / "offline")
+    return experiment, pretrained, small_runs.online_state(settings, samg_run)[1]
 
 
 def test_stored_weights_are_the_weight_function_of_the_stored_pairs(samg):
-    parts, pretrained, state = samg
-    fn = weights.weights(parts.guidance)
+    experiment, pretrained, state = samg
+    fn = weights.weights(experiment.guidance)
     for seed in range(2):
         rows, guidance = jax.tree.map(
             lambda leaf, s=seed: leaf[s], (state.buffer, state.guidance)
@@ -392,7 +395,7 @@ def test_stored_weights_are_the_weight_function_of_the_stored_pairs(samg):
 
 
 def test_the_warm_up_acts_by_the_offline_policy(samg):
-    parts, pretrained, state = samg
+    experiment, pretrained, state = samg
     for seed in range(2):
         agent = seed_axis.select(pretrained.agent, seed)
         rows = jax.tree.map(lambda leaf, s=seed: leaf[s], state.buffer)
@@ -401,7 +404,9 @@ def test_the_warm_up_acts_by_the_offline_policy(samg):
             functools.partial(seed_axis.stream, jnp.uint32(seed), "explore")
         )(jnp.arange(60))
         actions = jax.vmap(
-            lambda row, key, agent=agent: parts.online.explore(agent, row[None], key)[0]
+            lambda row, key, agent=agent: experiment.online.explore(
+                agent, row[None], key
+            )[0]
         )(observations, keys)
         error = np.abs(np.asarray(actions) - np.asarray(rows.actions)).max(axis=1)
         # Action 25 is drawn before the first update, action 26 after it.
@@ -417,8 +422,8 @@ def counted_steps(monkeypatch):
     def recording(*args):
         step = record["step"] = make(*args)
 
-        def wrapper(state, feedback, dataset, turns):
-            state = step(state, feedback, dataset, turns)
+        def wrapper(state, env_step, dataset, turns):
+            state = step(state, env_step, dataset, turns)
             record["turns"].append(turns)
             record["agents"].append(jax.device_get(state.agent))
             return state
@@ -503,13 +508,15 @@ def test_evaluations_leave_no_trace(samg_run, dataset, tmp_path):
 
 
 def test_an_action_that_is_no_number_stops_no_other_seed(dataset):
-    parts = small_runs.resolution.resolve(small_runs.config("awac", dataset))
-    actions = np.random.default_rng(0).uniform(-1, 1, (20, 2, parts.task.action_size))
+    experiment = small_runs.resolve.experiment(small_runs.config("awac", dataset))
+    actions = np.random.default_rng(0).uniform(
+        -1, 1, (20, 2, experiment.task.action_size)
+    )
     broken = actions.copy()
     broken[5:, 1] = np.nan
     rewards = []
     for played in (actions, broken):
-        env = vector.make(parts.task.env_id, 2, [0, 1], parts.physics, 1)
+        env = vector.make(experiment.task.env_id, 2, [0, 1], experiment.physics, 1)
         env.reset()
         rewards.append([env.step(action).rewards for action in played])
         env.close()

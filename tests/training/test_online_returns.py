@@ -34,33 +34,35 @@ class Stage:
     def __init__(self, data, is_sparse=True, **overrides):
         overrides = {"online__data": "buffer", **KEPT, **overrides}
         self.settings = small_runs.config("cal_ql", data, **overrides)
-        parts = recording_algorithm.parts(
+        experiment = recording_algorithm.experiment(
             self.settings, self.settings.online.batch_size
         )
-        self.task = dataclasses.replace(parts.task, sparse=is_sparse)
-        self.parts = dataclasses.replace(parts, task=self.task)
+        self.task = dataclasses.replace(experiment.task, sparse=is_sparse)
+        self.experiment = dataclasses.replace(experiment, task=self.task)
         self.transform = transitions.RewardTransform.affine(10.0, -5.0)
         preprocessing = recording_algorithm.preprocessing(self.task).replace(
             reward_transform=self.transform
         )
         self.env = vector.make(sparse_task.ENV_ID, 2, [0, 1], "stock")
-        pretrained = offline_phase.init(self.parts, preprocessing)
+        pretrained = offline_phase.init(self.experiment, preprocessing)
         self.state = online_phase.init(
-            self.parts, self.settings.online, pretrained, self.env.reset()
+            self.experiment, self.settings.online, pretrained, self.env.reset()
         )
-        self.take = online_phase.make_step(self.parts, self.settings.online)
-        self.finish = online_returns.make_finisher(self.parts, self.settings.online)
+        self.take = online_phase.make_step(self.experiment, self.settings.online)
+        self.finish = online_returns.make_finisher(
+            self.experiment, self.settings.online
+        )
         self.expected = [[], []]
         self.episodes = [[], []]
 
     def step(self):
         outcome = self.env.step(np.asarray(self.state.actions))
-        feedback = online_phase.to_feedback(outcome)
-        self.state = self.take(self.state, feedback, None, 1)
+        env_step = online_phase.to_env_step(outcome)
+        self.state = self.take(self.state, env_step, None, 1)
         self.state = self.finish(self.state, outcome)
         for seed in range(2):
             self.expected[seed].append(-np.inf)
-            self.episodes[seed].append((outcome.rewards[seed], feedback.masks[seed]))
+            self.episodes[seed].append((outcome.rewards[seed], env_step.masks[seed]))
             if outcome.dones[seed]:
                 returns = self.returns(*np.float32(self.episodes[seed]).T)
                 self.expected[seed][-len(returns) :] = returns
@@ -71,7 +73,7 @@ class Stage:
         """Returns an episode's returns as those of a file with nothing else in it."""
         rewards = np.float32(self.transform(rewards))
         ends = np.arange(len(rewards)) == len(rewards) - 1
-        discount = self.parts.online.config.discount
+        discount = self.experiment.online.config.discount
         failure = -5.0 if self.task.sparse else None
         return transitions.returns_to_go(rewards, masks, ends, discount, failure)
 

@@ -12,7 +12,7 @@ import pytest
 
 from samg_jax.data import transitions
 from samg_jax.envs import vector
-from samg_jax.experiment import resolution
+from samg_jax.experiment import datasets, resolve
 from samg_jax.training import offline_phase, online_phase, seed_axis
 
 DISCOUNT = 0.5
@@ -100,7 +100,7 @@ def _probes():
         del gymnasium.registry[f"Probe-{name}-v0"]
 
 
-def resolve(algorithm):
+def resolved(algorithm):
     config = {
         "algorithm": algorithm,
         "agent": AGENTS[algorithm],
@@ -111,7 +111,7 @@ def resolve(algorithm):
         "dataset": {"name": None, "path": None},
         "guidance": {"weight": "none"},
     }
-    return resolution.resolve(ml_collections.ConfigDict(config))
+    return resolve.from_fields(config)
 
 
 def stack(steps):
@@ -120,35 +120,37 @@ def stack(steps):
 
 @pytest.fixture(scope="module", params=AGENTS)
 def learned(request):
-    """The parts of an algorithm, and its state after fine-tuning from scratch."""
-    parts = resolve(request.param)
+    """The experiment of an algorithm, and its state after fine-tuning from scratch."""
+    experiment = resolved(request.param)
     envs = [
         vector.make(f"Probe-{name}-v0", 1, [index], "stock")
         for index, name in enumerate(PROBES)
     ]
-    nothing = resolution.Preprocessing(
+    nothing = datasets.Preprocessing(
         transitions.Normalizer.identity(1), transitions.RewardTransform.identity()
     )
     first = np.concatenate([env.reset() for env in envs])
-    state = online_phase.init(parts, PHASE, offline_phase.init(parts, nothing), first)
-    step = online_phase.make_step(parts, PHASE)
+    state = online_phase.init(
+        experiment, PHASE, offline_phase.init(experiment, nothing), first
+    )
+    step = online_phase.make_step(experiment, PHASE)
     for count in range(PHASE.steps):
         actions = np.asarray(state.actions)
         outcome = stack([env.step(actions[[i]]) for i, env in enumerate(envs)])
         turns = int(count >= PHASE.warmup_steps)
-        state = step(state, online_phase.to_feedback(outcome), None, turns)
+        state = step(state, online_phase.to_env_step(outcome), None, turns)
     assert np.asarray(state.alive).all()
-    return parts, jax.device_get(state.agent)
+    return experiment, jax.device_get(state.agent)
 
 
 def q_and_action(learned, probe, observation, action=None):
     """Returns the value of an action, by default the greedy one, and that action."""
-    parts, agents = learned
+    experiment, agents = learned
     agent = seed_axis.select(agents, list(PROBES).index(probe))
     observations = np.float32([[observation]])
-    greedy = np.clip(jax.jit(parts.online.act)(agent, observations), -1, 1)
+    greedy = np.clip(jax.jit(experiment.online.act)(agent, observations), -1, 1)
     actions = greedy if action is None else np.float32([[action]])
-    critic = jax.jit(parts.algorithm.critic.apply)
+    critic = jax.jit(experiment.algorithm.critic.apply)
     q = critic(agent.critic.params, observations, actions)
     return float(np.asarray(q).mean()), float(greedy[0, 0])
 

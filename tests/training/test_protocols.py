@@ -48,7 +48,7 @@ def forked(source, dataset, tmp_path_factory):
 def test_a_base_fine_tunes_by_a_protocol(base, protocol, source, forked, dataset):
     changes = {"guidance__weight": WEIGHTS[protocol]}
     config = small_runs.config(f"{base}_samg", dataset, **changes)
-    assert lifecycle.variant(config) == protocol
+    assert lifecycle.variant(config.to_dict()) == protocol
     workdir = forked(base, **changes)
     offline, online = (
         small_runs.saved(source(base), "offline"),

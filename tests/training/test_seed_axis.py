@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samg_jax.experiment import resolution
+from samg_jax.experiment import datasets, resolve
 from samg_jax.runs import live_run, schedule
 from samg_jax.training import offline_phase, online_phase, seed_axis
 from tests.fixtures import recording_algorithm, small_runs
@@ -40,13 +40,13 @@ def test_simulators_are_seeded_by_the_value_of_the_seed():
     assert len({*batch, *training}) == 24
 
 
-def feedback(task, seeds, step):
+def env_step(task, seeds, step):
     """Returns answers of environments that depend on seed and step only."""
     rows = [np.random.default_rng((int(seed), step)) for seed in seeds]
     observations = np.stack([r.normal(size=task.observation_size) for r in rows])
     observations = observations.astype(np.float32)
     rewards = np.array([r.normal() for r in rows], np.float32)
-    return online_phase.Feedback(
+    return online_phase.EnvStep(
         rewards, observations, np.ones_like(rewards), observations
     )
 
@@ -60,20 +60,24 @@ def probed(dataset, overrides, steps):
         online__data="buffer",
         **overrides,
     )
-    parts = recording_algorithm.parts(settings, 16)
-    rows = recording_algorithm.dataset(300, parts.task)
-    state = offline_phase.init(parts, recording_algorithm.preprocessing(parts.task))
-    update = offline_phase.make_updates(parts, 16)
+    experiment = recording_algorithm.experiment(settings, 16)
+    rows = recording_algorithm.dataset(300, experiment.task)
+    state = offline_phase.init(
+        experiment, recording_algorithm.preprocessing(experiment.task)
+    )
+    update = offline_phase.make_updates(experiment, 16)
     seen = []
     for step in range(steps):
         state, _ = update(state, rows, step, length=1)
         seen.append(jax.device_get((state.agent.batch.rewards, state.agent.draw)))
-    first = np.zeros((len(parts.seeds), parts.task.observation_size), np.float32)
-    state = online_phase.init(parts, settings.online, state, first)
-    take = online_phase.make_step(parts, settings.online)
+    first = np.zeros(
+        (len(experiment.seeds), experiment.task.observation_size), np.float32
+    )
+    state = online_phase.init(experiment, settings.online, state, first)
+    take = online_phase.make_step(experiment, settings.online)
     for step in range(steps):
         actions = np.asarray(state.actions)
-        state = take(state, feedback(parts.task, parts.seeds, step), None, 1)
+        state = take(state, env_step(experiment.task, experiment.seeds, step), None, 1)
         agent = state.agent
         observed = (agent.batch.rewards, agent.draw, agent.weights, actions)
         seen.append(jax.device_get(observed))
@@ -92,13 +96,15 @@ def test_draws_do_not_depend_on_how_many_updates_a_call_takes(dataset):
     settings = small_runs.config(
         "awac_samg", dataset, guidance__weight="random", **BATCH
     )
-    parts = recording_algorithm.parts(settings, 16)
-    rows = recording_algorithm.dataset(300, parts.task)
-    update = offline_phase.make_updates(parts, 16)
+    experiment = recording_algorithm.experiment(settings, 16)
+    rows = recording_algorithm.dataset(300, experiment.task)
+    update = offline_phase.make_updates(experiment, 16)
 
     def last_draws(*lengths):
         state, start = (
-            offline_phase.init(parts, recording_algorithm.preprocessing(parts.task)),
+            offline_phase.init(
+                experiment, recording_algorithm.preprocessing(experiment.task)
+            ),
             0,
         )
         for length in lengths:
@@ -118,18 +124,22 @@ def test_a_seed_of_a_batch_learns_what_it_learns_alone(name, dataset):
     states = []
     for overrides in (BATCH, ALONE):
         settings = small_runs.config(name, dataset, online__data="buffer", **overrides)
-        parts, data, start = prepared(settings)
-        update = offline_phase.make_updates(parts, 16)
+        experiment, data, start = prepared(settings)
+        update = offline_phase.make_updates(experiment, 16)
         state, _ = update(start, data, 0, length=50)
         if name == "awac":
-            first = np.asarray(data.observations[parts.seeds])
-            state = online_phase.init(parts, settings.online, state, first)
-            step = online_phase.make_step(parts, settings.online)
+            first = np.asarray(data.observations[experiment.seeds])
+            state = online_phase.init(experiment, settings.online, state, first)
+            step = online_phase.make_step(experiment, settings.online)
             for count in range(10):
-                state = step(state, feedback(parts.task, parts.seeds, count), None, 1)
+                state = step(
+                    state, env_step(experiment.task, experiment.seeds, count), None, 1
+                )
             assert state.agent.step == 60
         assert state.agent.step.shape == ()
-        states.append(seed_axis.select(state.agent, np.array([2 % len(parts.seeds)])))
+        states.append(
+            seed_axis.select(state.agent, np.array([2 % len(experiment.seeds)]))
+        )
     batch, alone = states
     np.testing.assert_array_equal(batch.step, alone.step)
     for field in ("actor", "critic", "target_critic"):
@@ -144,10 +154,14 @@ def test_a_seed_of_a_batch_learns_what_it_learns_alone(name, dataset):
 
 
 def prepared(settings):
-    """Returns parts, data on the device, and the state before the first update."""
-    parts = resolution.resolve(settings)
-    data, preprocessing, _ = resolution.load_dataset(settings, parts.task, str)
-    return parts, jax.device_put(data), offline_phase.init(parts, preprocessing)
+    """The experiment, data on the device, and the state before the first update."""
+    experiment = resolve.experiment(settings)
+    data, preprocessing, _ = datasets.load(experiment, str)
+    return (
+        experiment,
+        jax.device_put(data),
+        offline_phase.init(experiment, preprocessing),
+    )
 
 
 def test_update_counters_are_shared_by_all_seeds(dataset):
@@ -190,10 +204,10 @@ def a_row_of_one_seed(seed, others, updates, num_rows):
 
 
 def test_a_seed_that_fails_offline_is_frozen_and_the_others_go_on(dataset):
-    parts, data, start = prepared(small_runs.config("awac", dataset, num_seeds=2))
+    experiment, data, start = prepared(small_runs.config("awac", dataset, num_seeds=2))
     row, failing = a_row_of_one_seed(1, [0], 20, len(data.rewards))
     poisoned = data.replace(rewards=data.rewards.at[row].set(jnp.nan))
-    update = offline_phase.make_updates(parts, 16)
+    update = offline_phase.make_updates(experiment, 16)
 
     def train(data):
         state, history = jax.tree.map(jnp.copy, start), []
@@ -218,10 +232,10 @@ def test_a_seed_that_fails_offline_is_frozen_and_the_others_go_on(dataset):
 
 
 def test_a_seed_that_fails_in_a_longer_call_is_as_it_was_at_the_last_look(dataset):
-    parts, data, start = prepared(small_runs.config("awac", dataset, num_seeds=2))
+    experiment, data, start = prepared(small_runs.config("awac", dataset, num_seeds=2))
     row, failing = a_row_of_one_seed(1, [0], 40, len(data.rewards))
     poisoned = data.replace(rewards=data.rewards.at[row].set(jnp.nan))
-    update = offline_phase.make_updates(parts, 16)
+    update = offline_phase.make_updates(experiment, 16)
     look = failing // offline_phase.LOOK_EVERY * offline_phase.LOOK_EVERY
     before = jax.tree.map(jnp.copy, start)
     if look:
@@ -247,7 +261,7 @@ def as_names(tree):
 def test_a_run_in_which_a_seed_fails_offline_says_so(
     samg_run, dataset, tmp_path, monkeypatch, capsys
 ):
-    load = resolution.load_dataset
+    load = datasets.load
 
     def poisoned(*args):
         data, preprocessing, source = load(*args)
@@ -256,7 +270,7 @@ def test_a_run_in_which_a_seed_fails_offline_says_so(
         rewards[row] = np.nan
         return data.replace(rewards=rewards), preprocessing, source
 
-    monkeypatch.setattr(resolution, "load_dataset", poisoned)
+    monkeypatch.setattr(datasets, "load", poisoned)
     small_runs.run("awac_samg", dataset, tmp_path)
     assert_failed(tmp_path, samg_run, capsys.readouterr().out, "update")
     assert all(
@@ -268,15 +282,15 @@ def test_a_run_in_which_a_seed_fails_online_says_so(
     samg_run, dataset, tmp_path, monkeypatch, capsys
 ):
     answers = iter(range(1, 1000))
-    to_feedback = online_phase.to_feedback
+    to_env_step = online_phase.to_env_step
 
     def poisoned(step):
-        answer = to_feedback(step)
+        answer = to_env_step(step)
         if next(answers) == 30:
             answer.rewards[1] = np.nan
         return answer
 
-    monkeypatch.setattr(online_phase, "to_feedback", poisoned)
+    monkeypatch.setattr(online_phase, "to_env_step", poisoned)
     small_runs.run("awac_samg", dataset, tmp_path, offline__restore=str(samg_run))
     assert_failed(tmp_path, samg_run, capsys.readouterr().out, "environment step")
     own = [row for row in small_runs.evaluations(tmp_path) if row.seed == 1]
@@ -311,8 +325,10 @@ def assert_failed(workdir, reference, printed, unit):
 
 
 def test_a_failed_seed_is_reported_with_its_value_and_time(dataset, caplog):
-    parts = resolution.resolve(small_runs.config("awac", dataset, seed=5, num_seeds=3))
-    run = types.SimpleNamespace(parts=parts, failed=set())
+    experiment = resolve.experiment(
+        small_runs.config("awac", dataset, seed=5, num_seeds=3)
+    )
+    run = types.SimpleNamespace(experiment=experiment, failed=set())
     state = types.SimpleNamespace(
         alive=np.array([True, False, True]), failed_step=np.array([-1, 17, -1])
     )
