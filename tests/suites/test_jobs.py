@@ -154,7 +154,7 @@ def test_mistakes_in_a_suite_are_told(name, settings, message):
         (
             "ray",
             ["cpus=-1"],
-            r"option=cpus is -1. It must be a finite number in .0, inf",
+            r"option=cpus is -1. It must be a finite number of at least 0",
         ),
         ("ray", ["cpus"], "cpus: cores of a job"),
         ("ray", ["gpu=1"], "Did you mean 'gpus'"),
