@@ -1,4 +1,4 @@
-"""What our modules declare, read from their source: constants, settings, bounds.
+"""The declarations in our source code: constants, settings, bounds.
 
 The modules that declare a setting import JAX, which takes seconds. Their source answers
 at once, so `--explain` and the documentation read it and import nothing.
@@ -18,7 +18,7 @@ UNKNOWN = object()  # The value of an expression that is not a constant.
 
 
 class Module:
-    """One module of the package as source."""
+    """The source of one module of the package."""
 
     def __init__(self, path: pathlib.Path):
         """Parses the file at `path`."""
@@ -38,7 +38,7 @@ class Module:
     def constant(self, name: str) -> Any:
         """The value of a module-level constant.
 
-        Of a dictionary whose values are not constants the keys remain.
+        Values of a dictionary that are not constants are `UNKNOWN`.
 
         Raises:
             LookupError: if the module has no such constant.
@@ -49,7 +49,7 @@ class Module:
         return value
 
     def defaults(self, class_name: str) -> dict[str, Any]:
-        """The default of every field of a dataclass that has one."""
+        """The default of each field of a dataclass that has one."""
         return {
             item.target.id: self._value(item.value, {})
             for item in self._class(class_name).body
@@ -66,7 +66,7 @@ class Module:
     def _elements(
         self, parts: Iterable[ast.expr], local: Mapping[str, Any]
     ) -> Iterator[Any]:
-        """Yields the elements of a tuple, also those behind a star."""
+        """Yields the elements of a tuple, including those of starred tuples."""
         for part in parts:
             if isinstance(part, ast.Starred):
                 yield from self._value(part.value, local)
@@ -76,7 +76,7 @@ class Module:
     def _value(self, node: ast.expr, local: Mapping[str, Any]) -> Any:
         """The value of an expression of constants; `UNKNOWN` for any other.
 
-        An imported module counts as the text of its dotted name.
+        An imported module is represented by its dotted name.
         """
         match node:
             case ast.Constant(value=value):
@@ -111,5 +111,5 @@ class Module:
 
 @functools.cache
 def load(name: str) -> Module:
-    """The source of a module of the package, such as `guidance.weights`."""
+    """The parsed source of a module of the package, such as `guidance.weights`."""
     return Module(PACKAGE.joinpath(*name.split(".")).with_suffix(".py"))
