@@ -61,7 +61,7 @@ class Case:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
-        """Returns the fields that name the case in a report."""
+        """The fields that name the case in a report."""
         fields = dataclasses.asdict(self)
         return {name: fields[name] for name in fields if name != "settings"}
 
@@ -69,7 +69,7 @@ class Case:
 def product(
     algorithms: Sequence[str], phases: Sequence[str], **sizes: Sequence[Any]
 ) -> list[Case]:
-    """Returns all combinations that exist: baselines are not guided.
+    """All combinations that exist: baselines are not guided.
 
     Args:
         algorithms: of `ALGORITHMS`.
@@ -102,7 +102,7 @@ def check_names(flag: str, names: Sequence[str], known: Sequence[str]) -> None:
 
 
 def positive_integers(flag: str, values: Sequence[str]) -> list[int]:
-    """Returns the values as integers; raises UserError for 0, repeated, or none."""
+    """The values as integers; raises UserError for 0, repeated, or none."""
     try:
         numbers = setting_values.positive(values)
     except ValueError as error:
@@ -127,7 +127,7 @@ def _check_repeated(flag: str, values: Sequence[Any]) -> None:
 def load(
     case: Case, configs: pathlib.Path, data: pathlib.Path | None = None
 ) -> ml_collections.ConfigDict:
-    """Returns the config of a case, complete and checked.
+    """The config of a case, complete and checked.
 
     Args:
         case: to be measured.

@@ -26,7 +26,7 @@ STAGES = ("imports", "data", "state", "compilation", "first_update")
 def compile_times(
     case: Case, configs: pathlib.Path, folder: pathlib.Path, times: int
 ) -> dict[str, Any]:
-    """Returns seconds from start to first update, with an empty and a filled cache.
+    """Seconds from start to first update, with an empty and a filled cache.
 
     Each stage counts from the end of the one before; `total` is what a user waits.
 
@@ -46,7 +46,7 @@ def compile_times(
 
 
 def memory(case: Case, configs: pathlib.Path, folder: pathlib.Path) -> dict[str, Any]:
-    """Returns megabytes of a case after some updates; see `case_worker.memory`.
+    """Megabytes of a case after some updates; see `case_worker.memory`.
 
     Args:
         case: to be run.
@@ -68,7 +68,7 @@ def run(
     cache: str | None = None,
     calls: int = 1,
 ) -> dict[str, Any]:
-    """Returns the answer of `worker.py` after some calls.
+    """The answer of `worker.py` after some calls.
 
     Raises:
         RuntimeError: with the end of its messages, where it fails.
@@ -108,7 +108,7 @@ def run(
 
 
 def alone(fn: Callable[..., Any], *arguments: Any) -> Any:
-    """Returns what a function of a module returns in a process that ends with it."""
+    """What a function of a module returns in a process that ends with it."""
     spawn = multiprocessing.get_context("spawn")  # A fork would share JAX's threads.
     with futures.ProcessPoolExecutor(1, spawn) as process:
         return process.submit(fn, *arguments).result()

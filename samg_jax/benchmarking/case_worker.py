@@ -25,7 +25,7 @@ MEGABYTE = 1e6
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:
-    """Returns the seconds until every stage, and memory.
+    """The seconds until every stage, and memory.
 
     Args:
         request: `case`, fields of a `Case`; `configs`, `data` and `workdir`, paths;
@@ -68,7 +68,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def fewest(case: benchmark_cases.Case, config: ml_collections.ConfigDict) -> int:
-    """Returns how few updates the trainer takes in a call of the case's phase."""
+    """How few updates the trainer takes in a call of the case's phase."""
     if case.phase == "offline":
         return offline_phase.LOOK_EVERY
     return config.online.updates_per_step
@@ -77,7 +77,7 @@ def fewest(case: benchmark_cases.Case, config: ml_collections.ConfigDict) -> int
 def memory(
     program: timed_programs.Program, data: timed_programs.Data, before: float
 ) -> dict[str, Any]:
-    """Returns megabytes: of arrays, of the program, and of this process.
+    """Megabytes: of arrays, of the program, and of this process.
 
     Args:
         program: after its calls.
@@ -118,7 +118,7 @@ def program_mb(compiled: Any) -> float:
 
 
 def size_mb(arrays: list[jax.Array]) -> float:
-    """Returns the megabytes of arrays."""
+    """The megabytes of arrays."""
     return sum(array.nbytes for array in arrays) / MEGABYTE
 
 

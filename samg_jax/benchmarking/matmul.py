@@ -13,7 +13,7 @@ LARGE = 2048  # Size of the square product that stands for the machine itself.
 
 
 def peak(matrices: int, rows: int, width: int, repeats: int = 5) -> float:
-    """Returns the most GFLOP/s of products `[rows, width] @ [width, width]`.
+    """The most GFLOP/s of products `[rows, width] @ [width, width]`.
 
     The best of three ways to take them, and of the repeats: all as one batched product,
     as an ensemble or `jax.vmap` does, as one tall product of the same size, and one
@@ -36,7 +36,7 @@ def peak(matrices: int, rows: int, width: int, repeats: int = 5) -> float:
 
 
 def machine_peak(repeats: int = 3) -> float:
-    """Returns the most GFLOP/s of a large square product."""
+    """The most GFLOP/s of a large square product."""
     return _rate((LARGE, LARGE), (LARGE, LARGE), repeats)
 
 

@@ -123,7 +123,7 @@ def check(request: Request) -> None:
 
 
 def cores() -> int:
-    """Returns how many cores this process may use."""
+    """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # Not Linux.
@@ -148,7 +148,7 @@ def limit(threads: int | None) -> None:
 
 
 def run(request: Request, folder: pathlib.Path, command: str) -> dict[str, Any]:
-    """Returns the report of a request, and keeps it whenever there is more in it.
+    """The report of a request, and keeps it whenever there is more in it.
 
     Args:
         request: checked.
@@ -181,7 +181,7 @@ def run(request: Request, folder: pathlib.Path, command: str) -> dict[str, Any]:
 
 
 def circumstances(precision: str) -> dict[str, Any]:
-    """Returns what is measured with, and the most that it can do.
+    """What is measured with, and the most that it can do.
 
     Args:
         precision: of `compilation.PRECISIONS`.
@@ -192,7 +192,7 @@ def circumstances(precision: str) -> dict[str, Any]:
 
 
 def _precise(request: Request) -> Request:
-    """Returns the request with its precision in the configs of its cases."""
+    """The request with its precision in the configs of its cases."""
     field = {"matmul_precision": request.matmul_precision}
     precise = [
         dataclasses.replace(case, settings={**case.settings, **field})

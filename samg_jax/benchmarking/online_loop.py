@@ -28,7 +28,7 @@ PARTS = ("environment", "update", "evaluation", "rest")
 def measure(
     case: Case, configs: pathlib.Path, folder: pathlib.Path, laps: int, steps: int
 ) -> dict[str, Any]:
-    """Returns the steps per second of fine-tuning, and the shares of its parts.
+    """The steps per second of fine-tuning, and the shares of its parts.
 
     Runs the experiment of the config: a lap to warm up and compile, then `laps` of
     `steps` environment steps per seed, each with a log, an evaluation and a checkpoint.
@@ -75,7 +75,7 @@ def shorten(config: ml_collections.ConfigDict, laps: int, steps: int) -> None:
 def summarize(
     laps: Sequence[stopwatch.Lap], eval_every: int, checkpoint_every: int, seeds: int
 ) -> dict[str, Any]:
-    """Returns rates and shares of laps with one evaluation and checkpoint each.
+    """Rates and shares of laps with one evaluation and checkpoint each.
 
     Args:
         laps: of equal length.

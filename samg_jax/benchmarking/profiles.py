@@ -37,7 +37,7 @@ def trace(
 
 
 def operations(program: timed_programs.Program, path: pathlib.Path) -> dict[str, float]:
-    """Returns kind of operation -> milliseconds in a trace, the longest first.
+    """Kind of operation -> milliseconds in a trace, the longest first.
 
     Summed over threads. A kind is the compiler's name without its number; what is fused
     is named after its last operations. Matrix products are marked as such, also those
@@ -66,7 +66,7 @@ def operations(program: timed_programs.Program, path: pathlib.Path) -> dict[str,
 
 
 def matrix_products(text: str) -> set[str]:
-    """Returns which operations of a compiled program have matrix products inside.
+    """Which operations of a compiled program have matrix products inside.
 
     Args:
         text: of the program, as the compiler gives it.

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def summarize(values: Sequence[float]) -> dict[str, float]:
-    """Returns the median of repeats, and half of their interquartile range.
+    """The median of repeats, and half of their interquartile range.
 
     Args:
         values: one per repeat, at least one.
@@ -18,7 +18,7 @@ def summarize(values: Sequence[float]) -> dict[str, float]:
 
 
 def ratios(values: Sequence[float], references: Sequence[float]) -> dict[str, float]:
-    """Returns `summarize` of values over references of the same round.
+    """`summarize` of values over references of the same round.
 
     Whatever else a machine does in a round hits both, and leaves in their ratio.
     """

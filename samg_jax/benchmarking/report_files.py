@@ -13,7 +13,7 @@ OF_PROFILES = "profile.json"  # In the folder of the traces.
 
 
 def file(kind: str, out: pathlib.Path) -> pathlib.Path:
-    """Returns the JSON file of a report.
+    """The JSON file of a report.
 
     Args:
         kind: of measurement; that of a profile has a folder.
@@ -23,7 +23,7 @@ def file(kind: str, out: pathlib.Path) -> pathlib.Path:
 
 
 def unfinished(path: pathlib.Path) -> pathlib.Path:
-    """Returns where a report is kept until it is whole."""
+    """Where a report is kept until it is whole."""
     return path.with_name(f"{path.stem}.unfinished{path.suffix}")
 
 
@@ -70,7 +70,7 @@ def keep(out: pathlib.Path | None, report: Mapping[str, Any]) -> None:
 
 
 def stopped(kind: str, out: pathlib.Path | None) -> str:
-    """Returns what to say when a measurement was stopped; see `file`."""
+    """What to say when a measurement was stopped; see `file`."""
     if out is None:
         return "Interrupted. With out=FILE the rows so far would have been kept."
     return f"Interrupted. The rows so far are in {unfinished(file(kind, out))}."

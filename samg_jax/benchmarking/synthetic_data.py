@@ -14,7 +14,7 @@ SUCCESSES = 0.01  # Share of rewarded rows, where only the goal is rewarded.
 
 
 def file(folder: pathlib.Path, task: tasks.Task, rows: int) -> pathlib.Path:
-    """Returns a D4RL-format file that the trainer accepts, written where missing.
+    """A D4RL-format file that the trainer accepts, written where missing.
 
     Args:
         folder: of the file.

@@ -84,7 +84,7 @@ class Program:
         self._done += self.chunk
 
     def rate(self, seconds: float) -> float:
-        """Returns updates per second of each seed, over at least so many seconds.
+        """Updates per second of each seed, over at least so many seconds.
 
         Raises:
             RuntimeError: where a seed is not finite, so that nothing moves any more.
@@ -100,19 +100,19 @@ class Program:
 
 
 def load(config: ml_collections.ConfigDict) -> Data:
-    """Returns the data of a config as the trainer loads them."""
+    """The data of a config as the trainer loads them."""
     task = resolution.resolve_task(config)
     return to_device(*resolution.load_dataset(config, task, _quiet)[:2])
 
 
 def to_device(dataset: transitions.Dataset, preprocessing: Preprocessing) -> Data:
-    """Returns loaded data with their one copy on the device."""
+    """Loaded data with their one copy on the device."""
     columns = dataset.observations, dataset.actions, dataset.next_observations
     return Data(jax.device_put(dataset), preprocessing, columns)
 
 
 def prepare(case: Case, config: ml_collections.ConfigDict, data: Data) -> Prepared:
-    """Returns the trainer's function for a case, with a real state.
+    """The trainer's function for a case, with a real state.
 
     Args:
         case: what is measured.
@@ -131,7 +131,7 @@ def prepare(case: Case, config: ml_collections.ConfigDict, data: Data) -> Prepar
 
 
 def flops(prepared: Prepared) -> float:
-    """Returns the FLOPs of one update of all seeds, by the compiler's count.
+    """The FLOPs of one update of all seeds, by the compiler's count.
 
     Of the algorithm's update alone, with its guidance but without draws and rows,
     compiled for the host: of what a library computes on a GPU the compiler knows no
@@ -171,7 +171,7 @@ def flops(prepared: Prepared) -> float:
 
 
 def matrices(prepared: Prepared) -> tuple[int, int, int]:
-    """Returns how many products its networks take at once, and their shape.
+    """How many products its networks take at once, and their shape.
 
     The number of left matrices, their rows, and their width: both critics of all
     seeds in a hidden layer. CQL's see the proposed actions that they score in a call.
@@ -189,7 +189,7 @@ def matrices(prepared: Prepared) -> tuple[int, int, int]:
 
 
 def chunk_of(operations: float, rate: float, seconds: float) -> int:
-    """Returns how many updates a call needs to last `seconds` at `rate` FLOP/s.
+    """How many updates a call needs to last `seconds` at `rate` FLOP/s.
 
     Whole blocks, as the trainer's calls are, between which it looks for failed seeds;
     at most as many as the trainer takes in a call.
@@ -204,7 +204,7 @@ def chunk_of(operations: float, rate: float, seconds: float) -> int:
 
 
 def _offline(config, parts, pretrained, data) -> tuple[Any, ...]:
-    """Returns the scan of offline updates: the fields of `Prepared` from `state` on."""
+    """The scan of offline updates: the fields of `Prepared` from `state` on."""
     batch_size = config.offline.batch_size
     updates = offline_phase.make_updates(parts, batch_size)
     return (
@@ -216,7 +216,7 @@ def _offline(config, parts, pretrained, data) -> tuple[Any, ...]:
 
 
 def _online(config, parts, pretrained, data) -> tuple[Any, ...]:
-    """Returns the same for fine-tuning: a chunk is one step with so many updates."""
+    """The same for fine-tuning: a chunk is one step with so many updates."""
     places, size = len(parts.seeds), parts.task.observation_size
     # As many rows as the buffer has at most, and the data can fill.
     rows = min(online_phase.capacity(config.online), len(data.dataset.rewards))
@@ -241,7 +241,7 @@ def _online(config, parts, pretrained, data) -> tuple[Any, ...]:
 
 
 def _fill(state: online_phase.State, dataset: Any, rows: int) -> online_phase.State:
-    """Returns the state with offline rows, and weights, in the buffers."""
+    """The state with offline rows, and weights, in the buffers."""
     batch = sampling.as_batch(dataset, jnp.arange(rows))
     p = jax.random.uniform(jax.random.key(0), (rows,))
     batch = batch.replace(weights=jnp.where(p < CUT, 0.0, p))
@@ -254,7 +254,7 @@ def _fill(state: online_phase.State, dataset: Any, rows: int) -> online_phase.St
 
 
 def _batch_shapes(task: tasks.Task, rows: int) -> Batch:
-    """Returns a batch of so many rows, without its arrays."""
+    """A batch of so many rows, without its arrays."""
     return jax.eval_shape(
         lambda: replay.create(rows, task.observation_size, task.action_size)
     )

@@ -41,7 +41,7 @@ def check(name: str) -> None:
 
 
 def covers(case: Case) -> bool:
-    """Returns whether the baseline has the same update.
+    """Whether the baseline has the same update.
 
     CQL on AntMaze has deeper critics and other switches, which the baseline has not.
     """
@@ -77,7 +77,7 @@ class Baseline:
         self.version = self._read()["torch"]
 
     def rate(self, seconds: float) -> float:
-        """Returns updates per second, over at least so many seconds.
+        """Updates per second, over at least so many seconds.
 
         Raises:
             RuntimeError: where its process has ended.

@@ -99,7 +99,7 @@ class _Turns:
         self.square = max(self.square, matmul.machine_peak(repeats=1))
 
     def rows(self) -> list[Row]:
-        """Returns what was measured, one row per program."""
+        """What was measured, one row per program."""
         return [self._row(place) for place in range(len(self.programs))]
 
     def _row(self, place: int) -> Row:

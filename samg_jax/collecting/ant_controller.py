@@ -67,7 +67,7 @@ GAIT = Gait(
 def walk(
     observations: np.ndarray, headings: np.ndarray, time: int, gait: Gait = GAIT
 ) -> np.ndarray:
-    """Returns actions `[..., 8]` in [-1, 1] that walk along the headings.
+    """Actions `[..., 8]` in [-1, 1] that walk along the headings.
 
     Args:
         observations: `[..., 29]` of AntMaze.
@@ -115,7 +115,7 @@ class Guide:
         )
 
     def heading(self, position: np.ndarray) -> np.ndarray:
-        """Returns `[2]` the direction to walk in; shorter than 1 m off the goal.
+        """`[2]` the direction to walk in; shorter than 1 m off the goal.
 
         It points to the center of the next cell, in the last one to the goal.
 
@@ -129,5 +129,5 @@ class Guide:
         return way / max(1.0, float(np.linalg.norm(way)))
 
     def _nearest(self, position: np.ndarray) -> int:
-        """Returns the free cell that holds a position, or is nearest to it."""
+        """The free cell that holds a position, or is nearest to it."""
         return int(np.linalg.norm(self._centers - position, axis=1).argmin())

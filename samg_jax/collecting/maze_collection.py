@@ -29,7 +29,7 @@ ACTION_NOISE = 0.2  # D4RL's.
 
 
 def default_level(env_id: str) -> str:
-    """Returns the level at which D4RL collected the data of an AntMaze task."""
+    """The level at which D4RL collected the data of an AntMaze task."""
     level = env_id.removesuffix("-v2").split("-")[-1]
     return level if level in LEVELS else "fixed"
 
@@ -42,7 +42,7 @@ def collect(
     seed: int,
     action_noise: float = ACTION_NOISE,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Returns rows, key -> `[steps, ...]`, and attributes that say what they are.
+    """Rows, key -> `[steps, ...]`, and attributes that say what they are.
 
     Args:
         env_id: one of D4RL's six AntMaze tasks.
@@ -94,7 +94,7 @@ def play(
     rng: np.random.Generator,
     action_noise: float,
 ) -> dict[str, np.ndarray]:
-    """Returns an episode of the controller, key -> `[steps, ...]`, without rewards.
+    """An episode of the controller, key -> `[steps, ...]`, without rewards.
 
     Args:
         env: AntMaze, just reset.
@@ -126,7 +126,7 @@ def play(
 def label(
     episodes: list[dict[str, np.ndarray]], goal: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Returns the rows of all episodes, with rewards and terminals for one goal.
+    """The rows of all episodes, with rewards and terminals for one goal.
 
     Args:
         episodes: from `play`.
@@ -151,7 +151,7 @@ def label(
 
 
 def _any_goal(maze: mazes.Maze, rng: np.random.Generator) -> np.ndarray:
-    """Returns `[2]` a goal in any free cell, as far off its center as the task's."""
+    """`[2]` a goal in any free cell, as far off its center as the task's."""
     cell = maze.free_cells[rng.integers(len(maze.free_cells))]
     return maze.centers(cell) + rng.uniform(0.0, 1.0, 2) + rng.uniform(0.0, 0.5, 2)
 

@@ -36,7 +36,7 @@ class Recorder:
         )
 
     def rows(self, steps: int | None = None) -> dict[str, np.ndarray]:
-        """Returns key -> `[T, ...]`, environment after environment.
+        """Key -> `[T, ...]`, environment after environment.
 
         The last row of each environment is flagged as a timeout, so that no
         transition leads from one environment into the next.

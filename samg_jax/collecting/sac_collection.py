@@ -68,7 +68,7 @@ class Trained:
 
 
 def make_parts(env_id: str, physics: str | None, seed: int, settings: Settings):
-    """Returns SAC on an environment: CQL with its penalty off."""
+    """SAC on an environment: CQL with its penalty off."""
     agent = {
         "actor_learning_rate": 3e-4,
         "critic_learning_rate": 3e-4,
@@ -92,7 +92,7 @@ def make_parts(env_id: str, physics: str | None, seed: int, settings: Settings):
 
 
 def untrained(parts: Parts) -> offline_phase.State:
-    """Returns the state before any training, with raw observations and rewards."""
+    """The state before any training, with raw observations and rewards."""
     preprocessing = resolution.Preprocessing(
         transitions.Normalizer.identity(parts.task.observation_size),
         transitions.RewardTransform.identity(),
@@ -155,7 +155,7 @@ def learn(
 def train(
     parts: Parts, settings: Settings, until_medium: bool
 ) -> tuple[Trained | None, Trained, dict[str, np.ndarray]]:
-    """Returns the first policy of medium level, the best one, and all rows seen.
+    """The first policy of medium level, the best one, and all rows seen.
 
     Args:
         parts: from `make_parts`.
@@ -187,7 +187,7 @@ def missed(best: Trained, settings: Settings) -> str:
 
 
 def roll_out(parts: Parts, agent: Any, steps: int) -> dict[str, np.ndarray]:
-    """Returns rows of the stochastic policy, key -> `[steps, ...]`.
+    """Rows of the stochastic policy, key -> `[steps, ...]`.
 
     Args:
         parts: of the environment.
@@ -223,7 +223,7 @@ def collect(
     steps: int,
     strict: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Returns the rows of a level, and attributes that say what they are.
+    """The rows of a level, and attributes that say what they are.
 
     Where no policy reaches the medium level, the best one stands in for it, so that
     the training is not lost: the attribute `level` then says that it is below, and
@@ -277,7 +277,7 @@ def _describe(trained: Trained, prefix: str = "") -> dict[str, Any]:
 
 
 def medium_return(task: tasks.Task, share: float) -> float | None:
-    """Returns the reference return of a share, None for tasks without a reference."""
+    """The reference return of a share, None for tasks without a reference."""
     if task.ref_min is None or task.ref_max is None:
         return None
     return task.ref_min + share * (task.ref_max - task.ref_min)

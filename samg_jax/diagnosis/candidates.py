@@ -60,7 +60,7 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """Returns its name and what tells it from others of that name."""
+        """Its name and what tells it from others of that name."""
         return f"{self.name}, {_variant(self.config)}"
 
 
@@ -76,7 +76,7 @@ class Checkpoint:
 
 
 def read(workdir: str) -> Checkpoint:
-    """Returns the offline checkpoint of a run.
+    """The offline checkpoint of a run.
 
     Raises:
         checks.UserError: where there is none, or one that is not complete.
@@ -104,7 +104,7 @@ def read(workdir: str) -> Checkpoint:
 def of_state(
     name: str, parts: Parts, state: offline_phase.State, kinds: Iterable[str]
 ) -> list[Candidate]:
-    """Returns the fitted weight of an offline state, and its other kinds.
+    """The fitted weight of an offline state, and its other kinds.
 
     Args:
         name: of its settings.
@@ -132,7 +132,7 @@ def of_state(
 def with_settings(
     config: ml_collections.ConfigDict, fields: dict[str, Any], steps: int | None
 ) -> ml_collections.ConfigDict:
-    """Returns the experiment with another weight.
+    """The experiment with another weight.
 
     Args:
         config: of the checkpoint.
@@ -164,7 +164,7 @@ def with_settings(
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
-    """Returns name and dotted fields of `NAME:FIELD=VALUE,FIELD=VALUE`."""
+    """Name and dotted fields of `NAME:FIELD=VALUE,FIELD=VALUE`."""
     name, colon, rest = text.partition(":")
     pairs = [pair.partition("=") for pair in rest.split(",") if pair]
     if not (name and colon and pairs and all(equals for _, equals, _ in pairs)):
@@ -194,7 +194,7 @@ def train(
     preprocessing: Preprocessing,
     name: str,
 ) -> offline_phase.State:
-    """Returns an offline state whose weight alone is trained and fitted.
+    """An offline state whose weight alone is trained and fitted.
 
     Args:
         parts: of the experiment, with its seeds.
@@ -227,7 +227,7 @@ def with_codes(
     dataset: transitions.Dataset,
     split: collapse.Split,
 ) -> offline_phase.State:
-    """Returns the state with what the kind "nearest" reads, if its own fit has none.
+    """The state with what the kind "nearest" reads, if its own fit has none.
 
     Args:
         parts: of the state.
@@ -247,7 +247,7 @@ def with_codes(
 
 
 def preset_fields(name: str) -> dict[str, Any]:
-    """Returns the dotted fields of a preset."""
+    """The dotted fields of a preset."""
     return {"weight": "cvae", **presets.fields(name)}
 
 
@@ -263,7 +263,7 @@ def _value(text):
 
 
 def _uncut(parts, config, state):
-    """Returns `pairs -> p_int [S, M]` of any registered weight."""
+    """`pairs -> p_int [S, M]` of any registered weight."""
     fn = offline_phase.probabilities(dataclasses.replace(parts, guidance=config))
     inputs = state.seeds, state.weight
     return lambda pairs: quantiles.offline_probabilities(fn, inputs, *pairs)

@@ -35,7 +35,7 @@ def draw(report: Report, folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def configured(report: Report) -> Shown:
-    """Returns every weight under its own kind only, and the yardstick."""
+    """Every weight under its own kind only, and the yardstick."""
     shown, names = {}, set()
     for label, found in report["weights"].items():
         if found["name"] not in names:  # The configured kind comes first.

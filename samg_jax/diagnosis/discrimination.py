@@ -17,12 +17,12 @@ BINS = 20
 
 
 def noise_set(level: float) -> str:
-    """Returns what the held-out pairs with noise of this size are called."""
+    """What the held-out pairs with noise of this size are called."""
     return f"noise {level:g}"
 
 
 def auroc(familiar: np.ndarray, unfamiliar: np.ndarray) -> np.ndarray:
-    """Returns the chance that a familiar pair scores above an unfamiliar one, `[S]`.
+    """The chance that a familiar pair scores above an unfamiliar one, `[S]`.
 
     Ties count half. NaN for a seed with scores that are not numbers.
 
@@ -45,7 +45,7 @@ def judge(
     levels: tuple[float, ...],
     scores: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
-    """Returns everything that the diagnosis says of one weight, `[S]` each.
+    """Everything that the diagnosis says of one weight, `[S]` each.
 
     Args:
         p_int: name of a set of pairs -> probabilities `[S, M]` before any cut; one set

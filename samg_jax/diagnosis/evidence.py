@@ -104,7 +104,7 @@ def keep(report: dict[str, Any], folder: pathlib.Path) -> None:
 def examine(
     checkpoint: Checkpoint, trained: list[tuple[str, Parts]], request: Request
 ) -> dict[str, Any]:
-    """Returns the report without its pictures.
+    """The report without its pictures.
 
     Args:
         checkpoint: whose weight is judged.
@@ -136,7 +136,7 @@ def examine(
 
 
 def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Parts]]:
-    """Returns name and parts of every weight to train afresh.
+    """Name and parts of every weight to train afresh.
 
     Raises:
         checks.UserError: for unknown kinds, presets or fields, and where nothing is
@@ -169,7 +169,7 @@ def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Parts]]:
 
 
 def load(checkpoint: Checkpoint, request: Request) -> tuple[transitions.Dataset, str]:
-    """Returns the checkpoint's offline data, and what they are."""
+    """The checkpoint's offline data, and what they are."""
     config = checkpoint.config.copy_and_resolve_references()
     if request.data is not None:
         config.dataset.path = request.data
@@ -187,7 +187,7 @@ def make_sets(
     request: Request,
     rng: np.random.Generator,
 ) -> tuple[dict[str, Pairs], str]:
-    """Returns name -> pairs to judge weights on, and the name of the other ones."""
+    """Name -> pairs to judge weights on, and the name of the other ones."""
     chosen = judged_pairs.choose(rows, request.rows, rng)
     familiar = judged_pairs.take(dataset, chosen)
     sets = {
@@ -213,7 +213,7 @@ def fitted(
     data: tuple[transitions.Dataset, collapse.Split],
     kinds: tuple[str, ...],
 ) -> list[tuple[Candidate, Parts]]:
-    """Returns the weights to judge, those to be trained trained."""
+    """The weights to judge, those to be trained trained."""
     result = []
 
     def add(name, parts, state):
@@ -231,7 +231,7 @@ def fitted(
 
 
 def judge(weight: Candidate, sets: dict[str, Pairs]) -> dict[str, Any]:
-    """Returns what is said of one weight."""
+    """What is said of one weight."""
     p_int = {name: weight.p_int(sample) for name, sample in sets.items()}
     familiar = sets[discrimination.HELD_OUT]
     return {
@@ -245,7 +245,7 @@ def judge(weight: Candidate, sets: dict[str, Pairs]) -> dict[str, Any]:
 def judge_yardstick(
     ruler: nearest_pairs.Yardstick, sets: dict[str, Pairs]
 ) -> dict[str, Any]:
-    """Returns the same of the distance to the nearest offline pairs."""
+    """The same of the distance to the nearest offline pairs."""
     p_int = {name: ruler.p_int(sample)[None] for name, sample in sets.items()}
     near = {name: -ruler.distances(sample)[None] for name, sample in sets.items()}
     found = discrimination.judge(p_int, judged_pairs.NOISE_LEVELS, near)
@@ -257,7 +257,7 @@ def judge_yardstick(
 
 
 def circumstances(command: str) -> dict[str, Any]:
-    """Returns with what a report is made, and how busy the machine is with it."""
+    """With what a report is made, and how busy the machine is with it."""
     return {
         "command": command,
         "machine": {**provenance.describe(), **provenance.versions("scikit-learn")},
@@ -266,7 +266,7 @@ def circumstances(command: str) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Returns nested results as JSON has them; what is not finite becomes None."""
+    """Nested results as JSON has them; what is not finite becomes None."""
     if isinstance(value, dict):
         return {name: plain(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):

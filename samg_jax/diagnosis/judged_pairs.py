@@ -33,13 +33,13 @@ class Pairs(NamedTuple):
 
 
 def take(dataset: transitions.Dataset, rows: np.ndarray) -> Pairs:
-    """Returns rows of the offline data."""
+    """Rows of the offline data."""
     fields = dataset.observations, dataset.actions, dataset.next_observations
     return Pairs(*(np.asarray(field)[rows] for field in fields))
 
 
 def choose(rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns at most `count` of the rows, ascending."""
+    """At most `count` of the rows, ascending."""
     rows = np.asarray(rows)
     if len(rows) <= count:
         return rows
@@ -47,13 +47,13 @@ def choose(rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray
 
 
 def with_uniform_actions(pairs: Pairs, rng: np.random.Generator) -> Pairs:
-    """Returns the same states with actions drawn uniformly from [-1, 1]."""
+    """The same states with actions drawn uniformly from [-1, 1]."""
     actions = rng.uniform(-1.0, 1.0, pairs.actions.shape)
     return pairs._replace(actions=actions.astype(np.float32))
 
 
 def with_noise(pairs: Pairs, std: float, noise: np.ndarray) -> Pairs:
-    """Returns the same states with noisy actions, clipped as an environment would.
+    """The same states with noisy actions, clipped as an environment would.
 
     Args:
         pairs: to start from.
@@ -66,7 +66,7 @@ def with_noise(pairs: Pairs, std: float, noise: np.ndarray) -> Pairs:
 
 
 def of_random_policy(parts: Parts, count: int, rng: np.random.Generator) -> Pairs:
-    """Returns `count` pairs of uniform actions, played in the checkpoint's environment.
+    """`count` pairs of uniform actions, played in the checkpoint's environment.
 
     Args:
         parts: of the checkpoint.
@@ -97,7 +97,7 @@ def of_random_policy(parts: Parts, count: int, rng: np.random.Generator) -> Pair
 def of_dataset(
     parts: Parts, name: str, count: int, rng: np.random.Generator
 ) -> tuple[Pairs, str]:
-    """Returns at most `count` pairs of another dataset, and what it is.
+    """At most `count` pairs of another dataset, and what it is.
 
     Args:
         parts: of the checkpoint.

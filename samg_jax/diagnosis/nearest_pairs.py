@@ -31,11 +31,11 @@ class Yardstick:
     familiar: np.ndarray
 
     def distances(self, pairs: Pairs) -> np.ndarray:
-        """Returns the distance of each pair, `[M]`, batch by batch."""
+        """The distance of each pair, `[M]`, batch by batch."""
         return _distances(self.scaler, self.index, pairs)
 
     def p_int(self, pairs: Pairs) -> np.ndarray:
-        """Returns the share of held-out pairs at least as far as each pair, `[M]`.
+        """The share of held-out pairs at least as far as each pair, `[M]`.
 
         So that it reads as the weights do: near uniform on held-out pairs.
         """
@@ -50,7 +50,7 @@ def fit(
     count: int = NEIGHBORS,
     rows: int = REFERENCE_ROWS,
 ) -> Yardstick:
-    """Returns the yardstick of offline pairs.
+    """The yardstick of offline pairs.
 
     Args:
         train: what the weight models train on as well.

@@ -25,7 +25,7 @@ _NOISE = 0.1  # Of positions (half width) and velocities (standard deviation).
 
 
 def build_model(maze: mazes.Maze) -> mujoco.MjModel:
-    """Returns D4RL's ant among the walls of a maze, with the simulator's own inertia.
+    """D4RL's ant among the walls of a maze, with the simulator's own inertia.
 
     The simulator's step is twice gymnasium's, contacts are softer, and torques are at
     most 30 instead of 150.
@@ -53,7 +53,7 @@ def build_model(maze: mazes.Maze) -> mujoco.MjModel:
 def draw_start(
     maze: mazes.Maze, rng: np.random.Generator, qpos: np.ndarray, random_start: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns positions `[15]`, velocities `[14]` and goal `[2]` of a new episode.
+    """Positions `[15]`, velocities `[14]` and goal `[2]` of a new episode.
 
     Args:
         maze: where.
@@ -71,7 +71,7 @@ def draw_start(
 
 
 def reaches(positions: np.ndarray, goals: np.ndarray) -> np.ndarray:
-    """Returns whether ants at `positions` `[..., 2]` are at `goals` `[..., 2]`."""
+    """Whether ants at `positions` `[..., 2]` are at `goals` `[..., 2]`."""
     x, y = np.moveaxis(positions - goals, -1, 0)
     return np.sqrt(x * x + y * y) <= GOAL_RADIUS
 
@@ -201,7 +201,7 @@ class Simulators:
     def step(
         self, actions: np.ndarray, active: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Returns observations, rewards, terminals and truncations, float64 and bool.
+        """Observations, rewards, terminals and truncations, float64 and bool.
 
         Args:
             actions: `[n, 8]` float64 within the bounds.
@@ -216,7 +216,7 @@ class Simulators:
         return observations, success.astype(np.float64), terminals, none
 
     def reset(self, index: int, seed: int | None) -> np.ndarray:
-        """Returns the first observation `[29]` of a new episode of ant `index`.
+        """The first observation `[29]` of a new episode of ant `index`.
 
         Args:
             index: which ant.
@@ -230,7 +230,7 @@ class Simulators:
         return np.concatenate([qpos, qvel])
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Returns the arrays of `simulation.Batch.get_state`, and `goals` `[n, 2]`."""
+        """The arrays of `simulation.Batch.get_state`, and `goals` `[n, 2]`."""
         return {**self._batch.get_state(), "goals": self._goals.copy()}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
@@ -248,7 +248,7 @@ def _ant_file() -> pathlib.Path:
 
 
 def _overview(maze: mazes.Maze) -> dict[str, object]:
-    """Returns a camera above the maze, which sees all of it."""
+    """A camera above the maze, which sees all of it."""
     return {
         "lookat": np.array([*maze.bounds.mean(axis=0), 0.0]),
         "distance": 1.4 * float(np.ptp(maze.bounds, axis=0).max()),

@@ -26,7 +26,7 @@ _TOTAL_MASS = {"HalfCheetah-v4": 14.0}
 
 
 def make(env_id: str, physics: str = "d4rl", **kwargs: object) -> gymnasium.Env:
-    """Returns one environment, in its own units: actions are not rescaled.
+    """One environment, in its own units: actions are not rescaled.
 
     Args:
         env_id: any gymnasium id; see `tasks.for_env_id` for the old versions.
@@ -44,7 +44,7 @@ def make(env_id: str, physics: str = "d4rl", **kwargs: object) -> gymnasium.Env:
 
 
 def resolve(env_id: str, physics: str) -> str:
-    """Returns the id that `make` builds; refuses what cannot be built."""
+    """The id that `make` builds; refuses what cannot be built."""
     if physics not in PHYSICS:
         raise checks.UserError(
             f"Unknown physics {physics!r}. Allowed: {', '.join(PHYSICS)}. Use 'd4rl' "
@@ -62,7 +62,7 @@ def resolve(env_id: str, physics: str) -> str:
 
 
 def default(env_id: str) -> str:
-    """Returns "d4rl" where it is defined, else "stock"."""
+    """"d4rl" where it is defined, else "stock"."""
     env_id = tasks.canonical_id(env_id)
     is_d4rl = tasks.is_locomotion(env_id) or tasks.is_antmaze(env_id)
     return "d4rl" if is_d4rl else "stock"
@@ -118,7 +118,7 @@ def _check_geoms(model: mujoco.MjModel, geoms: np.ndarray) -> None:
 
 
 def _exact_inertia(model: mujoco.MjModel, geom: int) -> tuple[float, np.ndarray]:
-    """Returns mass and principal inertia `[3]`, axis last, at density 1."""
+    """Mass and principal inertia `[3]`, axis last, at density 1."""
     radius, half = model.geom_size[geom, :2]
     ball = 4.0 / 3.0 * np.pi * radius**3
     ball_inertia = 0.4 * ball * radius**2
@@ -133,7 +133,7 @@ def _exact_inertia(model: mujoco.MjModel, geom: int) -> tuple[float, np.ndarray]
 
 
 def _d4rl_inertia(model: mujoco.MjModel, geom: int) -> tuple[float, np.ndarray]:
-    """Returns the same by the old formula: a cylinder which is one radius longer."""
+    """The same by the old formula: a cylinder which is one radius longer."""
     if model.geom_type[geom] == _SPHERE:
         return _exact_inertia(model, geom)
     radius, half = model.geom_size[geom, :2]

@@ -59,7 +59,7 @@ class Simulators:
     def step(
         self, actions: np.ndarray, active: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Returns observations, rewards, terminals and truncations, float64 and bool.
+        """Observations, rewards, terminals and truncations, float64 and bool.
 
         Args:
             actions: `[n, A]` float64 within the bounds.
@@ -77,7 +77,7 @@ class Simulators:
         return observations, rewards, terminals, truncations
 
     def reset(self, index: int, seed: int | None) -> np.ndarray:
-        """Returns the first observation `[O]` of a new episode of one environment."""
+        """The first observation `[O]` of a new episode of one environment."""
         if seed is not None:
             pickling.seed_spaces(self._envs[index], seed)
         answer = self._envs[index].reset(seed=seed)
@@ -90,7 +90,7 @@ class Simulators:
         self.outside = self.outside or interface.outside(space, observation)
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Returns `pickled` `[n, size]` uint8, padded with 0, and `pickled_sizes`."""
+        """`pickled` `[n, size]` uint8, padded with 0, and `pickled_sizes`."""
         states = [pickling.save(env, self._env_id) for env in self._envs]
         pickled = [np.frombuffer(state, np.uint8) for state in states]
         sizes = np.array([len(data) for data in pickled], np.int64)

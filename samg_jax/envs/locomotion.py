@@ -84,7 +84,7 @@ class Simulators:
     def step(
         self, actions: np.ndarray, active: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Returns observations, rewards, terminals and truncations, float64 and bool.
+        """Observations, rewards, terminals and truncations, float64 and bool.
 
         Args:
             actions: `[n, A]` float64 within the bounds.
@@ -101,7 +101,7 @@ class Simulators:
         return self._observe(qpos, qvel), rewards, terminals, np.zeros_like(terminals)
 
     def reset(self, index: int, seed: int | None) -> np.ndarray:
-        """Returns the first observation `[O]` of a new episode of robot `index`.
+        """The first observation `[O]` of a new episode of robot `index`.
 
         Args:
             index: which robot.
@@ -117,7 +117,7 @@ class Simulators:
         return self._observe(qpos[None], qvel[None])[0]
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Returns the arrays of `simulation.Batch.get_state`."""
+        """The arrays of `simulation.Batch.get_state`."""
         return self._batch.get_state()
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:

@@ -54,11 +54,11 @@ class Maze:
         return self.centers(corners) + np.array([[-0.5], [0.5]]) * CELL
 
     def centers(self, cells: np.ndarray) -> np.ndarray:
-        """Returns x and y of the centers of `cells`, both `[..., 2]`."""
+        """X and y of the centers of `cells`, both `[..., 2]`."""
         return CELL * (np.asarray(cells) - self._start)[..., ::-1].astype(np.float64)
 
     def cells(self, positions: np.ndarray) -> np.ndarray:
-        """Returns row and column of the cells that hold `positions`, `[..., 2]`."""
+        """Row and column of the cells that hold `positions`, `[..., 2]`."""
         columns_rows = np.floor(np.asarray(positions) / CELL + 0.5).astype(np.int64)
         return columns_rows[..., ::-1] + self._start
 
@@ -121,7 +121,7 @@ TASKS = {
 
 
 def for_name(name: str) -> Maze:
-    """Returns the maze called `umaze`, `medium` or `large`; refuses other names."""
+    """The maze called `umaze`, `medium` or `large`; refuses other names."""
     if name not in MAZES:
         raise checks.UserError(
             f"Unknown maze {name!r}. Allowed: {', '.join(MAZES)}. To add a maze, list "

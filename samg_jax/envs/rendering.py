@@ -44,7 +44,7 @@ class Episode(NamedTuple):
 
 
 def choose_backend() -> str:
-    """Returns the OpenGL backend that MuJoCo will use, and sets it for this process.
+    """The OpenGL backend that MuJoCo will use, and sets it for this process.
 
     That of `MUJOCO_GL` where it is set, else the first of `BACKENDS` that works.
 
@@ -122,7 +122,7 @@ def check(env_id: str, physics: str, path: pathlib.Path) -> None:
 
 
 def is_mujoco(env: gymnasium.Env) -> bool:
-    """Returns whether it is MuJoCo that draws the environment."""
+    """Whether it is MuJoCo that draws the environment."""
     return isinstance(getattr(env.unwrapped, "model", None), mujoco.MjModel)
 
 

@@ -82,7 +82,7 @@ class Batch:
             done += helped
 
     def rng(self, index: int, seed: int | None) -> np.random.Generator:
-        """Returns the generator of one simulator; a seed restarts it, None does not."""
+        """The generator of one simulator; a seed restarts it, None does not."""
         if seed is not None:
             self._rngs[index], _ = gymnasium.utils.seeding.np_random(seed)
         return self._rngs[index]
@@ -95,7 +95,7 @@ class Batch:
         mujoco.mj_forward(self._model, data)  # Also the solver's first guess.
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Returns `simulator` `[n, state]` float64 and `rng` `[n, 6]` uint64."""
+        """`simulator` `[n, state]` float64 and `rng` `[n, 6]` uint64."""
         size = mujoco.mj_stateSize(self._model, _STATE)
         simulator = np.empty((len(self._data), size))
         for row, data in zip(simulator, self._data, strict=True):
@@ -134,7 +134,7 @@ def _dismiss(jobs: queue.SimpleQueue, count: int) -> None:
 
 
 def _pack_rng(rng: np.random.Generator) -> np.ndarray:
-    """Returns the state of a PCG64 generator as `[6]` uint64."""
+    """The state of a PCG64 generator as `[6]` uint64."""
     state = rng.bit_generator.state
     numbers = (state["state"]["state"], state["state"]["inc"])
     words = [word for number in numbers for word in divmod(number, _WORD)]

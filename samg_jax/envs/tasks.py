@@ -53,7 +53,7 @@ class Task:
 
 
 def for_dataset(name: str) -> Task:
-    """Returns the task on which the dataset `name` is played; `-v2` may be left out."""
+    """The task on which the dataset `name` is played; `-v2` may be left out."""
     base = name.removesuffix("-v2")
     if is_antmaze(f"{base}-v2"):
         return _antmaze(f"{base}-v2")
@@ -70,7 +70,7 @@ def for_dataset(name: str) -> Task:
 
 
 def for_env_id(env_id: str) -> Task:
-    """Returns the task of any gymnasium id whose actions are bounded vectors.
+    """The task of any gymnasium id whose actions are bounded vectors.
 
     The sizes of an id that is not in our table are read from the environment, once per
     process, which keeps that instance for its next use; its returns have no reference.
@@ -107,7 +107,7 @@ def for_env_id(env_id: str) -> Task:
 
 
 def normalized_score(returns: np.ndarray | float, task: Task) -> np.ndarray:
-    """Returns D4RL's score, 0 for the random and 100 for the expert reference.
+    """D4RL's score, 0 for the random and 100 for the expert reference.
 
     Args:
         returns: undiscounted episode returns, any shape.
@@ -123,7 +123,7 @@ def normalized_score(returns: np.ndarray | float, task: Task) -> np.ndarray:
 
 
 def canonical_id(env_id: str) -> str:
-    """Returns the id that is really built.
+    """The id that is really built.
 
     `Hopper-v2` and `-v3` are `Hopper-v4`, and `antmaze-umaze` is `antmaze-umaze-v2`.
     """
@@ -136,18 +136,18 @@ def canonical_id(env_id: str) -> str:
 
 
 def is_locomotion(env_id: str) -> bool:
-    """Returns whether this is one of the three D4RL agents, `-v2` to `-v5`."""
+    """Whether this is one of the three D4RL agents, `-v2` to `-v5`."""
     match = re.fullmatch(r"(\w+)-v[2-5]", env_id)
     return bool(match) and match[1] in _LOCOMOTION
 
 
 def is_antmaze(env_id: str) -> bool:
-    """Returns whether this is one of D4RL's six AntMaze tasks."""
+    """Whether this is one of D4RL's six AntMaze tasks."""
     return env_id in mazes.TASKS
 
 
 def make_gymnasium(env_id: str, **kwargs: object) -> gymnasium.Env:
-    """Returns a new environment, see `building.make`."""
+    """A new environment, see `building.make`."""
     return building.make(env_id, **kwargs)
 
 

@@ -169,7 +169,7 @@ def _repeats(simulators: generic.Simulators, env_id: str) -> bool:
 
 
 def _compare(first: generic.Simulators, second: generic.Simulators, env_id: str) -> str:
-    """Returns why a saved state does not continue exactly, empty if it does."""
+    """Why a saved state does not continue exactly, empty if it does."""
     low, high = first.action_low, first.action_high
     rng = np.random.default_rng(0)
     actions = rng.uniform(low, high, (BEFORE + AFTER, len(low)))
@@ -256,7 +256,7 @@ def _shared() -> tuple[Any, Any]:
 
 
 def _drawn_since(before: tuple[Any, Any]) -> str:
-    """Returns whose numbers were drawn since `_shared`, empty if none were."""
+    """Whose numbers were drawn since `_shared`, empty if none were."""
     now = _shared()
     if not all(np.array_equal(a, b) for a, b in zip(now[0], before[0], strict=True)):
         return "np.random"
@@ -275,7 +275,7 @@ def _leaving_no_trace() -> Iterator[None]:
 
 
 def _handle(env: gymnasium.Env, env_id: str) -> str | None:
-    """Returns the handle that keeps an environment from being pickled, in words."""
+    """The handle that keeps an environment from being pickled, in words."""
     try:
         pickling.save(env, env_id)
     except pickling.CannotSave:
@@ -288,7 +288,7 @@ def _handle(env: gymnasium.Env, env_id: str) -> str | None:
 
 
 def _search(value: Any, depth: int, seen: set[int]) -> str | None:
-    """Returns the type of the first handle in an object, its attributes included."""
+    """The type of the first handle in an object, its attributes included."""
     if isinstance(value, HANDLES):
         return type(value).__name__
     skipped = (np.ndarray, gymnasium.Env, gymnasium.Space, type, str, bytes)

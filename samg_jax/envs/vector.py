@@ -79,7 +79,7 @@ def make(
     single: bool = False,
     max_steps: int | None = None,
 ) -> "VectorEnv":
-    """Returns `num_envs` copies of an environment; call `reset` before the first step.
+    """`num_envs` copies of an environment; call `reset` before the first step.
 
     Args:
         env_id: any id that `tasks.for_env_id` knows.
@@ -122,7 +122,7 @@ def make(
 
 
 def _processors() -> int:
-    """Returns how many processors this process may use; a cluster lends out a few."""
+    """How many processors this process may use; a cluster lends out a few."""
     if hasattr(os, "sched_getaffinity"):  # Linux.
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -224,7 +224,7 @@ class VectorEnv:
         )
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Returns everything that the future depends on, as arrays; see `set_state`."""
+        """Everything that the future depends on, as arrays; see `set_state`."""
         self._require_reset("get_state")
         return {
             "observations": self.observations.copy(),
@@ -275,7 +275,7 @@ class VectorEnv:
             )
 
     def _to_bounds(self, actions: np.ndarray) -> np.ndarray:
-        """Returns `actions`, `[n, A]`, in the units of the environment, as float64."""
+        """`actions`, `[n, A]`, in the units of the environment, as float64."""
         self._require_reset("step")
         actions = np.asarray(actions, np.float32)
         expected = (self.num_envs, self.action_size)
@@ -298,7 +298,7 @@ def rollout(
     episodes: int = 1,
     seeds: Sequence[int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what a policy earns per environment, and for how long it acts.
+    """What a policy earns per environment, and for how long it acts.
 
     Environments that are through stand still until the last one is. The policy is
     always asked for all of them, so that it is compiled once. Needs episodes that end:

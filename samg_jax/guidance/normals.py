@@ -66,7 +66,7 @@ def fit(
     rows: jax.Array | None = None,
     codes: int = nearest.REFERENCES,
 ) -> Normals:
-    """Returns the normals of the latent code over the whole offline data.
+    """The normals of the latent code over the whole offline data.
 
     The code is computed on the device batch by batch and its moments are merged on
     the host in float64 (Chan, Golub and LeVeque, 1979), so that they are exact to
@@ -107,7 +107,7 @@ def fit(
 
 
 def fit_values(batches: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean and standard deviation `[..., Z]` of values, as exact as `fit`.
+    """Mean and standard deviation `[..., Z]` of values, as exact as `fit`.
 
     Args:
         batches: `[..., b, Z]` each, with leading axes for seeds.
@@ -147,7 +147,7 @@ def probabilities(
     delta: jax.Array | float = 1.0,
     use_std: bool = False,
 ) -> jax.Array:
-    """Returns p_int, how familiar each pair is, before any cut. SAMG (2024), Eq. 3.
+    """P_int, how familiar each pair is, before any cut. SAMG (2024), Eq. 3.
 
     Args:
         kind: "tail", the share of offline pairs at least as far from the center;

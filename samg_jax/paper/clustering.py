@@ -11,7 +11,7 @@ ALL_PAIRS_ROWS = 10_000  # The distances of all pairs of so many take 400 MB.
 
 
 def assign(points: np.ndarray, clusters: int, linkage: str) -> np.ndarray:
-    """Returns the number of the cluster of each point, `[n]`.
+    """The number of the cluster of each point, `[n]`.
 
     Of more than `ALL_PAIRS_ROWS` points only neighboring clusters are merged, which
     needs memory in proportion to the points rather than to their pairs.
@@ -29,7 +29,7 @@ def assign(points: np.ndarray, clusters: int, linkage: str) -> np.ndarray:
 
 
 def neighbors(points: np.ndarray) -> sparse.csr_matrix:
-    """Returns which points are neighbors, `[n, n]`, by Delaunay's triangulation.
+    """Which points are neighbors, `[n, n]`, by Delaunay's triangulation.
 
     Unlike the graph of the k nearest neighbors it is connected: scikit-learn would
     join parts of a graph by the distances of all pairs of their points.

@@ -112,7 +112,7 @@ class Coverage(NamedTuple):
 
 
 def load(datasets: list[str]) -> dict[str, Level]:
-    """Returns name -> data of files, called by their stems, and of named datasets.
+    """Name -> data of files, called by their stems, and of named datasets.
 
     Raises:
         checks.UserError: there is no dataset, or one is unknown, is given twice or is
@@ -156,7 +156,7 @@ def measure(
     rng: np.random.Generator,
     step: Callable[[], None] = lambda: None,
 ) -> Coverage:
-    """Returns the coverage of every level.
+    """The coverage of every level.
 
     Args:
         levels: name -> data, all of one environment.
@@ -194,7 +194,7 @@ def measure(
 
 
 def sample_size(pooled: int, settings: Settings) -> int:
-    """Returns the rows that a repeat draws of `pooled` ones."""
+    """The rows that a repeat draws of `pooled` ones."""
     rows = min(int(settings.share * pooled), settings.max_rows)
     check_rows(rows, settings, f"a repeat draws, of {pooled:,} rows in all,")
     return rows
@@ -215,7 +215,7 @@ def check_rows(rows: int, settings: Settings, words: str) -> None:
 
 
 def bound(rows: int, pooled: int, settings: Settings) -> float:
-    """Returns how many samples of a level a cluster center must exceed to be covered.
+    """How many samples of a level a cluster center must exceed to be covered.
 
     The paper's bound is for a tenth of the pooled rows. A smaller sample has as many
     times fewer of each level in every cluster, so the bound is as many times smaller.
@@ -234,7 +234,7 @@ def bound(rows: int, pooled: int, settings: Settings) -> float:
 
 
 def warning(least: float, pooled: int, settings: Settings) -> str:
-    """Returns what is to be said of a bound: that few samples decide, or nothing."""
+    """What is to be said of a bound: that few samples decide, or nothing."""
     if least >= FEW_SAMPLES:
         return ""
     return (
@@ -245,7 +245,7 @@ def warning(least: float, pooled: int, settings: Settings) -> str:
 
 
 def remedy(least: float, pooled: int, settings: Settings) -> str:
-    """Returns how to reach a bound."""
+    """How to reach a bound."""
     if settings.min_samples < least:
         return f"Set min_samples to {least:g} or more."
     rows = math.ceil(least * PAPER_SHARE * pooled / settings.min_samples)
@@ -255,7 +255,7 @@ def remedy(least: float, pooled: int, settings: Settings) -> str:
 
 
 def draw(lengths: list[int], rows: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Returns rows of each level, drawn from the pool of all without replacement."""
+    """Rows of each level, drawn from the pool of all without replacement."""
     pooled = np.sort(rng.choice(sum(lengths), rows, replace=False, shuffle=False))
     ends = np.cumsum(lengths)
     parts = np.split(pooled, np.searchsorted(pooled, ends[:-1]))
@@ -263,7 +263,7 @@ def draw(lengths: list[int], rows: int, rng: np.random.Generator) -> list[np.nda
 
 
 def embed(rows: np.ndarray, settings: Settings, seed: int) -> np.ndarray:
-    """Returns rows `[n, D]` in two dimensions, `[n, 2]`, by t-SNE."""
+    """Rows `[n, D]` in two dimensions, `[n, 2]`, by t-SNE."""
     rows = rows.astype(np.float64)
     if settings.standardize:
         deviations = rows.std(axis=0)
@@ -280,7 +280,7 @@ def embed(rows: np.ndarray, settings: Settings, seed: int) -> np.ndarray:
 def covered(
     embedding: Embedding, levels: int, clusters: int, least: float
 ) -> np.ndarray:
-    """Returns the share of the cluster centers that each level covers, `[L]`.
+    """The share of the cluster centers that each level covers, `[L]`.
 
     Args:
         embedding: of one repeat.
@@ -294,7 +294,7 @@ def covered(
 
 
 def table(names: list[str], coverage: Coverage) -> str:
-    """Returns a line of means and deviations per level, and the warning."""
+    """A line of means and deviations per level, and the warning."""
     width = max(len("level"), *map(len, names))
     lines = [f"{'level':<{width}}" + "".join(f" {space:>15}" for space in SPACES)]
     for index, name in enumerate(names):

@@ -49,7 +49,7 @@ class Improvement(NamedTuple):
 
 
 def read(folders: Sequence[str], levels: Sequence[str]) -> list[Improvement]:
-    """Returns the improvement on each level and base, of the runs below the folders.
+    """The improvement on each level and base, of the runs below the folders.
 
     Args:
         folders: such as `runs/studies`; workdirs may be anywhere below.
@@ -88,7 +88,7 @@ def read(folders: Sequence[str], levels: Sequence[str]) -> list[Improvement]:
 
 
 def workdirs(folders: Sequence[str]) -> set[pathlib.Path]:
-    """Returns every folder below that holds a run."""
+    """Every folder below that holds a run."""
     result = set()
     for name in folders:
         folder = pathlib.Path(name).expanduser()
@@ -102,7 +102,7 @@ def workdirs(folders: Sequence[str]) -> set[pathlib.Path]:
 
 
 def kind_of(workdir: pathlib.Path) -> tuple[str, str, str] | None:
-    """Returns level, algorithm and variant of a run; None if it is not compared."""
+    """Level, algorithm and variant of a run; None if it is not compared."""
     found = run_comparison.load_json(workdir / "config.json")
     if isinstance(found, dict) and found and not run_comparison.fits(found):
         return None  # Another program wrote it.
@@ -124,7 +124,7 @@ def difference(
     vanilla: run_comparison.Outcome,
     samg: run_comparison.Outcome,
 ) -> Improvement:
-    """Returns the improvement between two runs, paired by seed."""
+    """The improvement between two runs, paired by seed."""
     for field in ("data_source", "physics", "normalized", "steps", "updates"):
         values = getattr(vanilla, field), getattr(samg, field)
         if values[0] != values[1]:
@@ -151,7 +151,7 @@ def table(
     measured: data_coverage.Coverage,
     improvements: Sequence[Improvement],
 ) -> str:
-    """Returns one line per level and base: its coverage, and what SAMG gains."""
+    """One line per level and base: its coverage, and what SAMG gains."""
     width = max(len("level"), *map(len, names))
     rows = [
         f"{'level':<{width}}"

@@ -35,7 +35,7 @@ class Process(NamedTuple):
 def garnet(
     key: chex.PRNGKey, states: int, actions: int, branching: int, discount: float
 ) -> Process:
-    """Returns a random process, each pair of which leads to a few states only.
+    """A random process, each pair of which leads to a few states only.
 
     Garnet (Archibald et al. 1995): the successors are drawn without replacement, their
     probabilities and those of the policy uniformly from the simplex.
@@ -62,7 +62,7 @@ def garnet(
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def _draw(key, states, actions, branching):
-    """Returns all draws of a process; as one program they compile faster."""
+    """All draws of a process; as one program they compile faster."""
     keys, pairs = jax.random.split(key, 4), states * actions
     ranks = jax.random.uniform(keys[0], (pairs, states))
     return (
@@ -74,7 +74,7 @@ def _draw(key, states, actions, branching):
 
 
 def _simplex(draws: np.ndarray) -> np.ndarray:
-    """Returns rows of probabilities: exponential draws give them uniformly."""
+    """Rows of probabilities: exponential draws give them uniformly."""
     draws = np.float64(draws)
     return draws / draws.sum(axis=1, keepdims=True)
 
@@ -82,7 +82,7 @@ def _simplex(draws: np.ndarray) -> np.ndarray:
 def backup(
     process: Process, q: np.ndarray, offline: np.ndarray, p: np.ndarray
 ) -> np.ndarray:
-    """Returns T_p Q `[X]`, the expected guided target; SAMG (2024), Eq. 4.
+    """T_p Q `[X]`, the expected guided target; SAMG (2024), Eq. 4.
 
     With `p` 0 it is the Bellman operator of the policy.
 
@@ -98,27 +98,27 @@ def backup(
 
 
 def fixed_point(process: Process, offline: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Returns the values `[X]` that `backup` leaves as they are."""
+    """The values `[X]` that `backup` leaves as they are."""
     kept = process.discount * (1.0 - p)[:, None] * process.transitions
     constant = backup(process, np.zeros_like(p), offline, p)
     return np.linalg.solve(np.eye(len(p)) - kept, constant)
 
 
 def true_values(process: Process) -> np.ndarray:
-    """Returns Q of the policy, `[X]`."""
+    """Q of the policy, `[X]`."""
     zeros = np.zeros_like(process.rewards)
     return fixed_point(process, zeros, zeros)
 
 
 def modulus(discount: float, p: np.ndarray) -> float:
-    """Returns the contraction modulus of `backup` in the maximum norm."""
+    """The contraction modulus of `backup` in the maximum norm."""
     return discount * float(np.max(1.0 - p))
 
 
 def step_bounds(
     discount: float, p: np.ndarray, error: float, offline_error: float
 ) -> np.ndarray:
-    """Returns what the error of each pair is at most after one `backup`, `[X]`.
+    """What the error of each pair is at most after one `backup`, `[X]`.
 
     SAMG (2024), Theorem 2; below the plain `discount * error` where p > 0, if the
     offline error is the smaller.
@@ -133,7 +133,7 @@ def step_bounds(
 
 
 def bias_bound(discount: float, p: np.ndarray, offline_error: float) -> float:
-    """Returns how far the fixed point is from the true values at most.
+    """How far the fixed point is from the true values at most.
 
     The bound for a weight p grows with p; so the largest weight bounds them all.
     """
@@ -149,7 +149,7 @@ def iterate(
     iterations: int,
     cutoff: int | None = None,
 ) -> np.ndarray:
-    """Returns Q `[iterations + 1, X]` before, between and after exact backups.
+    """Q `[iterations + 1, X]` before, between and after exact backups.
 
     Args:
         process: of the pairs.
@@ -174,7 +174,7 @@ def temporal_difference(
     records: int,
     every: int,
 ) -> jax.Array:
-    """Returns Q `[records, X]` of guided TD(0) from 0, after each `every` iterations.
+    """Q `[records, X]` of guided TD(0) from 0, after each `every` iterations.
 
     An iteration moves every pair toward the target of one transition sampled from it:
     SAMG (2024), Eq. 13 where p is positive, Eq. 14 (plain TD) where it was cut to 0.
@@ -208,7 +208,7 @@ def temporal_difference(
 
 
 def learning_rate(discount: float, iteration: jax.Array) -> jax.Array:
-    """Returns the rate of TD(0) in an iteration `[]`, from 0 (Wainwright 2019).
+    """The rate of TD(0) in an iteration `[]`, from 0 (Wainwright 2019).
 
     The sum over all iterations diverges, while that of the squares does not.
     """

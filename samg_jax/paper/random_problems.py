@@ -99,7 +99,7 @@ class Estimates(NamedTuple):
 
 
 def random_problem(key: chex.PRNGKey, settings: Settings) -> Problem:
-    """Returns a random problem, its weights uniform before the cut.
+    """A random problem, its weights uniform before the cut.
 
     Args:
         key: consumed.
@@ -139,7 +139,7 @@ def random_problem(key: chex.PRNGKey, settings: Settings) -> Problem:
 
 
 def random_problems(key: chex.PRNGKey, settings: Settings) -> list[Problem]:
-    """Returns as many random problems as the settings say; the key is consumed."""
+    """As many random problems as the settings say; the key is consumed."""
     keys = jax.random.split(key, settings.processes)
     return [random_problem(one, settings) for one in keys]
 
@@ -147,7 +147,7 @@ def random_problems(key: chex.PRNGKey, settings: Settings) -> list[Problem]:
 def learn(
     problems: Sequence[Problem], key: chex.PRNGKey, settings: Settings
 ) -> Estimates:
-    """Returns TD(0) on all problems, plain and guided; the key is consumed.
+    """TD(0) on all problems, plain and guided; the key is consumed.
 
     All three see the same sampled transitions of a process.
     """

@@ -50,7 +50,7 @@ def check_all(
     key: chex.PRNGKey,
     settings: Settings,
 ) -> list[Check]:
-    """Returns every check; the key is consumed."""
+    """Every check; the key is consumed."""
     contraction_key, step_key = jax.random.split(key)
     return [
         *check_contraction(problems, contraction_key),
@@ -63,7 +63,7 @@ def check_all(
 def check_contraction(
     problems: Sequence[Problem], key: chex.PRNGKey, tables: int = 50
 ) -> list[Check]:
-    """Returns that T_p contracts by its modulus, and by no less; the key is consumed.
+    """That T_p contracts by its modulus, and by no less; the key is consumed.
 
     Args:
         problems: to measure on.
@@ -97,7 +97,7 @@ def check_contraction(
 def check_step(
     problems: Sequence[Problem], key: chex.PRNGKey, settings: Settings
 ) -> list[Check]:
-    """Returns Theorem 2's bound on one step, and that guided pairs are faster.
+    """Theorem 2's bound on one step, and that guided pairs are faster.
 
     Started at 0, below all values, the error of a guided pair is at most 1 - p times
     that without guidance, after any number of steps. The key is consumed.
@@ -128,7 +128,7 @@ def check_step(
 
 
 def check_td(problems: Sequence[Problem], estimates: Estimates) -> list[Check]:
-    """Returns where TD(0) ended: Theorem 1, and faster by Theorem 2."""
+    """Where TD(0) ended: Theorem 1, and faster by Theorem 2."""
     ends = {"plain": [], "accurate": [], "inexact": []}
     guided = {"plain": [], "accurate": []}
     for index, problem in enumerate(problems):
@@ -150,7 +150,7 @@ def check_td(problems: Sequence[Problem], estimates: Estimates) -> list[Check]:
 
 
 def check_bias(problems: Sequence[Problem], settings: Settings) -> list[Check]:
-    """Returns how far a fixed Q_off leads away for good, and that a cut-off mends it.
+    """How far a fixed Q_off leads away for good, and that a cut-off mends it.
 
     The weights and the frozen values that reach the bound are constant ones.
     """
@@ -188,7 +188,7 @@ def check_bias(problems: Sequence[Problem], settings: Settings) -> list[Check]:
 
 
 def table(checks: Sequence[Check]) -> str:
-    """Returns one line per check, on the process that comes closest to failing."""
+    """One line per check, on the process that comes closest to failing."""
     lines = [f"{'':<46} {'measured':>10} {'bound':>10}"]
     for check in checks:
         verdict = "holds" if check.holds else "BROKEN"
@@ -205,7 +205,7 @@ def _norm(values: np.ndarray) -> float:
 
 
 def _ratio(problem: Problem, q: np.ndarray, p: np.ndarray) -> float:
-    """Returns how far T_p leaves `q` from the true values, over how far it was."""
+    """How far T_p leaves `q` from the true values, over how far it was."""
     images = [
         markov.backup(problem.process, table, problem.inexact, p)
         for table in (q, problem.q)
@@ -214,7 +214,7 @@ def _ratio(problem: Problem, q: np.ndarray, p: np.ndarray) -> float:
 
 
 def _worst(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Returns the measured value and the bound that it comes closest to, or breaks."""
+    """The measured value and the bound that it comes closest to, or breaks."""
     measured, bounds = np.array(pairs, np.float64).T
     worst = int(np.argmax(measured / np.maximum(bounds, ROUNDING)))
     return float(measured[worst]), float(bounds[worst])

@@ -1,4 +1,4 @@
-"""What fine-tuning takes over from the offline phase, for every place of a sweep."""
+"""The handover from the offline phase to fine-tuning, for all replicas of a sweep."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from samg_jax.training import offline_phase, seed_axis
 
 
 def place(parts: Parts, state: offline_phase.State) -> offline_phase.State:
-    """Returns the state of each place of fine-tuning: that of its seed.
+    """The offline state of each replica of fine-tuning, copied from its seed.
 
     Args:
-        parts: spread.
-        state: of the seeds that were pre-trained.
+        parts: The experiment, spread over the sweep.
+        state: The state of the seeds that were pre-trained.
     """
     if not parts.labels:
         return state
@@ -32,7 +32,7 @@ def place(parts: Parts, state: offline_phase.State) -> offline_phase.State:
 
 
 def freeze(parts: Parts, pretrained: offline_phase.State) -> Any:
-    """Returns the guidance toward a copy of the offline value parameters."""
+    """The guidance toward a copy of the offline value parameters."""
     if parts.guidance.weight == "none":
         return ()
     values = frozen_params(parts, pretrained.agent)
@@ -49,14 +49,14 @@ def freeze(parts: Parts, pretrained: offline_phase.State) -> Any:
 
 
 def frozen_params(parts: Parts, agent: Any) -> Any:
-    """Returns those of the agent's parameters that the guidance has frozen."""
+    """The agent's parameters that the guidance freezes."""
     if parts.guidance.freeze == "critic":
         return parts.algorithm.online_value_params(agent)
     return parts.algorithm.value_params(agent)
 
 
 def swept(parts: Parts, group: str) -> dict[str, jax.Array]:
-    """Returns field -> `[S]` of what is swept of `guidance` or of `agent`."""
+    """The swept values of `guidance` or of `agent`, field -> `[S]`."""
     return {
         name: jnp.asarray(values, jnp.int32 if name == "cutoff_steps" else jnp.float32)
         for name, values in sweeps.of_group(parts, group).items()

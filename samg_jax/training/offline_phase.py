@@ -19,10 +19,10 @@ from samg_jax.guidance import collapse, quantiles, weights
 from samg_jax.training import devices, seed_axis
 from samg_jax.types import Metrics, shared
 
-# Rows on which the fitted weight is examined at most.
+# The most rows that examine the fitted weight.
 HEALTH_ROWS = 20_000
-HOLDOUT = 0.05  # Share of the rows for that, where nothing is trained.
-# Updates between two looks at whether the state is finite; each look copies it.
+HOLDOUT = 0.05  # The share of held-out rows for a weight without a trained model.
+# Updates between two checks whether the state is finite; each check copies the state.
 LOOK_EVERY = 10
 
 
@@ -33,12 +33,12 @@ class State(struct.PyTreeNode):
         seeds: `[S]` values of the seeds.
         agent: the algorithm's state, stacked over seeds.
         model: state of the weight's model, stacked over seeds; `()` without one.
-        weight: its fit, stacked over seeds, zeros until it is made; or `()`.
-        quantiles: `[S, 1001]` of p_int over the offline data, where the threshold is
-            one of them; see `guidance.quantiles`.
+        weight: fit of the weight, stacked over seeds; zeros before the fit, or `()`.
+        quantiles: `[S, 1001]` quantiles of p_int over the offline data, for a
+            threshold among them; see `guidance.quantiles`.
         preprocessing: normalizer and reward transform, shared.
         alive: `[S]` whether the seed has stayed finite.
-        failed_step: `[S]` update at which it did not, -1 otherwise.
+        failed_step: `[S]` update after which it was not finite, -1 otherwise.
     """
 
     seeds: jax.Array
@@ -52,14 +52,14 @@ class State(struct.PyTreeNode):
 
 
 def init(parts: Parts, preprocessing: Preprocessing, measured: Any = None) -> State:
-    """Returns the state before the first update.
+    """The state before the first update.
 
     Args:
-        parts: of the experiment.
-        preprocessing: fitted to the data.
-        measured: what the weight's model has measured of the data, if it trains.
+        parts: The resolved experiment.
+        preprocessing: The preprocessing fitted to the data.
+        measured: The measurements of the weight's model on the data, if it trains.
     """
-    # Compiled as one program; layer by layer it would take several times as long.
+    # One compiled program; compiling layer by layer takes several times as long.
     return jax.jit(functools.partial(_init, parts))(
         jnp.asarray(parts.seeds), preprocessing, measured
     )
@@ -94,12 +94,13 @@ def _init(parts, values, preprocessing, measured):
 
 
 def make_updates(parts: Parts, batch_size: int) -> Callable[..., tuple[State, Metrics]]:
-    """Returns `(state, dataset, start, length) -> (state, metrics)` of the algorithm.
+    """Compile the algorithm's updates, `(state, dataset, start, length)`.
 
-    One compiled scan over `length` updates of all seeds; the state is donated.
-    Metrics are means over the scan, `[S]` each. A seed that becomes non-finite stays
-    as it was up to `LOOK_EVERY - 1` updates before; `failed_step` is exact, unless
-    only its parameters tell, and not its metrics.
+    The function is one compiled scan over `length` updates of all seeds. It donates
+    the state, and returns the new one and metrics, means over the scan, `[S]` each. A
+    seed that becomes non-finite keeps a state from up to `LOOK_EVERY - 1` updates
+    earlier; `failed_step` is exact, unless only the parameters are non-finite and no
+    metric is.
     """
 
     def draw(seed, step, dataset):
@@ -115,10 +116,10 @@ def make_updates(parts: Parts, batch_size: int) -> Callable[..., tuple[State, Me
 
 
 def make_model_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
-    """Returns the same as `make_updates` for the weight's model.
+    """Compile the updates of the weight's model, as `make_updates`.
 
-    The function is `(state, (dataset, rows), start, length)`, `rows` being those that
-    it may train on.
+    The function is `(state, (dataset, rows), start, length)`; it trains on the rows
+    `rows` alone.
     """
     batch_size = parts.model.settings.batch_size
 
@@ -127,7 +128,7 @@ def make_model_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
         return _rows_and_key(key, batch_size, len(inputs[1]))
 
     def update(model, drawn, inputs, preprocessing):
-        del preprocessing  # It sees raw data.
+        del preprocessing  # The model sees raw data.
         dataset, rows = inputs
         places, key = drawn
         chosen = rows[places]
@@ -143,7 +144,7 @@ def make_model_updates(parts: Parts) -> Callable[..., tuple[State, Metrics]]:
 
 
 def _rows_and_key(key: chex.PRNGKey, batch_size: int, rows: int):
-    """Returns the places `[B]` of a batch among so many rows, and the update's key."""
+    """The indices `[B]` of a batch among `rows` rows, and the update's key."""
     batch_key, update_key = jax.random.split(key)
     return jax.random.randint(batch_key, (batch_size,), 0, rows), update_key
 
@@ -154,14 +155,14 @@ def _scanned(
     draw: Callable[..., Any],
     update: Callable[..., tuple[Any, Metrics]],
 ):
-    """Returns the compiled scan of guarded updates of one field of the state.
+    """Compile a scan of guarded updates of one field of the state.
 
     Args:
-        parts: of the experiment.
-        field: of the state.
-        draw: `(seed, step, inputs) -> drawn`, of all updates at once: cheaper than one
-            by one, and the same numbers.
-        update: `(model, drawn, inputs, preprocessing) -> (model, metrics)`.
+        parts: The resolved experiment.
+        field: The name of the state's field.
+        draw: A function `(seed, step, inputs) -> drawn`. One call draws for all
+            updates of the scan, which is cheaper and gives the same numbers.
+        update: A function `(model, drawn, inputs, preprocessing) -> (model, metrics)`.
     """
 
     def guarded(model, alive, steps, drawn, inputs, preprocessing):
@@ -171,7 +172,7 @@ def _scanned(
         new, metrics = jax.lax.scan(one, model, drawn)
         model, alive = seed_axis.guard(model, new, metrics, alive)
         finite = jnp.stack([jnp.isfinite(value) for value in metrics.values()])
-        # Where no metric tells, it is the last.
+        # The step is the last of the block if all metrics are finite.
         first = jnp.argmin(finite.all(axis=0).at[-1].set(False))
         return model, alive, steps[first], metrics
 
@@ -218,20 +219,20 @@ def fit_weight(
     dataset: transitions.Dataset,
     split: collapse.Split,
 ) -> tuple[State, dict[str, np.ndarray]]:
-    """Returns the state with the fitted weight, and a report, `[S]` each.
+    """Fit the weight; returns the state with it, and a report, `[S]` each.
 
-    Pushes all offline rows through the weight's model and, where the threshold is a
-    quantile, through the weight; examines both on the rows held out from training:
-    p_int, and p as it would be stored with these rows online, after the cut.
+    Passes all offline rows through the weight's model and, if the threshold is a
+    quantile, through the weight. Examines both on the rows held out from training:
+    p_int, and p after the cut, as it would be stored online for these rows.
 
     Args:
-        parts: of the experiment.
-        state: with a trained model, where the weight needs one.
-        dataset: on the device.
-        split: of its rows, by which the model was trained.
+        parts: The resolved experiment.
+        state: The state, with a trained model if the weight needs one.
+        dataset: The dataset, on the device.
+        split: The split of the rows with which the model was trained.
     """
     columns = dataset.observations, dataset.actions, dataset.next_observations
-    # Spread evenly, as a few long episodes would not be all of them.
+    # The rows are spread evenly, because a few long episodes would not represent all.
     rows = split.held_out[:: -(-len(split.held_out) // HEALTH_ROWS)]
     few = tuple(column[rows] for column in columns)
     findings = {}
@@ -253,23 +254,23 @@ def fit_weight(
     p = np.asarray(jax.jit(p_of)((*inputs, threshold), *few))
     findings["share_active"] = (p > 0).mean(axis=1)
     findings["p_mean"] = p.mean(axis=1)
-    state = devices.put(parts.mesh, state)  # The fit was made on the host.
+    state = devices.put(parts.mesh, state)  # The host has computed the fit.
     return state, {name: np.asarray(value) for name, value in findings.items()}
 
 
 def probabilities(parts: Parts) -> Callable[..., jax.Array]:
-    """Returns `((seeds, weights), *columns [b, ...]) -> p_int [S, b]`."""
+    """The function `((seeds, weights), *columns [b, ...]) -> p_int [S, b]`."""
     fn = _over_seeds(parts, weights.probabilities(parts.guidance))
 
     def batched(inputs, *columns):
-        unread = jnp.zeros(inputs[0].shape)  # Nothing is cut.
+        unread = jnp.zeros(inputs[0].shape)  # p_int has no cut that reads a threshold.
         return fn((*inputs, unread), *columns)
 
     return batched
 
 
 def _over_seeds(parts: Parts, fn: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """Returns `((seeds, weights, thresholds), *columns) -> [S, b]` of one of `fn`."""
+    """Map `fn` over seeds: `((seeds, weights, thresholds), *columns) -> [S, b]`."""
 
     def one(seed, weight, threshold, *columns):
         guidance = weights.make_guidance(parts.guidance, (), weight, threshold)
@@ -280,7 +281,7 @@ def _over_seeds(parts: Parts, fn: Callable[..., jax.Array]) -> Callable[..., jax
 
 
 def held_out(parts: Parts, dataset: transitions.Dataset) -> collapse.Split:
-    """Returns the rows that the weight's model trains on, and those held out."""
+    """The rows that train the weight's model, and the held-out rows."""
     share = HOLDOUT if parts.model is None else parts.model.settings.holdout
     dataset = jax.device_get(dataset)
     limit = parts.task.max_episode_steps or len(dataset.rewards)

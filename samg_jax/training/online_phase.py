@@ -24,22 +24,22 @@ from samg_jax.types import Batch, Metrics, shared, unguided
 class State(struct.PyTreeNode):
     """Everything the online phase changes or reads, for all seeds; arrays only.
 
-    In a sweep `S` counts places, each a seed with its own values of the settings.
+    In a sweep `S` counts replicas, each a seed with its own values of the settings.
 
     Attributes:
         seeds: `[S]` values of the seeds.
         agent: the algorithm's state, stacked over seeds.
         guidance: `weights.Guidance` stacked over seeds, `()` without guidance.
-        hyperparameters: swept ones of the algorithm, name -> `[S]`.
+        hyperparameters: swept hyperparameters of the algorithm, name -> `[S]`.
         buffer: replay buffer, `[S, capacity, ...]`, raw.
         preprocessing: normalizer and reward transform, shared.
         count: `[]` environment steps taken by each seed, warm-up included.
-        observations: `[S, O]` raw, what the actions answer to.
-        actions: `[S, A]` to be executed next.
+        observations: `[S, O]` raw observations on which the actions act.
+        actions: `[S, A]` the actions to execute next.
         alive: `[S]` whether the seed has stayed finite.
-        failed_step: `[S]` environment step (or offline update) at which it did not, -1
-            otherwise.
-        sums: metric -> `[S]`, summed over updates since the last log.
+        failed_step: `[S]` environment step (or offline update) after which it was not
+            finite, -1 otherwise.
+        sums: metric -> `[S]`, sums over the updates since the last log.
         summed: `[]` number of updates in the sums.
     """
 
@@ -59,13 +59,13 @@ class State(struct.PyTreeNode):
 
 
 class Feedback(NamedTuple):
-    """What the environments answered to the actions, `[S]` or `[S, O]`.
+    """The environments' response to the actions, `[S]` or `[S, O]`.
 
     Attributes:
-        rewards: raw.
+        rewards: raw rewards.
         next_observations: true successors, before any reset.
-        masks: 0 at true terminals; time limits are none.
-        observations: what to act on next, after any reset.
+        masks: 0 at true terminals, 1 elsewhere, also at time limits.
+        observations: the next observations to act on, after any reset.
     """
 
     rewards: Any
@@ -75,10 +75,10 @@ class Feedback(NamedTuple):
 
 
 def to_feedback(step: vector.Step) -> Feedback:
-    """Returns what training needs of a step of the environments.
+    """The part of an environment step that training needs.
 
-    As in CORL, an end of the task on the last step that the time limit allows is
-    stored as a time limit.
+    As in CORL, a task that ends on the last step before the time limit is stored as a
+    time limit.
     """
     terminals = step.terminals & ~step.timeouts
     return Feedback(
@@ -90,7 +90,7 @@ def to_feedback(step: vector.Step) -> Feedback:
 
 
 def capacity(online: ml_collections.ConfigDict) -> int:
-    """Returns the rows of the buffer: no more than the run can fill."""
+    """The number of rows of the buffer, no more than the run can fill."""
     return min(online.buffer_size, max(online.steps, 1))
 
 
@@ -100,12 +100,12 @@ def init(
     pretrained: offline_phase.State,
     observations: jax.Array,
 ) -> State:
-    """Returns the state at the switch: frozen copies made, nothing learned yet.
+    """The state at the switch: frozen copies are made, nothing is learned yet.
 
     Args:
-        parts: of the experiment.
-        online: settings of the phase.
-        pretrained: what the offline phase produced.
+        parts: The resolved experiment.
+        online: The settings of the online phase.
+        pretrained: The final state of the offline phase.
         observations: `[S, O]` first observations of the training environments.
     """
     return jax.jit(functools.partial(_init, parts, online))(pretrained, observations)
@@ -124,10 +124,11 @@ def before_metrics(
     pretrained: offline_phase.State,
     observations: jax.Array,
 ) -> State:
-    """Returns what `init` does without metrics' names and actions, to be traced.
+    """The state of `init` without the names of metrics and without actions.
 
-    Its `sums` are empty, its actions 0: to know them an update is traced, which takes
-    most of the time of `init` and adds next to nothing to the state's size.
+    Its `sums` are empty and its actions 0: finding them requires tracing an update,
+    which takes most of the time of `init` and adds next to nothing to the state's
+    size.
     """
     count = len(parts.seeds)
     axes = seed_axis.axes(pretrained.agent)
@@ -157,11 +158,11 @@ def before_metrics(
 def make_step(
     parts: Parts, online: ml_collections.ConfigDict
 ) -> Callable[[State, Feedback, Any], State]:
-    """Returns the compiled step `(state, feedback, dataset, turns) -> state`.
+    """Compile the step `(state, feedback, dataset, turns) -> state`.
 
-    Stores the transition with its weight, takes `turns` updates, and draws the next
-    actions, in one call. The state is donated; the dataset is None unless offline
-    data are kept.
+    One call stores the transition with its weight, takes `turns` updates, and draws
+    the next actions. It donates the state; the dataset is None unless offline data
+    are kept.
     """
     learn, explore = make_learner(parts, online), make_explorer(parts)
 
@@ -183,13 +184,13 @@ def make_step(
 def make_learner(
     parts: Parts, online: ml_collections.ConfigDict
 ) -> Callable[[State, Feedback, Any, jax.Array | int], State]:
-    """Returns `(state, feedback, dataset, turns) -> state`, which is not compiled.
+    """The step `(state, feedback, dataset, turns) -> state`, not compiled.
 
-    It is the step without the next actions: those of the state have been executed.
+    It draws no next actions: the state's actions are those just executed.
     """
     weigh = _weigher(parts)
     update = _updater(parts, online)
-    # No bound until the episode is over; without calibration nothing reads it.
+    # Minus infinity is no bound, until the episode ends; only calibration reads it.
     unknown = -jnp.inf if parts.online_returns else 0.0
 
     def learn(state: State, feedback: Feedback, dataset, turns) -> State:
@@ -222,12 +223,12 @@ def make_learner(
 
 
 def effective_weights(guidance: weights.Guidance, p: jax.Array, count: jax.Array):
-    """Returns p times the strength, 0 from the cut-off on."""
+    """The weights p times the strength, and 0 after the cut-off."""
     return jnp.where(count > guidance.cutoff_steps, 0.0, guidance.strength) * p
 
 
 def _weigher(parts: Parts):
-    """Returns the function that weighs one seed's new transition, `[]`."""
+    """The function that computes the weight `[]` of one seed's new transition."""
     if parts.guidance.weight == "none":
         return lambda seed, *_: jnp.zeros(())
     fn = weights.weights(parts.guidance)
@@ -241,7 +242,7 @@ def _weigher(parts: Parts):
 
 
 def make_explorer(parts: Parts) -> Callable[[State], jax.Array]:
-    """Returns `state -> actions`, `[S, A]` to be executed next; it is not compiled."""
+    """The function `state -> actions`, `[S, A]` to execute next, not compiled."""
 
     def explore(seed, agent, hyperparameters, observation, preprocessing, count):
         key = seed_axis.stream(seed, "explore", count)
@@ -264,7 +265,7 @@ def make_explorer(parts: Parts) -> Callable[[State], jax.Array]:
 
 
 def _updater(parts: Parts, online: ml_collections.ConfigDict):
-    """Returns `(state, dataset, turns) -> state` after the updates of one step."""
+    """The function `(state, dataset, turns) -> state` with the updates of one step."""
     sample = sampling.make_sampler(online)
 
     def update(
@@ -313,16 +314,16 @@ def _updater(parts: Parts, online: ml_collections.ConfigDict):
         return state.replace(agent=agent, alive=alive, failed_step=failed), metrics
 
     def updates(state: State, dataset, turns: jax.Array) -> State:
-        buffer = state.buffer  # Read only; kept out of the carry of the loop.
+        buffer = state.buffer  # The loop only reads it, so it is not part of the carry.
 
         def body(turn, state):
             state, metrics = batched(state.replace(buffer=buffer), dataset, turn)
             sums = {name: state.sums[name] + metrics[name] for name in state.sums}
             return state.replace(sums=sums, summed=state.summed + 1, buffer=())
 
-        # The number of updates is data, so this stays a loop when it is 1: its
-        # boundary keeps XLA from fusing the write of the buffer into the read of the
-        # batch, which would copy the whole buffer at every step.
+        # The number of updates is data, so this stays a loop even for one update. The
+        # boundary of the loop keeps XLA from fusing the write of the buffer into the
+        # read of the batch, which would copy the whole buffer at every step.
 
         state = jax.lax.fori_loop(0, turns, body, state.replace(buffer=()))
         return state.replace(buffer=buffer)
@@ -331,7 +332,7 @@ def _updater(parts: Parts, online: ml_collections.ConfigDict):
 
 
 def _example_metrics(parts: Parts, online: ml_collections.ConfigDict, state: State):
-    """Returns one seed's metrics of an update; only their names matter."""
+    """One seed's metrics of an update, of which only the names are used."""
     buffer = jax.tree.map(lambda leaf: leaf[0], state.buffer)
     agent = seed_axis.select(state.agent, 0)
     batch = replay.sample(buffer, jnp.ones((), jnp.int32), jax.random.key(0), 2)

@@ -1,4 +1,4 @@
-"""Returns-to-go of online episodes, for calibration that is kept while fine-tuning."""
+"""Returns-to-go of online episodes, for Cal-QL's bound while fine-tuning."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ Finisher = Callable[[online_phase.State, vector.Step], online_phase.State]
 
 
 def make_finisher(parts: Parts, settings: ml_collections.ConfigDict) -> Finisher:
-    """Returns `(state, outcome) -> state`, which bounds the episodes that just ended.
+    """The function `(state, outcome) -> state` that sets the bounds of ended episodes.
 
-    It follows the step that stored the episode's last transition and its updates, and
-    writes what the offline data have too: discounted sums of transformed rewards up to
-    the end, or the value of failing for ever. Until then the bound is minus infinity,
-    which is none. Nothing happens unless `parts.online_returns`.
+    It runs after the step that stored the episode's last transition and its updates.
+    It writes the returns that offline data have too: discounted sums of transformed
+    rewards to the end of the episode, or the value of failing for ever. Until then the
+    bound is minus infinity, which has no effect. Without `parts.online_returns` the
+    function does nothing.
     """
     if not parts.online_returns:
         return lambda state, outcome: state
     capacity = online_phase.capacity(settings)
-    # No episode is longer, so that one pair of compiled programs serves all.
+    # No episode is longer, so one pair of compiled programs serves all episodes.
     window = min(capacity, parts.task.max_episode_steps or capacity)
 
     def finish(state: online_phase.State, outcome: vector.Step) -> online_phase.State:
@@ -64,12 +65,12 @@ def make_finisher(parts: Parts, settings: ml_collections.ConfigDict) -> Finisher
 
 @functools.partial(jax.jit, static_argnames="window")
 def read(buffers: Batch, count: jax.Array, window: int) -> tuple[jax.Array, jax.Array]:
-    """Returns the rewards and masks, `[S, window]`, of the newest transitions.
+    """The rewards and masks, `[S, window]`, of the latest transitions.
 
     Args:
-        buffers: of all seeds, `[S, capacity, ...]`.
+        buffers: The buffers of all seeds, `[S, capacity, ...]`.
         count: `[]` number of transitions inserted so far.
-        window: how many; rows that hold none yet are among them at first.
+        window: The number of transitions; at first, some of them are empty rows.
     """
     rows = _newest(buffers.rewards, count, window)
     return buffers.rewards[:, rows], buffers.masks[:, rows]
@@ -83,14 +84,14 @@ def write(
     count: jax.Array,
     window: int,
 ) -> jax.Array:
-    """Returns `mc_returns` `[S, capacity]` with new values in its newest rows.
+    """`mc_returns` `[S, capacity]` with new values in its newest rows.
 
     Args:
-        mc_returns: of all seeds; donated.
+        mc_returns: The returns of all seeds; donated.
         returns: `[S, window]`, oldest first.
-        ended: `[S, window]` bool, which of them to write.
+        ended: `[S, window]` bool, true at the rows to write.
         count: `[]` number of transitions inserted so far.
-        window: how many.
+        window: The number of rows.
     """
     rows = _newest(mc_returns, count, window)
     new = jnp.where(ended, returns, mc_returns[:, rows])
