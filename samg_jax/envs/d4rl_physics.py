@@ -62,7 +62,7 @@ def resolve(env_id: str, physics: str) -> str:
 
 
 def default(env_id: str) -> str:
-    """"d4rl" where it is defined, else "stock"."""
+    """The default physics: "d4rl" if it is defined, else "stock"."""
     env_id = tasks.canonical_id(env_id)
     is_d4rl = tasks.is_locomotion(env_id) or tasks.is_antmaze(env_id)
     return "d4rl" if is_d4rl else "stock"

@@ -66,7 +66,7 @@ def holdout_split(num_rows: int, share: float) -> tuple[jax.Array, jax.Array]:
 
     Args:
         num_rows: The number of offline rows, at least 2.
-        share: The XX
+        share: The share of the rows to hold out, in (0, 1); at least one per side.
 
     Returns:
         Indices `[num_rows - H]` and `[H]`.

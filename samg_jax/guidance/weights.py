@@ -143,7 +143,7 @@ class WeightFn(Protocol):
         next_observations: jax.Array,
         key: chex.PRNGKey,
     ) -> jax.Array:
-        """p `[B]` in [0, 1]; `[B, O]`, `[B, A]` and `[B, O]` are raw."""
+        """The weights p `[B]` in [0, 1]; `[B, O]`, `[B, A]` and `[B, O]` are raw."""
 
 
 @dataclasses.dataclass(frozen=True)
