@@ -47,7 +47,7 @@ RESUME = (
     "same command goes on from the last checkpoint."
 )
 AGAIN = (
-    "Make room, make the disk writable, or name another place; then give the same "
+    "Make room, make the disk writable, or name another place; then run the same "
     "command again."
 )
 

@@ -22,17 +22,17 @@ from samg_jax.runs import schedule
 from samg_jax.training import offline_phase, online_phase, seed_axis
 from samg_jax.types import Batch, unguided
 
-FITTED = 1_000  # Rows that the weight is fitted to.
-CUT = 0.5  # Share of the stored weights that are 0.
+FITTED = 1_000  # The number of rows to which the weight is fitted.
+CUT = 0.5  # The share of the stored weights that are 0.
 
 
 class Data(NamedTuple):
-    """What the trainer makes of the offline data; one copy for all cases.
+    """The trainer's form of the offline data; one copy for all cases.
 
     Attributes:
-        dataset: on the device.
-        preprocessing: fitted to it.
-        columns: the same observations, actions and next observations on the host.
+        dataset: the dataset, on the device.
+        preprocessing: the preprocessing fitted to it.
+        columns: its observations, actions and next observations on the host.
     """
 
     dataset: Any
@@ -44,12 +44,12 @@ class Prepared(NamedTuple):
     """A function of the trainer before it is compiled.
 
     Attributes:
-        case: what is measured.
-        parts: of its experiment.
-        state: first argument of the function, donated.
+        case: the case.
+        parts: its experiment.
+        state: the first argument of the function, donated.
         lower: `(state, chunk) -> jax.stages.Lowered`.
         call: `(compiled, state, updates so far, chunk) -> state`.
-        batch_size: rows of an update.
+        batch_size: the number of rows of an update.
     """
 
     case: Case
@@ -64,10 +64,10 @@ class Program:
     """A compiled program of the trainer, and the state that it advances.
 
     Attributes:
-        prepared: what was compiled; its state is gone with the first call.
-        chunk: updates of one call, of every seed.
-        compiled: with what the compiler says of it.
-        state: the trainer's, after the updates so far.
+        prepared: the function before compilation; the first call consumes its state.
+        chunk: the number of updates of one call, for every seed.
+        compiled: the compiled program, with the compiler's reports about it.
+        state: the trainer's state after the updates so far.
     """
 
     def __init__(self, prepared: Prepared, chunk: int):
@@ -84,10 +84,10 @@ class Program:
         self._done += self.chunk
 
     def rate(self, seconds: float) -> float:
-        """Updates per second of each seed, over at least so many seconds.
+        """Updates per second of each seed, measured over at least `seconds`.
 
         Raises:
-            RuntimeError: where a seed is not finite, so that nothing moves any more.
+            RuntimeError: A seed is not finite, so it does not move any more.
         """
         began, calls, passed = time.perf_counter(), 0, 0.0
         while calls == 0 or passed < seconds:
@@ -100,13 +100,13 @@ class Program:
 
 
 def load(config: ml_collections.ConfigDict) -> Data:
-    """The data of a config as the trainer loads them."""
+    """Load the data of a config as the trainer does."""
     task = resolution.resolve_task(config)
     return to_device(*resolution.load_dataset(config, task, _quiet)[:2])
 
 
 def to_device(dataset: transitions.Dataset, preprocessing: Preprocessing) -> Data:
-    """Loaded data with their one copy on the device."""
+    """Loaded data, with one copy on the device."""
     columns = dataset.observations, dataset.actions, dataset.next_observations
     return Data(jax.device_put(dataset), preprocessing, columns)
 
@@ -115,14 +115,14 @@ def prepare(case: Case, config: ml_collections.ConfigDict, data: Data) -> Prepar
     """The trainer's function for a case, with a real state.
 
     Args:
-        case: what is measured.
-        config: its, from `benchmark_cases.load`.
-        data: on the device.
+        case: The case to measure.
+        config: The case's config, from `benchmark_cases.load`.
+        data: The data on the device.
     """
     parts = resolution.resolve(config)
     measured = None if parts.model is None else parts.model.measure(*data.columns)
     pretrained = offline_phase.init(parts, data.preprocessing, measured)
-    # SPOT trains its autoencoder first; what is timed is what comes after.
+    # SPOT trains its autoencoder first; the updates after that are timed.
     if "vae_steps" in config.agent:
         step = jnp.asarray(config.agent.vae_steps, jnp.int32)
         pretrained = pretrained.replace(agent=pretrained.agent.replace(step=step))
@@ -131,19 +131,19 @@ def prepare(case: Case, config: ml_collections.ConfigDict, data: Data) -> Prepar
 
 
 def flops(prepared: Prepared) -> float:
-    """The FLOPs of one update of all seeds, by the compiler's count.
+    """The FLOPs of one update of all seeds, as counted by the compiler.
 
-    Of the algorithm's update alone, with its guidance but without draws and rows,
-    compiled for the host: of what a library computes on a GPU the compiler knows no
-    number. It counts the longer branch of a condition, but a delayed policy takes it in
-    one of `policy_delay` updates; compiled for a constant step, each is counted as it
-    is.
+    They cover the algorithm's update alone, with its guidance but without random draws
+    and rows. The update is compiled for the host, because the compiler knows no count
+    for what a library computes on a GPU. The compiler counts the longer branch of a
+    condition, but a delayed policy takes it only in one of `policy_delay` updates; each
+    of these is therefore compiled for a constant step and counted separately.
 
     Args:
-        prepared: of any phase.
+        prepared: The prepared function of any phase.
 
     Raises:
-        RuntimeError: of JAX, where `JAX_PLATFORMS` leaves out the host's `cpu`.
+        RuntimeError: JAX has no `cpu` backend because of `JAX_PLATFORMS`.
     """
     case, parts = prepared.case, prepared.parts
     algorithm = parts.algorithm if case.phase == "offline" else parts.online
@@ -171,13 +171,13 @@ def flops(prepared: Prepared) -> float:
 
 
 def matrices(prepared: Prepared) -> tuple[int, int, int]:
-    """How many products its networks take at once, and their shape.
+    """The number of products that the networks take at once, and their shape.
 
-    The number of left matrices, their rows, and their width: both critics of all
-    seeds in a hidden layer. CQL's see the proposed actions that they score in a call.
+    The result is the number of left matrices, their rows, and their width: both critics
+    of all seeds in a hidden layer. CQL's score the proposed actions of a call.
 
     Args:
-        prepared: of any phase.
+        prepared: The prepared function of any phase.
     """
     case, rows = prepared.case, prepared.batch_size
     settings = prepared.parts.algorithm.config
@@ -189,15 +189,15 @@ def matrices(prepared: Prepared) -> tuple[int, int, int]:
 
 
 def chunk_of(operations: float, rate: float, seconds: float) -> int:
-    """How many updates a call needs to last `seconds` at `rate` FLOP/s.
+    """The number of updates with which a call lasts `seconds` at `rate` FLOP/s.
 
-    Whole blocks, as the trainer's calls are, between which it looks for failed seeds;
-    at most as many as the trainer takes in a call.
+    It is a multiple of the blocks after which the trainer checks for failed seeds, and
+    at most the trainer's own number of updates in a call.
 
     Args:
-        operations: FLOPs of an update of all seeds.
-        rate: FLOP/s.
-        seconds: wanted.
+        operations: The FLOPs of an update of all seeds.
+        rate: The speed in FLOP/s.
+        seconds: The wanted duration.
     """
     blocks = int(seconds * rate / operations) // offline_phase.LOOK_EVERY
     return min(max(blocks, 1) * offline_phase.LOOK_EVERY, schedule.LONGEST_CHUNK)
@@ -216,12 +216,12 @@ def _offline(config, parts, pretrained, data) -> tuple[Any, ...]:
 
 
 def _online(config, parts, pretrained, data) -> tuple[Any, ...]:
-    """The same for fine-tuning: a chunk is one step with so many updates."""
+    """The fields of `Prepared` from `state` on for steps of `chunk` updates each."""
     places, size = len(parts.seeds), parts.task.observation_size
-    # As many rows as the buffer has at most, and the data can fill.
+    # The number of rows is the buffer's capacity, as far as the data can fill it.
     rows = min(online_phase.capacity(config.online), len(data.dataset.rewards))
     config.online.buffer_size = rows
-    if parts.model is not None:  # Untrained; unfitted, new weights would be no numbers.
+    if parts.model is not None:  # Without a fit, new weights would be NaN.
         few = tuple(column[:FITTED] for column in data.columns)
         weight = parts.model.fit(pretrained.model, *few)
         pretrained = pretrained.replace(weight=jax.tree.map(jnp.copy, weight))
@@ -241,7 +241,7 @@ def _online(config, parts, pretrained, data) -> tuple[Any, ...]:
 
 
 def _fill(state: online_phase.State, dataset: Any, rows: int) -> online_phase.State:
-    """The state with offline rows, and weights, in the buffers."""
+    """A state with offline rows, and weights, in its buffers."""
     batch = sampling.as_batch(dataset, jnp.arange(rows))
     p = jax.random.uniform(jax.random.key(0), (rows,))
     batch = batch.replace(weights=jnp.where(p < CUT, 0.0, p))
@@ -254,12 +254,12 @@ def _fill(state: online_phase.State, dataset: Any, rows: int) -> online_phase.St
 
 
 def _batch_shapes(task: tasks.Task, rows: int) -> Batch:
-    """A batch of so many rows, without its arrays."""
+    """The shapes of a batch of `rows` rows."""
     return jax.eval_shape(
         lambda: replay.create(rows, task.observation_size, task.action_size)
     )
 
 
 def _quiet(message: str) -> None:
-    """Drops what the trainer says of its data: they are random."""
+    """Drops the trainer's messages about its data, which are random."""
     del message

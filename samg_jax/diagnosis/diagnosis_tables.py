@@ -14,14 +14,14 @@ YARDSTICK = "nearest neighbors"
 
 
 def text(report: dict[str, Any]) -> str:
-    """The whole report in words and tables."""
+    """The whole report as text and tables."""
     parts = [heading(report), main_table(report), share_table(report)]
     parts.append(quantile_table(report))
     return "\n\n".join(parts)
 
 
 def heading(report: dict[str, Any]) -> str:
-    """What was judged, and on what."""
+    """The heading: data, seeds, machine."""
     about = ", ".join(f"{name} {value}" for name, value in report["machine"].items())
     load = report["load_average"]
     about += f"; load {load:.2f}" if load is not None else "; load unknown"
@@ -92,13 +92,13 @@ def quantile_table(report: dict[str, Any]) -> str:
 
 
 def everything(report: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
-    """Yields name and findings of every weight, then of the yardstick."""
+    """Yields name and findings of every weight, then of the baseline."""
     yield from report["weights"].items()
     yield YARDSTICK, report["yardstick"]
 
 
 def spread(values: Sequence[float | None] | None) -> str:
-    """Mean and standard deviation over seeds; a dash for nothing."""
+    """Mean and standard deviation over seeds; a dash without values."""
     values = [np.nan if value is None else value for value in values or []]
     if not values:
         return "-"

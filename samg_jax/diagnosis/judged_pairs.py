@@ -1,4 +1,4 @@
-"""State-action pairs on which a weight is judged: familiar ones and unfamiliar ones."""
+"""State-action pairs that judge a weight: familiar ones and unfamiliar ones."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Pairs(NamedTuple):
     Attributes:
         observations: `[M, O]`.
         actions: `[M, A]` in [-1, 1].
-        next_observations: `[M, O]`. Where an action was replaced, still the successor
-            of the recorded one: for a weight that reads it, such a triple is as
-            unfamiliar as its action does not explain the step.
+        next_observations: `[M, O]`. If an action was replaced, this is still the
+            successor of the recorded one: such a triple is unfamiliar to a weight that
+            reads it, as far as the action does not explain the step.
     """
 
     observations: np.ndarray
@@ -33,7 +33,7 @@ class Pairs(NamedTuple):
 
 
 def take(dataset: transitions.Dataset, rows: np.ndarray) -> Pairs:
-    """Rows of the offline data."""
+    """The pairs in the given rows of the offline data."""
     fields = dataset.observations, dataset.actions, dataset.next_observations
     return Pairs(*(np.asarray(field)[rows] for field in fields))
 
@@ -56,22 +56,22 @@ def with_noise(pairs: Pairs, std: float, noise: np.ndarray) -> Pairs:
     """The same states with noisy actions, clipped as an environment would.
 
     Args:
-        pairs: to start from.
-        std: of the noise.
-        noise: `[M, A]` standard normal; the same at every level, so that the levels
-            differ by their size only.
+        pairs: The pairs to change.
+        std: The standard deviation of the noise.
+        noise: `[M, A]` standard normal; equal for all levels, so that the levels
+            differ only in size.
     """
     actions = np.clip(pairs.actions + std * noise, -1.0, 1.0)
     return pairs._replace(actions=actions.astype(np.float32))
 
 
 def of_random_policy(parts: Parts, count: int, rng: np.random.Generator) -> Pairs:
-    """`count` pairs of uniform actions, played in the checkpoint's environment.
+    """`count` pairs with uniform actions, played in the checkpoint's environment.
 
     Args:
-        parts: of the checkpoint.
-        count: rows.
-        rng: of actions and environments.
+        parts: The experiment of the checkpoint.
+        count: The number of pairs.
+        rng: The generator of actions and environments.
     """
     seeds = [int(seed) for seed in rng.integers(2**31, size=ROLLOUT_ENVS)]
     single = parts.trial.single
@@ -97,18 +97,18 @@ def of_random_policy(parts: Parts, count: int, rng: np.random.Generator) -> Pair
 def of_dataset(
     parts: Parts, name: str, count: int, rng: np.random.Generator
 ) -> tuple[Pairs, str]:
-    """At most `count` pairs of another dataset, and what it is.
+    """At most `count` pairs of another dataset, and the dataset's label.
 
     Args:
-        parts: of the checkpoint.
-        name: an HDF5 file, a D4RL name or `minari:ID`.
-        count: rows at most.
-        rng: chooses them.
+        parts: The experiment of the checkpoint.
+        name: An HDF5 file, a D4RL name or `minari:ID`.
+        count: The largest number of pairs.
+        rng: The generator that chooses them.
 
     Raises:
-        checks.UserError: there are no such data, or they are of another size than the
+        checks.UserError: There are no such data, or their sizes differ from the
             environment's.
-        DownloadError: a D4RL file is missing and cannot be had.
+        DownloadError: A D4RL file is missing and cannot be downloaded.
     """
     raw, source = sources.read(*sources.split(name))
     found = raw.observations.shape[1], raw.actions.shape[1]
