@@ -46,7 +46,7 @@ REQUIRED = {
         False,
         "a damaged file of the compilation cache must not end a run",
     ),
-    "jax_check_tracer_leaks": (False, "every program would be compiled anew each time"),
+    "jax_check_tracer_leaks": (False, "every program would be recompiled each time"),
 }
 _MESSAGES = """
     jax_captured_constants_report_frames jax_captured_constants_warn_bytes
@@ -97,7 +97,7 @@ def check() -> None:
             raise checks.UserError(
                 f"{name.upper()} is {found}, but {reason}. It must be "
                 f"{'one of ' if ', ' in words else ''}{words}. Unset the environment "
-                f"variable {name.upper()}, or whatever calls "
+                f"variable {name.upper()}, or remove the call of "
                 f"jax.config.update({name!r}, ...)."
             )
     for name in sorted(set(given) - set(REQUIRED) - SUPPORTED):

@@ -64,7 +64,7 @@ def make(env_id: str, **kwargs: object) -> gymnasium.Env:
             ) from error
         raise foreign.Raised(
             f"The environment {env_id!r} could not be built: its constructor raised "
-            f"{foreign.named(error)} ({_place(error, creator)}). It must succeed. Mend "
+            f"{foreign.named(error)} ({_place(error, creator)}). It must succeed. Fix "
             "what it says, or set another config.env_id."
         ) from error
     _check_spaces(env, env_id)

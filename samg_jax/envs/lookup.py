@@ -132,7 +132,7 @@ def not_importable(
     if module and missing and f"{module}.".startswith(f"{missing}."):
         where = "is registered there as its entry_point"
         if env_id.startswith(f"{module}:"):
-            where = "stands before the colon"
+            where = "is named before the colon"
         return checks.UserError(
             f"{said}. The module {module!r} {where}. Install the package that has it, "
             "start in its folder, set PYTHONPATH=FOLDER, or correct the name."

@@ -121,7 +121,7 @@ def message(report: Mapping[str, float], config: cvae.Config) -> str:
     return (
         "The C-VAE has collapsed: on held-out data its latent means have a standard "
         f"deviation of {float(report['mean_std']):.2e} and its KL term is "
-        f"{float(report['kl']):.2e}, so p(s, a) tells pairs apart by chance only. A "
+        f"{float(report['kl']):.2e}, so p(s, a) separates pairs by chance only. A "
         f"healthy encoder has at least {COLLAPSED_MEAN_STD:g} and {COLLAPSED_KL:g}. "
         f"Try in this order: {'; '.join(remedies)}."
     )

@@ -212,7 +212,7 @@ class EmbeddingModel:
         return (
             "The embedding network hardly predicts actions: on held-out data it "
             f"explains {findings['share_explained']:.3f} of their variance, so "
-            "p(s, a, s') tells transitions apart by the size of their action only. It "
+            "p(s, a, s') separates transitions by the size of their action only. It "
             f"should explain {POOR_SHARE} or more. Train it for longer "
             "(config.guidance.embedding.steps), or lower "
             "config.guidance.embedding.learning_rate."

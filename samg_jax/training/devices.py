@@ -39,13 +39,14 @@ def choose(count: int, wanted: int) -> Mesh | None:
         raise checks.UserError(
             f"config.devices is {wanted}, but this machine has {len(devices)}: "
             f"{', '.join(device.device_kind for device in devices)}. Set "
-            f"config.devices={len(devices)} or fewer, or 0 for what there is."
+            f"config.devices={len(devices)} or fewer, or 0 to let the program choose."
         )
     if wanted and count % wanted:
         raise checks.UserError(
-            f"config.devices is {wanted} with {count} seeds, but all devices take "
-            f"equally many. Set config.devices={largest_share(count, wanted)}, or "
-            f"make config.num_seeds a multiple of {wanted}."
+            f"config.devices is {wanted} with {count} seeds, but the seeds must divide "
+            "evenly among the devices. Set "
+            f"config.devices={largest_share(count, wanted)}, or make config.num_seeds "
+            f"a multiple of {wanted}."
         )
     used = wanted or largest_share(count, len(devices))
     return None if used == 1 else Mesh(np.array(devices[:used]), (AXIS,))
@@ -62,7 +63,7 @@ def describe(count: int, mesh: Mesh | None) -> str:
     seeds = "1 seed" if count == 1 else f"{count} seeds"
     text = f"{hardware.describe()}; {used} of {there} for {seeds}"
     if used < there:
-        text += ": all take equally many; a multiple of the devices would use them all"
+        text += ": seeds divide evenly; a multiple of the devices would use all of them"
     return text
 
 

@@ -264,7 +264,7 @@ def test_what_is_missing_is_told_from_the_module_that_registers(modules):
     with pytest.raises(checks.UserError, match=r"lacks_a_part\.py, line 2") as info:
         building.find("lacks_a_part:Arm-v0")
     assert "before the colon" not in str(info.value)
-    with pytest.raises(checks.UserError, match="stands before the colon"):
+    with pytest.raises(checks.UserError, match="is named before the colon"):
         building.find("no_module_at_all:Arm-v0")
 
 
