@@ -28,8 +28,9 @@ class Module:
         for node in self._tree.body:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 self._assigned[node.targets[0].id] = node.value
-            elif isinstance(node, ast.AnnAssign) and node.value is not None:
-                self._assigned[node.target.id] = node.value
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                if node.value is not None:
+                    self._assigned[node.target.id] = node.value
             elif isinstance(node, ast.ImportFrom) and node.module:
                 for alias in node.names:
                     name = alias.asname or alias.name
@@ -53,7 +54,9 @@ class Module:
         return {
             item.target.id: self._value(item.value, {})
             for item in self._class(class_name).body
-            if isinstance(item, ast.AnnAssign) and item.value is not None
+            if isinstance(item, ast.AnnAssign)
+            and isinstance(item.target, ast.Name)
+            and item.value is not None
         }
 
     def _class(self, name: str) -> ast.ClassDef:

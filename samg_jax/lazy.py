@@ -17,7 +17,7 @@ class _Lazy(types.ModuleType):
     """A stand-in for a module: attributes are read and set on the real one."""
 
     @property
-    def __dict__(self) -> dict[str, Any]:
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]  # Read-only.
         return vars(importlib.import_module(self.__name__))
 
     def __getattr__(self, name: str) -> Any:

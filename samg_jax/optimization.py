@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from samg_jax.types import Metrics, ModelState, Params
+from samg_jax.types import ModelState, Params
+
+T = TypeVar("T")
 
 
 def create(params: Params, optimizer: optax.GradientTransformation) -> ModelState:
@@ -31,15 +33,16 @@ def adam(learning_rate: float | optax.Schedule) -> optax.GradientTransformation:
 
 
 def gradient_step(
-    loss: Callable[..., tuple[jax.Array, Metrics]],
+    loss: Callable[..., tuple[jax.Array, T]],
     model: ModelState,
     optimizer: optax.GradientTransformation,
     *inputs: Any,
-) -> tuple[ModelState, Metrics]:
+) -> tuple[ModelState, T]:
     """Take one step of `optimizer` down the gradient of `loss(params, *inputs)`.
 
     Args:
-        loss: A function `(params, *inputs) -> (scalar, metrics)`.
+        loss: A function `(params, *inputs) -> (scalar, metrics)`; its metrics, or any
+            other second result, are returned.
         model: The network to train; gradients flow to its parameters alone.
         optimizer: The optimizer that made `model.opt_state`.
         *inputs: The data of the loss.

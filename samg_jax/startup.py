@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from samg_jax import checks, drivers
 
@@ -31,7 +32,10 @@ PLAIN = {"±": "+-", "\u2013": "-", "→": "->", "▸": ">", "◂": "<", "✕": 
 BROKEN_PIPE = 141
 PROBE_SECONDS = 120
 # Message and exit status of a program that is stopped while it starts.
-_ENDS = {signal.SIGINT: ("Interrupted.", 1), signal.SIGTERM: ("Terminated.", 143)}
+_ENDS: dict[int, tuple[str, int]] = {
+    signal.SIGINT: ("Interrupted.", 1),
+    signal.SIGTERM: ("Terminated.", 143),
+}
 
 
 def is_program() -> bool:
@@ -77,10 +81,11 @@ def begin() -> None:
     """Restores Python's signal handlers: from here on there is work to clean up."""
     if threading.current_thread() is not threading.main_thread():
         return
-    for number, handler in {
+    handlers: dict[int, Any] = {
         signal.SIGINT: signal.default_int_handler,
         signal.SIGTERM: signal.SIG_DFL,
-    }.items():
+    }
+    for number, handler in handlers.items():
         if signal.getsignal(number) is _end:
             signal.signal(number, handler)
 

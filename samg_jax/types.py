@@ -77,6 +77,10 @@ class Algorithm(Protocol):
     the configuration says so.
     """
 
+    @property
+    def config(self) -> Any:
+        """The hyperparameters, the `Config` of the algorithm's module."""
+
     def init(self, key: chex.PRNGKey, observations: jax.Array) -> Any:
         """A fresh state; `observations`, `[B, O]`, only provide the shape."""
 

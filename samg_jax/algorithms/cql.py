@@ -243,15 +243,13 @@ class CQL:
         """The actions of the conservative gap, without gradient."""
         current_key, next_key, random_key = jax.random.split(key, 3)
         samples = self.config.num_samples
+        mean, log_std = self.actor.apply(state.actor.params, batch.observations)
         current, current_log_probs = distributions.sample_tanh_gaussian(
-            current_key,
-            *self.actor.apply(state.actor.params, batch.observations),
-            samples,
+            current_key, mean, log_std, samples
         )
+        mean, log_std = self.actor.apply(state.actor.params, batch.next_observations)
         following, following_log_probs = distributions.sample_tanh_gaussian(
-            next_key,
-            *self.actor.apply(state.actor.params, batch.next_observations),
-            samples,
+            next_key, mean, log_std, samples
         )
         uniform = jax.random.uniform(random_key, current.shape, minval=-1.0, maxval=1.0)
         uniform_log_probs = jnp.full_like(

@@ -206,7 +206,7 @@ def chunk_of(operations: float, rate: float, seconds: float) -> int:
 def _offline(config, parts, pretrained, data) -> tuple[Any, ...]:
     """The scan of offline updates: the fields of `Prepared` from `state` on."""
     batch_size = config.offline.batch_size
-    updates = offline_phase.make_updates(parts, batch_size)
+    updates: Any = offline_phase.make_updates(parts, batch_size)
     return (
         pretrained,
         lambda state, chunk: updates.lower(state, data.dataset, 0, length=chunk),
@@ -228,7 +228,7 @@ def _online(config, parts, pretrained, data) -> tuple[Any, ...]:
     first = np.zeros((places, size), np.float32)
     state = online_phase.init(parts, config.online, pretrained, first)
     state = _fill(state, data.dataset, rows)
-    step = online_phase.make_step(parts, config.online)
+    step: Any = online_phase.make_step(parts, config.online)
     number = np.zeros(places, np.float32)
     feedback = online_phase.Feedback(number, first, number + 1, first)
     dataset = data.dataset if sampling.needs_dataset(config.online) else None

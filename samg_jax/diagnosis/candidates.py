@@ -6,7 +6,7 @@ import ast
 import copy
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -56,7 +56,7 @@ class Candidate:
     config: weights.GuidanceConfig
     weight: Any
     p_int: Callable[[Pairs], np.ndarray]
-    health: Callable[[Pairs], dict[str, np.ndarray]]
+    health: Callable[[Pairs], Mapping[str, np.ndarray]]
 
     @property
     def label(self) -> str:
@@ -120,7 +120,7 @@ def of_state(
             others = [kind for kind in others if kind not in normals.MEANS_ONLY]
         configs += [dataclasses.replace(own, kind=kind) for kind in others]
 
-    def health(pairs: Pairs) -> dict[str, np.ndarray]:
+    def health(pairs: Pairs) -> Mapping[str, np.ndarray]:
         return {} if parts.model is None else parts.model.examine(state.model, *pairs)
 
     return [

@@ -178,7 +178,7 @@ class Simulators:
         state_names: the arrays of `get_state`.
     """
 
-    state_names = (*simulation.Batch.state_names, "goals")
+    state_names: tuple[str, ...] = (*simulation.Batch.state_names, "goals")
 
     def __init__(
         self,

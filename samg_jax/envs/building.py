@@ -139,7 +139,7 @@ def _check_registration(spec: registration.EnvSpec, env_id: str) -> None:
 
 
 def _check_limit(limit: object, env_id: str) -> int:
-    if isinstance(limit, numbers.Integral) and limit >= 1 and limit is not True:
+    if isinstance(limit, numbers.Integral) and int(limit) >= 1 and limit is not True:
         return int(limit)
     whole = isinstance(limit, float | str) and re.fullmatch(
         r"\s*([1-9]\d*)(\.0*)?\s*", str(limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -29,7 +30,7 @@ class FlatObservations(gymnasium.ObservationWrapper):
         spec = self.env.spec
         return spec.id if spec else type(self.unwrapped).__name__
 
-    def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict]:
+    def reset(self, **kwargs: Any) -> tuple[np.ndarray, Mapping]:
         answer = self.env.reset(**kwargs)
         observation, info = interface.reset(answer, self._env_id)
         return self.observation(observation), info

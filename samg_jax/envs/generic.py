@@ -30,7 +30,7 @@ class Simulators:
         outside: the first violation that `note` found; empty if none.
     """
 
-    state_names = ("pickled", "pickled_sizes")
+    state_names: tuple[str, ...] = ("pickled", "pickled_sizes")
 
     def __init__(
         self, env_id: str, num_envs: int, envs: list[gymnasium.Env] | None = None

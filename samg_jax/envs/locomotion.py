@@ -68,7 +68,7 @@ class Simulators:
         state_names: the arrays of `get_state`.
     """
 
-    state_names = simulation.Batch.state_names
+    state_names: tuple[str, ...] = simulation.Batch.state_names
 
     def __init__(self, env_id: str, num_envs: int, physics_name: str, threads: int):
         env = d4rl_physics.make(env_id, physics_name)

@@ -18,6 +18,7 @@ states name its path.
 
 from __future__ import annotations
 
+import inspect
 import io
 import pickle
 import sys
@@ -197,7 +198,8 @@ class _Pickler(pickle.Pickler):
 def bound_method(owner: object, name: str) -> Callable[..., Any]:
     """The method `name` of an object's class, or of a class, bound to `owner`."""
     cls = _class_of(owner)
-    for base in (*cls.__mro__, *(type(owner).__mro__ if cls is owner else ())):
+    metaclasses: tuple[type, ...] = inspect.getmro(type(owner)) if cls is owner else ()
+    for base in (*cls.__mro__, *metaclasses):
         if name in vars(base):
             return vars(base)[name].__get__(None if cls is owner else owner, cls)
     raise pickle.UnpicklingError(f"{cls.__name__} has no method {name!r}")

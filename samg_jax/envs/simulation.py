@@ -29,7 +29,7 @@ class Batch:
         state_names: the arrays of `get_state`.
     """
 
-    state_names = ("simulator", "rng")
+    state_names: tuple[str, ...] = ("simulator", "rng")
 
     def __init__(
         self, model: mujoco.MjModel, num_envs: int, frame_skip: int, threads: int

@@ -106,6 +106,7 @@ def make(
         )
     resolved = d4rl_physics.resolve(env_id, physics)
     task = tasks.for_env_id(resolved)
+    simulators: Simulators
     if resolved in locomotion.ROBOTS:
         threads = threads or min(_processors(), max(1, num_envs // 4))
         threads = min(threads, num_envs)

@@ -131,7 +131,7 @@ class EmbeddingModel:
     def measure(self, observations, actions, next_observations) -> None:
         del observations, actions, next_observations
 
-    def init(self, key: chex.PRNGKey, measured: None = None) -> State:
+    def init(self, key: chex.PRNGKey, measured: Any = None) -> State:
         del measured
         observations = jnp.zeros((1, self.observation_size))
         params = self.network.init(key, observations, observations)

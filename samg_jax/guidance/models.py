@@ -27,9 +27,14 @@ class Settings(Protocol):
         holdout: The share of the rows that examine the model and do not train it.
     """
 
-    steps: int
-    batch_size: int
-    holdout: float
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def holdout(self) -> float: ...
 
 
 class Model(Protocol):
@@ -46,8 +51,11 @@ class Model(Protocol):
         settings: The settings of the training.
     """
 
-    name: str
-    title: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
 
     @property
     def settings(self) -> Settings: ...

@@ -51,7 +51,7 @@ class Normals(struct.PyTreeNode):
 class _Moments(NamedTuple):
     """Count, mean `[..., Z]` and scatter matrix `[..., Z, Z]`, in float64."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # It hides `tuple.count`, which is unused.
     mean: np.ndarray
     scatter: np.ndarray
 

@@ -125,7 +125,9 @@ def load(datasets: list[str]) -> dict[str, Level]:
             "all. It must list datasets or HDF5 files, separated by commas. Set "
             "datasets=hopper-medium,hopper-medium-replay, for example."
         )
-    levels, robots, sizes = {}, {}, {}
+    levels: dict[str, Level] = {}
+    robots: dict[str, str] = {}
+    sizes: dict[str, tuple[int, int]] = {}
     for given in map(str.strip, datasets):
         name, robot = sources.label(given), None
         if sources.split(given)[1] is None and not sources.minari_id(given):
@@ -141,7 +143,11 @@ def load(datasets: list[str]) -> dict[str, Level]:
         robot = robot or str(raw.attributes.get("env_id", "")).split("-")[0]
         if robot:  # Other files may not contain it.
             robots[name] = robot
-    for found, what in [(robots, "environments"), (sizes, "sizes of rows")]:
+    groups: list[tuple[Mapping[str, object], str]] = [
+        (robots, "environments"),
+        (sizes, "sizes of rows"),
+    ]
+    for found, what in groups:
         if len(set(found.values())) > 1:
             raise checks.UserError(
                 f"The datasets are of different {what}: {found}. Coverage compares the "

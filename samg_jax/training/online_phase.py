@@ -155,9 +155,7 @@ def before_metrics(
     )
 
 
-def make_step(
-    parts: Parts, online: ml_collections.ConfigDict
-) -> Callable[[State, Feedback, Any], State]:
+def make_step(parts: Parts, online: ml_collections.ConfigDict) -> Callable[..., State]:
     """Compile the step `(state, feedback, dataset, turns) -> state`.
 
     One call stores the transition with its weight, takes `turns` updates, and draws
