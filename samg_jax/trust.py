@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from absl import flags
 
@@ -64,7 +64,7 @@ def require(wanted: str) -> None:
         )
 
 
-def config(fields: dict, origin: str) -> None:
+def config(fields: Mapping, origin: str) -> None:
     """Refuses modules that the saved config of a run names; see `module`.
 
     Args:

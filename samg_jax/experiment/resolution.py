@@ -166,8 +166,9 @@ def tuned(parts: Parts, hyperparameters: Mapping[str, jax.Array]) -> Algorithm:
     """
     if not hyperparameters:
         return parts.online
-    config = dataclasses.replace(parts.algorithm.config, **hyperparameters)
-    return dataclasses.replace(parts.algorithm, config=config).online()
+    algorithm: Any = parts.algorithm
+    config = dataclasses.replace(algorithm.config, **hyperparameters)
+    return dataclasses.replace(algorithm, config=config).online()
 
 
 def resolve_task(config: ml_collections.ConfigDict) -> tasks.Task:

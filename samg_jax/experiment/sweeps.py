@@ -19,7 +19,7 @@ from samg_jax import algorithms, checks, settings
 from samg_jax.experiment import setting_values, unread_fields
 from samg_jax.guidance import weights
 
-P = TypeVar("P")
+P = TypeVar("P", bound=Any)
 
 
 class Axis(NamedTuple):
@@ -125,7 +125,8 @@ def check_values(
         )
     for value in axis.values:
         if group == "guidance":
-            dataclasses.replace(guidance, **{field: value})
+            changes: dict[str, Any] = {field: value}
+            dataclasses.replace(guidance, **changes)
         else:
             declared = algorithms.module(config.algorithm).Config
             settings.check_value(declared, field, value, "config.agent.")

@@ -300,7 +300,7 @@ def find_data(this: Run, plan: Plan, origin: dict | None, needed: bool) -> None:
             another run's; None if it begins.
         needed: whether the dataset is opened.
     """
-    before = origin and origin.get("data_fingerprint")
+    before = origin.get("data_fingerprint") if origin else None
     if not needed:
         this.data_source, this.data_fingerprint = origin["data_source"], before
         logs.LOGGER.info("offline data: %s", this.data_source)

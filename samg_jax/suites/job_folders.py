@@ -33,13 +33,13 @@ COMPLETE = "complete"
 DONE = "done.json"
 JOB, FAILED, USAGE = "job.json", "failed.json", "usage.json"
 # What `done.json` holds of every job, and what of its machine.
-FACTS = {
+FACTS: dict[str, Any] = {
     "data_source": str,
     "physics": str,
     "wall_time": (int, float),
     "peak_memory": (int, float),
 }
-JOB_FIELDS = {
+JOB_FIELDS: dict[str, Any] = {
     "name": str,
     "algorithm": str,
     "variant": str,
