@@ -42,7 +42,7 @@ class Module:
         Values of a dictionary that are not constants are `UNKNOWN`.
 
         Raises:
-            LookupError: if the module has no such constant.
+            LookupError: The module has no such constant.
         """
         value = self._value(self._assigned[name], {})
         if value is UNKNOWN:

@@ -19,7 +19,7 @@ def td_targets(
         rewards: `[B]`.
         masks: `[B]`, 0 at true terminals and 1 elsewhere.
         next_values: `[B]`.
-        discount: in (0, 1).
+        discount: The discount, in (0, 1).
 
     Returns:
         `[B]`.
@@ -55,7 +55,7 @@ def exponential_weights(
     Args:
         advantages: `[B]`.
         inverse_temperature: `1 / lambda` in AWAC, `beta` in IQL.
-        max_weight: cap that keeps single samples from taking over.
+        max_weight: The cap that keeps single samples from dominating.
 
     Returns:
         `[B]`.
@@ -92,7 +92,7 @@ def expectile_loss(
     Args:
         values: `[B]` predictions.
         targets: `[B]`; no gradient flows through them.
-        expectile: in (0, 1); above 0.5 leans toward the largest targets.
+        expectile: The expectile, in (0, 1); above 0.5 leans toward the largest targets.
 
     Returns:
         Scalar.
@@ -145,7 +145,7 @@ def soft_actor_loss(
     Args:
         log_probs: `[B]` log-densities of the sampled actions.
         q: `[B]` minimum over the ensemble at the same actions.
-        temperature: scalar entropy weight, no gradient flows through it.
+        temperature: The scalar entropy weight; no gradient flows through it.
 
     Returns:
         Scalar.
@@ -164,9 +164,9 @@ def temperature_loss(
     in the temperature itself; the sign of the gradient is the same).
 
     Args:
-        log_temperature: scalar.
+        log_temperature: The scalar logarithm of the temperature.
         log_probs: `[B]`, no gradient flows through them.
-        target_entropy: usually minus the number of action dimensions.
+        target_entropy: The target, usually minus the number of action dimensions.
 
     Returns:
         Scalar.
@@ -194,7 +194,7 @@ def conservative_gaps(
         data_q: `[E, B]` values of the actions in the data.
         log_densities: `[N, B]` log-density that each sampled action was drawn from.
         softmax_temperature: 1 gives the plain log-sum-exp.
-        clip: lower and upper bound of the gap, per sample.
+        clip: The lower and the upper bound of the gap, per sample.
 
     Returns:
         `[E, B]`.
@@ -231,8 +231,8 @@ def multiplier_loss(multiplier: jax.Array, penalty: jax.Array) -> jax.Array:
     as in CORL.
 
     Args:
-        multiplier: scalar.
-        penalty: scalar excess of the gap over its target; no gradient flows through.
+        multiplier: The scalar multiplier.
+        penalty: The scalar excess of the gap over its target, without gradient.
 
     Returns:
         Scalar.
@@ -247,9 +247,9 @@ def cooled_weight(weight: float, progress: jax.Array, floor: float) -> jax.Array
     SPOT's online phase (Wu et al. 2022, Section 4.3).
 
     Args:
-        weight: the weight at the start.
-        progress: scalar, 0 at the start and 1 where the line would reach 0.
-        floor: the share of the weight that remains.
+        weight: The weight at the start.
+        progress: The scalar progress: 0 at the start, 1 where the line reaches 0.
+        floor: The share of the weight that remains.
 
     Returns:
         Scalar.
@@ -263,7 +263,7 @@ def evidence_loss(errors: jax.Array, kl: jax.Array, beta: float) -> jax.Array:
     Args:
         errors: `[B]` reconstruction errors.
         kl: `[B]` from `kl_divergence`.
-        beta: the weight of `kl`.
+        beta: The weight of `kl`.
 
     Returns:
         Scalar.

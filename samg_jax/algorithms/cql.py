@@ -226,6 +226,7 @@ class CQL:
         values = jax.vmap(guide(self.q), in_axes=(None, None, 0))(
             state.target_critic, batch.next_observations, actions
         )
+        # The index of the maximum selects the log-probability of the same action, too.
         best = jnp.argmax(values, axis=0)[None]
         values = jnp.take_along_axis(values, best, axis=0)[0]
         if self.config.backup_entropy:
@@ -324,6 +325,7 @@ class CQL:
         gap_guide = guide if self.config.guided_penalty else unguided
         gap = gap_guide(self.total_gap)(params, batch, proposals).mean()
         if self.config.lagrange_gap is not None:
+            # The gap is a sum over the ensemble, so its target counts once per critic.
             gap = gap - q.shape[0] * self.config.lagrange_gap
         penalty = self.config.cql_weight * gap
         multiplier = self.multiplier(state.log_multiplier.params)

@@ -119,6 +119,7 @@ class IQL:
         next_values = self.next_values(state, batch, key, guide)
         q = self.critic.apply(state.target_critic, batch.observations, batch.actions)
         q = q.min(axis=0)
+        # One advantage serves V and pi: both values are from before the step.
         advantages = q - self.value.apply(state.value.params, batch.observations)
 
         value, value_metrics = optimization.gradient_step(

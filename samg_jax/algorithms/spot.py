@@ -273,6 +273,7 @@ class SPOT:
 
     def actor_loss(self, params, state, batch, key):
         actions = self.actor.apply(params, batch.observations)
+        # The actor follows the first critic alone, as in TD3.
         first = jax.tree.map(lambda leaf: leaf[0], state.critic.params)
         q = self.one_critic.apply(first, batch.observations, actions)
         errors, kl = self.evidence_terms(

@@ -156,6 +156,7 @@ class TD3BC:
 
     def actor_loss(self, params, batch, critic_params):
         actions = self.actor.apply(params, batch.observations)
+        # The actor follows the first critic alone, as in TD3.
         first = jax.tree.map(lambda leaf: leaf[0], critic_params)
         q = self.one_critic.apply(first, batch.observations, actions)
         cloning = losses.squared_errors(actions, batch.actions).mean()

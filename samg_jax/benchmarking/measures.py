@@ -157,6 +157,7 @@ def run(request: Request, folder: pathlib.Path, command: str) -> dict[str, Any]:
     """
     load = round(os.getloadavg()[0], 2)  # The load before we add to it.
     name = request.matmul_precision
+    # The peak is measured in another process if this one must not touch the device.
     found = circumstances
     if KINDS[request.kind].apart:
         found = functools.partial(case_processes.alone, circumstances)

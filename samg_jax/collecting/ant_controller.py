@@ -79,6 +79,8 @@ def walk(
     yaw = np.arctan2(2.0 * (w * z + x * y), w**2 + x**2 - y**2 - z**2)
     legs = yaw[..., None] + _LEG_ANGLES
     ahead, aside = headings[..., :1], headings[..., 1:]
+    # The heading in the frame of each leg: along the leg it stretches, across it
+    # swings.
     along = ahead * np.cos(legs) + aside * np.sin(legs)
     across = aside * np.cos(legs) - ahead * np.sin(legs)
 

@@ -53,6 +53,7 @@ def collect(
         action_noise: The standard deviation of the noise on the actions.
     """
     maze = mazes.for_name(mazes.TASKS[env_id])
+    # D4RL cuts an episode one row after the time limit.
     length = maze.max_episode_steps + 1
     env = d4rl_physics.make(
         env_id,

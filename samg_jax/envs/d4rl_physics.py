@@ -163,6 +163,7 @@ def _set_inertia(
         axes = axes.reshape(3, 3)
         offset = model.geom_pos[geom] - center
         total += axes @ np.diag(inertia) @ axes.T
+        # The parallel-axis theorem moves the inertia to the common center of mass.
         total += mass * (offset @ offset * np.eye(3) - np.outer(offset, offset))
     moments, quat = np.zeros(3), np.zeros(4)
     mujoco.mju_eig3(moments, np.zeros(9), quat, total.ravel())

@@ -121,6 +121,7 @@ def load(env: gymnasium.Env, pickled: bytes, env_id: str) -> None:
     for layer, attributes in zip(
         building.layers(env), saved["attributes"], strict=True
     ):
+        # Attributes that the saved environment did not have must not survive.
         vars(layer).clear()
         vars(layer).update(attributes)
     if saved.get("simulator"):  # Version 0.1 saved only the one it knew.

@@ -63,6 +63,7 @@ class Batch:
             done = 0
             while len(left) > leave:
                 try:
+                    # `list.pop` is atomic, so no two threads get the same simulator.
                     index = left.pop()
                 except IndexError:  # Another thread took the last one.
                     break

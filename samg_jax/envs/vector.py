@@ -203,6 +203,7 @@ class VectorEnv:
         if self.max_episode_steps is not None:
             timeouts = timeouts | (self._lengths >= self.max_episode_steps)
         if active is not None:
+            # Simulators may return anything for environments that stand still.
             next_observations[~mask] = self.observations[~mask]
             rewards = np.where(mask, rewards, 0.0)
             terminals, timeouts = terminals & mask, timeouts & mask

@@ -50,6 +50,7 @@ def episode_split(ends: np.ndarray, share: float) -> Split:
     order = np.asarray(
         jax.random.permutation(jax.random.key(HOLDOUT_SEED), len(lengths))
     )
+    # Episodes are held out in random order until they reach the share of the rows.
     rows = np.cumsum(lengths[order])
     count = int(np.searchsorted(rows, share * len(ends))) + 1
     if count >= len(order) or rows[count - 1] > 2 * share * len(ends):

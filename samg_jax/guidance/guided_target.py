@@ -27,6 +27,7 @@ def blend(online: jax.Array, offline: jax.Array, weights: jax.Array) -> jax.Arra
     chex.assert_rank([online, offline, weights], 1)
     chex.assert_equal_shape([online, offline, weights])
     mixed = (1.0 - weights) * online + weights * offline
+    # A product with 0 is NaN if the other factor is infinite, so both ends select.
     mixed = jnp.where(weights == 1.0, offline, mixed)
     return jnp.where(weights == 0.0, online, mixed)
 

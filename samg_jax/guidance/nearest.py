@@ -99,6 +99,7 @@ def spread(
     """
     half = max(count // 2, 1)
     even = 2 * np.linspace(0, half - 1, stored).astype(np.int64)
+    # Centers start at even rows and probes lie at odd ones, unless rows are few.
     gap = (count // stored // 2) | 1
     odd = even[np.arange(PROBES) * stored // PROBES] + gap
     odd = np.minimum(odd, min(max(2 * half - 1, 0), count - 1))
@@ -150,6 +151,8 @@ def _distances(codes, rows):
 
 def _finder(codes):
     """A function from a row to its nearest center's index; mapped, one matmul."""
+    # |code - row|^2 is |code|^2 - 2 code.row up to a constant of the row. Both are
+    # centered, so that float32 does not lose the difference in the size.
     center = codes.mean(axis=0)
     half_squares = 0.5 * jnp.sum(jnp.square(codes - center), axis=-1)
     return lambda row: jnp.argmin(half_squares - (codes - center) @ (row - center))

@@ -236,6 +236,8 @@ def _normal(moments, fit):
     mu = moments.mean
     variance = np.diagonal(moments.scatter, axis1=-2, axis2=-1) / moments.count
     if fit == "pooled":
+        # The variance of all dimensions pooled: the mean within, plus that of the
+        # means.
         variance = variance.mean(axis=-1, keepdims=True) + mu.var(
             axis=-1, keepdims=True
         )

@@ -99,6 +99,7 @@ def backup(
 
 def fixed_point(process: Process, offline: np.ndarray, p: np.ndarray) -> np.ndarray:
     """The fixed point `[X]` of `backup`."""
+    # T_p is affine, q -> kept q + constant, so its fixed point is a linear system.
     kept = process.discount * (1.0 - p)[:, None] * process.transitions
     constant = backup(process, np.zeros_like(p), offline, p)
     return np.linalg.solve(np.eye(len(p)) - kept, constant)

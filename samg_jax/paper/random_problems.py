@@ -127,6 +127,7 @@ def random_problem(key: chex.PRNGKey, settings: Settings) -> Problem:
     errors = jax.random.uniform(error_key, p.shape, minval=-1.0, maxval=1.0)
     errors = settings.offline_error * np.float64(errors)
     q = markov.true_values(process)
+    # A guided target reads Q_off at the successors of guided pairs only.
     read = (process.transitions[p > 0] > 0).any(axis=0)
     return Problem(
         process=process,

@@ -34,6 +34,7 @@ def choose(count: int, wanted: int) -> Mesh | None:
         checks.UserError: Fewer devices exist, or the seeds do not divide evenly among
             them.
     """
+    # JAX can shard an axis in equal parts only.
     devices = jax.local_devices()
     if wanted > len(devices):
         raise checks.UserError(

@@ -24,6 +24,7 @@ def place(parts: Parts, state: offline_phase.State) -> offline_phase.State:
     """
     if not parts.labels:
         return state
+    # A replica takes the state of its seed; shared leaves have no axis to select from.
     values = np.asarray(state.seeds).tolist()
     places = np.array([values.index(seed) for seed in parts.seeds.tolist()])
     shared = state.preprocessing

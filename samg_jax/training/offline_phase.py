@@ -170,6 +170,7 @@ def _scanned(
             return update(model, drawn, inputs, preprocessing)
 
         new, metrics = jax.lax.scan(one, model, drawn)
+        # The guard copies the state, so it runs once per block and not per update.
         model, alive = seed_axis.guard(model, new, metrics, alive)
         finite = jnp.stack([jnp.isfinite(value) for value in metrics.values()])
         # The step is the last of the block if all metrics are finite.
@@ -196,6 +197,8 @@ def _scanned(
 
         def scan(state, inputs, start):
             steps = start + jnp.arange(length).reshape(-1, block)
+            # All draws come before the scan, `[blocks, S, block, ...]`: a key depends
+            # on seed and step only, so the numbers equal those drawn one by one.
             of_seed = jax.vmap(draw, in_axes=(None, 0, None))
             of_seeds = jax.vmap(of_seed, in_axes=(0, None, None))
             every = jax.vmap(of_seeds, in_axes=(None, 0, None))

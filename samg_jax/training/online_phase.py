@@ -192,6 +192,8 @@ def make_learner(
     unknown = -jnp.inf if parts.online_returns else 0.0
 
     def learn(state: State, feedback: Feedback, dataset, turns) -> State:
+        # The weight is computed once and stored with the transition, because its model
+        # is frozen: it would be equal at every later update.
         stored = jax.vmap(weigh, in_axes=(0, 0, 0, 0, 0, None))(
             state.seeds,
             state.guidance,
@@ -283,6 +285,8 @@ def _updater(parts: Parts, online: ml_collections.ConfigDict):
         batch = preprocessing(sample(buffer, count, dataset, batch_key))
         guide = unguided
         if parts.guidance.weight != "none":
+            # Strength and cut-off apply here and not when p is stored, so that they act
+            # on old transitions, too.
             p = effective_weights(guidance, batch.weights, count)
             guide = guided_target.make_guide(guidance.offline, p)
         algorithm = resolution.tuned(parts, hyperparameters)

@@ -45,6 +45,7 @@ def make_finisher(parts: Parts, settings: ml_collections.ConfigDict) -> Finisher
         )
         returns, ended = np.zeros_like(rewards), np.zeros(rewards.shape, bool)
         for seed in np.flatnonzero(outcome.dones):
+            # The window ends with the newest row, and the episode is its last rows.
             rows = slice(max(window - int(outcome.episode_lengths[seed]), 0), window)
             ends = np.arange(rows.start, window) == window - 1
             returns[seed, rows] = resolution.returns_to_go(

@@ -58,6 +58,8 @@ def shared(tree: Any) -> Any:
 
     def is_shared(path, leaf):
         del leaf
+        # The mark is on a field of some node above the leaf, so the path is walked from
+        # the root.
         node = tree
         for key in path:
             match key:
@@ -113,6 +115,7 @@ def guard(old: T, new: T, metrics: Metrics, alive: jax.Array) -> tuple[T, jax.Ar
     finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in watched])
     alive = alive & jnp.all(finite)
 
+    # A `where` on each leaf, because a `cond` under `vmap` runs both branches anyway.
     def choose(before, after, one):
         return after if one else jnp.where(alive, after, before)
 
