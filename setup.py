@@ -80,9 +80,12 @@ EXTRAS_REQUIRE = {
         "mkdocs-material>=9.6,<10",
         "mkdocstrings[python]>=0.29,<2",
     ],
+    # Checks of the code beside ruff: types, spelling, and all of them at a commit.
+    "lint": ["mypy>=2.4,<3", "codespell>=2.4,<3", "pre-commit>=4,<5"],
     "test": [
         "pytest>=8,<10",
         "pytest-xdist>=3.5,<4",
+        "pytest-cov>=6,<8",
         "ruff>=0.9,<1",
         # For examples/quickstart.ipynb.
         "nbclient>=0.10,<0.12",

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Creates .venv and installs the package into it, with the tested versions.
 #   bash launch/install.sh [EXTRA,...]     extras of setup.py: cuda, cuda13, d4rl, docs,
-#                                          live, minari, ray, report, slurm, suite, test,
-#                                          torch, video, wandb
+#                                          lint, live, minari, ray, report, slurm,
+#                                          suite, test, torch, video, wandb
 #   PYTHON=/path/to/python bash launch/install.sh    with this Python, 3.11 or later
 #   VENV=folder bash launch/install.sh               into this folder instead of .venv
 # If an NVIDIA driver is found, `cuda13` or `cuda` is added, as the driver allows.

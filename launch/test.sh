@@ -23,6 +23,10 @@ if [ "${1:-}" = fast ]; then
     "tests/test_train.py::test_closing_table_agrees_with_the_scores[awac_samg]"
   )
 fi
+# The CI prints the coverage of the fast tier; see .coveragerc.
+if [ "${CI:-}" ] && [ "$extras" = test ]; then
+  set -- --cov --cov-config=.coveragerc --cov-report=term "$@"
+fi
 bash launch/install.sh "$extras"
 exec "${VENV:-.venv}/bin/python" -m pytest -c tests/pytest.ini --rootdir=. \
   "${tests[@]}" "$@"

@@ -42,7 +42,7 @@ _SETTING = re.compile(
 
 
 class UserError(ValueError):
-    """A mistake of the user's: what was given, what is allowed, what to do."""
+    """A mistake by the user: what was given, what is allowed, what to do."""
 
 
 @contextlib.contextmanager
@@ -50,7 +50,7 @@ def program(interrupted: str = "Interrupted.") -> Iterator[None]:
     """Ends the program with one line if the block raises a `UserError`.
 
     Args:
-        interrupted: what to say after Ctrl-C.
+        interrupted: The message after Ctrl-C.
     """
     try:
         yield
@@ -77,14 +77,14 @@ def _spelled(found: re.Match[str]) -> str:
 def hint(
     given: Any, known: Iterable[str], prefix: str = "", cutoff: float = 0.6
 ) -> str:
-    """`Did you mean ...? ` with the nearest known name, or nothing.
+    """The sentence `Did you mean ...? ` with the nearest known name, or nothing.
 
     Args:
-        given: the unknown name.
-        known: the names there are.
-        prefix: what the name is shown with, such as `config.`; without one it is
-            quoted.
-        cutoff: the least similarity, from 0 to 1.
+        given: The unknown name.
+        known: The known names.
+        prefix: The prefix to show the name with, such as `config.`; without one,
+            the name is quoted.
+        cutoff: The least similarity, from 0 to 1.
     """
     close = difflib.get_close_matches(str(given), list(known), n=1, cutoff=cutoff)
     if not close:
@@ -111,7 +111,10 @@ def number(
     example: float,
     strict: bool = False,
 ) -> None:
-    """Refuses a value not finite or outside [low, high]; (low, high) if `strict`."""
+    """Refuses a value that is not finite or is outside [low, high].
+
+    If `strict`, the bounds themselves are refused as well.
+    """
     inside = low < value < high if strict else low <= value <= high
     if inside and math.isfinite(value):
         return
@@ -131,7 +134,7 @@ def _words(low: float, high: float, strict: bool) -> str:
 
 
 def integer(name: str, value: int, low: int) -> None:
-    """Refuses what is not an integer of at least `low`."""
+    """Refuses anything but an integer of at least `low`."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= low:
         return
     raise UserError(
@@ -141,11 +144,11 @@ def integer(name: str, value: int, low: int) -> None:
 
 
 def folder(path: pathlib.Path, flag: str) -> None:
-    """Creates a folder; refuses one that files cannot be written into.
+    """Creates a folder; refuses one into which no files can be written.
 
     Args:
-        path: the folder.
-        flag: how the user sets it, such as `out=FOLDER`.
+        path: The folder.
+        flag: The setting that names it, such as `out=FOLDER`.
     """
     try:
         flushing.make_folder(path)
@@ -162,9 +165,9 @@ def file(path: pathlib.Path, flag: str, overwrite: bool) -> None:
     """Refuses a file that cannot be written, or exists and may not be replaced.
 
     Args:
-        path: the file.
-        flag: the setting that names it, such as `out`.
-        overwrite: whether an existing file may be replaced.
+        path: The file.
+        flag: The setting that names it, such as `out`.
+        overwrite: Whether an existing file may be replaced.
     """
     folder(path.absolute().parent, f"{flag}=FOLDER/FILE")
     if path.is_dir():

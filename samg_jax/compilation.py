@@ -11,8 +11,8 @@ import jax
 from samg_jax import checks, jax_settings, logs, startup
 
 DEFAULT_CACHE = startup.DEFAULT_CACHE
-# Our name of how products of float32 matrices are computed -> JAX's. The last by its
-# algorithm: JAX's "bfloat16" is whatever is fastest, on NVIDIA's cards TF32.
+# Our name for the precision of float32 matrix products -> JAX's name. The last one is
+# named by its algorithm: JAX's "bfloat16" means the fastest, on NVIDIA GPUs TF32.
 PRECISIONS = {
     "float32": "float32",
     "tensorfloat32": "tensorfloat32",
@@ -20,18 +20,18 @@ PRECISIONS = {
 }
 DEFAULT_PRECISION = "float32"  # JAX's own default depends on the device.
 
-NEVER = 1e12  # Seconds that no program takes to compile.
+NEVER = 1e12  # Seconds; no program takes that long to compile.
 check = jax_settings.check
 
 
 def start() -> None:
-    """Starts JAX's devices; refuses settings with which that is impossible."""
+    """Starts JAX's devices; refuses settings that prevent it."""
     check()
     try:
         jax.local_devices()
     except (RuntimeError, AssertionError, ValueError) as error:
-        # JAX raises the second for a platform whose plugin is not installed, and the
-        # third for a share of memory, for example, that is no number.
+        # JAX raises AssertionError for a platform whose plugin is not installed, and
+        # ValueError for, among others, a memory fraction that is not a number.
         given = jax_settings.device_variables()
         if not given:
             raise
@@ -40,10 +40,10 @@ def start() -> None:
 
 
 def use_cache(folder: str) -> None:
-    """Keeps compiled programs between runs, in `folder`; nowhere if it is empty.
+    """Keeps compiled programs between runs in `folder`; an empty name keeps none.
 
-    JAX_COMPILATION_CACHE_DIR wins over the folder. One that cannot be written to is
-    only read; without it programs are compiled once per run.
+    JAX_COMPILATION_CACHE_DIR takes precedence over `folder`. A folder that is not
+    writable is only read; without one, every run compiles its programs.
     """
     check()
     given = jax.config.jax_compilation_cache_dir
@@ -54,11 +54,11 @@ def use_cache(folder: str) -> None:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
-    except (OSError, RuntimeError) as error:  # The second without a home.
+    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home.
         reason = getattr(error, "strerror", None) or error
         text = (
             f"Compiled programs are not kept: {given or folder!r} cannot be written to "
-            f"({reason}). Every run compiles them anew. Set config.compilation_cache "
+            f"({reason}). Every run compiles them again. Set config.compilation_cache "
             "to another folder, or to nothing."
         )
         logs.LOGGER.warning(checks.with_flags(text))
@@ -69,12 +69,12 @@ def use_cache(folder: str) -> None:
 
 
 def matmul_precision(name: str) -> contextlib.AbstractContextManager:
-    """Returns the context in which programs are compiled for that precision.
+    """A context in which JAX compiles programs for the given precision.
 
-    Sums are in float32 with all of them. A processor computes all three in float32.
+    All precisions sum in float32. A CPU computes all three in float32.
 
     Args:
-        name: of `PRECISIONS`.
+        name: A key of `PRECISIONS`.
 
     Raises:
         checks.UserError: JAX is set to what this package is not written for.

@@ -1,4 +1,4 @@
-"""What our modules declare, read from their source: constants, settings, bounds.
+"""The declarations in our source code: constants, settings, bounds.
 
 The modules that declare a setting import JAX, which takes seconds. Their source answers
 at once, so `--explain` and the documentation read it and import nothing.
@@ -18,7 +18,7 @@ UNKNOWN = object()  # The value of an expression that is not a constant.
 
 
 class Module:
-    """One module of the package as source."""
+    """The source of one module of the package."""
 
     def __init__(self, path: pathlib.Path):
         """Parses the file at `path`."""
@@ -28,8 +28,9 @@ class Module:
         for node in self._tree.body:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 self._assigned[node.targets[0].id] = node.value
-            elif isinstance(node, ast.AnnAssign) and node.value is not None:
-                self._assigned[node.target.id] = node.value
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                if node.value is not None:
+                    self._assigned[node.target.id] = node.value
             elif isinstance(node, ast.ImportFrom) and node.module:
                 for alias in node.names:
                     name = alias.asname or alias.name
@@ -38,10 +39,10 @@ class Module:
     def constant(self, name: str) -> Any:
         """The value of a module-level constant.
 
-        Of a dictionary whose values are not constants the keys remain.
+        Values of a dictionary that are not constants are `UNKNOWN`.
 
         Raises:
-            LookupError: if the module has no such constant.
+            LookupError: The module has no such constant.
         """
         value = self._value(self._assigned[name], {})
         if value is UNKNOWN:
@@ -49,11 +50,13 @@ class Module:
         return value
 
     def defaults(self, class_name: str) -> dict[str, Any]:
-        """The default of every field of a dataclass that has one."""
+        """The default of each field of a dataclass that has one."""
         return {
             item.target.id: self._value(item.value, {})
             for item in self._class(class_name).body
-            if isinstance(item, ast.AnnAssign) and item.value is not None
+            if isinstance(item, ast.AnnAssign)
+            and isinstance(item.target, ast.Name)
+            and item.value is not None
         }
 
     def _class(self, name: str) -> ast.ClassDef:
@@ -66,7 +69,7 @@ class Module:
     def _elements(
         self, parts: Iterable[ast.expr], local: Mapping[str, Any]
     ) -> Iterator[Any]:
-        """Yields the elements of a tuple, also those behind a star."""
+        """Yields the elements of a tuple, including those of starred tuples."""
         for part in parts:
             if isinstance(part, ast.Starred):
                 yield from self._value(part.value, local)
@@ -76,7 +79,7 @@ class Module:
     def _value(self, node: ast.expr, local: Mapping[str, Any]) -> Any:
         """The value of an expression of constants; `UNKNOWN` for any other.
 
-        An imported module counts as the text of its dotted name.
+        An imported module is represented by its dotted name.
         """
         match node:
             case ast.Constant(value=value):
@@ -111,5 +114,5 @@ class Module:
 
 @functools.cache
 def load(name: str) -> Module:
-    """The source of a module of the package, such as `guidance.weights`."""
+    """The parsed source of a module of the package, such as `guidance.weights`."""
     return Module(PACKAGE.joinpath(*name.split(".")).with_suffix(".py"))

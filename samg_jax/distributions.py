@@ -1,4 +1,4 @@
-"""Policies' distributions: tanh-Gaussian, clipped Gaussian, perturbed actions.
+"""The policies' distributions: tanh-Gaussian, clipped Gaussian, perturbed actions.
 
 Means and log standard deviations broadcast against leading axes of samples.
 """
@@ -13,7 +13,7 @@ LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 
 
 def gaussian_log_prob(x: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.Array:
-    """Returns log N(x; mean, exp(log_std)^2), summed over the last axis.
+    """Log N(x; mean, exp(log_std)^2), summed over the last axis.
 
     Args:
         x: `[..., A]`.
@@ -28,30 +28,30 @@ def gaussian_log_prob(x: jax.Array, mean: jax.Array, log_std: jax.Array) -> jax.
 
 
 def sample_gaussian(key: chex.PRNGKey, mean: jax.Array, std: jax.Array) -> jax.Array:
-    """Returns samples of N(mean, std^2), `[..., A]`, through which gradients flow."""
+    """Samples of N(mean, std^2), `[..., A]`, through which gradients flow."""
     return mean + std * jax.random.normal(key, mean.shape, mean.dtype)
 
 
 def sample_clipped_gaussian(
     key: chex.PRNGKey, mean: jax.Array, log_std: jax.Array
 ) -> jax.Array:
-    """Returns samples of N(mean, std^2) clipped to [-1, 1], `[..., A]`."""
+    """Samples of N(mean, std^2) clipped to [-1, 1], `[..., A]`."""
     return jnp.clip(sample_gaussian(key, mean, jnp.exp(log_std)), -1.0, 1.0)
 
 
 def sample_perturbed(
     key: chex.PRNGKey, actions: jax.Array, std: float, limit: float
 ) -> jax.Array:
-    """Returns actions `[..., A]` plus clipped Gaussian noise, clipped to [-1, 1].
+    """Actions `[..., A]` plus clipped Gaussian noise, clipped to [-1, 1].
 
-    The smoothing of TD3's target policy (Fujimoto et al. 2018), and how deterministic
-    policies explore.
+    TD3 smooths its target policy this way (Fujimoto et al. 2018), and deterministic
+    policies explore this way.
 
     Args:
-        key: consumed.
+        key: The random key; consumed.
         actions: `[..., A]`.
-        std: of the noise before it is clipped.
-        limit: the noise is clipped to [-limit, limit].
+        std: The standard deviation of the noise before it is clipped.
+        limit: The bound on the noise, which is clipped to [-limit, limit].
     """
     noise = std * jax.random.normal(key, actions.shape, actions.dtype)
     return jnp.clip(actions + jnp.clip(noise, -limit, limit), -1.0, 1.0)
@@ -60,16 +60,16 @@ def sample_perturbed(
 def sample_tanh_gaussian(
     key: chex.PRNGKey, mean: jax.Array, log_std: jax.Array, num_samples: int | None
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns actions tanh(u), u ~ N(mean, std^2), and their log-densities.
+    """Actions tanh(u), u ~ N(mean, std^2), and their log-densities.
 
     The density uses the value before tanh, so it is exact for saturated actions:
     log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u)).
 
     Args:
-        key: consumed.
+        key: The random key; consumed.
         mean: `[B, A]`.
         log_std: `[B, A]`.
-        num_samples: actions per row; None for one without a leading axis.
+        num_samples: The number of actions per row; None draws one, without `N`.
 
     Returns:
         Actions `[N, B, A]` and log-densities `[N, B]` (without `N` for None).

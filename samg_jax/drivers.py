@@ -1,4 +1,4 @@
-"""The NVIDIA driver of this machine, and the extra of this package that it needs."""
+"""The NVIDIA driver of this machine, and the extra of this package for it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import re
 import shutil
 import subprocess
 
-# Where the kernel says the version of the driver; launch/cuda.sh knows the variable
-# and the same rules.
+# The file in which the kernel reports the driver's version. launch/cuda.sh knows the
+# variable and the same rules.
 FILE = "/proc/driver/nvidia/version"
 VARIABLE = "NVIDIA_DRIVER_FILE"
-NEWER = 580  # The driver that brought CUDA 13.
-SECONDS = 10  # For nvidia-smi, which can hang on a broken driver.
+NEWER = 580  # The first driver with CUDA 13.
+SECONDS = 10  # A timeout for nvidia-smi, which can hang on a broken driver.
 
 
 def exists() -> bool:
-    """Whether an NVIDIA driver is installed here."""
+    """Whether this machine has an NVIDIA driver."""
     return _file().exists() or shutil.which("nvidia-smi") is not None
 
 
@@ -36,7 +36,7 @@ def extra() -> str | None:
 
 
 def advice() -> str:
-    """Which extra a GPU needs here, as a part of a sentence."""
+    """The extra that a GPU needs here, as part of a sentence."""
     name = extra()
     if name is None:
         return (

@@ -1,11 +1,11 @@
 """Files that survive a power cut: written aside, flushed, then renamed.
 
-A file that a resume needs appears under its name whole or not at all. `os.replace`
-alone does not promise that: after a power cut the name may stand before the content.
-So the content is flushed to the disk first, and the folder that holds the name last.
+A file that a resume needs appears under its name completely or not at all. `os.replace`
+alone does not guarantee that: after a power cut, the new name may exist before its
+content does. The content is therefore flushed to the disk first, and the folder last.
 
-A disk that takes no more is the user's to mend: `writing` and `check_room` say so in
-one line that names the folder.
+A disk that accepts no more data is the user's to fix: `writing` and `check_room` report
+it in one line that names the folder.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from typing import Any
 
 from samg_jax import checks, flushing
 
-# What the system reports if a folder takes no more: full, over quota, read-only, no
-# longer this user's, and a device or a network that is gone.
+# Errors of a folder that accepts no more data: full, over quota, read-only, no longer
+# the user's, or on a device or network that is gone.
 DISK_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -37,17 +37,17 @@ DISK_ERRORS = (
     errno.EIO,
     errno.ESTALE,
 )
-TRIED = 1 << 18  # Bytes that tell whether a disk takes more.
-FLUSHES = 16  # Concurrent ones share a commit of the file system's journal.
-# How TensorStore and HDF5 report the system's error, in the text of their own.
+TRIED = 1 << 18  # Bytes of a trial write, enough to notice a full disk.
+FLUSHES = 16  # Concurrent flushes share a commit of the file system's journal.
+# The system's error number in the error messages of TensorStore and HDF5.
 IN_TEXT = re.compile(r"(?:os_error_code='|OS error |errno = )(\d+)")
-# What to do, at the end of the message.
+# Advice at the end of the message.
 RESUME = (
     "What was saved before is intact. Make room, or make the disk writable; then the "
     "same command goes on from the last checkpoint."
 )
 AGAIN = (
-    "Make room, make the disk writable, or name another place; then give the same "
+    "Make room, make the disk writable, or name another place; then run the same "
     "command again."
 )
 
@@ -55,12 +55,12 @@ sync, make_folder = flushing.sync, flushing.make_folder
 
 
 def write_bytes(path: pathlib.Path, data: bytes) -> None:
-    """Replaces a file by `data`, whole or not at all, also across a power cut.
+    """Replaces a file by `data`, completely or not at all, even across a power cut.
 
-    The temporary file beside it is removed if it cannot be written, on a full disk for
-    example; the file that was there before then stays.
+    If writing fails, for example on a full disk, the temporary file is removed and
+    the previous file stays.
     """
-    # Each process has its own name, because two may write the same file.
+    # The name contains the process's id, because two processes may write the same file.
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -85,7 +85,7 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """Indented JSON as `write_json` writes it."""
+    """Indented JSON, as written by `write_json`."""
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
@@ -104,12 +104,12 @@ def read_json(path: pathlib.Path) -> dict[str, Any] | None:
 
 
 def sync_folder(folder: pathlib.Path) -> None:
-    """Flushes the names in a folder: what was created, renamed or deleted there."""
+    """Flushes the names in a folder after files were created, renamed or deleted."""
     sync(folder)
 
 
 def sync_tree(folder: pathlib.Path) -> None:
-    """Flushes every file and folder below `folder`, itself and its name included."""
+    """Flushes every file and folder below `folder`, then `folder` and its name."""
     walked = list(os.walk(folder, topdown=False))
     files = [
         pathlib.Path(parent, name) for parent, _, names in walked for name in names
@@ -122,10 +122,10 @@ def sync_tree(folder: pathlib.Path) -> None:
 
 
 def write_result(path: pathlib.Path, data: bytes | str) -> None:
-    """Replaces a file that a program was asked for; see `write_bytes`.
+    """Replaces an output file of a program; see `write_bytes`.
 
     Raises:
-        checks.UserError: the disk takes no more.
+        checks.UserError: The disk accepts no more data.
     """
     data = data.encode() if isinstance(data, str) else data
     with writing(path.absolute().parent, len(data), AGAIN):
@@ -139,19 +139,19 @@ def writing(
     advice: str = RESUME,
     libraries: bool = False,
 ) -> Iterator[None]:
-    """Turns a disk that takes no more, inside the block, into the user's error.
+    """Turns errors of a disk that accepts no more data into a `UserError`.
 
-    The block holds what is written, and nothing that computes.
+    The block should only write, not compute.
 
     Args:
-        folder: that is written into.
-        needed: bytes that the block writes, if known.
-        advice: what to do, at the end of the message.
-        libraries: whether TensorStore or HDF5 write in the block, whose errors have
-            the system's only in their text.
+        folder: The folder to write into.
+        needed: The number of bytes that the block writes, if known.
+        advice: What to do, at the end of the message.
+        libraries: Whether TensorStore or HDF5 write in the block; their errors contain
+            the system's error only as text.
 
     Raises:
-        checks.UserError: the disk is full, over quota, read-only or gone.
+        checks.UserError: The disk is full, over quota, read-only or gone.
     """
     try:
         yield
@@ -168,13 +168,14 @@ def writing(
 def writing_blindly(path: pathlib.Path, advice: str = AGAIN) -> Iterator[None]:
     """As `writing`, for a library or a process that hides the system's error.
 
-    If the block raises OSError and the disk of `path` takes no more, that was it.
+    If the block raises OSError, a trial write decides whether the disk is the cause.
 
     Args:
-        path: of the file that the block writes.
-        advice: what to do, at the end of the message.
+        path: The file that the block writes.
+        advice: What to do, at the end of the message.
 
     Raises:
+        checks.UserError: The disk is full, over quota, read-only or gone.
         checks.UserError: the disk is full, over quota, read-only or gone.
     """
     folder = path.absolute().parent
@@ -187,16 +188,16 @@ def writing_blindly(path: pathlib.Path, advice: str = AGAIN) -> Iterator[None]:
 
 
 def try_room(folder: pathlib.Path, advice: str = AGAIN) -> None:
-    """Refuses a folder in which `TRIED` bytes cannot be written now.
+    """Refuses a folder that does not accept `TRIED` more bytes.
 
     Raises:
-        checks.UserError: the disk is full, over quota, read-only or gone.
+        checks.UserError: The disk is full, over quota, read-only or gone.
     """
     with (
         writing(folder, TRIED, advice),
         tempfile.TemporaryFile(dir=folder, buffering=0) as file,
     ):
-        # What the system takes only a part of is refused the next time.
+        # A write that the system accepts only in part fails when it is continued.
         left = TRIED
         while left:
             left -= file.write(bytes(left))
@@ -206,12 +207,12 @@ def try_room(folder: pathlib.Path, advice: str = AGAIN) -> None:
 def disk_error(
     error: BaseException, folder: pathlib.Path, libraries: bool = False
 ) -> str | None:
-    """The system's words if an error says that a folder takes no more, else None.
+    """The system's message if an error says that a folder is not writable, else None.
 
     Args:
-        error: or one that it was raised from.
-        folder: an error of a file elsewhere says nothing of it.
-        libraries: see `writing`.
+        error: The error; the errors that it was raised from are searched as well.
+        folder: The folder; errors of files elsewhere do not count.
+        libraries: Whether to search the text of libraries' errors; see `writing`.
     """
     seen: BaseException | None = error
     while seen is not None:
@@ -227,17 +228,17 @@ def disk_error(
 
 
 def _concerns(error: OSError, folder: pathlib.Path) -> bool:
-    """Whether an error is of a file in a folder, or of one that it does not name."""
+    """Whether an error concerns a file in a folder, or does not name its file."""
     name = error.filename
     if not isinstance(name, (str, bytes, os.PathLike)):
-        # Rights are refused by name; whatever else this was is not the folder's.
+        # Permission errors name the file; one without a name has another cause.
         return error.errno not in (errno.EACCES, errno.EPERM)
     inside = pathlib.Path(os.path.realpath(os.fsdecode(name)))
     return inside.is_relative_to(os.path.realpath(folder))
 
 
 def free_bytes(folder: pathlib.Path) -> int:
-    """Free bytes of the disk that holds a folder, which need not exist yet."""
+    """Free bytes on the disk of a folder, which need not exist yet."""
     existing = folder.absolute()
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
@@ -245,10 +246,10 @@ def free_bytes(folder: pathlib.Path) -> int:
 
 
 def check_room(folder: pathlib.Path, needed: int, advice: str = RESUME) -> None:
-    """Refuses to write `needed` bytes into a folder whose disk has fewer free.
+    """Refuses to write `needed` bytes into a folder with fewer bytes free.
 
     Raises:
-        checks.UserError: before anything is written.
+        checks.UserError: The disk has too little room; nothing was written.
     """
     if free_bytes(folder) < needed:
         raise checks.UserError(
@@ -267,12 +268,12 @@ def _no_room(folder: pathlib.Path, needed: int | None, reason: str, advice: str)
 
 
 def same_disk(one: pathlib.Path, other: pathlib.Path) -> bool:
-    """Whether two paths, there yet or not, are on one file system."""
+    """Whether two paths, which need not exist yet, are on one file system."""
     return _existing(one).stat().st_dev == _existing(other).stat().st_dev
 
 
 def _existing(path: pathlib.Path) -> pathlib.Path:
-    """The path itself, or else the nearest folder above that is there."""
+    """The path itself, or its nearest parent folder that exists."""
     path = path.absolute()
     while not path.exists() and path != path.parent:
         path = path.parent
@@ -280,11 +281,11 @@ def _existing(path: pathlib.Path) -> pathlib.Path:
 
 
 def short_name(name: str, longest: int = 120) -> str:
-    """A name that file systems hold: a long one is cut and told apart by its hash.
+    """A name of limited length: a long one is cut and ends with its hash.
 
     Args:
-        name: of a file, without what is put before or behind it.
-        longest: bytes; file systems allow 255 of the whole.
+        name: The name of a file, without any prefix or suffix added to it.
+        longest: The limit in bytes; file systems allow 255 for the full name.
     """
     data = name.encode("utf-8", "surrogateescape")
     if len(data) <= longest:

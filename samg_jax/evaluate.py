@@ -107,7 +107,7 @@ def check_files(
     saved: saved_policies.Saved, names: list[str]
 ) -> tuple[pathlib.Path | None, pathlib.Path | None]:
     """Returns the files of scores and video; refuses what could not be written."""
-    out = OUT.value and pathlib.Path(OUT.value).expanduser()
+    out = pathlib.Path(OUT.value).expanduser() if OUT.value else None
     if out:
         if out.suffix != ".json":
             raise checks.UserError(
@@ -115,7 +115,7 @@ def check_files(
                 f"written. Give --out={out.with_suffix('.json')}."
             )
         checks.file(out, "--out", OVERWRITE.value)
-    video = VIDEO.value and pathlib.Path(VIDEO.value).expanduser()
+    video = pathlib.Path(VIDEO.value).expanduser() if VIDEO.value else None
     if VIDEO_SEED.value is not None:
         scoring.place_of(saved.experiment, VIDEO_SEED.value)
     if video:

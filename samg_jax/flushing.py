@@ -1,4 +1,4 @@
-"""Names and contents flushed to the disk, so that a power cut keeps them."""
+"""Flush names and contents to the disk, so that they survive a power cut."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def sync(path: pathlib.Path) -> None:
 
 
 def make_folder(path: pathlib.Path) -> None:
-    """Creates a folder where it is missing, the name of every new one flushed.
+    """Creates a folder and its parents if missing, and flushes each new name.
 
     Raises:
-        OSError: it cannot be created, or a file has its name.
+        OSError: The folder cannot be created, or a file has its name.
     """
     path = path.absolute()
     missing = []
@@ -31,7 +31,7 @@ def make_folder(path: pathlib.Path) -> None:
         missing.append(path)
         path = path.parent
     for folder in reversed(missing):
-        folder.mkdir(exist_ok=True)  # Another process may be as fast.
-        # It may be one that can be written into and not be read.
+        folder.mkdir(exist_ok=True)  # Another process may be faster.
+        # A folder that is writable but not readable cannot be flushed.
         with contextlib.suppress(PermissionError):
             sync(folder.parent)

@@ -1,7 +1,7 @@
-"""Code of others that runs in this package: where it raised, how it ended the process.
+"""Code of others that runs in our process: where it raised, how it ended the process.
 
 A user's module, constructor or config file may end the process by `sys.exit` or by a
-`KeyboardInterrupt` of its own. The program would then stop and say nothing.
+`KeyboardInterrupt` of its own. The program would then stop without a message.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Iterator
 
 from samg_jax import checks
 
-LONGEST = 500  # Letters of somebody else's message that are repeated.
+LONGEST = 500  # The number of characters of a foreign message that we repeat.
 _OWN = str(pathlib.Path(__file__).parent)
 _RAISE = dis.opmap["RAISE_VARARGS"]
 
 
 class Raised(checks.UserError):
-    """A mistake in code of the user's; a run's log gets the traceback of its cause."""
+    """A mistake in the user's code; the run's log gets the traceback of its cause."""
 
 
 def line(error: BaseException) -> str:
@@ -39,11 +39,11 @@ def named(error: BaseException) -> str:
 
 
 def place(error: BaseException, file: str | None = None) -> str:
-    """The file and line that raised.
+    """The file and line that raised an error.
 
     Args:
-        error: What was raised.
-        file: The user's file, whose last line in the traceback counts if it is there.
+        error: The error.
+        file: The user's file; its last line in the traceback is preferred, if any.
     """
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename == file]
@@ -57,16 +57,16 @@ def place(error: BaseException, file: str | None = None) -> str:
 
 @contextlib.contextmanager
 def ending_aloud(what: str, advice: str) -> Iterator[None]:
-    """Turns the end of the process by code of others into one line.
+    """Turns an exit of the process by foreign code into a one-line error.
 
-    Ctrl-C and SIGTERM pass.
+    Ctrl-C and SIGTERM pass through.
 
     Args:
-        what: The code that the block runs, as a sentence begins.
+        what: The code that runs in the block, as the start of a sentence.
         advice: What to do.
 
     Raises:
-        Raised: The code called `sys.exit`, or raised what is no `Exception`.
+        Raised: The code called `sys.exit`, or raised another non-`Exception`.
     """
     try:
         yield
@@ -81,7 +81,7 @@ def ending_aloud(what: str, advice: str) -> Iterator[None]:
 
 
 def _is_signal(error: BaseException) -> bool:
-    """Whether this is Ctrl-C or SIGTERM, and no `raise` in code of others."""
+    """Whether this is Ctrl-C or SIGTERM, rather than a `raise` in foreign code."""
     if not isinstance(error, KeyboardInterrupt):
         return False
     last = error.__traceback__

@@ -1,10 +1,10 @@
-"""Which of JAX's own settings a run takes, and which it refuses by name.
+"""JAX's own settings: which ones a run accepts, and which it refuses by name.
 
-JAX has a hundred, each an environment variable `JAX_...` and a name that
-`jax.config.update` knows. Those that change only speed, messages, files of JAX's or the
-devices are `SUPPORTED`: a run under all of them at once is tested. Those of `REQUIRED`
-must have one of the values there. A variable of any other setting is refused: what this
-package computes has never been compared under it.
+JAX has about a hundred, each with an environment variable `JAX_...` and a name for
+`jax.config.update`. `SUPPORTED` ones change only speed, messages, JAX's files or the
+devices; a test runs with all of them at once. `REQUIRED` ones must have one of the
+listed values. Variables of all other settings are refused, because this package has
+never been tested with them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from samg_jax import checks
 _SAME_NUMBERS = "results and checkpoints are those of JAX's own default"
 _COPIES = "arrays are copied between host and devices all the time"
 _GUARD = (None, "allow", "log", "log_explicit")
-# Setting of JAX -> the value that all of this package is written for, or a tuple of the
-# allowed ones, and why.
+# JAX's setting -> the value that this package is written for, or a tuple of the allowed
+# values, and the reason.
 REQUIRED = {
     "jax_enable_x64": (False, "everything is computed in float32"),
     "jax_debug_nans": (False, "a seed that becomes NaN is frozen and the others go on"),
@@ -46,7 +46,7 @@ REQUIRED = {
         False,
         "a damaged file of the compilation cache must not end a run",
     ),
-    "jax_check_tracer_leaks": (False, "every program would be compiled anew each time"),
+    "jax_check_tracer_leaks": (False, "every program would be recompiled each time"),
 }
 _MESSAGES = """
     jax_captured_constants_report_frames jax_captured_constants_warn_bytes
@@ -71,11 +71,11 @@ _DEVICES = """
     jax_pjrt_client_create_options jax_platform_name jax_platforms
     jax_rocm_visible_devices
 """
-# Precision is a field of ours, which takes this setting's place.
+# `config.matmul_precision` replaces this setting.
 SUPPORTED = frozenset(
     f"{_MESSAGES} {_FILES} {_DEVICES} jax_default_matmul_precision".split()
 )
-# Variables that decide which devices there are and what is reserved of them.
+# Variables that decide which devices JAX uses, and how much memory it reserves.
 _DEVICE_VARIABLES = (
     *(name.upper() for name in _DEVICES.split()),
     "CUDA_VISIBLE_DEVICES",
@@ -88,7 +88,7 @@ _DEVICE_VARIABLES = (
 
 def check() -> None:
     """Refuses settings of JAX that would change what this package computes."""
-    given = jax.config.values  # Versions of JAX have not all of them.
+    given = jax.config.values  # No version of JAX has all of them.
     for name, (wanted, reason) in REQUIRED.items():
         allowed = wanted if isinstance(wanted, tuple) else (wanted,)
         found = given.get(name, allowed[0])
@@ -97,7 +97,7 @@ def check() -> None:
             raise checks.UserError(
                 f"{name.upper()} is {found}, but {reason}. It must be "
                 f"{'one of ' if ', ' in words else ''}{words}. Unset the environment "
-                f"variable {name.upper()}, or whatever calls "
+                f"variable {name.upper()}, or remove the call of "
                 f"jax.config.update({name!r}, ...)."
             )
     for name in sorted(set(given) - set(REQUIRED) - SUPPORTED):
@@ -123,6 +123,6 @@ def _check_dumps(folder: str) -> None:
 
 
 def device_variables() -> dict[str, str]:
-    """Variables that are set and decide which devices JAX starts, and how."""
+    """The variables that are set and affect which devices JAX starts, and how."""
     given = {name: os.environ.get(name) for name in _DEVICE_VARIABLES}
     return {name: text for name, text in given.items() if text}

@@ -1,9 +1,9 @@
-"""Modules that are imported at their first use, so that programs answer at once.
+"""Import modules at their first use, so that programs respond at once.
 
     experiment = lazy.module("samg_jax.runs.lifecycle")
 
-A program imports like this every module that needs JAX, MuJoCo, pandas or another
-library that takes seconds to import. `--help` and a refused flag import none of them.
+A program imports every module this way that needs JAX, MuJoCo, pandas or another slow
+library. `--help` and a rejected flag then import none of them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 
 
 class _Lazy(types.ModuleType):
-    """Stands for a module: everything but its name is read and set there."""
+    """A stand-in for a module: attributes are read and set on the real one."""
 
     @property
-    def __dict__(self) -> dict[str, Any]:
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]  # Read-only.
         return vars(importlib.import_module(self.__name__))
 
     def __getattr__(self, name: str) -> Any:
@@ -31,9 +31,9 @@ class _Lazy(types.ModuleType):
 
 
 def module(name: str) -> types.ModuleType:
-    """The module of that dotted name, which its first attribute imports.
+    """A stand-in for the module `name`; the first access imports the module.
 
     The standard library's `LazyLoader` imports the package that holds the module,
-    which is too much for some packages here.
+    which is too slow for some packages here.
     """
     return _Lazy(name)

@@ -34,26 +34,26 @@ class _AboveTheBar(logging.Handler):
 
 
 class _File(logging.FileHandler):
-    """Ends in silence where the file takes no more: a full disk is told elsewhere."""
+    """A log file that stops silently on a full disk, which is reported elsewhere."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
-            super().handleError(record)  # A bug of ours.
+            super().handleError(record)  # This is a bug of ours.
             return
         tqdm.write(f"no more log in {self.baseFilename}: {error.strerror}")
         self.setLevel(logging.CRITICAL + 1)
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # Something may still have to be flushed.
+        with contextlib.suppress(OSError):  # Closing may still flush.
             super().close()
 
 
 def quiet_libraries() -> None:
     """Keeps JAX's and Orbax's reports of every step out of the terminal.
 
-    What the terminal cannot show, of a file's name or of a table, is shown escaped:
-    the program does not end of it.
+    Characters that the terminal cannot show, in a file name or a table, are escaped
+    instead of ending the program.
     """
     absl_logging.set_verbosity(absl_logging.WARNING)
     for stream in (sys.stdout, sys.stderr):
@@ -83,9 +83,9 @@ def trace(error: BaseException) -> str | None:
 
 
 def keep(error: BaseException) -> str:
-    """Writes a traceback into a file for temporary files; its name.
+    """Writes a traceback to a temporary file and returns the file's name.
 
-    Where that cannot be written the traceback goes to the terminal.
+    If that fails, the traceback goes to the terminal.
     """
     text = "".join(traceback.format_exception(error))
     try:
@@ -104,7 +104,7 @@ def keep(error: BaseException) -> str:
 
 
 def append(path: pathlib.Path, error: BaseException) -> None:
-    """Writes a traceback to the end of a log that is not open."""
+    """Appends a traceback to a log file that is not open."""
     file = _open(path)
     _write(file, error)
     file.close()
@@ -117,7 +117,7 @@ def _write(file: _File, error: BaseException) -> None:
 
 @contextlib.contextmanager
 def to_file(path: pathlib.Path) -> Iterator[None]:
-    """Sends the log to the terminal and to the end of `path`, inside the block."""
+    """Sends the log to the terminal and appends it to `path`, inside the block."""
     terminal, file = _AboveTheBar(), _open(path)
     terminal.setFormatter(_Formatter("%(message)s"))
     before = LOGGER.level, LOGGER.propagate
@@ -128,7 +128,7 @@ def to_file(path: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # The terminal has its own report; only here would it be missing.
+        # The terminal has its own report; the file would miss it.
         trace(error)
         raise
     finally:

@@ -1,6 +1,6 @@
-"""The formulas of the algorithms: arrays in, arrays out; knows no network.
+"""The formulas of the algorithms: arrays in, arrays out, and no networks.
 
-Shapes are asserted with chex, which costs nothing after tracing.
+chex asserts the shapes, which costs nothing after tracing.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import jax.numpy as jnp
 def td_targets(
     rewards: jax.Array, masks: jax.Array, next_values: jax.Array, discount: float
 ) -> jax.Array:
-    """Returns the one-step targets `r + discount * mask * V(s')`, without gradient.
+    """One-step targets `r + discount * mask * V(s')`, without gradient.
 
     Args:
         rewards: `[B]`.
         masks: `[B]`, 0 at true terminals and 1 elsewhere.
         next_values: `[B]`.
-        discount: in (0, 1).
+        discount: The discount, in (0, 1).
 
     Returns:
         `[B]`.
@@ -30,7 +30,7 @@ def td_targets(
 
 
 def td_loss(q: jax.Array, targets: jax.Array) -> jax.Array:
-    """Returns the squared TD error: a mean over the batch, a sum over the ensemble.
+    """Squared TD error: a mean over the batch, a sum over the ensemble.
 
     Args:
         q: `[E, B]`.
@@ -47,27 +47,27 @@ def td_loss(q: jax.Array, targets: jax.Array) -> jax.Array:
 def exponential_weights(
     advantages: jax.Array, inverse_temperature: float, max_weight: float
 ) -> jax.Array:
-    """Returns `min(exp(inverse_temperature * advantage), max_weight)`, no gradient.
+    """AWR weights `min(exp(inverse_temperature * advantage), max_weight)`, no gradient.
 
-    The weights of advantage-weighted regression (Peng et al. 2019; AWAC, Nair et al.
+    From advantage-weighted regression (Peng et al. 2019; AWAC, Nair et al.
     2020, Eq. 9), not normalized over the batch, as in CORL.
 
     Args:
         advantages: `[B]`.
         inverse_temperature: `1 / lambda` in AWAC, `beta` in IQL.
-        max_weight: cap that keeps single samples from taking over.
+        max_weight: The cap that keeps single samples from dominating.
 
     Returns:
         `[B]`.
     """
     chex.assert_rank(advantages, 1)
-    # The exponent is capped, not only its value: exp would overflow to inf first.
+    # The exponent is capped instead of its value: exp would first overflow to inf.
     exponents = jnp.minimum(inverse_temperature * advantages, jnp.log(max_weight))
     return jax.lax.stop_gradient(jnp.exp(exponents))
 
 
 def weighted_regression_loss(log_probs: jax.Array, weights: jax.Array) -> jax.Array:
-    """Returns the weighted negative log-likelihood of the batch's actions.
+    """Weighted negative log-likelihood of the batch's actions.
 
     Args:
         log_probs: `[B]` log pi(a | s) of the actions in the batch.
@@ -84,15 +84,15 @@ def weighted_regression_loss(log_probs: jax.Array, weights: jax.Array) -> jax.Ar
 def expectile_loss(
     values: jax.Array, targets: jax.Array, expectile: float
 ) -> jax.Array:
-    """Returns the asymmetric squared error that fits an expectile of the targets.
+    """Asymmetric squared error that fits an expectile of the targets.
 
     IQL (Kostrikov et al. 2021, Eq. 5): the square of `targets - values` counts
     `expectile` where it is positive, `1 - expectile` where it is negative.
 
     Args:
         values: `[B]` predictions.
-        targets: `[B]`, no gradient flows through them.
-        expectile: in (0, 1); above 0.5 leans toward the largest targets.
+        targets: `[B]`; no gradient flows through them.
+        expectile: The expectile, in (0, 1); above 0.5 leans toward the largest targets.
 
     Returns:
         Scalar.
@@ -105,7 +105,7 @@ def expectile_loss(
 
 
 def squared_errors(predictions: jax.Array, targets: jax.Array) -> jax.Array:
-    """Returns the squared error of each row, a mean over its dimensions.
+    """Squared error of each row, a mean over its dimensions.
 
     Args:
         predictions: `[B, A]`.
@@ -120,7 +120,7 @@ def squared_errors(predictions: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def normalized_value_loss(q: jax.Array) -> jax.Array:
-    """Returns minus the mean of Q in units of its mean size.
+    """Minus the mean of Q, divided by its mean absolute value.
 
     TD3+BC (Fujimoto and Gu 2021, Eq. 5): the unit makes the weight of a regularizer
     beside it independent of the scale of rewards. No gradient flows through it.
@@ -138,14 +138,14 @@ def normalized_value_loss(q: jax.Array) -> jax.Array:
 def soft_actor_loss(
     log_probs: jax.Array, q: jax.Array, temperature: jax.Array
 ) -> jax.Array:
-    """Returns SAC's policy loss, `mean(temperature * log pi - Q)`.
+    """SAC's policy loss, `mean(temperature * log pi - Q)`.
 
     Haarnoja et al. 2018, Eq. 7, with reparameterized actions.
 
     Args:
-        log_probs: `[B]` of the sampled actions.
+        log_probs: `[B]` log-densities of the sampled actions.
         q: `[B]` minimum over the ensemble at the same actions.
-        temperature: scalar entropy weight, no gradient flows through it.
+        temperature: The scalar entropy weight; no gradient flows through it.
 
     Returns:
         Scalar.
@@ -158,15 +158,15 @@ def soft_actor_loss(
 def temperature_loss(
     log_temperature: jax.Array, log_probs: jax.Array, target_entropy: float
 ) -> jax.Array:
-    """Returns the loss that steers the policy's entropy toward the target.
+    """Loss that steers the policy's entropy toward its target.
 
     Linear in the logarithm of the temperature, as CORL has it (SAC's paper is linear
     in the temperature itself; the sign of the gradient is the same).
 
     Args:
-        log_temperature: scalar.
+        log_temperature: The scalar logarithm of the temperature.
         log_probs: `[B]`, no gradient flows through them.
-        target_entropy: usually minus the number of action dimensions.
+        target_entropy: The target, usually minus the number of action dimensions.
 
     Returns:
         Scalar.
@@ -183,7 +183,7 @@ def conservative_gaps(
     softmax_temperature: float,
     clip: tuple[float, float],
 ) -> jax.Array:
-    """Returns how far a soft maximum of Q lies above the value of the data.
+    """Gap by which a soft maximum of Q exceeds the value of the data's actions.
 
     CQL(H) with importance sampling (Kumar et al. 2020, Eq. 4 and Appendix F): the
     log-sum-exp over sampled actions of `Q - log density`, less `Q(s, a)` of the data.
@@ -194,7 +194,7 @@ def conservative_gaps(
         data_q: `[E, B]` values of the actions in the data.
         log_densities: `[N, B]` log-density that each sampled action was drawn from.
         softmax_temperature: 1 gives the plain log-sum-exp.
-        clip: lower and upper bound of the gap, per sample.
+        clip: The lower and the upper bound of the gap, per sample.
 
     Returns:
         `[E, B]`.
@@ -208,7 +208,7 @@ def conservative_gaps(
 
 
 def calibrated(q: jax.Array, mc_returns: jax.Array) -> jax.Array:
-    """Returns values bounded from below by what the data's policy earned.
+    """Values bounded from below by what the data's policy earned.
 
     Cal-QL (Nakamoto et al. 2023, Eq. 5.1).
 
@@ -225,14 +225,14 @@ def calibrated(q: jax.Array, mc_returns: jax.Array) -> jax.Array:
 
 
 def multiplier_loss(multiplier: jax.Array, penalty: jax.Array) -> jax.Array:
-    """Returns the loss that raises the multiplier where the penalty is positive.
+    """Dual loss that raises the multiplier where the penalty is positive.
 
     The dual step of CQL with a Lagrange multiplier (Kumar et al. 2020, Eq. 30), halved
     as in CORL.
 
     Args:
-        multiplier: scalar.
-        penalty: scalar: how far the gap exceeds its target; no gradient flows through.
+        multiplier: The scalar multiplier.
+        penalty: The scalar excess of the gap over its target, without gradient.
 
     Returns:
         Scalar.
@@ -242,14 +242,14 @@ def multiplier_loss(multiplier: jax.Array, penalty: jax.Array) -> jax.Array:
 
 
 def cooled_weight(weight: float, progress: jax.Array, floor: float) -> jax.Array:
-    """Returns a weight that falls linearly with progress, down to a share of itself.
+    """Weight that falls linearly with progress, down to a fixed share of itself.
 
     SPOT's online phase (Wu et al. 2022, Section 4.3).
 
     Args:
-        weight: where it starts.
-        progress: scalar, 0 at the start and 1 where the line would reach 0.
-        floor: the share that is left.
+        weight: The weight at the start.
+        progress: The scalar progress: 0 at the start, 1 where the line reaches 0.
+        floor: The share of the weight that remains.
 
     Returns:
         Scalar.
@@ -258,12 +258,12 @@ def cooled_weight(weight: float, progress: jax.Array, floor: float) -> jax.Array
 
 
 def evidence_loss(errors: jax.Array, kl: jax.Array, beta: float) -> jax.Array:
-    """Returns minus a variational autoencoder's bound, with its KL term weighted.
+    """Negative evidence bound of a variational autoencoder, with a weighted KL term.
 
     Args:
-        errors: `[B]` of the reconstruction.
+        errors: `[B]` reconstruction errors.
         kl: `[B]` from `kl_divergence`.
-        beta: weight of `kl`.
+        beta: The weight of `kl`.
 
     Returns:
         Scalar.
@@ -274,7 +274,7 @@ def evidence_loss(errors: jax.Array, kl: jax.Array, beta: float) -> jax.Array:
 
 
 def kl_divergence(means: jax.Array, stds: jax.Array) -> jax.Array:
-    """Returns KL(N(means, stds^2) || N(0, 1)), averaged over latent dimensions.
+    """KL(N(means, stds^2) || N(0, 1)), averaged over latent dimensions.
 
     The regularizer of variational autoencoders (Kingma and Welling 2014).
 

@@ -15,15 +15,15 @@ from flax import linen as nn
 
 from samg_jax import distributions
 
-# Bounds of a latent code's log standard deviation, BCQ's.
+# Bounds on the log standard deviation of a latent vector, from BCQ.
 LATENT_LOG_STDS = (-4.0, 15.0)
 
-# Takes the number of inputs; returns the initializers of the kernel and of the bias.
+# An initialization maps the number of inputs to the initializers of kernel and bias.
 Init = Callable[[int], tuple[nn.initializers.Initializer, nn.initializers.Initializer]]
 
 
 def uniform(bound: float) -> nn.initializers.Initializer:
-    """Returns the initializer that draws from U(-bound, bound)."""
+    """An initializer that draws from U(-bound, bound)."""
 
     def draw(key, shape, dtype=jnp.float32):
         return jax.random.uniform(key, shape, dtype, -bound, bound)
@@ -32,18 +32,18 @@ def uniform(bound: float) -> nn.initializers.Initializer:
 
 
 def default_init(inputs: int):
-    """PyTorch's: kernel and bias from U(-1/sqrt(inputs), 1/sqrt(inputs))."""
+    """PyTorch's default: kernel and bias from U(-1/sqrt(inputs), 1/sqrt(inputs))."""
     bound = 1.0 / np.sqrt(inputs)
     return uniform(bound), uniform(bound)
 
 
 def orthogonal_init(gain: float) -> Init:
-    """Returns the orthogonal kernel of that gain with a bias of zero."""
+    """An orthogonal kernel with gain `gain`, and a bias of zero."""
     initializer = nn.initializers.orthogonal(gain)
 
     def draw(key, shape, dtype=jnp.float32):
-        # One member after the other: on a CPU with few cores, two batched QR
-        # decompositions at a time can wait for each other's threads for ever.
+        # One ensemble member is drawn after the other: on a CPU with few cores, two
+        # batched QR decompositions can deadlock, each waiting for the other's threads.
         one = jax.custom_batching.sequential_vmap(
             lambda k: initializer(k, shape, dtype)
         )
@@ -53,20 +53,20 @@ def orthogonal_init(gain: float) -> Init:
 
 
 def xavier_init(gain: float) -> Init:
-    """Returns Xavier's uniform kernel of that gain with a bias of zero."""
+    """Xavier's uniform kernel with gain `gain`, and a bias of zero."""
     kernel = nn.initializers.variance_scaling(gain**2, "fan_avg", "uniform")
     return lambda inputs: (kernel, nn.initializers.zeros)
 
 
 def uniform_init(bound: float) -> Init:
-    """Returns kernel and bias from U(-bound, bound), whatever the inputs."""
+    """Kernel and bias from U(-bound, bound), for any number of inputs."""
     return lambda inputs: (uniform(bound), uniform(bound))
 
 
 def dense(
     features: int, inputs: int, init: Init = default_init, name: str | None = None
 ) -> nn.Dense:
-    """Returns a dense layer from `inputs` to `features` with that initialization."""
+    """A dense layer from `inputs` to `features`, initialized by `init`."""
     kernel_init, bias_init = init(inputs)
     return nn.Dense(features, kernel_init=kernel_init, bias_init=bias_init, name=name)
 
@@ -106,7 +106,7 @@ def critic_ensemble(
     hidden_init: Init = default_init,
     head_init: Init = default_init,
 ) -> nn.Module:
-    """Returns independent critics as one module: `[..., O]`, `[..., A]` to `[E, ...]`.
+    """Independent critics as one module: `[..., O]`, `[..., A]` to `[E, ...]`.
 
     The ensemble is the leading axis of every parameter, so that one batched product
     serves all members.
@@ -123,10 +123,10 @@ def critic_ensemble(
 
 
 class UnequalCritics(nn.Module):
-    """Independent critics of their own sizes: `[..., O]`, `[..., A]` to `[E, ...]`.
+    """Independent critics of different sizes: `[..., O]`, `[..., A]` to `[E, ...]`.
 
-    Every member has parameters of its own, so that each is a product of its own; equal
-    critics are faster as `critic_ensemble`.
+    Each member has its own parameters and its own matrix products; critics of equal
+    size are faster as `critic_ensemble`.
     """
 
     hidden_dims: Sequence[Sequence[int]]
@@ -210,7 +210,7 @@ class TanhGaussianActor(nn.Module):
 
 
 class GaussianEncoder(nn.Module):
-    """(s, a) to mean and standard deviation of a latent code, both `[..., Z]`."""
+    """(s, a) to mean and standard deviation of a latent vector, both `[..., Z]`."""
 
     hidden_dims: Sequence[int]
     latent_size: int

@@ -3,46 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from samg_jax.types import Metrics, ModelState, Params
+from samg_jax.types import ModelState, Params
+
+T = TypeVar("T")
 
 
 def create(params: Params, optimizer: optax.GradientTransformation) -> ModelState:
-    """Returns the state of a network that starts training at `params`."""
+    """The initial training state of a network with parameters `params`."""
     return ModelState(params=params, opt_state=optimizer.init(params))
 
 
 def adam(learning_rate: float | optax.Schedule) -> optax.GradientTransformation:
-    """Returns Adam over all parameters as one vector, which is cheaper than by leaf.
+    """Adam over all parameters as one vector, which is cheaper than by leaf.
 
     Every number is that of `optax.adam`, but for rounding; moments are `[P]`. On two
     cores of an Intel Xeon there are 5 % more updates of TD3+BC and IQL, 1 % more of
     AWAC.
 
     Args:
-        learning_rate: or a schedule of it, by the step.
+        learning_rate: The learning rate, or a schedule of it over the steps.
     """
     return optax.flatten(optax.adam(learning_rate))
 
 
 def gradient_step(
-    loss: Callable[..., tuple[jax.Array, Metrics]],
+    loss: Callable[..., tuple[jax.Array, T]],
     model: ModelState,
     optimizer: optax.GradientTransformation,
     *inputs: Any,
-) -> tuple[ModelState, Metrics]:
-    """Returns the model after one step down `loss(params, *inputs)`.
+) -> tuple[ModelState, T]:
+    """Take one step of `optimizer` down the gradient of `loss(params, *inputs)`.
 
     Args:
-        loss: `(params, *inputs) -> (scalar, metrics)`.
-        model: what is trained; gradients flow to its parameters alone.
-        optimizer: the one that made `model.opt_state`.
-        *inputs: data of the loss.
+        loss: A function `(params, *inputs) -> (scalar, metrics)`; its metrics, or any
+            other second result, are returned.
+        model: The network to train; gradients flow to its parameters alone.
+        optimizer: The optimizer that made `model.opt_state`.
+        *inputs: The data of the loss.
     """
     grads, metrics = jax.grad(loss, has_aux=True)(model.params, *inputs)
     updates, opt_state = optimizer.update(grads, model.opt_state, model.params)
@@ -51,12 +54,12 @@ def gradient_step(
 
 
 def soft_update(params: Params, target: Params, tau: float) -> Params:
-    """Returns the target moved by the share `tau` toward the trained parameters."""
+    """Target parameters moved by the share `tau` toward the trained ones."""
     return optax.incremental_update(params, target, tau)
 
 
 def periodic_cosine(learning_rate: float, half_period: int) -> optax.Schedule:
-    """Returns the schedule that falls to 0 in `half_period` steps and rises again.
+    """A cosine schedule that falls to 0 in `half_period` steps and rises again.
 
     `learning_rate * (1 + cos(pi * step / half_period)) / 2`, not clamped at its first
     zero as `optax.cosine_decay_schedule` is. The square of the half angle's cosine is

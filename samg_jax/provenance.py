@@ -1,4 +1,4 @@
-"""What a result was measured with: processor, versions, commit."""
+"""The setup of a measurement: processor, versions, commit."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ PACKAGES = ("jax", "flax", "optax", "mujoco", "gymnasium", "numpy")
 
 
 def describe() -> dict[str, str]:
-    """Returns names and values, such as `{"processor": ..., "jax": ...}`.
+    """Collect names and values, such as `{"processor": ..., "jax": ...}`.
 
-    Nothing in them tells which machine it was: no host, no user, no path.
+    They do not identify the machine: no host, no user, no path.
     """
     return {
         "processor": f"{_processor()}, {os.cpu_count()} cores",
@@ -32,12 +32,12 @@ def describe() -> dict[str, str]:
 
 
 def text(about: Mapping[str, str]) -> str:
-    """Returns a description, as `describe` or a report has it, in one line."""
+    """One line for a description by `describe`, or read from a report."""
     return "Machine: " + "; ".join(f"{name} {value}" for name, value in about.items())
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Returns package -> installed version."""
+    """The installed version of each package."""
     return {name: importlib.metadata.version(name) for name in packages}
 
 
@@ -50,7 +50,7 @@ def _processor() -> str:
 
 
 def commit_of(folder: pathlib.Path) -> str:
-    """Returns the short hash of a checkout, `unknown` for an installed package."""
+    """The short hash of a checkout; `unknown` for an installed package."""
     # Results of earlier measurements are no change of what is measured.
     code = ["--", ":/", ":(top,exclude)launch/results"]
     commands = [["rev-parse", "--short", "HEAD"], ["status", "--porcelain", *code]]

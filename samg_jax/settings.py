@@ -197,7 +197,7 @@ def is_group(one: dataclasses.Field) -> bool:
 
 def of_group(one: dataclasses.Field) -> type:
     """The dataclass of a field that is a group."""
-    factory = one.default_factory
+    factory: Any = one.default_factory
     return factory.declaration() if isinstance(factory, Group) else factory
 
 
@@ -282,7 +282,7 @@ def check_value(cls: type, name: str, value: Any, prefix: str) -> None:
     elif known.whole:
         checks.integer(name, value, int(known.low))
     elif known.bounded or known.finite:
-        example = one.default if known.example is None else known.example
+        example: Any = one.default if known.example is None else known.example
         if math.isinf(value) and not known.finite:
             return
         checks.number(name, value, known.low, known.high, example, strict=known.open)

@@ -1,7 +1,7 @@
-"""The process that a program runs in: what its user's shell hands to it.
+"""The process in which a program runs, as the user's shell set it up.
 
-Environment variables, folders and output are checked or mended here before a library
-meets them, since libraries end in a traceback, or in nothing at all.
+Environment variables, folders and output are checked or fixed here before a library
+sees them: libraries respond with a traceback, or not at all.
 """
 
 from __future__ import annotations
@@ -21,30 +21,34 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from samg_jax import checks, drivers
 
 DEFAULT_CACHE = "~/.cache/samg_jax"
-# What the tables of our programs have beyond ASCII, for terminals that have no more.
+# ASCII replacements for the other characters in our tables, for terminals without them.
 PLAIN = {"±": "+-", "\u2013": "-", "→": "->", "▸": ">", "◂": "<", "✕": "x"}
-# Exit status of a program whose reader has gone away, as a shell reports it.
+# Exit status after the reader of our output has gone, as a shell reports it.
 BROKEN_PIPE = 141
 PROBE_SECONDS = 120
-# What a program says that is stopped while it starts, and its exit status.
-_ENDS = {signal.SIGINT: ("Interrupted.", 1), signal.SIGTERM: ("Terminated.", 143)}
+# Message and exit status of a program that is stopped while it starts.
+_ENDS: dict[int, tuple[str, int]] = {
+    signal.SIGINT: ("Interrupted.", 1),
+    signal.SIGTERM: ("Terminated.", 143),
+}
 
 
 def is_program() -> bool:
     """Whether one of our programs is about to start, by `python -m` or as a script.
 
-    Python calls a program `-m` while it imports the package that holds it.
+    Python sets the program's name to `-m` while it imports the program's package.
     """
     name = pathlib.PurePath(sys.argv[0] if sys.argv else "").name
     return name == "-m" or name.startswith("samg-")
 
 
 def open_missing() -> None:
-    """Opens what a shell closed by `>&-`: a file would take its number otherwise."""
+    """Opens streams that a shell closed by `>&-`: a file would reuse their numbers."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             mode = "r" if name == "stdin" else "w"
@@ -52,15 +56,15 @@ def open_missing() -> None:
 
 
 def end_at_signals() -> None:
-    """Ends the process at once at Ctrl-C or SIGTERM, for as long as it only starts.
+    """Ends the process at once on Ctrl-C or SIGTERM while it is still starting.
 
-    An exception in the midst of an import is lost in callbacks of the libraries, or
-    breaks the import. Nothing has been begun yet, so nothing has to be put in order.
+    An exception during an import can get lost in a library's callback, or break the
+    import. Nothing has begun yet, so there is nothing to clean up.
     """
     if threading.current_thread() is not threading.main_thread():
         return
     for number in _ENDS:
-        # What the parent wants ignored, as nohup does, is.
+        # A signal that the parent process ignores, as nohup does, stays ignored.
         if signal.getsignal(number) not in (signal.SIG_IGN, None):
             signal.signal(number, _end)
 
@@ -74,22 +78,23 @@ def _end(number: int, frame: object) -> None:
 
 
 def begin() -> None:
-    """Hands signals back to Python: from here on there is something to put in order."""
+    """Restores Python's signal handlers: from here on there is work to clean up."""
     if threading.current_thread() is not threading.main_thread():
         return
-    for number, handler in {
+    handlers: dict[int, Any] = {
         signal.SIGINT: signal.default_int_handler,
         signal.SIGTERM: signal.SIG_DFL,
-    }.items():
+    }
+    for number, handler in handlers.items():
         if signal.getsignal(number) is _end:
             signal.signal(number, handler)
 
 
 def import_jax() -> None:
-    """Imports JAX, which reads its environment variables; refuses wrong ones."""
+    """Imports JAX, which reads its environment variables; refuses invalid ones."""
     given = {name: text for name, text in os.environ.items() if name.startswith("JAX_")}
     if not given:
-        return  # Whoever needs it imports it.
+        return  # The first module that needs JAX imports it.
     try:
         importlib.import_module("jax")
     except ValueError as error:
@@ -101,17 +106,17 @@ def import_jax() -> None:
 
 
 def import_mujoco() -> None:
-    """Imports MuJoCo if `MUJOCO_GL` is set, which it reads; refuses a wrong one.
+    """Imports MuJoCo if `MUJOCO_GL` is set, since MuJoCo reads it; refuses bad values.
 
     Raises:
-        ImportError: the library of that backend cannot be loaded.
+        ImportError: The library of that backend cannot be loaded.
     """
     backend = os.environ.get("MUJOCO_GL")
     if not backend:
-        return  # Whoever needs it imports it.
+        return  # The first module that needs MuJoCo imports it.
     try:
         importlib.import_module("mujoco")
-    except Exception as error:  # Whatever the library of that backend raises.
+    except Exception as error:  # The library of a backend may raise anything.
         raise ImportError(
             f"MuJoCo cannot be imported with MUJOCO_GL={backend}: {error}. Known are "
             "egl, osmesa and glfw, each with its library installed. Unset MUJOCO_GL: "
@@ -120,7 +125,7 @@ def import_mujoco() -> None:
 
 
 def check_libraries() -> None:
-    """Refuses variables that JAX, XLA or MuJoCo cannot start with; takes seconds."""
+    """Refuses variables that keep JAX, XLA or MuJoCo from starting; takes seconds."""
     check_xla_flags()
     import_jax()
     try:
@@ -130,7 +135,7 @@ def check_libraries() -> None:
 
 
 def check() -> None:
-    """Refuses folders with which no program can work; imports nothing."""
+    """Refuses folders that no program can work with; imports nothing."""
     try:
         pathlib.Path.cwd()
     except FileNotFoundError as error:
@@ -149,7 +154,7 @@ def check() -> None:
 
 
 def find_home() -> None:
-    """Makes up a home for a user who has none, as in some containers: for caches."""
+    """Sets HOME for a user without one, as in some containers: caches need it."""
     try:
         pathlib.Path.home()
     except RuntimeError:
@@ -165,9 +170,9 @@ def find_home() -> None:
 
 
 def check_xla_flags() -> None:
-    """Refuses XLA_FLAGS that XLA does not know: it would abort the process.
+    """Refuses XLA_FLAGS that XLA does not know: XLA would abort the process.
 
-    A process of its own tries them, once: those that work are remembered.
+    A separate process tries the flags once; flags that work are remembered.
     """
     flags = os.environ.get("XLA_FLAGS", "").strip()
     if not flags:
@@ -183,15 +188,15 @@ def check_xla_flags() -> None:
             f"The environment variable XLA_FLAGS is {flags!r}, with which JAX does not "
             f"start: {said.split('] ', 1)[-1]}. Unset it, or correct it."
         )
-    with contextlib.suppress(OSError):  # Where it cannot be kept it is tried again.
+    with contextlib.suppress(OSError):  # If this fails, the next start tries again.
         known.parent.mkdir(parents=True, exist_ok=True)
         known.touch()
 
 
 def check_platforms() -> None:
-    """Refuses JAX_PLATFORMS that cannot be started, without starting them here.
+    """Refuses JAX_PLATFORMS that cannot start, without starting them in this process.
 
-    For a program whose devices are those of other processes.
+    For programs whose worker processes use the devices.
     """
     names = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")
     given = {name: os.environ[name] for name in names if os.environ.get(name)}
@@ -203,11 +208,11 @@ def check_platforms() -> None:
 
 
 def wrong_devices(given: Mapping[str, str], said: str) -> str:
-    """The message about variables with which JAX starts no device.
+    """The error message for variables with which JAX starts no device.
 
     Args:
-        given: those that are set -> their values.
-        said: what JAX said of it.
+        given: The variables that are set, with their values.
+        said: JAX's own message.
     """
     texts = " and ".join(f"{name} is {text!r}" for name, text in given.items())
     asked = {
@@ -217,10 +222,10 @@ def wrong_devices(given: Mapping[str, str], said: str) -> str:
     }
     said = re.split(r" \((?:set|you may need)", said.rpartition("Error: ")[2])[0]
     said = said.strip(". ")
-    # For `gpu` JAX tries the cards of all makers, and complains of the last one.
+    # For `gpu`, JAX tries the GPUs of all vendors and reports the last failure.
     if asked & {"gpu", "cuda"} and ("rocm" in said or not said):
         said = "it finds no NVIDIA GPU that it can use"
-    elif said in ("", "AssertionError"):  # A plugin is not installed.
+    elif said in ("", "AssertionError"):  # The plugin is not installed.
         said = "it is not installed"
     about_gpus = f"; {drivers.advice()}" if asked - {"", "cpu"} else ""
     return (
@@ -231,7 +236,7 @@ def wrong_devices(given: Mapping[str, str], said: str) -> str:
 
 
 def _failure_of_jax(variables: dict[str, str], mark: str) -> str:
-    """The last line about `mark` of a process that could not start JAX, or nothing."""
+    """What a process that failed to start JAX says about `mark`; else nothing."""
     try:
         tried = subprocess.run(
             [sys.executable, "-c", "import jax; jax.devices()"],
@@ -242,7 +247,7 @@ def _failure_of_jax(variables: dict[str, str], mark: str) -> str:
             timeout=PROBE_SECONDS,
             check=False,
         )
-    except subprocess.TimeoutExpired:  # A busy machine says nothing about flags.
+    except subprocess.TimeoutExpired:  # A timeout says nothing about the flags.
         return ""
     if not tried.returncode:
         return ""
@@ -251,16 +256,17 @@ def _failure_of_jax(variables: dict[str, str], mark: str) -> str:
 
 
 def cache_folder() -> pathlib.Path:
-    """Where compiled programs are kept unless a config says otherwise."""
+    """The folder for compiled programs, unless a config sets another."""
     given = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     return pathlib.Path(given or DEFAULT_CACHE).expanduser()
 
 
 @contextlib.contextmanager
 def output() -> Iterator[None]:
-    """Lets a program print whatever its output can show, inside the block.
+    """Lets a program print to any output, inside the block.
 
-    The program ends quietly once nobody reads its output any more, as with `| head`.
+    Characters that the output lacks are replaced. The program ends quietly if its
+    reader goes away, as with `| head`.
     """
     codecs.register_error("samg_jax", _plain)
     for stream in (sys.stdout, sys.stderr):
@@ -273,8 +279,8 @@ def output() -> Iterator[None]:
             sys.stdout.flush()
     except BrokenPipeError:
         if not _is_broken(sys.stdout) and not _is_broken(sys.stderr):
-            raise  # It belongs to something else, such as a process of ours.
-        # Python flushes once more when it ends, which must find an open file.
+            raise  # The pipe belongs to something else, such as a subprocess.
+        # Python flushes once more when it exits, which needs an open file.
         null = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
             os.dup2(null, stream.fileno())
@@ -282,10 +288,10 @@ def output() -> Iterator[None]:
 
 
 def _is_broken(stream) -> bool:
-    """Whether a stream is a pipe that nobody reads any more."""
+    """Whether a stream is a pipe without a reader."""
     try:
         number = stream.fileno()
-    except (OSError, ValueError):  # A notebook has none, for example.
+    except (OSError, ValueError):  # Notebooks, for example, have no file number.
         return False
     poll = select.poll()
     poll.register(number, select.POLLOUT)
@@ -293,7 +299,7 @@ def _is_broken(stream) -> bool:
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """What stands for characters that an output does not have."""
+    """A replacement for characters that an output cannot show."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]

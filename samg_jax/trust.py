@@ -1,8 +1,8 @@
-"""What a file that others wrote may make this process do: nothing, unless told to.
+"""The limits on files from others: they may not run code, unless the user allows it.
 
-A checkpoint, a dataset or a folder of results can name a module to import, or hold a
-pickle. A module that the user's own command names is imported by that command, so it
-is loaded already when a file names it again; anything else needs `--trust`.
+A checkpoint, a dataset or a folder of results can name a module to import, or contain a
+pickle. A module that the user's own command names is already imported when a file names
+it again; anything else needs `--trust`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from absl import flags
 
 from samg_jax import checks
 
-flags.disclaim_key_flags()  # They are the programs'.
+flags.disclaim_key_flags()  # The flags belong to the programs.
 _TRUSTED = contextvars.ContextVar("trusted", default=False)
 
 
@@ -41,11 +41,11 @@ def files(trusted: bool) -> Iterator[None]:
 
 
 def module(name: str, origin: str) -> None:
-    """Refuses a module that a file names and that is not loaded; see the module's doc.
+    """Refuses a module that a file names, unless it is already imported.
 
     Args:
-        name: of the module.
-        origin: the file that names it, and where, in words.
+        name: The name of the module.
+        origin: The file that names the module, and the place in it, in words.
     """
     if name not in sys.modules:
         require(f"{origin} wants to import the Python module {name!r}")
@@ -55,7 +55,7 @@ def require(wanted: str) -> None:
     """Refuses what only `--trust` allows.
 
     Args:
-        wanted: a clause that says which file wants what.
+        wanted: A clause that says which file wants what.
     """
     if not _TRUSTED.get():
         raise checks.UserError(
@@ -64,12 +64,12 @@ def require(wanted: str) -> None:
         )
 
 
-def config(fields: dict, origin: str) -> None:
+def config(fields: Mapping, origin: str) -> None:
     """Refuses modules that the saved config of a run names; see `module`.
 
     Args:
-        fields: nested, as `config.json` has them.
-        origin: the file or folder, in words.
+        fields: The nested fields, as in `config.json`.
+        origin: The file or folder, in words.
     """
     env_id = fields.get("env_id") or ""
     if ":" in env_id:

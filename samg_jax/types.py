@@ -1,4 +1,4 @@
-"""What the parts of the package hand to each other.
+"""The types that the parts of the package hand to each other.
 
 Letters in shapes: `B` batch, `O` observation, `A` action, `E` ensemble, `N` sampled
 actions, `Z` latent, `S` seeds.
@@ -25,7 +25,7 @@ Guide = Callable[[PerSampleFn], PerSampleFn]
 
 
 def shared() -> Any:
-    """A field of a state that all seeds have in common, so that it has no seed axis.
+    """Declare a state's field that all seeds share, so that it has no seed axis.
 
     A counter of updates is one: it is equal for all seeds, and while it has no axis, a
     `jax.lax.cond` on it stays a `cond` instead of computing both branches.
@@ -64,12 +64,12 @@ class ModelState(struct.PyTreeNode):
 
 
 def unguided(fn: PerSampleFn) -> PerSampleFn:
-    """Returns `fn` itself: the guide of an algorithm without guidance."""
+    """The identity guide, for an algorithm without guidance: returns `fn` itself."""
     return fn
 
 
 class Algorithm(Protocol):
-    """What training needs of an algorithm: fixed parts with pure methods.
+    """The methods that training calls on an algorithm, a set of fixed parts.
 
     An algorithm is a frozen dataclass of networks, optimizers and hyperparameters;
     what it learns is in a state of arrays only, so that states can be stacked over
@@ -77,47 +77,52 @@ class Algorithm(Protocol):
     the configuration says so.
     """
 
+    @property
+    def config(self) -> Any:
+        """The hyperparameters, the `Config` of the algorithm's module."""
+
     def init(self, key: chex.PRNGKey, observations: jax.Array) -> Any:
-        """Returns a fresh state; `observations` `[B, O]` only gives the shape."""
+        """A fresh state; `observations`, `[B, O]`, only provide the shape."""
 
     def update(
         self, state: Any, batch: Batch, key: chex.PRNGKey, guide: Guide = unguided
     ) -> tuple[Any, Metrics]:
-        """Returns the state after one gradient step, and scalar metrics."""
+        """Take one gradient step; returns the new state and scalar metrics."""
 
     def next_values(
         self, state: Any, batch: Batch, key: chex.PRNGKey, guide: Guide = unguided
     ) -> jax.Array:
-        """Returns the value `[B]` that the target bootstraps from, before masking.
+        """The value `[B]` from which the target bootstraps, before masking.
 
-        Given the same key, exactly the one that `update` uses.
+        Given the same key, `update` uses exactly this value.
         """
 
     def values(self, params: Params, batch: Batch) -> jax.Array:
-        """Returns the values `[B]` of the batch itself under value parameters.
+        """The values `[B]` of the batch itself under the given value parameters.
 
-        Of its pairs, or of its observations where only those have one, as in IQL.
+        They are values of its pairs, or of its observations if the algorithm learns
+        only a V function, as IQL does.
         """
 
     def q_values(self, state: Any, batch: Batch) -> jax.Array:
-        """Returns Q `[E, B]` of the batch's pairs, by the critics that are trained."""
+        """Q `[E, B]` of the batch's pairs under the trained critics."""
 
     def value_params(self, state: Any) -> Params:
-        """Returns the parameters that the target bootstraps from."""
+        """The parameters from which the target bootstraps."""
 
     def online_value_params(self, state: Any) -> Params:
-        """Returns the trained counterpart of `value_params`."""
+        """The trained counterpart of `value_params`."""
 
     def online(self) -> Algorithm:
-        """Returns the algorithm as it fine-tunes, with the same networks."""
+        """The algorithm in its online phase, with the same networks."""
 
     def start_online(self, state: Any) -> Any:
-        """Returns the state with which fine-tuning starts."""
+        """The state with which fine-tuning starts, made from the offline state."""
 
     def explore(
         self, state: Any, observations: jax.Array, key: chex.PRNGKey
     ) -> jax.Array:
-        """Returns actions `[B, A]` for collecting data, in [-1, 1]."""
+        """Actions `[B, A]` in [-1, 1] that collect data."""
 
     def act(self, state: Any, observations: jax.Array) -> jax.Array:
-        """Returns evaluation actions `[B, A]`, not necessarily clipped."""
+        """Evaluation actions `[B, A]`, not necessarily clipped."""

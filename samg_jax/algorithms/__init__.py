@@ -22,18 +22,16 @@ MODULES: dict[str, builtin_types.ModuleType] = {
 
 
 def register(name: str, own: builtin_types.ModuleType) -> None:
-    """Makes an algorithm of yours available as `config.algorithm=name`.
+    """Makes your own algorithm available as `config.algorithm=name`.
 
-    Call it in a module of yours that `config.guidance.module` names; see
+    Call it in the module that `config.guidance.module` names; see
     examples/own_algorithm.py.
 
     Args:
-        name: not one of the package's.
-        own: has a frozen dataclass `Config` and `make(config, action_size)`, which
-            returns a `types.Algorithm`.
+        name: A name that no other algorithm has.
+        own: A module with a frozen dataclass `Config` and a function
+            `make(config, action_size)`, which returns a `types.Algorithm`.
 
-    Raises:
-        checks.UserError: the name is taken, or the module lacks one of the two.
     """
     taken = MODULES.get(name)
     if taken is not None and taken.__name__ != own.__name__:
@@ -52,7 +50,7 @@ def register(name: str, own: builtin_types.ModuleType) -> None:
 
 
 def module(name: str) -> builtin_types.ModuleType:
-    """Returns the module of an algorithm; raises UserError for an unknown name."""
+    """The module of an algorithm; raises UserError for an unknown name."""
     if name in MODULES:
         return MODULES[name]
     hint = checks.hint(name, MODULES)
@@ -63,7 +61,7 @@ def module(name: str) -> builtin_types.ModuleType:
 
 
 def hyperparameters(name: str) -> list[str]:
-    """Returns the names of an algorithm's hyperparameters."""
+    """The names of an algorithm's hyperparameters."""
     return [field.name for field in dataclasses.fields(module(name).Config)]
 
 
@@ -78,12 +76,12 @@ def learns_values(name: str) -> bool:
 
 
 def make(name: str, settings: dict, action_size: int) -> Algorithm:
-    """Returns the algorithm of that name, in its offline phase.
+    """The algorithm named `name`, in its offline phase.
 
     Args:
-        name: a key of `MODULES`.
-        settings: hyperparameters, fields of the module's `Config`.
-        action_size: number of action dimensions.
+        name: A key of `MODULES`.
+        settings: The hyperparameters, fields of the module's `Config`.
+        action_size: The number of action dimensions.
     """
     known = hyperparameters(name)
     unknown = sorted(set(settings) - set(known))

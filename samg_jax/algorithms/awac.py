@@ -1,8 +1,8 @@
 """AWAC: advantage-weighted actor-critic (Nair et al. 2020, arXiv 2006.09359).
 
 As in CORL, and unlike the authors' code: the policy is an unsquashed Gaussian whose
-samples are clipped to [-1, 1], the value of a state is one sampled action's, the
-weights are capped and not normalized over the batch.
+samples are clipped to [-1, 1]; one sampled action stands in for the value of a state;
+the weights are capped, and not normalized over the batch.
 """
 
 from __future__ import annotations
@@ -125,13 +125,13 @@ class AWAC:
     def q(
         self, params: Params, observations: jax.Array, actions: jax.Array
     ) -> jax.Array:
-        """Returns the minimum over the ensemble, `[B]`."""
+        """Q(s, a), the minimum over the ensemble, `[B]`."""
         return self.critic.apply(params, observations, actions).min(axis=0)
 
     def advantages(
         self, state: State, critic_params: Params, batch: Batch, key: chex.PRNGKey
     ) -> jax.Array:
-        """Returns Q(s, a) - Q(s, a~), a~ one sample of the policy, `[B]`."""
+        """Q(s, a) - Q(s, a~), `[B]`, with one sampled action a~ of the policy."""
         mean, log_std = self.actor.apply(state.actor.params, batch.observations)
         actions = distributions.sample_clipped_gaussian(key, mean, log_std)
         values = self.q(critic_params, batch.observations, actions)
@@ -185,7 +185,7 @@ class AWAC:
 
 
 def make(config: Config, action_size: int) -> AWAC:
-    """Returns AWAC for actions of that size."""
+    """AWAC for actions of `action_size` dimensions."""
     return AWAC(
         config=config,
         action_size=action_size,

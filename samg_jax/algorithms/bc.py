@@ -1,6 +1,6 @@
 """BC: behavioral cloning by least squares, the any-percent BC of CORL on all data.
 
-There is no value: nothing is bootstrapped, so there is nothing to guide.
+BC has no value function: it bootstraps from nothing, so there is nothing to guide.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class BC:
 
 
 def make(config: Config, action_size: int) -> BC:
-    """Returns BC for actions of that size."""
+    """BC for actions of `action_size` dimensions."""
     return BC(
         config=config,
         action_size=action_size,

@@ -1,13 +1,15 @@
 """CQL: conservative Q-learning on SAC (Kumar et al. 2020, arXiv 2006.04779).
 
-As in CORL: every loss of a step is evaluated at the parameters before the step; the
-policy's log-std is scaled and shifted by two learned scalars; actions proposed from
-the next observation are scored at the observation; there is no entropy in the target.
-With `cql_weight` 0 nothing conservative is computed and this is SAC (Haarnoja et al.
-2018). With `calibrated` it is Cal-QL (Nakamoto et al. 2023, arXiv 2303.05479): values
-of the policy's actions are bounded below by the data's return-to-go. CORL drops the
-bound when fine-tuning begins; with `calibrated_online` it stays, as by the authors of
-Cal-QL, and online episodes get their returns too.
+As in CORL: every loss of a step is evaluated at the parameters before the step; two
+learned scalars scale and shift the policy's log-std; actions proposed from the next
+observation are scored at the observation; the target has no entropy term. With
+`cql_weight` 0 nothing conservative is computed, and this is SAC (Haarnoja et al. 2018).
+With `calibrated` it is Cal-QL (Nakamoto et al. 2023, arXiv 2303.05479): the data's
+return-to-go bounds the values of the policy's actions from below. CORL drops the bound
+when fine-tuning begins; with `calibrated_online` it stays, as in the Cal-QL authors'
+code, and online episodes get their returns too.
+
+The module is longer than others because SAC, CQL and Cal-QL share all of their losses.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from flax import struct
 from samg_jax import checks, distributions, losses, networks, optimization, settings
 from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, shared, unguided
 
-KINDS = 3  # Of proposed actions: uniform, and the policy's in s and in s'.
+KINDS = 3  # Kinds of proposed actions: uniform, and the policy's in s and in s'.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,11 +128,12 @@ class State(struct.PyTreeNode):
 
 
 def proposal_calls() -> int:
-    """Returns in how many calls the critics score the proposed actions.
+    """The number of calls in which the critics score the proposed actions.
 
-    On a CPU each of the kinds has its own, since activations of fewer rows stay in its
-    caches: 6 % more updates on an Intel Xeon, level on an AMD EPYC. Elsewhere it is
-    one, as larger products keep a GPU busier (not measured).
+    On a CPU each kind of action has its own call: the activations of fewer rows stay
+    in the caches, which gives 6 % more updates on an Intel Xeon and as many on an AMD
+    EPYC. Other backends use one call, because larger products should keep a GPU
+    busier; this is not measured.
     """
     return KINDS if jax.default_backend() == "cpu" else 1
 
@@ -140,7 +143,7 @@ class Proposals(NamedTuple):
 
     Attributes:
         actions: `[3N, B, A]`: uniform, from pi(. | s), from pi(. | s').
-        log_densities: `[3N, B]` of the distribution each was drawn from.
+        log_densities: `[3N, B]` log-densities under each action's distribution.
     """
 
     actions: jax.Array
@@ -148,7 +151,7 @@ class Proposals(NamedTuple):
 
 
 class Keys(NamedTuple):
-    """One key per draw of an update."""
+    """The keys of an update, one per draw."""
 
     policy: chex.PRNGKey
     target: chex.PRNGKey
@@ -231,10 +234,11 @@ class CQL:
         actions, log_probs = distributions.sample_tanh_gaussian(
             keys.target, mean, log_std, samples
         )
-        # The ensemble's minimum is inside, then the blend, then the maximum.
+        # The minimum over the ensemble comes first, then the blend, then the maximum.
         values = jax.vmap(guide(self.q), in_axes=(None, None, 0))(
             state.target_critic, batch.next_observations, actions
         )
+        # The index of the maximum selects the log-probability of the same action, too.
         best = jnp.argmax(values, axis=0)[None]
         values = jnp.take_along_axis(values, best, axis=0)[0]
         if self.config.backup_entropy:
@@ -245,22 +249,20 @@ class CQL:
     def q(
         self, params: Params, observations: jax.Array, actions: jax.Array
     ) -> jax.Array:
-        """Returns the minimum over the ensemble, `[B]`."""
+        """Q(s, a), the minimum over the ensemble, `[B]`."""
         return self.critic.apply(params, observations, actions).min(axis=0)
 
     def proposals(self, state: State, batch: Batch, key: chex.PRNGKey) -> Proposals:
-        """Returns the actions of the conservative gap; no gradient flows through."""
+        """The actions of the conservative gap, without gradient."""
         current_key, next_key, random_key = jax.random.split(key, 3)
         samples = self.config.num_samples
+        mean, log_std = self.actor.apply(state.actor.params, batch.observations)
         current, current_log_probs = distributions.sample_tanh_gaussian(
-            current_key,
-            *self.actor.apply(state.actor.params, batch.observations),
-            samples,
+            current_key, mean, log_std, samples
         )
+        mean, log_std = self.actor.apply(state.actor.params, batch.next_observations)
         following, following_log_probs = distributions.sample_tanh_gaussian(
-            next_key,
-            *self.actor.apply(state.actor.params, batch.next_observations),
-            samples,
+            next_key, mean, log_std, samples
         )
         uniform = jax.random.uniform(random_key, current.shape, minval=-1.0, maxval=1.0)
         uniform_log_probs = jnp.full_like(
@@ -274,9 +276,9 @@ class CQL:
         )
 
     def gaps(self, params: Params, batch: Batch, proposals: Proposals) -> jax.Array:
-        """Returns the conservative gap of each critic, `[E, B]`."""
-        # Rows, not an axis of their own beside the ensemble's: XLA would transpose
-        # every layer's activations back and forth.
+        """The conservative gap of each critic, `[E, B]`."""
+        # Proposals are rows of the batch instead of an axis beside the ensemble's, for
+        # which XLA would transpose the activations of every layer.
         samples, size, _ = proposals.actions.shape
         calls = proposal_calls()
         samples //= calls
@@ -306,7 +308,7 @@ class CQL:
     def total_gap(
         self, params: Params, batch: Batch, proposals: Proposals
     ) -> jax.Array:
-        """Returns the gap summed over the ensemble, `[B]`: what the guide blends."""
+        """The gap summed over the ensemble, `[B]`, which the guide blends."""
         return self.gaps(params, batch, proposals).sum(axis=0)
 
     def actor_loss(self, params, state, batch, keys):
@@ -335,6 +337,7 @@ class CQL:
         gap_guide = guide if self.config.guided_penalty else unguided
         gap = gap_guide(self.total_gap)(params, batch, proposals).mean()
         if self.config.lagrange_gap is not None:
+            # The gap is a sum over the ensemble, so its target counts once per critic.
             gap = gap - q.shape[0] * self.config.lagrange_gap
         penalty = self.config.cql_weight * gap
         multiplier = self.multiplier(state.log_multiplier.params)
@@ -342,13 +345,13 @@ class CQL:
         return loss, {**metrics, "critic_loss": loss, "penalty": penalty}
 
     def multiplier(self, log_multiplier):
-        """Returns the factor of the penalty: 1 without `lagrange_gap`."""
+        """The factor on the penalty; 1 without `lagrange_gap`."""
         if self.config.lagrange_gap is None:
             return jnp.ones(())
         return jnp.clip(jnp.exp(log_multiplier), 0.0, 1e6)
 
     def update_multiplier(self, model, critic_metrics):
-        """Returns the multiplier raised where the gap exceeds its target."""
+        """Raise the multiplier if the gap exceeds its target, else lower it."""
         if not self.config.cql_weight or self.config.lagrange_gap is None:
             return model, {}
 
@@ -399,11 +402,11 @@ class CQL:
 
 
 def initializations(name: str) -> dict[str, networks.Init]:
-    """Returns the initializers of actor and critic after CORL's script of that name.
+    """The initializers of actor and critic in one of CORL's two scripts.
 
-    The offline script hands its orthogonal switch to the critics alone and keeps
-    their heads small; the fine-tuning script hands it to all and scales the heads by
-    sqrt(2) like the other layers.
+    The offline script applies its orthogonal switch to the critics alone and keeps
+    their heads small. The fine-tuning script applies it to all networks and scales
+    the heads by sqrt(2), like the other layers.
     """
     orthogonal = networks.orthogonal_init(math.sqrt(2.0))
     if name == "offline":
@@ -426,7 +429,7 @@ def initializations(name: str) -> dict[str, networks.Init]:
 def make_critic(
     config: Config, hidden_init: networks.Init, head_init: networks.Init
 ) -> nn.Module:
-    """Returns two critics as one module, `[E, ...]`, equal ones unless configured."""
+    """Two critics as one module, `[E, ...]`, of equal size unless configured."""
     first, second = config.critic_hidden_dims, config.second_critic_hidden_dims
     if second is None:
         return networks.critic_ensemble(
@@ -436,7 +439,7 @@ def make_critic(
 
 
 def make(config: Config, action_size: int) -> CQL:
-    """Returns CQL for actions of that size."""
+    """CQL for actions of `action_size` dimensions."""
     init = initializations(config.initialization)
     return CQL(
         config=config,

@@ -1,10 +1,10 @@
 """IQL: implicit Q-learning (Kostrikov et al. 2021, arXiv 2110.06169).
 
-As in CORL, and unlike the authors' code: V, Q and pi are trained from one advantage,
-that of V and of the target Q before the step; V(s') of the target is also the one
-before the step. The stochastic policy is a Gaussian around tanh(mean), not a squashed
-one. The actor's learning rate follows a cosine over the offline updates that goes on
-in its period while fine-tuning: from 0 at the switch back up to its start.
+As in CORL, and unlike the authors' code: V, Q and pi are trained with one advantage,
+computed from V and the target Q before the step, and the target's V(s') is from before
+the step as well. The stochastic policy is a Gaussian around tanh(mean), not a squashed
+one. The actor's learning rate follows a cosine over the offline updates, whose period
+continues while fine-tuning: from 0 at the switch back up to the initial rate.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from flax import struct
 from samg_jax import checks, distributions, losses, networks, optimization, settings
 from samg_jax.types import Batch, Guide, Metrics, ModelState, Params, shared, unguided
 
-# Clips the noise with which a deterministic policy explores.
+# The bound on the noise with which a deterministic policy explores.
 EXPLORATION_LIMIT = 0.5
 
 
@@ -77,7 +77,7 @@ class State(struct.PyTreeNode):
         actor: policy pi(a | s).
         critic: ensemble of Q(s, a).
         target_critic: moving average of the critic's parameters.
-        value: V(s), what the target bootstraps from.
+        value: V(s), from which the target bootstraps.
     """
 
     step: jax.Array = shared()
@@ -121,6 +121,7 @@ class IQL:
         next_values = self.next_values(state, batch, key, guide)
         q = self.critic.apply(state.target_critic, batch.observations, batch.actions)
         q = q.min(axis=0)
+        # One advantage serves V and pi: both values are from before the step.
         advantages = q - self.value.apply(state.value.params, batch.observations)
 
         value, value_metrics = optimization.gradient_step(
@@ -175,9 +176,9 @@ class IQL:
         return loss, {"actor_loss": loss, "weight": weights.mean()}
 
     def log_likelihoods(self, params: Params, batch: Batch) -> jax.Array:
-        """Returns log pi(a | s) `[B]`; of a deterministic policy what stands for it.
+        """Log pi(a | s), `[B]`; for a deterministic policy a stand-in.
 
-        That is minus the squared distance, summed over dimensions.
+        The stand-in is minus the squared distance, summed over dimensions.
         """
         if self.config.deterministic:
             actions = self.actor.apply(params, batch.observations)
@@ -225,7 +226,7 @@ class IQL:
 
 
 def make_schedule(config: Config) -> optax.Schedule:
-    """Returns the actor's learning rate as a function of the updates taken."""
+    """The actor's learning rate as a function of the number of updates."""
     if config.actor_schedule == "cosine":
         return optimization.periodic_cosine(config.learning_rate, config.schedule_steps)
     if config.actor_schedule == "constant":
@@ -237,7 +238,7 @@ def make_schedule(config: Config) -> optax.Schedule:
 
 
 def make(config: Config, action_size: int) -> IQL:
-    """Returns IQL for actions of that size."""
+    """IQL for actions of `action_size` dimensions."""
     schedule = make_schedule(config)
     actor = networks.GaussianActor(config.hidden_dims, action_size)
     if config.deterministic:
@@ -249,7 +250,7 @@ def make(config: Config, action_size: int) -> IQL:
         critic=networks.critic_ensemble(config.hidden_dims),
         value=networks.Value(config.hidden_dims),
         schedule=schedule,
-        # A function even where it is constant, so that all schedules share one state.
+        # A constant is a schedule as well, so that all optimizer states look alike.
         actor_optimizer=optimization.adam(schedule),
         optimizer=optimization.adam(config.learning_rate),
     )

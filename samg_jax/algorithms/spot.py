@@ -1,11 +1,13 @@
 """SPOT: supported policy optimization (Wu et al. 2022, arXiv 2202.06239).
 
-TD3 whose actor is kept where a variational autoencoder of the behavior policy finds
-the data dense. As in CORL: the first updates train the autoencoder alone, which then
-is frozen for good; the actor and all targets move on every `policy_delay`-th update.
-Fine-tuning begins with fresh optimizers, may have its own discount, and lets the weight
-of the support penalty fall linearly to a share of what it was. This autoencoder
-reconstructs actions and has nothing to do with SAMG's.
+SPOT is TD3 with an actor that stays where a variational autoencoder of the behavior
+policy finds the data dense. As in CORL: the first updates train the autoencoder alone,
+which is then frozen for good; the actor and all targets move on every `policy_delay`-th
+update. Fine-tuning starts with fresh optimizers, may have its own discount, and lowers
+the weight of the support penalty linearly to a share of itself. This autoencoder
+reconstructs actions and is unrelated to SAMG's.
+
+The module is longer than others because the autoencoder belongs to the algorithm.
 """
 
 from __future__ import annotations
@@ -86,14 +88,14 @@ class State(struct.PyTreeNode):
     """Everything SPOT learns; arrays only.
 
     Attributes:
-        step: `[]` number of updates taken, those of the autoencoder included.
+        step: `[]` number of updates taken, including those of the autoencoder.
         online_step: `[]` number of updates taken while fine-tuning.
         vae: autoencoder of the behavior policy.
         actor: policy pi(s).
         critic: ensemble of Q(s, a).
         target_actor: moving average of the actor's parameters.
         target_critic: moving average of the critic's parameters.
-        metrics: of the newest update of each kind, to report until the next one.
+        metrics: the metrics of the latest update of each kind, reported until the next.
     """
 
     step: jax.Array = shared()
@@ -175,7 +177,7 @@ class SPOT:
         return state.replace(step=state.step + 1), state.metrics
 
     def update_vae(self, state: State, batch: Batch, key: chex.PRNGKey) -> State:
-        """Returns the state after one step on the autoencoder."""
+        """Take one step on the autoencoder."""
         vae, metrics = optimization.gradient_step(
             self.vae_loss, state.vae, self.vae_optimizer, batch, key
         )
@@ -184,7 +186,7 @@ class SPOT:
     def update_policy(
         self, state: State, batch: Batch, key: chex.PRNGKey, guide: Guide
     ) -> State:
-        """Returns the state after one step on Q; every few, on pi and the targets."""
+        """Take one step on Q and, every few updates, on pi and the targets."""
         _, latent_key = jax.random.split(key)
         next_values = self.next_values(state, batch, key, guide)
         targets = losses.td_targets(
@@ -204,7 +206,7 @@ class SPOT:
         )
 
     def update_actor(self, state: State, batch: Batch, key: chex.PRNGKey) -> State:
-        """Returns the state after one step on pi, and on the targets."""
+        """Take one step on pi, and on the targets."""
         actor, metrics = optimization.gradient_step(
             self.actor_loss, state.actor, self.actor_optimizer, state, batch, key
         )
@@ -235,7 +237,7 @@ class SPOT:
     def q(
         self, params: Params, observations: jax.Array, actions: jax.Array
     ) -> jax.Array:
-        """Returns the minimum over the ensemble, `[B]`."""
+        """Q(s, a), the minimum over the ensemble, `[B]`."""
         return self.critic.apply(params, observations, actions).min(axis=0)
 
     def evidence_terms(
@@ -245,10 +247,10 @@ class SPOT:
         actions: jax.Array,
         key: chex.PRNGKey,
     ) -> tuple[jax.Array, jax.Array]:
-        """Returns reconstruction error and KL term of the actions, `[B]` each.
+        """Reconstruction error and KL term of the actions, `[B]` each.
 
         With the KL term weighted, their sum is minus a bound on the log-density of the
-        behavior policy, up to constants; estimated by one latent sample.
+        behavior policy, up to constants. One latent sample estimates it.
         """
         means, stds = self.encoder.apply(params["encoder"], observations, actions)
         codes = distributions.sample_gaussian(key, means, stds)
@@ -273,6 +275,7 @@ class SPOT:
 
     def actor_loss(self, params, state, batch, key):
         actions = self.actor.apply(params, batch.observations)
+        # The actor follows the first critic alone, as in TD3.
         first = jax.tree.map(lambda leaf: leaf[0], state.critic.params)
         q = self.one_critic.apply(first, batch.observations, actions)
         errors, kl = self.evidence_terms(
@@ -288,7 +291,7 @@ class SPOT:
         }
 
     def support_weight(self, online_step: jax.Array) -> jax.Array:
-        """Returns the weight of the penalty after so many updates of fine-tuning."""
+        """The weight of the penalty after `online_step` updates of fine-tuning."""
         return losses.cooled_weight(
             self.config.support_weight,
             online_step / float(self.config.cooling_steps),
@@ -334,12 +337,12 @@ class SPOT:
 
 
 def head_init(bound: float | None) -> networks.Init:
-    """Returns the initialization of a last layer."""
+    """The initialization of a network's last layer."""
     return networks.default_init if bound is None else networks.uniform_init(bound)
 
 
 def make(config: Config, action_size: int) -> SPOT:
-    """Returns SPOT for actions of that size, in its offline phase."""
+    """SPOT for actions of `action_size` dimensions, in its offline phase."""
     return SPOT(
         config=config,
         action_size=action_size,

@@ -1,7 +1,7 @@
 """TD3+BC: TD3 with a term of behavioral cloning (Fujimoto and Gu 2021, 2106.06860).
 
-As in CORL: the actor and all target networks move on every `policy_delay`-th update
-only, with the critic that the same update has trained.
+As in CORL: the actor and all target networks move only on every `policy_delay`-th
+update, with the critic that the same update has trained.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class State(struct.PyTreeNode):
         critic: ensemble of Q(s, a).
         target_actor: moving average of the actor's parameters.
         target_critic: moving average of the critic's parameters.
-        actor_metrics: of the newest step on the actor, to report between two of them.
+        actor_metrics: the metrics of the latest actor step, reported until the next.
     """
 
     step: jax.Array = shared()
@@ -97,7 +97,7 @@ class TD3BC:
     def update(
         self, state: State, batch: Batch, key: chex.PRNGKey, guide: Guide = unguided
     ) -> tuple[State, Metrics]:
-        """Takes one step on Q; every few of them one on pi, and on the targets."""
+        """Take one step on Q and, every few updates, on pi and the targets."""
         next_values = self.next_values(state, batch, key, guide)
         targets = losses.td_targets(
             batch.rewards, batch.masks, next_values, self.config.discount
@@ -116,7 +116,7 @@ class TD3BC:
         return state, {**critic_metrics, **state.actor_metrics}
 
     def update_actor(self, state: State, batch: Batch) -> State:
-        """Returns the state after one step on pi, and on the targets."""
+        """Take one step on pi, and on the targets."""
         actor, metrics = optimization.gradient_step(
             self.actor_loss, state.actor, self.optimizer, batch, state.critic.params
         )
@@ -146,7 +146,7 @@ class TD3BC:
     def q(
         self, params: Params, observations: jax.Array, actions: jax.Array
     ) -> jax.Array:
-        """Returns the minimum over the ensemble, `[B]`."""
+        """Q(s, a), the minimum over the ensemble, `[B]`."""
         return self.critic.apply(params, observations, actions).min(axis=0)
 
     def critic_loss(self, params, batch, targets):
@@ -156,6 +156,7 @@ class TD3BC:
 
     def actor_loss(self, params, batch, critic_params):
         actions = self.actor.apply(params, batch.observations)
+        # The actor follows the first critic alone, as in TD3.
         first = jax.tree.map(lambda leaf: leaf[0], critic_params)
         q = self.one_critic.apply(first, batch.observations, actions)
         cloning = losses.squared_errors(actions, batch.actions).mean()
@@ -196,7 +197,7 @@ class TD3BC:
 
 
 def make(config: Config, action_size: int) -> TD3BC:
-    """Returns TD3+BC for actions of that size."""
+    """TD3+BC for actions of `action_size` dimensions."""
     return TD3BC(
         config=config,
         action_size=action_size,

@@ -1,1 +1,1 @@
-"""How fast the trainer is, and what it needs: measured on its own compiled programs."""
+"""Benchmarks: the speed and the needs of the trainer's own compiled programs."""

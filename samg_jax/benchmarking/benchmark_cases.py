@@ -1,4 +1,4 @@
-"""What is measured: one algorithm in one phase, at one size."""
+"""The cases of a benchmark: one algorithm in one phase, at one size."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from samg_jax.experiment import (
 )
 from samg_jax.experiment.resolved import Experiment
 
-# Whose shapes and hyperparameters: a dataset of each family.
+# One dataset per family, which provides shapes and hyperparameters.
 DATASETS = {"locomotion": "halfcheetah-medium", "antmaze": "antmaze-medium-play"}
-# The last three are protocols of fine-tuning; `no_data` trains on the data of `samg`.
+# The last three are fine-tuning; `no_data` trains on the data of `samg`, unguided.
 PHASES = ("offline", "vanilla", "no_data", "samg")
 GUIDED = ("awac", "iql", "cql", "cal_ql")
 LEAST_ROWS = 1_100
@@ -41,12 +41,12 @@ class Case:
     Attributes:
         algorithm: one of `ALGORITHMS`.
         phase: one of `PHASES`.
-        family: key of `DATASETS`.
-        seeds: S.
-        batch_size: B; None for the config's.
-        rows: of the offline data.
-        updates_per_step: UTD, of fine-tuning.
-        overlap: whether the environments step beside the updates of fine-tuning.
+        family: a key of `DATASETS`.
+        seeds: the number S of seeds.
+        batch_size: the batch size B; None for the config's.
+        rows: the number of rows of the offline data.
+        updates_per_step: the updates per environment step of fine-tuning.
+        overlap: whether environments step while the updates of fine-tuning run.
         settings: further fields of the config, dotted name -> value.
     """
 
@@ -61,7 +61,7 @@ class Case:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
-        """Returns the fields that name the case in a report."""
+        """The fields that name the case in a report."""
         fields = dataclasses.asdict(self)
         return {name: fields[name] for name in fields if name != "settings"}
 
@@ -69,12 +69,12 @@ class Case:
 def product(
     algorithms: Sequence[str], phases: Sequence[str], **sizes: Sequence[Any]
 ) -> list[Case]:
-    """Returns all combinations that exist: baselines are not guided.
+    """All combinations that exist: baselines have no guided phases.
 
     Args:
-        algorithms: of `ALGORITHMS`.
-        phases: of `PHASES`.
-        **sizes: field of `Case` -> values.
+        algorithms: Some of `ALGORITHMS`.
+        phases: Some of `PHASES`.
+        **sizes: The values of each field of `Case`.
     """
     return [
         Case(algorithm, phase, **dict(zip(sizes, values, strict=True)))
@@ -86,7 +86,7 @@ def product(
 
 
 def check_names(flag: str, names: Sequence[str], known: Sequence[str]) -> None:
-    """Raises UserError for names unknown or repeated, and for none at all."""
+    """Refuses unknown or repeated names, and an empty list."""
     if not names:
         raise checks.UserError(
             f"{flag} is empty. Allowed are {', '.join(known)}. Name at least one."
@@ -102,7 +102,7 @@ def check_names(flag: str, names: Sequence[str], known: Sequence[str]) -> None:
 
 
 def positive_integers(flag: str, values: Sequence[str]) -> list[int]:
-    """Returns the values as integers; raises UserError for 0, repeated, or none."""
+    """The values as integers; refuses 0, repeated values, and an empty list."""
     try:
         numbers = setting_values.positive(values)
     except ValueError as error:
@@ -127,13 +127,15 @@ def _check_repeated(flag: str, values: Sequence[Any]) -> None:
 def load(
     case: Case, configs: pathlib.Path, data: pathlib.Path | None = None
 ) -> ml_collections.ConfigDict:
-    """The config of a case.
+    """The config of a case, complete and checked.
 
     Args:
-        case: to be measured.
-        configs: folder of the config files.
-        data: HDF5 file of `case.rows` rows; None where only the config is wanted.
+        case: The case to measure.
+        configs: The folder of the config files.
+        data: An HDF5 file of `case.rows` rows; None to get only the config.
 
+    Raises:
+        checks.UserError: The trainer would refuse the config.
     """
     samg = case.phase in ("no_data", "samg")
     name = f"{case.algorithm}_samg" if samg else case.algorithm
@@ -167,12 +169,13 @@ def experiment(
 
 
 def check(cases: Sequence[Case], configs: pathlib.Path) -> None:
-    """Raises UserError where a case cannot be built; computes nothing."""
+    """Refuses cases that cannot be built; computes nothing."""
     for case in cases:
         if case.rows < LEAST_ROWS:
             raise checks.UserError(
                 f"rows is {case.rows}. At least {LEAST_ROWS} are allowed, so that "
-                "there is a whole episode to scale rewards by. Give more."
+                "there is a whole episode to scale rewards by. Set "
+                f"rows={LEAST_ROWS} or more."
             )
         task = experiment(case, configs).task
         row = size_limits.NUMBER * (2 * task.observation_size + task.action_size + 3)

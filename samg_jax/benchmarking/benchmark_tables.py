@@ -1,4 +1,4 @@
-"""Measurements as Markdown: one table, then machine and command."""
+"""Benchmark reports as Markdown: one table, then machine and command."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIZES: tuple[Column, ...] = (
 
 
 def number(name: str, digits: int = 1, factor: float = 1.0) -> Callable[[Row], str]:
-    """Returns the column of a number, or of a summary with its spread."""
+    """A column of a number, or of a summary with its spread."""
 
     def cell(row: Row) -> str:
         value = row
@@ -152,7 +152,7 @@ EXCEEDING = (
 
 
 def describe(report: Mapping[str, Any]) -> str:
-    """Returns a report, as the JSON has it, in Markdown."""
+    """A report, with the content of its JSON file, in Markdown."""
     kind = report["kind"]
     state = "" if report["finished"] else ", unfinished"
     circumstances = f"products in {report['matmul_precision']}; load {report['load']}"
@@ -170,7 +170,7 @@ def describe(report: Mapping[str, Any]) -> str:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
-    """Returns a Markdown table, without the columns that are empty in all rows."""
+    """A Markdown table without the columns that are empty in all rows."""
     cells = {name: [str(cell(row)) for row in rows] for name, cell in columns}
     used = {name: column for name, column in cells.items() if {*column} != {NONE}}
     lines = [[*used], ["---"] * len(used), *zip(*used.values(), strict=True)]

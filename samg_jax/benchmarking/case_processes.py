@@ -1,4 +1,4 @@
-"""Cases in processes of their own: time to the first update, and peaks of memory."""
+"""Cases in separate processes: time to the first update, and peak memory."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from typing import Any
 from samg_jax.benchmarking import benchmark_cases, repeated_timings, synthetic_data
 from samg_jax.benchmarking.benchmark_cases import Case
 
-CALLS = 3  # Before memory is looked at.
+CALLS = 3  # The number of calls before memory is measured.
 STAGES = ("imports", "data", "state", "compilation", "first_update")
 
 
 def compile_times(
     case: Case, configs: pathlib.Path, folder: pathlib.Path, times: int
 ) -> dict[str, Any]:
-    """Returns seconds from start to first update, with an empty and a filled cache.
+    """Seconds from start to first update, with an empty and with a filled cache.
 
-    Each stage counts from the end of the one before; `total` is what a user waits.
+    Each stage counts from the end of the previous one; `total` is the user's wait.
 
     Args:
-        case: to be started.
-        configs: folder of the config files.
-        folder: for the random data, the caches and the runs.
-        times: repeats, each with a cache of its own.
+        case: The case to start.
+        configs: The folder of the config files.
+        folder: A folder for the random data, the caches and the runs.
+        times: The number of repeats, each with its own cache.
     """
     found: dict[str, list[dict[str, float]]] = {"cold": [], "warm": []}
     for _ in range(times):
@@ -45,12 +45,12 @@ def compile_times(
 
 
 def memory(case: Case, configs: pathlib.Path, folder: pathlib.Path) -> dict[str, Any]:
-    """Returns megabytes of a case after some updates; see `case_worker.memory`.
+    """Megabytes of a case after some updates; see `case_worker.memory`.
 
     Args:
-        case: to be run.
-        configs: folder of the config files.
-        folder: for the random data and the run.
+        case: The case to run.
+        configs: The folder of the config files.
+        folder: A folder for the random data and the run.
     """
     answer = run(case, configs, folder, calls=CALLS)
     return {
@@ -67,10 +67,10 @@ def run(
     cache: str | None = None,
     calls: int = 1,
 ) -> dict[str, Any]:
-    """Returns the answer of `worker.py` after some calls.
+    """The answer of `case_worker` after `calls` calls.
 
     Raises:
-        RuntimeError: with the end of its messages, where it fails.
+        RuntimeError: The process failed; the error contains the end of its messages.
     """
     task = benchmark_cases.experiment(case, configs).task
     data = synthetic_data.file(folder, task, case.rows)
@@ -107,7 +107,7 @@ def run(
 
 
 def alone(fn: Callable[..., Any], *arguments: Any) -> Any:
-    """Returns what a function of a module returns in a process that ends with it."""
+    """The result of a module's function, in a process that ends with it."""
     spawn = multiprocessing.get_context("spawn")  # A fork would share JAX's threads.
     with futures.ProcessPoolExecutor(1, spawn) as process:
         return process.submit(fn, *arguments).result()

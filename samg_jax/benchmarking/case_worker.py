@@ -1,7 +1,7 @@
-"""One case in a process of its own: from its start to its first update, and its memory.
+"""One case in a separate process: time to the first update, and memory.
 
-Does what `samg_jax.train` does up to there, by the functions that it calls. Started by
-`processes.py`; prints one line of JSON.
+Up to there it does what `samg_jax.train` does, with the same functions.
+`case_processes` starts it; it prints one line of JSON.
 """
 
 import contextlib
@@ -25,19 +25,20 @@ MEGABYTE = 1e6
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:
-    """Returns the seconds until every stage, and memory.
+    """Measure the seconds until every stage, and the memory.
 
     Args:
-        request: `case`, fields of a `Case`; `configs`, `data` and `workdir`, paths;
-            `started`, the `time.time()` at which the process began; `calls`, how many,
-            each of as few updates as the trainer takes at least.
+        request: The fields of a `Case` as `case`; the paths `configs`, `data` and
+            `workdir`; the `time.time()` at which the process began as `started`; and
+            the number of calls as `calls`, each with the fewest updates that the
+            trainer takes in one.
     """
     stages: dict[str, float] = {}
 
     def reached(stage: str) -> None:
         stages[stage] = time.time() - request["started"]
 
-    importlib.import_module("samg_jax.train")  # Whatever that program imports.
+    importlib.import_module("samg_jax.train")  # All imports of that program count.
     jax.devices()
     reached("imports")
     before = peak_memory_mb()
@@ -77,12 +78,12 @@ def fewest(case: benchmark_cases.Case, experiment: Experiment) -> int:
 def memory(
     program: timed_programs.Program, data: timed_programs.Data, before: float
 ) -> dict[str, Any]:
-    """Returns megabytes: of arrays, of the program, and of this process.
+    """Megabytes of the arrays, of the program, and of this process.
 
     Args:
-        program: after its calls.
-        data: on the device.
-        before: peak of the process when it had imported everything.
+        program: The program after its calls.
+        data: The data on the device.
+        before: The peak memory of the process after all imports.
     """
     stats = jax.local_devices()[0].memory_stats() or {}
     peak = stats.get("peak_bytes_in_use")
@@ -99,15 +100,15 @@ def memory(
 
 
 def peak_memory_mb() -> float:
-    """The most memory that this process has held at once."""
+    """The most memory that this process has held at once, in megabytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEGABYTE
 
 
 def program_mb(compiled: Any) -> float:
-    """The megabytes of arguments, results and temporaries of a program.
+    """The megabytes of a program's arguments, results and temporaries.
 
-    NaN if the backend does not say.
+    They are NaN if the backend does not report them.
     """
     sizes = compiled.memory_analysis()
     if sizes is None:
@@ -118,11 +119,11 @@ def program_mb(compiled: Any) -> float:
 
 
 def size_mb(arrays: list[jax.Array]) -> float:
-    """Returns the megabytes of arrays."""
+    """The total megabytes of arrays."""
     return sum(array.nbytes for array in arrays) / MEGABYTE
 
 
 if __name__ == "__main__":
-    with contextlib.redirect_stdout(sys.stderr):  # The output is the answer alone.
+    with contextlib.redirect_stdout(sys.stderr):  # Only the answer goes to stdout.
         answer = measure(json.loads(sys.argv[1]))
     print(json.dumps(answer))

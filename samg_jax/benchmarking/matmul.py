@@ -1,4 +1,4 @@
-"""What the machine can do at best: matrix products of given shapes, measured."""
+"""The peak speed of the machine in matrix products of given shapes, measured."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import time
 
 import jax
 
-SECONDS = 0.2  # Of one timed call, unless it is as long as this:
+SECONDS = 0.2  # The duration of a timed call, up to a chain of `LONGEST` products.
 LONGEST = 1_000
-LARGE = 2048  # Size of the square product that stands for the machine itself.
+LARGE = 2048  # The size of the square product that represents the machine's peak.
 
 
 def peak(matrices: int, rows: int, width: int, repeats: int = 5) -> float:
-    """Returns the most GFLOP/s of products `[rows, width] @ [width, width]`.
+    """The highest GFLOP/s of products `[rows, width] @ [width, width]`.
 
-    The best of three ways to take them, and of the repeats: all as one batched product,
-    as an ensemble or `jax.vmap` does, as one tall product of the same size, and one
-    by one. Each is repeated on its own results: what is larger than the caches goes
-    through memory, as it need not where products have other work in between. So this
-    is what the products give by themselves, no bound of what a program can reach.
+    It is the best of three ways and of their repeats: all products as one batched
+    product, as an ensemble or `jax.vmap` does; as one tall product of the same size;
+    and one by one. Each way repeats on its own results, so arrays larger than the
+    caches go through memory, which products inside other work may avoid. The result
+    therefore is the speed of the products alone, not a bound for a program.
 
     Args:
-        matrices: how many products are taken at once.
-        rows: of the left matrices.
-        width: of both.
-        repeats: timed calls of each way.
+        matrices: The number of products at once.
+        rows: The number of rows of the left matrices.
+        width: The width of both matrices.
+        repeats: The number of timed calls of each way.
     """
     right = width, width
     return max(
@@ -36,15 +36,15 @@ def peak(matrices: int, rows: int, width: int, repeats: int = 5) -> float:
 
 
 def machine_peak(repeats: int = 3) -> float:
-    """Returns the most GFLOP/s of a large square product."""
+    """The highest GFLOP/s of a large square product."""
     return _rate((LARGE, LARGE), (LARGE, LARGE), repeats)
 
 
 @functools.partial(jax.jit, static_argnames="length")
 def _chain(left: jax.Array, right: jax.Array, *, length: int) -> jax.Array:
-    # Of a length that the compiler knows: without, a GPU asks the host at every turn.
-    # Two products a turn: the second writes where the first has read. After a single
-    # one the result would be copied there, which takes as long as a large product.
+    # The compiler knows the length; otherwise a GPU would ask the host in every turn.
+    # A turn has two products: the second writes where the first has read. After a
+    # single one the result would be copied there, which is as slow as a large product.
     return jax.lax.fori_loop(0, length, lambda _, x: x @ right @ right, left)
 
 
@@ -53,12 +53,12 @@ def _rate(
 ) -> float:
     left_key, right_key = jax.random.split(jax.random.key(0))
     left = jax.random.normal(left_key, left_shape)
-    # Scaled so that a long chain of products neither vanishes nor overflows soon.
+    # The scale keeps a long chain of products from vanishing or overflowing soon.
     right = jax.random.normal(right_key, right_shape) / right_shape[-1] ** 0.5
     operations = 2 * 2 * left.size * right_shape[-1]
-    _seconds(left, right, 1)  # Compiles.
+    _seconds(left, right, 1)  # The first call compiles.
     length = int(min(max(SECONDS / _seconds(left, right, 1), 1), LONGEST))
-    length = 1 << (length.bit_length() - 1)  # One of few, so rarely compiled anew.
+    length = 1 << (length.bit_length() - 1)  # A power of 2, to compile few lengths.
     _seconds(left, right, length)
     passed = [_seconds(left, right, length) for _ in range(repeats)]
     return length * operations / min(passed) / 1e9

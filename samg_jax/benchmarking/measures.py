@@ -1,4 +1,4 @@
-"""What `samg_jax.benchmark` is asked for: checked, then measured into one report."""
+"""The requests of `samg_jax.benchmark`: checked, then measured into one report."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from samg_jax.benchmarking import (
 from samg_jax.experiment import config_files
 
 SIZES = ("1", "4", "16", "64")
-TRACED = 20  # Updates of a traced call: a trace of a thousand is too long to look at.
-LISTED = 15  # Operations of a profile in the report.
+TRACED = 20  # The number of updates in a traced call; a longer trace is unreadable.
+LISTED = 15  # The number of a profile's operations in the report.
 
 Rows = list[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What can be measured, and of what unless told otherwise.
+    """A kind of measurement, and its defaults.
 
     Attributes:
-        phases: allowed ones.
-        usual: phases by default.
-        families: likewise.
-        seeds: likewise.
-        apart: whether each case has a process of its own. This one then leaves the
-            device alone, whose memory they need.
+        phases: the allowed phases.
+        usual: the phases by default.
+        families: the families by default.
+        seeds: the numbers of seeds by default.
+        apart: whether each case has its own process. This process then leaves the
+            device alone, because the cases need its memory.
     """
 
     phases: Sequence[str] = benchmark_cases.PHASES
@@ -63,19 +63,19 @@ KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is to be measured.
+    """What to measure.
 
     Attributes:
         kind: one of `KINDS`.
-        cases: of which.
-        configs: folder of the config files.
-        repeats: timed ones of everything.
-        seconds: of a repeat, or of a compiled call, of updates.
-        steps: environment steps of a repeat of the online loop.
+        cases: the cases to measure.
+        configs: the folder of the config files.
+        repeats: the number of timed repeats of everything.
+        seconds: the duration of a repeat, or of a compiled call, of updates.
+        steps: the environment steps of a repeat of the online loop.
         baseline: `torch`, or None.
-        threads: of us and of the baseline; None for all cores.
-        matmul_precision: of `compilation.PRECISIONS`; goes into the cases' configs.
-        out: where the report is kept, None for nowhere.
+        threads: the threads of ours and of the baseline; None for all cores.
+        matmul_precision: one of `compilation.PRECISIONS`, for the cases' configs.
+        out: the path of the report; None for no report.
     """
 
     kind: str
@@ -91,7 +91,7 @@ class Request:
 
 
 def check(request: Request) -> None:
-    """Raises UserError for what cannot be measured; computes nothing."""
+    """Refuses what cannot be measured; computes nothing."""
     if not request.cases:
         raise checks.UserError(
             "None of these algorithms is trained in one of these phases. "
@@ -123,19 +123,19 @@ def check(request: Request) -> None:
 
 
 def cores() -> int:
-    """Returns how many cores this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # Not Linux.
 
 
 def limit(threads: int | None) -> None:
-    """Keeps this process, and those that it starts, on so many cores; None for all.
+    """Limit this process, and those that it starts, to some cores; None for all.
 
-    Before JAX counts them, so before anything is computed.
+    JAX counts the cores when it starts, so this comes before any computation.
 
     Raises:
-        checks.UserError: where the system cannot.
+        checks.UserError: The system cannot do it.
     """
     if threads is None or threads == cores():
         return
@@ -148,15 +148,16 @@ def limit(threads: int | None) -> None:
 
 
 def run(request: Request, folder: pathlib.Path, command: str) -> dict[str, Any]:
-    """Returns the report of a request, and keeps it whenever there is more in it.
+    """Measure the report of a request, and save it whenever it grows.
 
     Args:
-        request: checked.
-        folder: an empty one, for what is needed meanwhile.
-        command: that asked for it.
+        request: A checked request.
+        folder: An empty folder for temporary files.
+        command: The command that requested it.
     """
-    load = round(os.getloadavg()[0], 2)  # Before we add to it.
+    load = round(os.getloadavg()[0], 2)  # The load before we add to it.
     name = request.matmul_precision
+    # The peak is measured in another process if this one must not touch the device.
     found = circumstances
     if KINDS[request.kind].apart:
         found = functools.partial(case_processes.alone, circumstances)
@@ -181,10 +182,10 @@ def run(request: Request, folder: pathlib.Path, command: str) -> dict[str, Any]:
 
 
 def circumstances(precision: str) -> dict[str, Any]:
-    """Returns what is measured with, and the most that it can do.
+    """The setup of the measurement, and the machine's peak speed.
 
     Args:
-        precision: of `compilation.PRECISIONS`.
+        precision: A key of `compilation.PRECISIONS`.
     """
     with compilation.matmul_precision(precision):
         peak = matmul.machine_peak()
@@ -192,7 +193,7 @@ def circumstances(precision: str) -> dict[str, Any]:
 
 
 def _precise(request: Request) -> Request:
-    """Returns the request with its precision in the configs of its cases."""
+    """The request with its precision in its cases' configs."""
     field = {"matmul_precision": request.matmul_precision}
     precise = [
         dataclasses.replace(case, settings={**case.settings, **field})
@@ -215,7 +216,7 @@ def _updates(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
 
 
 def _online(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
-    single = {}  # The rows of one seed come first, for the others to be compared.
+    single = {}  # The rows with one seed come first; the others are compared with them.
     for case in sorted(request.cases, key=lambda case: case.seeds):
         row = online_loop.measure(
             case, request.configs, folder, request.repeats, request.steps

@@ -1,4 +1,4 @@
-"""The online loop of a real run: where the time of an environment step goes."""
+"""The online loop of a real run: the parts of an environment step's time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from samg_jax.benchmarking import benchmark_cases, repeated_timings, synthetic_d
 from samg_jax.benchmarking.benchmark_cases import Case
 from samg_jax.runs import lifecycle, stopwatch
 
-# Before it, only what the loop needs: the speed does not depend on what was learned.
+# The run-up to fine-tuning is minimal: its speed does not depend on what was learned.
 SHORT = {
     "offline.updates": 1,
     "guidance.cvae.steps": 2,
@@ -27,21 +27,21 @@ PARTS = ("environment", "update", "evaluation", "rest")
 def measure(
     case: Case, configs: pathlib.Path, folder: pathlib.Path, laps: int, steps: int
 ) -> dict[str, Any]:
-    """Returns the steps per second of fine-tuning, and the shares of its parts.
+    """Measure the steps per second of fine-tuning, and the shares of its parts.
 
     Runs the experiment of the config: a lap to warm up and compile, then `laps` of
     `steps` environment steps per seed, each with a log, an evaluation and a checkpoint.
-    Evaluations and checkpoints count as often as the config has them. `update` is the
-    time that the host waits for the device, `rest` whatever is in no other part. Where
-    the environments step beside the updates, `environment` is the waiting for those
-    that are done later than the device; see `stepping`.
+    Evaluations and checkpoints count as often as in the config. `update` is the time
+    that the host waits for the device, `rest` everything in no other part. If the
+    environments step during the updates, `environment` is the time spent waiting for
+    environments that finish later than the device; see `stepping`.
 
     Args:
-        case: of a phase of fine-tuning.
-        configs: folder of the config files.
-        folder: for the random data, and for the run.
-        laps: timed repeats.
-        steps: of one lap.
+        case: A case with a phase of fine-tuning.
+        configs: The folder of the config files.
+        folder: A folder for the random data and the run.
+        laps: The number of timed repeats.
+        steps: The number of steps of a lap.
     """
     task = benchmark_cases.experiment(case, configs).task
     data = synthetic_data.file(folder, task, case.rows)
@@ -50,7 +50,7 @@ def measure(
     shorten(config, laps, steps)
     workdir = folder / "_".join(str(value) for value in case.describe().values())
     workdir.mkdir()
-    with contextlib.redirect_stdout(sys.stderr):  # The output is the table's.
+    with contextlib.redirect_stdout(sys.stderr):  # Only the table goes to stdout.
         run = lifecycle.run(config, workdir)
     return {
         **case.describe(),
@@ -60,7 +60,7 @@ def measure(
 
 
 def shorten(config: ml_collections.ConfigDict, laps: int, steps: int) -> None:
-    """Makes a run, in place, of one lap more than are timed, all of equal length."""
+    """Shorten a run, in place, to one lap more than are timed, all of equal length."""
     fields = {name: value for name, value in SHORT.items() if _has(config, name)}
     with config.ignore_type():
         config.update_from_flattened_dict(fields)
@@ -73,13 +73,13 @@ def shorten(config: ml_collections.ConfigDict, laps: int, steps: int) -> None:
 def summarize(
     laps: Sequence[stopwatch.Lap], eval_every: int, checkpoint_every: int, seeds: int
 ) -> dict[str, Any]:
-    """Returns rates and shares of laps with one evaluation and checkpoint each.
+    """Rates and shares of laps with one evaluation and one checkpoint each.
 
     Args:
-        laps: of equal length.
-        eval_every: environment steps between two evaluations of a real run.
-        checkpoint_every: likewise.
-        seeds: S.
+        laps: Laps of equal length.
+        eval_every: The number of environment steps between evaluations of a real run.
+        checkpoint_every: The number of steps between checkpoints of a real run.
+        seeds: The number S of seeds.
     """
     splits = []
     for lap in laps:

@@ -13,10 +13,10 @@ import jax
 from samg_jax.benchmarking import timed_programs
 
 PERFETTO = "perfetto_trace.json.gz"
-# They span the operations inside of them, which are counted by themselves.
+# These operations contain others, which are counted by themselves.
 CONTAINERS = ("while", "conditional", "call")
 PRODUCTS = " (matrix products)"
-# What the compiler's text has where a product is computed.
+# The patterns by which the compiler's text shows a matrix product.
 PRODUCT = re.compile(r"\bdot\(|__cublas|__onednn\$matmul")
 
 
@@ -26,9 +26,9 @@ def trace(
     """Writes a trace of some calls of a program; returns its file for Perfetto.
 
     Args:
-        program: warm.
-        folder: for `tensorboard --logdir`; the files lie deeper in it.
-        calls: how many.
+        program: A program that has been called before.
+        folder: The folder for `tensorboard --logdir`; the files lie deeper in it.
+        calls: The number of calls.
     """
     with jax.profiler.trace(str(folder), create_perfetto_trace=True):
         for _ in range(calls):
@@ -37,15 +37,15 @@ def trace(
 
 
 def operations(program: timed_programs.Program, path: pathlib.Path) -> dict[str, float]:
-    """Returns kind of operation -> milliseconds in a trace, the longest first.
+    """Milliseconds of each kind of operation in a trace, the longest first.
 
-    Summed over threads. A kind is the compiler's name without its number; what is fused
-    is named after its last operations. Matrix products are marked as such, also those
-    that a library computes under a name of its own.
+    The times are summed over threads. A kind is the compiler's name without its number;
+    a fused operation is named after its last operations. Matrix products are marked,
+    including those that a library computes under another name.
 
     Args:
-        program: that was traced.
-        path: from `trace`.
+        program: The traced program.
+        path: The file from `trace`.
     """
     text = program.compiled.as_text()
     products = matrix_products(text)
@@ -66,12 +66,12 @@ def operations(program: timed_programs.Program, path: pathlib.Path) -> dict[str,
 
 
 def matrix_products(text: str) -> set[str]:
-    """Returns which operations of a compiled program have matrix products inside.
+    """The operations of a compiled program that contain matrix products.
 
     Args:
-        text: of the program, as the compiler gives it.
+        text: The program in the compiler's text form.
     """
-    holding, found = set(), set()  # Computations come before what calls them.
+    holding, found = set(), set()  # A computation precedes its callers in the text.
     computation = None
     for line in text.splitlines():
         if line and not line[0].isspace():

@@ -1,4 +1,4 @@
-"""Repeated measurements in one line: the median and its spread."""
+"""The summary of repeated measurements: the median and its spread."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 
 
 def summarize(values: Sequence[float]) -> dict[str, float]:
-    """Returns the median of repeats, and half of their interquartile range.
+    """The median of repeats, and half of their interquartile range.
 
     Args:
-        values: one per repeat, at least one.
+        values: The values, at least one, one per repeat.
     """
     low, middle, high = np.percentile(values, [25, 50, 75])
     return {"median": float(middle), "spread": float(high - low) / 2}
 
 
 def ratios(values: Sequence[float], references: Sequence[float]) -> dict[str, float]:
-    """Returns `summarize` of values over references of the same round.
+    """`summarize` of values divided by references of the same round.
 
-    Whatever else a machine does in a round hits both, and leaves in their ratio.
+    Other load on the machine in a round affects both, and cancels in their ratio.
     """
     pairs = zip(values, references, strict=True)
     return summarize([value / reference for value, reference in pairs])

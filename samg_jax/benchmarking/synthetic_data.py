@@ -1,4 +1,4 @@
-"""Data of a task's shapes, random: their values change no speed."""
+"""Random data with the shapes of a task: speed does not depend on their values."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 
 from samg_jax.envs import tasks
 
-EPISODE = 1_000  # Steps, where the task has no time limit.
-SUCCESSES = 0.01  # Share of rewarded rows, where only the goal is rewarded.
+EPISODE = 1_000  # The number of steps if the task has no time limit.
+SUCCESSES = 0.01  # The share of rewarded rows if only the goal is rewarded.
 
 
 def file(folder: pathlib.Path, task: tasks.Task, rows: int) -> pathlib.Path:
-    """Returns a D4RL-format file that the trainer accepts, written where missing.
+    """Write a D4RL-format file that the trainer accepts, unless it exists.
 
     Args:
-        folder: of the file.
-        task: gives the sizes, the time limit and the kind of rewards.
-        rows: of the file, at least 2.
+        folder: The folder of the file.
+        task: The task, which defines sizes, time limit and kind of rewards.
+        rows: The number of rows, at least 2.
     """
     path = folder / f"{task.env_id}_{rows}.hdf5"
     if path.exists():

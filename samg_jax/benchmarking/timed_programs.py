@@ -23,17 +23,17 @@ from samg_jax.runs import schedule
 from samg_jax.training import offline_phase, online_phase, seed_axis
 from samg_jax.types import Batch, unguided
 
-FITTED = 1_000  # Rows that the weight is fitted to.
-CUT = 0.5  # Share of the stored weights that are 0.
+FITTED = 1_000  # The number of rows to which the weight is fitted.
+CUT = 0.5  # The share of the stored weights that are 0.
 
 
 class Data(NamedTuple):
-    """What the trainer makes of the offline data; one copy for all cases.
+    """The trainer's form of the offline data; one copy for all cases.
 
     Attributes:
-        dataset: on the device.
-        preprocessing: fitted to it.
-        columns: the same observations, actions and next observations on the host.
+        dataset: the dataset, on the device.
+        preprocessing: the preprocessing fitted to it.
+        columns: its observations, actions and next observations on the host.
     """
 
     dataset: Any
@@ -45,12 +45,12 @@ class Prepared(NamedTuple):
     """A function of the trainer before it is compiled.
 
     Attributes:
-        case: what is measured.
-        experiment: The resolved experiment of the case.
-        state: first argument of the function, donated.
+        case: the case.
+        experiment: its experiment.
+        state: the first argument of the function, donated.
         lower: `(state, chunk) -> jax.stages.Lowered`.
         call: `(compiled, state, updates so far, chunk) -> state`.
-        batch_size: rows of an update.
+        batch_size: the number of rows of an update.
     """
 
     case: Case
@@ -65,10 +65,10 @@ class Program:
     """A compiled program of the trainer, and the state that it advances.
 
     Attributes:
-        prepared: what was compiled; its state is gone with the first call.
-        chunk: updates of one call, of every seed.
-        compiled: with what the compiler says of it.
-        state: the trainer's, after the updates so far.
+        prepared: the function before compilation; the first call consumes its state.
+        chunk: the number of updates of one call, for every seed.
+        compiled: the compiled program, with the compiler's reports about it.
+        state: the trainer's state after the updates so far.
     """
 
     def __init__(self, prepared: Prepared, chunk: int):
@@ -85,10 +85,10 @@ class Program:
         self._done += self.chunk
 
     def rate(self, seconds: float) -> float:
-        """Returns updates per second of each seed, over at least so many seconds.
+        """Updates per second of each seed, measured over at least `seconds`.
 
         Raises:
-            RuntimeError: where a seed is not finite, so that nothing moves any more.
+            RuntimeError: A seed is not finite, so it does not move any more.
         """
         began, calls, passed = time.perf_counter(), 0, 0.0
         while calls == 0 or passed < seconds:
@@ -106,7 +106,7 @@ def load(experiment: Experiment) -> Data:
 
 
 def to_device(dataset: transitions.Dataset, preprocessing: Preprocessing) -> Data:
-    """Returns loaded data with their one copy on the device."""
+    """Loaded data, with one copy on the device."""
     columns = dataset.observations, dataset.actions, dataset.next_observations
     return Data(jax.device_put(dataset), preprocessing, columns)
 
@@ -133,19 +133,19 @@ def prepare(case: Case, experiment: Experiment, data: Data) -> Prepared:
 
 
 def flops(prepared: Prepared) -> float:
-    """Returns the FLOPs of one update of all seeds, by the compiler's count.
+    """The FLOPs of one update of all seeds, as counted by the compiler.
 
-    Of the algorithm's update alone, with its guidance but without draws and rows,
-    compiled for the host: of what a library computes on a GPU the compiler knows no
-    number. It counts the longer branch of a condition, but a delayed policy takes it in
-    one of `policy_delay` updates; compiled for a constant step, each is counted as it
-    is.
+    They cover the algorithm's update alone, with its guidance but without random draws
+    and rows. The update is compiled for the host, because the compiler knows no count
+    for what a library computes on a GPU. The compiler counts the longer branch of a
+    condition, but a delayed policy takes it only in one of `policy_delay` updates; each
+    of these is therefore compiled for a constant step and counted separately.
 
     Args:
-        prepared: of any phase.
+        prepared: The prepared function of any phase.
 
     Raises:
-        RuntimeError: of JAX, where `JAX_PLATFORMS` leaves out the host's `cpu`.
+        RuntimeError: JAX has no `cpu` backend because of `JAX_PLATFORMS`.
     """
     case, experiment = prepared.case, prepared.experiment
     algorithm = experiment.algorithm if case.phase == "offline" else experiment.online
@@ -173,13 +173,13 @@ def flops(prepared: Prepared) -> float:
 
 
 def matrices(prepared: Prepared) -> tuple[int, int, int]:
-    """Returns how many products its networks take at once, and their shape.
+    """The number of products that the networks take at once, and their shape.
 
-    The number of left matrices, their rows, and their width: both critics of all
-    seeds in a hidden layer. CQL's see the proposed actions that they score in a call.
+    The result is the number of left matrices, their rows, and their width: both critics
+    of all seeds in a hidden layer. CQL's score the proposed actions of a call.
 
     Args:
-        prepared: of any phase.
+        prepared: The prepared function of any phase.
     """
     case, rows = prepared.case, prepared.batch_size
     settings = prepared.experiment.algorithm.config
@@ -191,15 +191,15 @@ def matrices(prepared: Prepared) -> tuple[int, int, int]:
 
 
 def chunk_of(operations: float, rate: float, seconds: float) -> int:
-    """Returns how many updates a call needs to last `seconds` at `rate` FLOP/s.
+    """The number of updates with which a call lasts `seconds` at `rate` FLOP/s.
 
-    Whole blocks, as the trainer's calls are, between which it looks for failed seeds;
-    at most as many as the trainer takes in a call.
+    It is a multiple of the blocks after which the trainer checks for failed seeds, and
+    at most the trainer's own number of updates in a call.
 
     Args:
-        operations: FLOPs of an update of all seeds.
-        rate: FLOP/s.
-        seconds: wanted.
+        operations: The FLOPs of an update of all seeds.
+        rate: The speed in FLOP/s.
+        seconds: The wanted duration.
     """
     blocks = int(seconds * rate / operations) // offline_phase.LOOK_EVERY
     return min(max(blocks, 1) * offline_phase.LOOK_EVERY, schedule.LONGEST_CHUNK)
@@ -245,7 +245,7 @@ def _online(experiment, pretrained, data) -> tuple[Any, ...]:
 
 
 def _fill(state: online_phase.State, dataset: Any, rows: int) -> online_phase.State:
-    """Returns the state with offline rows, and weights, in the buffers."""
+    """A state with offline rows, and weights, in its buffers."""
     batch = sampling.as_batch(dataset, jnp.arange(rows))
     p = jax.random.uniform(jax.random.key(0), (rows,))
     batch = batch.replace(weights=jnp.where(p < CUT, 0.0, p))
@@ -258,12 +258,12 @@ def _fill(state: online_phase.State, dataset: Any, rows: int) -> online_phase.St
 
 
 def _batch_shapes(task: tasks.Task, rows: int) -> Batch:
-    """Returns a batch of so many rows, without its arrays."""
+    """The shapes of a batch of `rows` rows."""
     return jax.eval_shape(
         lambda: replay.create(rows, task.observation_size, task.action_size)
     )
 
 
 def _quiet(message: str) -> None:
-    """Drops what the trainer says of its data: they are random."""
+    """Drops the trainer's messages about its data, which are random."""
     del message

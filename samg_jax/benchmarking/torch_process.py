@@ -1,4 +1,4 @@
-"""Eager PyTorch beside us: `launch/torch_baseline.py` in a process of its own."""
+"""Eager PyTorch as a baseline: `launch/torch_baseline.py` in a separate process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCRIPT = pathlib.Path(samg_jax.__file__).parents[1] / "launch" / "torch_baseline
 
 
 def check(name: str) -> None:
-    """Raises UserError where the baseline cannot be run."""
+    """Refuses a baseline that cannot be run."""
     if name not in NAMES:
         raise checks.UserError(
             f"baseline is {name!r}. Allowed is {NAMES[0]!r}. Correct it, or "
@@ -41,19 +41,19 @@ def check(name: str) -> None:
 
 
 def covers(case: Case) -> bool:
-    """Returns whether the baseline has the same update.
+    """Whether the baseline implements the same update.
 
-    CQL on AntMaze has deeper critics and other switches, which the baseline has not.
+    CQL on AntMaze has deeper critics and other switches, which the baseline lacks.
     """
     same = case.algorithm in ALGORITHMS and case.phase == "offline"
     return same and (case.algorithm, case.family) != ("cql", "antmaze")
 
 
 class Baseline:
-    """A process that takes PyTorch updates when it is told to, and waits otherwise.
+    """A process that runs PyTorch updates on request, and waits otherwise.
 
     Attributes:
-        version: of PyTorch.
+        version: the version of PyTorch.
     """
 
     def __init__(self, case: Case, task: tasks.Task, batch_size: int, threads: int):
@@ -77,10 +77,10 @@ class Baseline:
         self.version = self._read()["torch"]
 
     def rate(self, seconds: float) -> float:
-        """Returns updates per second, over at least so many seconds.
+        """Updates per second, measured over at least `seconds`.
 
         Raises:
-            RuntimeError: where its process has ended.
+            RuntimeError: The process has ended.
         """
         self._process.stdin.write(f"{seconds}\n")
         self._process.stdin.flush()

@@ -1,4 +1,4 @@
-"""Updates per second of the algorithms, their share of the peak, and their ratios."""
+"""Updates per second of the algorithms, and their share of the peak speed."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def measure(
     baseline_threads: int | None = None,
     log: Callable[[str], None] = print,
 ) -> Iterator[list[Row]]:
-    """Yields a row for every case, in their order, those of a group together.
+    """Yields rows for all cases, in their order, the rows of a group together.
 
-    What is compared is measured in turns, as a group: all cases of one algorithm,
+    A group is measured in turns, for a fair comparison: all cases of one algorithm,
     family, batch size and number of rows, and the baseline.
 
     Args:
-        cases: checked.
-        configs: folder of the config files.
-        folder: for the random data.
-        rounds: timed repeats of each case.
-        seconds: of one repeat, at least.
-        baseline_threads: of the baseline; None for no baseline.
-        log: receives a line per finished case.
+        cases: Checked cases.
+        configs: The folder of the config files.
+        folder: A folder for the random data.
+        rounds: The number of timed repeats of each case.
+        seconds: The least duration of one repeat.
+        baseline_threads: The threads of the baseline; None for no baseline.
+        log: A function that receives a line per finished case.
 
     Raises:
-        RuntimeError: where a seed becomes non-finite, or the baseline's process ends.
+        RuntimeError: A seed becomes non-finite, or the baseline's process ends.
     """
     for _, group in itertools.groupby(cases, _group):
         with _measured(
@@ -67,13 +67,13 @@ class _Turns:
     """The programs of a group, and the rates of their turns.
 
     Attributes:
-        programs: one per case.
-        flops: of an update of all seeds, one per case.
-        rates: updates per second and seed, one list per program.
-        other: the baseline, None without one.
-        other_rates: its.
-        peaks: shape of matrix products -> the most GFLOP/s of them in any turn.
-        square: the most GFLOP/s of a large square product in any turn.
+        programs: the programs, one per case.
+        flops: the FLOPs of an update of all seeds, one per case.
+        rates: the updates per second and seed, one list per program.
+        other: the baseline; None without one.
+        other_rates: the baseline's updates per second.
+        peaks: the highest GFLOP/s of each shape of matrix products in any turn.
+        square: the highest GFLOP/s of a large square product in any turn.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class _Turns:
         self.square = 0.0
 
     def take_turn(self, seconds: float) -> None:
-        """Measures everything once."""
+        """Measure everything once."""
         for program, rates in zip(self.programs, self.rates, strict=True):
             rates.append(program.rate(seconds))
         if self.other is not None:
@@ -98,7 +98,7 @@ class _Turns:
         self.square = max(self.square, matmul.machine_peak(repeats=1))
 
     def rows(self) -> list[Row]:
-        """Returns what was measured, one row per program."""
+        """The measurements, one row per program."""
         return [self._row(place) for place in range(len(self.programs))]
 
     def _row(self, place: int) -> Row:
@@ -118,7 +118,7 @@ class _Turns:
             row["over_one_seed"] = repeated_timings.ratios(summed, single)
         plain = self._rates_of(phase="no_data", seeds=case.seeds)
         if plain is not None and case.phase == "samg":
-            # Times of an update, so the other way round.
+            # The cost compares times, so the ratio of the rates is inverted.
             row["guidance_cost"] = repeated_timings.ratios(plain, rates)
         if self.other is not None and torch_process.covers(case):
             row["baseline"] = repeated_timings.summarize(self.other_rates)
@@ -156,7 +156,7 @@ def _measured(
     seconds: float,
     baseline_threads: int | None,
 ) -> Iterator[_Turns]:
-    """Yields the programs of a group, warm, on one copy of the data."""
+    """Yields the programs of a group, already compiled, on one copy of the data."""
     first = group[0]
     task = benchmark_cases.experiment(first, configs).task
     path = synthetic_data.file(folder, task, first.rows)

@@ -1,1 +1,1 @@
-"""Datasets of one's own: SAC and the scripted ant."""
+"""Collection of new datasets, by SAC or by the scripted ant."""

@@ -1,9 +1,9 @@
-"""A scripted policy for AntMaze: walks the ant to a goal that it is told.
+"""A scripted policy for AntMaze, which walks the ant to a known goal.
 
-A trot: legs that are opposite swing together, half a period apart from the other two.
-How far a leg swings, and how far it stretches, follows from where it points relative to
-the heading, so the ant walks any way without turning to it. Joint targets are followed
-by a proportional-derivative law, ten times a second like every policy of the task.
+The gait is a trot: opposite legs swing together, half a period apart from the other
+two. The swing and the stretch of a leg depend on its direction relative to the heading,
+so the ant walks in any direction without turning. A proportional-derivative law follows
+the joint targets, ten times a second like every policy of the task.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from scipy.sparse import csgraph
 
 from samg_jax.envs import mazes
 
-# In the order of the joints in an observation: each leg has its hip, then its ankle.
-_LEG_ANGLES = np.pi / 4 + np.pi / 2 * np.arange(4)  # Where legs point, on the torso.
+# The joints are in the order of the observation: the hip of a leg, then its ankle.
+_LEG_ANGLES = np.pi / 4 + np.pi / 2 * np.arange(4)  # Directions of the legs.
 _ANKLE_SIGNS = np.array([1.0, -1.0, -1.0, 1.0])  # Makes a positive angle point down.
 _PAIRS = np.pi * np.array([0.0, 1.0, 0.0, 1.0])
-# Actuators begin with the fourth leg.
+# The actuators start with the fourth leg.
 _FIRST_ACTUATOR = 6
 
 
 @dataclasses.dataclass(frozen=True)
 class Gait:
-    """The numbers of the trot; angles in radians.
+    """The parameters of the trot; angles in radians.
 
     Attributes:
-        period: steps of the environment per stride.
-        swing: largest angle of a hip.
-        bend: middle angle of an ankle; more is further down.
-        lift: how much an ankle deviates from it to lift and lower the foot.
-        stretch: how much it does so to push along the leg.
-        lag: phase by which lifting runs behind swinging.
-        stiffness: share of the largest torque per angle of error.
-        damping: share of the largest torque per angular velocity.
+        period: the number of environment steps per stride.
+        swing: the largest angle of a hip.
+        bend: the middle angle of an ankle; larger is further down.
+        lift: the deviation of an ankle that lifts and lowers the foot.
+        stretch: the deviation of an ankle that pushes along the leg.
+        lag: the phase by which lifting follows swinging.
+        stiffness: the share of the largest torque per angle of error.
+        damping: the share of the largest torque per angular velocity.
     """
 
     period: float
@@ -48,10 +48,10 @@ class Gait:
     damping: float
 
 
-# Found on open ground, under D4RL's physics and action noise, by the cross-entropy
-# method: 42 generations of 32 candidates scored by their speed along random headings,
-# then 8 of 24 along headings that turn by a right angle. Over 150 walks of 20 s with
-# such turns: 1.28 m/s, and 2 falls.
+# The cross-entropy method found these on open ground, under D4RL's physics and action
+# noise: 42 generations of 32 candidates scored by their speed along random headings,
+# then 8 of 24 along headings that turn by a right angle. In 150 walks of 20 s with such
+# turns, the ant reaches 1.28 m/s and falls twice.
 GAIT = Gait(
     period=7.9,
     swing=0.72,
@@ -67,18 +67,20 @@ GAIT = Gait(
 def walk(
     observations: np.ndarray, headings: np.ndarray, time: int, gait: Gait = GAIT
 ) -> np.ndarray:
-    """Returns actions `[..., 8]` in [-1, 1] that walk along the headings.
+    """Actions `[..., 8]` in [-1, 1] that walk along the headings.
 
     Args:
         observations: `[..., 29]` of AntMaze.
         headings: `[..., 2]` in the world; length 1 is full speed, 0 is on the spot.
-        time: steps of the environment since the episode began.
-        gait: of the walk.
+        time: The number of environment steps since the episode began.
+        gait: The gait of the walk.
     """
     w, x, y, z = np.moveaxis(observations[..., 3:7], -1, 0)
     yaw = np.arctan2(2.0 * (w * z + x * y), w**2 + x**2 - y**2 - z**2)
     legs = yaw[..., None] + _LEG_ANGLES
     ahead, aside = headings[..., :1], headings[..., 1:]
+    # The heading in the frame of each leg: along the leg it stretches, across it
+    # swings.
     along = ahead * np.cos(legs) + aside * np.sin(legs)
     across = aside * np.cos(legs) - ahead * np.sin(legs)
 
@@ -97,10 +99,10 @@ def walk(
 
 
 class Guide:
-    """Shortest ways to one goal, cell by cell.
+    """Shortest paths to one goal, cell by cell.
 
     Args:
-        maze: where.
+        maze: The maze.
         goal: `[2]` position in the world, in a free cell.
     """
 
@@ -115,9 +117,9 @@ class Guide:
         )
 
     def heading(self, position: np.ndarray) -> np.ndarray:
-        """Returns `[2]` the direction to walk in; shorter than 1 m off the goal.
+        """The direction `[2]` to walk in; shorter than 1 within 1 m of the target.
 
-        It points to the center of the next cell, in the last one to the goal.
+        The target is the center of the next cell, and in the last cell the goal.
 
         Args:
             position: `[2]` in the world.
@@ -129,5 +131,5 @@ class Guide:
         return way / max(1.0, float(np.linalg.norm(way)))
 
     def _nearest(self, position: np.ndarray) -> int:
-        """Returns the free cell that holds a position, or is nearest to it."""
+        """The free cell that contains a position, or is nearest to it."""
         return int(np.linalg.norm(self._centers - position, axis=1).argmin())

@@ -1,14 +1,14 @@
-"""AntMaze data of one's own: episodes of a scripted controller, in D4RL's format.
+"""New AntMaze data: episodes of a scripted controller, in D4RL's format.
 
-Everything but the policy that walks is as D4RL did it (Fu et al., 2020). Each episode
-pursues a goal of its own, goes on when it is there, and is cut off one row after the
-time limit. Rewards and terminals are then written for one goal of the task, which is
-another. So they come in runs, and terminals are numbers.
+Everything except the policy follows D4RL (Fu et al., 2020). Each episode pursues its
+own goal, continues after reaching it, and is cut off one row after the time limit.
+Rewards and terminals are then written for one goal of the task, which is another one.
+They therefore come in runs, and terminals are numbers.
 
-The levels say where episodes start, and the goals of which cell they pursue:
+The level decides where episodes start, and in which cell their goals lie:
 `fixed`: start cell and goal cell; D4RL's umaze.
 `play`: any cell and the goal cell.
-`diverse`: any cell and any cell; D4RL chose the latter from a few.
+`diverse`: any cell and any cell; D4RL chose the goal cells from a few.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from samg_jax.envs import antmaze, d4rl_physics, mazes
 from samg_jax.training import seed_axis
 
 LEVELS = ("fixed", "play", "diverse")
-ACTION_NOISE = 0.2  # D4RL's.
+ACTION_NOISE = 0.2  # D4RL's value.
 
 
 def default_level(env_id: str) -> str:
-    """Returns the level at which D4RL collected the data of an AntMaze task."""
+    """The level at which D4RL collected the data of an AntMaze task."""
     level = env_id.removesuffix("-v2").split("-")[-1]
     return level if level in LEVELS else "fixed"
 
@@ -42,17 +42,18 @@ def collect(
     seed: int,
     action_noise: float = ACTION_NOISE,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Returns rows, key -> `[steps, ...]`, and attributes that say what they are.
+    """Collect rows, key -> `[steps, ...]`, and attributes that describe them.
 
     Args:
-        env_id: one of D4RL's six AntMaze tasks.
+        env_id: One of D4RL's six AntMaze tasks.
         physics: "d4rl" or "stock".
-        level: one of `LEVELS`.
-        steps: rows in all; the last episode is cut off there.
-        seed: of starts, goals and noise.
-        action_noise: standard deviation of what is added to the actions.
+        level: One of `LEVELS`.
+        steps: The total number of rows; the last episode is cut off there.
+        seed: The seed of starts, goals and noise.
+        action_noise: The standard deviation of the noise on the actions.
     """
     maze = mazes.for_name(mazes.TASKS[env_id])
+    # D4RL cuts an episode one row after the time limit.
     length = maze.max_episode_steps + 1
     env = d4rl_physics.make(
         env_id,
@@ -94,15 +95,15 @@ def play(
     rng: np.random.Generator,
     action_noise: float,
 ) -> dict[str, np.ndarray]:
-    """Returns an episode of the controller, key -> `[steps, ...]`, without rewards.
+    """Play an episode of the controller, key -> `[steps, ...]`, without rewards.
 
     Args:
-        env: AntMaze, just reset.
-        observation: `[29]`, the first.
-        guide: to the goal.
-        steps: rows, after which the episode is cut off.
-        rng: draws the noise.
-        action_noise: its standard deviation.
+        env: AntMaze after a reset.
+        observation: `[29]`, the first observation.
+        guide: The guide to the goal.
+        steps: The number of rows after which the episode is cut off.
+        rng: The generator that draws the noise.
+        action_noise: The standard deviation of the noise.
     """
     observations, actions = [observation], []
     for time in range(steps):
@@ -126,10 +127,10 @@ def play(
 def label(
     episodes: list[dict[str, np.ndarray]], goal: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Returns the rows of all episodes, with rewards and terminals for one goal.
+    """The rows of all episodes, with rewards and terminals for one goal.
 
     Args:
-        episodes: from `play`.
+        episodes: The episodes from `play`.
         goal: `[2]`.
     """
     rows = {
@@ -151,7 +152,7 @@ def label(
 
 
 def _any_goal(maze: mazes.Maze, rng: np.random.Generator) -> np.ndarray:
-    """Returns `[2]` a goal in any free cell, as far off its center as the task's."""
+    """A goal `[2]` in any free cell, offset from its center like the task's."""
     cell = maze.free_cells[rng.integers(len(maze.free_cells))]
     return maze.centers(cell) + rng.uniform(0.0, 1.0, 2) + rng.uniform(0.0, 0.5, 2)
 

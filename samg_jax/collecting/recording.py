@@ -17,18 +17,18 @@ KEYS = ("observations", "actions", "rewards", "terminals", "timeouts")
 
 
 class Recorder:
-    """Rows of several environments side by side, each in its own order."""
+    """The rows of several environments side by side, each in its own order."""
 
     def __init__(self):
         self._rows: list[dict[str, np.ndarray]] = []
 
     def add(self, observations: np.ndarray, actions: np.ndarray, step: Any) -> None:
-        """Keeps one step of every environment.
+        """Keep one step of every environment.
 
         Args:
-            observations: `[n, O]` that the actions answered to.
+            observations: `[n, O]` on which the actions acted.
             actions: `[n, A]`.
-            step: `envs.vector.Step`.
+            step: The `envs.vector.Step`.
         """
         values = (observations, actions, step.rewards, step.terminals, step.truncations)
         self._rows.append(
@@ -36,13 +36,13 @@ class Recorder:
         )
 
     def rows(self, steps: int | None = None) -> dict[str, np.ndarray]:
-        """Returns key -> `[T, ...]`, environment after environment.
+        """The rows, key -> `[T, ...]`, environment after environment.
 
         The last row of each environment is flagged as a timeout, so that no
         transition leads from one environment into the next.
 
         Args:
-            steps: T at most; None for all.
+            steps: The largest T; None for all rows.
         """
         stacked = {
             key: np.stack([row[key] for row in self._rows], axis=1) for key in KEYS
@@ -60,19 +60,19 @@ class Recorder:
 def write(
     path: pathlib.Path, rows: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
 ) -> None:
-    """Writes a file that D4RL's loader and ours read; all of it or nothing.
+    """Writes a file that D4RL's loader and ours read, completely or not at all.
 
-    A power cut changes nothing of that: the content is on the disk before the name.
+    This holds even across a power cut: the content is on the disk before the name.
 
-    There are no `next_observations`: D4RL's view of a file takes the following row.
+    There are no `next_observations`: D4RL's view of a file uses the following row.
 
     Args:
-        path: of the file, replaced if it exists.
-        rows: key -> `[T, ...]`, `KEYS` at least; flags are bool, anything else is
+        path: The path of the file, which is replaced if it exists.
+        rows: Key -> `[T, ...]`, at least `KEYS`; flags are bool, everything else is
             written as float32. A slash in a key makes a group, as in `infos/goal`.
-        attributes: of the file; what says that it is not D4RL's.
+        attributes: The attributes of the file, which say that it is not D4RL's.
     """
-    # Each process has its own name, because two may write the same file.
+    # The name contains the process's id: two processes may write the same file.
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     folder = path.absolute().parent
     try:
@@ -82,7 +82,7 @@ def write(
             temporary.replace(path)
             durable.sync_folder(folder)
     except OSError as error:
-        reason = " ".join(str(error).split())  # HDF5 writes lines.
+        reason = " ".join(str(error).split())  # HDF5's messages have several lines.
         raise checks.UserError(
             f"{path} cannot be written: {reason}. Name a file in a folder that there "
             "is and that can be written to."
@@ -106,16 +106,16 @@ def _write(path: pathlib.Path, rows: Mapping, attributes: Mapping) -> None:
 
 
 def check_space(path: pathlib.Path, rows: int, width: int) -> None:
-    """Refuses, before anything is collected, a disk that could not hold the file.
+    """Refuses a disk that could not hold the file, before anything is collected.
 
     Args:
-        path: of the file, in a folder that exists.
+        path: The path of the file, in a folder that exists.
         rows: T.
-        width: numbers in a row.
+        width: The number of values in a row.
     """
     needed, free = 4 * rows * width, shutil.disk_usage(path.absolute().parent).free
     if needed > free:
         raise checks.UserError(
             f"{path} may need {needed:,} bytes, uncompressed, and {free:,} are "
-            "free there. Make room, give out=FILE on another disk, or lower steps."
+            "free there. Make room, set out=FILE on another disk, or lower steps."
         )

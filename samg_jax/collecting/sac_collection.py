@@ -1,8 +1,8 @@
-"""Data of one's own: SAC trained online, and rollouts of what it learned.
+"""New data: SAC trained online, and rollouts of what it learned.
 
-The levels are D4RL's in spirit: `random` is the untrained policy, `medium` the policy
-that first reaches a share of the reference return, `medium-replay` everything it saw
-until then, `expert` the best policy of a longer training, `medium-expert` half each.
+The levels follow D4RL: `random` is the untrained policy, `medium` the first policy that
+reaches a share of the reference return, `medium-replay` everything it saw until then,
+`expert` the best policy of a longer training, and `medium-expert` half of each.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ ROLLOUT_ENVS = 10
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How SAC is trained.
+    """The settings of SAC's training.
 
     Attributes:
-        train_steps: environment steps at most.
-        warmup_steps: steps of the untrained policy before the first update.
-        eval_every: steps between evaluations.
-        episodes: of an evaluation.
-        medium_return: mean return at which the policy counts as medium.
-        hidden_dims: layers of actor and critics.
-        max_steps: cuts evaluation episodes.
+        train_steps: the largest number of environment steps.
+        warmup_steps: the steps of the untrained policy before the first update.
+        eval_every: the number of steps between evaluations.
+        episodes: the number of episodes of an evaluation.
+        medium_return: the mean return from which a policy counts as medium.
+        hidden_dims: the widths of the layers of actor and critics.
+        max_steps: the number of steps that cuts evaluation episodes.
     """
 
     train_steps: int
@@ -56,9 +56,9 @@ class Trained:
     """A policy that SAC has learned.
 
     Attributes:
-        agent: its state, stacked over one seed.
-        score: mean return of its evaluation.
-        steps: environment steps it was trained for.
+        agent: the agent's state, stacked over one seed.
+        score: the mean return of the policy's evaluation.
+        steps: the number of environment steps of its training.
     """
 
     agent: Any
@@ -105,9 +105,9 @@ def learn(
     """Yields the policy after every evaluation of a training of SAC.
 
     Args:
-        experiment: The experiment from `make_experiment`.
-        settings: of the training.
-        recorder: keeps every step.
+        experiment: The experiment from `make_parts`.
+        settings: The settings of the training.
+        recorder: The recorder that keeps every step.
     """
     phase = spec.Online(
         steps=settings.train_steps,
@@ -153,12 +153,12 @@ def learn(
 def train(
     experiment: Experiment, settings: Settings, until_medium: bool
 ) -> tuple[Trained | None, Trained, dict[str, np.ndarray]]:
-    """Returns the first policy of medium level, the best one, and all rows seen.
+    """Train SAC; returns the first medium policy, the best one, and all rows seen.
 
     Args:
-        experiment: The experiment from `make_experiment`.
-        settings: of the training.
-        until_medium: stop at the medium level.
+        experiment: The experiment from `make_parts`.
+        settings: The settings of the training.
+        until_medium: Whether to stop at the medium level.
 
     Returns:
         The medium policy is None if none reached that level.
@@ -175,7 +175,7 @@ def train(
 
 
 def missed(best: Trained, settings: Settings) -> str:
-    """What to tell the user if no policy reached the medium level."""
+    """The message for the user if no policy reached the medium level."""
     return (
         f"No policy reached the medium return of {settings.medium_return:.0f} "
         f"within {settings.train_steps} steps; the best evaluation was "
@@ -185,12 +185,12 @@ def missed(best: Trained, settings: Settings) -> str:
 
 
 def roll_out(experiment: Experiment, agent: Any, steps: int) -> dict[str, np.ndarray]:
-    """Returns rows of the stochastic policy, key -> `[steps, ...]`.
+    """Roll out the stochastic policy; returns rows, key -> `[steps, ...]`.
 
     Args:
-        experiment: of the environment.
-        agent: state stacked over one seed.
-        steps: rows in all, of several environments one after the other.
+        experiment: The experiment with the environment.
+        agent: The agent's state, stacked over one seed.
+        steps: The total number of rows, from several environments one after another.
     """
     single = experiment.trial.single
     count = 1 if single else min(ROLLOUT_ENVS, steps)
@@ -223,18 +223,18 @@ def collect(
     steps: int,
     strict: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Returns the rows of a level, and attributes that say what they are.
+    """Collect the rows of a level, and attributes that describe them.
 
-    Where no policy reaches the medium level, the best one stands in for it, so that
-    the training is not lost: the attribute `level` then says that it is below, and
-    `wanted_level` and `wanted_return` what was asked for.
+    If no policy reaches the medium level, the best one replaces it, so that the
+    training is not lost: the attribute `level` then says that it is below, and
+    `wanted_level` and `wanted_return` say what was requested.
 
     Args:
-        experiment: The experiment from `make_experiment`.
-        settings: of the training.
-        level: one of `LEVELS`.
-        steps: rows to play; `medium-replay` has those of the training.
-        strict: refuse a level that was not reached.
+        experiment: The experiment from `make_parts`.
+        settings: The settings of the training.
+        level: One of `LEVELS`.
+        steps: The number of rows to play; `medium-replay` has those of the training.
+        strict: Whether to refuse a level that was not reached.
     """
     if level == "random":
         agent = jax.device_get(untrained(experiment).agent)
@@ -277,7 +277,7 @@ def _describe(trained: Trained, prefix: str = "") -> dict[str, Any]:
 
 
 def medium_return(task: tasks.Task, share: float) -> float | None:
-    """Returns the reference return of a share, None for tasks without a reference."""
+    """The return at a share of the task's references; None without references."""
     if task.ref_min is None or task.ref_max is None:
         return None
     return task.ref_min + share * (task.ref_max - task.ref_min)

@@ -24,7 +24,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import Any
 
 import tqdm
 
@@ -342,7 +342,7 @@ def _check(part: pathlib.Path, sha256: str) -> None:
         )
 
 
-def _digest(file: BinaryIO) -> str:
+def _digest(file: Any) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -51,8 +51,9 @@ def view(raw: d4rl.Raw, max_episode_steps: int | None = None) -> Dataset:
         raw: rows in the order of the file.
         max_episode_steps: time limit of the task, None without one.
     """
-    make = own_view if isinstance(raw, d4rl.Own) else q_learning_view
-    return make(raw, max_episode_steps)
+    if isinstance(raw, d4rl.Own):
+        return own_view(raw, max_episode_steps)
+    return q_learning_view(raw, max_episode_steps)
 
 
 def q_learning_view(raw: d4rl.Raw, max_episode_steps: int | None = None) -> Dataset:

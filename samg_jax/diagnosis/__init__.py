@@ -1,1 +1,1 @@
-"""Whether the weight p(s, a) knows what is familiar."""
+"""Diagnosis of the weight p(s, a): whether it knows which pairs are familiar."""

@@ -1,4 +1,4 @@
-"""The weights that a diagnosis judges: a checkpoint's own, others trained afresh."""
+"""The weights that a diagnosis judges: a checkpoint's own, and newly trained ones."""
 
 from __future__ import annotations
 
@@ -34,39 +34,39 @@ from samg_jax.guidance import (
 from samg_jax.runs import checkpoints, environments, forks, locations, schedule
 from samg_jax.training import offline_phase
 
-# The built-in models of weights, with the names that they have in a config.
+# The built-in weight models, by their names in a config.
 MODELS = {"cvae": cvae.Config, "embedding": embedding.Config}
 FLAG = "settings=NAME:FIELD=VALUE,..."
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A weight to be judged, whatever it is made of.
+    """A weight to be judged, of any kind.
 
     Attributes:
-        name: of its settings.
-        config: of the guidance that it belongs to.
-        weight: what its function reads, stacked over seeds.
-        p_int: pairs -> probabilities `[S, M]` before any cut.
-        health: held-out pairs -> findings of its model, `[S]` each, such as `kl` and
-            `collapsed` of a C-VAE; empty where it has none.
+        name: the name of its settings.
+        config: the config of its guidance.
+        weight: the arrays that its function reads, stacked over seeds.
+        p_int: a function from pairs to probabilities `[S, M]` before any cut.
+        health: a function from held-out pairs to findings about the weight's model,
+            `[S]` each, such as `kl` and `collapsed` for a C-VAE; empty without a model.
     """
 
     name: str
     config: weights.GuidanceConfig
     weight: Any
     p_int: Callable[[Pairs], np.ndarray]
-    health: Callable[[Pairs], dict[str, np.ndarray]]
+    health: Callable[[Pairs], Mapping[str, np.ndarray]]
 
     @property
     def label(self) -> str:
-        """Returns its name and what tells it from others of that name."""
+        """The name of the weight, with the kind that distinguishes it."""
         return f"{self.name}, {_variant(self.config)}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """An offline checkpoint, read back."""
+    """An offline checkpoint that was read."""
 
     folder: pathlib.Path
     meta: dict[str, Any]
@@ -75,10 +75,10 @@ class Checkpoint:
 
 
 def read(workdir: str) -> Checkpoint:
-    """Returns the offline checkpoint of a run.
+    """Read the offline checkpoint of a run.
 
     Raises:
-        checks.UserError: where there is none, or one that is not complete.
+        checks.UserError: There is no checkpoint, or it is not complete.
     """
     folder = locations.find_offline(workdir, "checkpoint")
     store = checkpoints.Store(folder)
@@ -102,13 +102,13 @@ def read(workdir: str) -> Checkpoint:
 def of_state(
     name: str, experiment: Experiment, state: offline_phase.State, kinds: Iterable[str]
 ) -> list[Candidate]:
-    """Returns the fitted weight of an offline state, and its other kinds.
+    """The fitted weight of an offline state, in its own kind and in others.
 
     Args:
-        name: of its settings.
-        experiment: The resolved experiment.
-        state: with a fitted weight; for the kind "nearest" from `with_codes`.
-        kinds: of probability to add to the configured one, for a C-VAE.
+        name: The name of the weight's settings.
+        experiment: The experiment of the state.
+        state: The state with a fitted weight; for the kind "nearest" from `with_codes`.
+        kinds: The kinds of probability to add to the configured one, for a C-VAE.
     """
     own = experiment.guidance
     configs = [own]
@@ -145,7 +145,7 @@ def with_settings(
     guidance = copy.deepcopy(record["guidance"])
     # What it decides is decided; from here on None means what the settings say.
     guidance.pop("weight_preset", None)
-    if "cvae" not in guidance:  # A vanilla run's; the task fills in what is None.
+    if "cvae" not in guidance:  # A vanilla run has none; the task fills in None.
         guidance |= {name: dataclasses.asdict(make()) for name, make in MODELS.items()}
         guidance["cvae"].update(dict.fromkeys(cvae_settings.Settings._fields))
     if guidance["weight"] == "none":
@@ -164,7 +164,7 @@ def with_settings(
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
-    """Returns name and dotted fields of `NAME:FIELD=VALUE,FIELD=VALUE`."""
+    """The name and the fields, with dots, of `NAME:FIELD=VALUE,FIELD=VALUE`."""
     name, colon, rest = text.partition(":")
     pairs = [pair.partition("=") for pair in rest.split(",") if pair]
     if not (name and colon and pairs and all(equals for _, equals, _ in pairs)):
@@ -175,7 +175,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
         )
     known = [field.name for field in dataclasses.fields(weights.GuidanceConfig)]
     known = [name for name in known if name not in MODELS]
-    # All are judged on the same pairs, so none may train on other rows.
+    # All weights are judged on the same pairs, so none may train on other rows.
     known += [
         f"{name}.{field.name}"
         for name, settings in MODELS.items()
@@ -194,14 +194,14 @@ def train(
     preprocessing: Preprocessing,
     name: str,
 ) -> offline_phase.State:
-    """Returns an offline state whose weight alone is trained and fitted.
+    """Train and fit a weight alone; returns the offline state.
 
     Args:
-        experiment: The resolved experiment.
-        dataset: offline data, on the host.
-        split: of its rows.
-        preprocessing: of the checkpoint.
-        name: for the progress bar.
+        experiment: The experiment, with its seeds.
+        dataset: The offline data, on the host.
+        split: The split of the data's rows.
+        preprocessing: The preprocessing of the checkpoint.
+        name: The name for the progress bar.
     """
     model = experiment.model
     if model is None:
@@ -215,7 +215,7 @@ def train(
         for begin, end in schedule.segments(0, total, []):
             inputs = dataset, split.train
             state, _ = updates(state, inputs, begin, length=end - begin)
-            jax.block_until_ready(state)  # Else the bar would run ahead.
+            jax.block_until_ready(state)  # Without this, the bar would run ahead.
             bar.update(end - begin)
     state, _ = offline_phase.fit_weight(experiment, state, dataset, split)
     return state
@@ -227,13 +227,13 @@ def with_codes(
     dataset: transitions.Dataset,
     split: collapse.Split,
 ) -> offline_phase.State:
-    """Returns the state with what the kind "nearest" reads, if its own fit has none.
+    """Add the latents that the kind "nearest" reads, if the state's fit has none.
 
     Args:
-        experiment: The resolved experiment.
-        state: with a fitted weight.
-        dataset: offline data.
-        split: of its rows, by which the weight's model was trained.
+        experiment: The experiment of the state.
+        state: The state with a fitted weight.
+        dataset: The offline data.
+        split: The split of the data's rows with which the weight's model was trained.
     """
     model = experiment.model
     if not isinstance(model, models.CVAEModel) or model.codes:
@@ -247,7 +247,7 @@ def with_codes(
 
 
 def preset_fields(name: str) -> dict[str, Any]:
-    """Returns the dotted fields of a preset."""
+    """The fields of a preset, with dots."""
     return {"weight": "cvae", **presets.fields(name)}
 
 
@@ -259,11 +259,11 @@ def _value(text):
     try:
         return ast.literal_eval(text)
     except (SyntaxError, ValueError):
-        return text  # A name, such as `joint`.
+        return text  # It is a name, such as `joint`.
 
 
 def _uncut(experiment, config, state):
-    """Returns `pairs -> p_int [S, M]` of any registered weight."""
+    """A function `pairs -> p_int [S, M]` for any registered weight."""
     fn = offline_phase.probabilities(dataclasses.replace(experiment, guidance=config))
     inputs = state.seeds, state.weight
     return lambda pairs: quantiles.offline_probabilities(fn, inputs, *pairs)

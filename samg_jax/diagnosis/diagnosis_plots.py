@@ -1,4 +1,4 @@
-"""The pictures of a diagnosis: histograms of p, p against noise, what a cut zeroes."""
+"""The figures of a diagnosis: histograms of p, p against noise, shares cut to 0."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from matplotlib import pyplot as plt
 from samg_jax.diagnosis import diagnosis_tables, discrimination
 from samg_jax.results import figures
 
-Report = dict[str, Any]  # As `diagnosis.json` has it.
-Shown = dict[str, Report]  # Name of a weight -> what was found of it.
+Report = dict[str, Any]  # The content of `diagnosis.json`.
+Shown = dict[str, Report]  # Name of a weight -> findings.
 
 COLORS = ("tab:blue", "tab:red", "tab:orange", "tab:green")
 
@@ -22,8 +22,8 @@ def draw(report: Report, folder: pathlib.Path) -> list[pathlib.Path]:
     """Draws everything; returns the paths of the PNGs.
 
     Args:
-        report: of the diagnosis, as its JSON has it.
-        folder: of the PNGs.
+        report: The diagnosis, as in its JSON file.
+        folder: The folder of the PNGs.
     """
     shown = configured(report)
     found = [
@@ -35,7 +35,7 @@ def draw(report: Report, folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def configured(report: Report) -> Shown:
-    """Returns every weight under its own kind only, and the yardstick."""
+    """Every weight in its configured kind only, and the baseline."""
     shown, names = {}, set()
     for label, found in report["weights"].items():
         if found["name"] not in names:  # The configured kind comes first.
@@ -97,7 +97,7 @@ def draw_noise(report: Report, shown: Shown, path: pathlib.Path) -> pathlib.Path
 
 
 def draw_shares(report: Report, shown: Shown, path: pathlib.Path) -> pathlib.Path:
-    """Draws what share of familiar and unfamiliar pairs each threshold zeroes."""
+    """Draws the share of each set of pairs that each threshold zeroes."""
     sets = [discrimination.HELD_OUT, discrimination.UNIFORM, report["other"]]
     figure, axes = _panels(len(shown), math.ceil(math.sqrt(len(shown))))
     colors = (COLORS[0], COLORS[1], COLORS[3])
@@ -134,7 +134,7 @@ def _panels(count: int, columns: int):
 
 
 def _legend(figure, axes) -> None:
-    # Below the panels, where it hides no line; once for all that any of them shows.
+    # The legend is below the panels, where it hides no line; one serves all panels.
     shown = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):

@@ -14,14 +14,14 @@ YARDSTICK = "nearest neighbors"
 
 
 def text(report: dict[str, Any]) -> str:
-    """Returns the whole report in words and tables."""
+    """The whole report as text and tables."""
     parts = [heading(report), main_table(report), share_table(report)]
     parts.append(quantile_table(report))
     return "\n\n".join(parts)
 
 
 def heading(report: dict[str, Any]) -> str:
-    """Returns what was judged, and on what."""
+    """The heading: data, seeds, machine."""
     about = ", ".join(f"{name} {value}" for name, value in report["machine"].items())
     load = report["load_average"]
     about += f"; load {load:.2f}" if load is not None else "; load unknown"
@@ -43,7 +43,7 @@ def heading(report: dict[str, Any]) -> str:
 
 
 def main_table(report: dict[str, Any]) -> str:
-    """Returns the AUROC of held-out pairs against the others, of every weight."""
+    """The AUROC of held-out pairs against the others, of every weight."""
     other = report["other"]
     columns = [discrimination.UNIFORM, "noise 0.3", "noise 1", other]
     rows = []
@@ -69,7 +69,7 @@ def main_table(report: dict[str, Any]) -> str:
 
 
 def share_table(report: dict[str, Any]) -> str:
-    """Returns the share of pairs that a hard cut zeroes, at several thresholds."""
+    """The share of pairs that a hard cut zeroes, at several thresholds."""
     sets = [discrimination.HELD_OUT, discrimination.UNIFORM, report["other"]]
     levels = [f"{t:g}" for t in discrimination.THRESHOLDS]
     rows = [
@@ -83,7 +83,7 @@ def share_table(report: dict[str, Any]) -> str:
 
 
 def quantile_table(report: dict[str, Any]) -> str:
-    """Returns the quantiles of p_int on held-out pairs."""
+    """The quantiles of p_int on held-out pairs."""
     found = list(everything(report))
     names = list(found[0][1]["p_int_quantiles"])
     rows = [[w, *(mean(f["p_int_quantiles"][q]) for q in names)] for w, f in found]
@@ -92,13 +92,13 @@ def quantile_table(report: dict[str, Any]) -> str:
 
 
 def everything(report: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
-    """Yields name and findings of every weight, then of the yardstick."""
+    """Yields name and findings of every weight, then of the baseline."""
     yield from report["weights"].items()
     yield YARDSTICK, report["yardstick"]
 
 
 def spread(values: Sequence[float | None] | None) -> str:
-    """Returns mean and standard deviation over seeds; a dash for nothing."""
+    """Mean and standard deviation over seeds; a dash without values."""
     values = [np.nan if value is None else value for value in values or []]
     if not values:
         return "-"
@@ -108,5 +108,5 @@ def spread(values: Sequence[float | None] | None) -> str:
 
 
 def mean(values: Sequence[float]) -> str:
-    """Returns the mean over seeds."""
+    """The mean over seeds."""
     return f"{np.mean(np.array(values, float)):.2f}"

@@ -1,4 +1,4 @@
-"""How well a score tells familiar pairs from unfamiliar ones."""
+"""How well a score separates familiar pairs from unfamiliar ones."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ BINS = 20
 
 
 def noise_set(level: float) -> str:
-    """Returns what the held-out pairs with noise of this size are called."""
+    """The name of the set of held-out pairs with noise of this size."""
     return f"noise {level:g}"
 
 
 def auroc(familiar: np.ndarray, unfamiliar: np.ndarray) -> np.ndarray:
-    """Returns the chance that a familiar pair scores above an unfamiliar one, `[S]`.
+    """The chance that a familiar pair scores above an unfamiliar one, `[S]`.
 
-    Ties count half. NaN for a seed with scores that are not numbers.
+    Ties count half. A seed with non-finite scores gets NaN.
 
     Args:
-        familiar: scores `[S, M]`, higher for what is more familiar.
-        unfamiliar: `[S, K]`.
+        familiar: `[S, M]` scores, higher for more familiar pairs.
+        unfamiliar: `[S, K]` scores.
     """
     labels = np.repeat([1, 0], [familiar.shape[1], unfamiliar.shape[1]])
     scores = np.concatenate([familiar, unfamiliar], axis=1)
@@ -45,13 +45,13 @@ def judge(
     levels: tuple[float, ...],
     scores: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
-    """Returns everything that the diagnosis says of one weight, `[S]` each.
+    """All findings about one weight, `[S]` each.
 
     Args:
-        p_int: name of a set of pairs -> probabilities `[S, M]` before any cut; one set
-            is `HELD_OUT` and one is `noise_set(level)` for every level.
-        levels: standard deviations of the noise, ascending.
-        scores: what the AUROC ranks by, if that is finer than `p_int`.
+        p_int: Name of a set of pairs -> probabilities `[S, M]` before any cut; one set
+            is `HELD_OUT`, and one is `noise_set(level)` for every level.
+        levels: The standard deviations of the noise, ascending.
+        scores: Scores for the AUROC, if they are finer than `p_int`.
     """
     scores = scores or p_int
     familiar = p_int[HELD_OUT]

@@ -36,20 +36,20 @@ OWN = "checkpoint"
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is to be judged, and on what.
+    """What to judge, and on which data.
 
     Attributes:
-        checkpoint: workdir of a run with a complete offline phase.
-        out: folder of the results; None for `diagnosis/` in the workdir.
-        presets: of weights to train afresh.
-        settings: further ones, as `candidates.parse` reads them.
-        steps: updates of those that are trained afresh; None for the checkpoint's.
-        kinds: of probability, beside the configured one.
-        data: file with the checkpoint's data, if they have moved.
-        other: file or dataset of other pairs; None for a random policy's.
-        rows: pairs per set at most.
-        seed: of all draws made here.
-        command: that asked for it.
+        checkpoint: the workdir of a run with a complete offline phase.
+        out: the folder of the results; None for `diagnosis/` in the workdir.
+        presets: the presets of weights to train.
+        settings: settings of more weights to train, as `candidates.parse` reads them.
+        steps: the updates of newly trained weights; None for the checkpoint's number.
+        kinds: the kinds of probability, beside the configured one.
+        data: the file with the checkpoint's data, if they have moved.
+        other: a file or dataset of other pairs; None for a random policy's.
+        rows: the largest number of pairs per set.
+        seed: the seed of all draws made here.
+        command: the command that requested it.
     """
 
     checkpoint: str
@@ -66,11 +66,11 @@ class Request:
 
 
 def run(request: Request) -> dict[str, Any]:
-    """Judges, writes `diagnosis.json`, `diagnosis.md` and pictures; returns the report.
+    """Judges, writes `diagnosis.json`, `diagnosis.md` and figures; returns the report.
 
     Raises:
-        checks.UserError: before any compute, where something cannot be used.
-        DownloadError: for a D4RL file that is not there and cannot be had.
+        checks.UserError: Something cannot be used; raised before any compute.
+        DownloadError: A D4RL file is missing and cannot be downloaded.
     """
     checkpoint = candidates.read(request.checkpoint)
     trained = plan(checkpoint, request)
@@ -86,11 +86,11 @@ def run(request: Request) -> dict[str, Any]:
 
 
 def keep(report: dict[str, Any], folder: pathlib.Path) -> None:
-    """Writes a report, as JSON and as text.
+    """Writes a report as JSON and as text.
 
     Raises:
-        checks.UserError: the disk takes no more; the text is then printed, so that what
-            took long is not lost with the disk.
+        checks.UserError: The disk accepts no more data; the text is then printed, so
+            that a long computation is not lost with the disk.
     """
     text = diagnosis_tables.text(report) + "\n"
     try:
@@ -104,12 +104,12 @@ def keep(report: dict[str, Any], folder: pathlib.Path) -> None:
 def examine(
     checkpoint: Checkpoint, trained: list[tuple[str, Experiment]], request: Request
 ) -> dict[str, Any]:
-    """Returns the report without its pictures.
+    """The report, without its figures.
 
     Args:
-        checkpoint: whose weight is judged.
-        trained: from `plan`.
-        request: what is to be judged, and on what.
+        checkpoint: The checkpoint whose weight is judged.
+        trained: The weights from `plan`.
+        request: What to judge, and on which data.
     """
     dataset, source = load(checkpoint, request)
     rng = np.random.default_rng(request.seed)
@@ -138,11 +138,11 @@ def examine(
 
 
 def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Experiment]]:
-    """Name and experiment of every weight to train afresh.
+    """The name and the experiment of every weight to train.
 
     Raises:
-        checks.UserError: for unknown kinds, presets or fields, and where nothing is
-            left to be judged.
+        checks.UserError: A kind, a preset or a field is unknown, or there is nothing to
+            judge.
     """
     for kind in request.kinds:
         checks.choice("kinds", kind, normals.KINDS)
@@ -158,7 +158,7 @@ def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Experiment
     if checkpoint.experiment.guidance.weight == "none" and not asked:
         raise checks.UserError(
             f"The checkpoint in {str(checkpoint.folder)!r} has no C-VAE and no other "
-            "weight: its run had config.guidance.weight 'none'. Give a checkpoint of "
+            "weight: its run had config.guidance.weight 'none'. Use a checkpoint of "
             "SAMG, as of configs/awac_samg.py, or train weights on its data here with "
             "presets=paper,best."
         )
@@ -194,7 +194,7 @@ def make_sets(
     request: Request,
     rng: np.random.Generator,
 ) -> tuple[dict[str, Pairs], str]:
-    """Returns name -> pairs to judge weights on, and the name of the other ones."""
+    """The sets of pairs to judge weights on, by name, and the name of the other set."""
     chosen = judged_pairs.choose(rows, request.rows, rng)
     familiar = judged_pairs.take(dataset, chosen)
     sets = {
@@ -222,7 +222,7 @@ def fitted(
     data: tuple[transitions.Dataset, collapse.Split],
     kinds: tuple[str, ...],
 ) -> list[tuple[Candidate, Experiment]]:
-    """Returns the weights to judge, those to be trained trained."""
+    """The weights to judge, after training the new ones."""
     result = []
 
     def add(name, experiment, state):
@@ -240,7 +240,7 @@ def fitted(
 
 
 def judge(weight: Candidate, sets: dict[str, Pairs]) -> dict[str, Any]:
-    """Returns what is said of one weight."""
+    """The findings about one weight."""
     p_int = {name: weight.p_int(sample) for name, sample in sets.items()}
     familiar = sets[discrimination.HELD_OUT]
     return {
@@ -254,7 +254,7 @@ def judge(weight: Candidate, sets: dict[str, Pairs]) -> dict[str, Any]:
 def judge_yardstick(
     ruler: nearest_pairs.Yardstick, sets: dict[str, Pairs]
 ) -> dict[str, Any]:
-    """Returns the same of the distance to the nearest offline pairs."""
+    """The findings about the baseline, the distance to the nearest offline pairs."""
     p_int = {name: ruler.p_int(sample)[None] for name, sample in sets.items()}
     near = {name: -ruler.distances(sample)[None] for name, sample in sets.items()}
     found = discrimination.judge(p_int, judged_pairs.NOISE_LEVELS, near)
@@ -266,7 +266,7 @@ def judge_yardstick(
 
 
 def circumstances(command: str) -> dict[str, Any]:
-    """Returns with what a report is made, and how busy the machine is with it."""
+    """The command, the machine and its load, for the report."""
     return {
         "command": command,
         "machine": {**provenance.describe(), **provenance.versions("scikit-learn")},
@@ -275,7 +275,7 @@ def circumstances(command: str) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Returns nested results as JSON has them; what is not finite becomes None."""
+    """Nested results in JSON's types; non-finite numbers become None."""
     if isinstance(value, dict):
         return {name: plain(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):

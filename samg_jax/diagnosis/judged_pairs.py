@@ -1,4 +1,4 @@
-"""State-action pairs on which a weight is judged: familiar ones and unfamiliar ones."""
+"""State-action pairs that judge a weight: familiar ones and unfamiliar ones."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Pairs(NamedTuple):
     Attributes:
         observations: `[M, O]`.
         actions: `[M, A]` in [-1, 1].
-        next_observations: `[M, O]`. Where an action was replaced, still the successor
-            of the recorded one: for a weight that reads it, such a triple is as
-            unfamiliar as its action does not explain the step.
+        next_observations: `[M, O]`. If an action was replaced, this is still the
+            successor of the recorded one: such a triple is unfamiliar to a weight that
+            reads it, as far as the action does not explain the step.
     """
 
     observations: np.ndarray
@@ -33,13 +33,13 @@ class Pairs(NamedTuple):
 
 
 def take(dataset: transitions.Dataset, rows: np.ndarray) -> Pairs:
-    """Returns rows of the offline data."""
+    """The pairs in the given rows of the offline data."""
     fields = dataset.observations, dataset.actions, dataset.next_observations
     return Pairs(*(np.asarray(field)[rows] for field in fields))
 
 
 def choose(rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns at most `count` of the rows, ascending."""
+    """At most `count` of the rows, ascending."""
     rows = np.asarray(rows)
     if len(rows) <= count:
         return rows
@@ -47,19 +47,19 @@ def choose(rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray
 
 
 def with_uniform_actions(pairs: Pairs, rng: np.random.Generator) -> Pairs:
-    """Returns the same states with actions drawn uniformly from [-1, 1]."""
+    """The same states with actions drawn uniformly from [-1, 1]."""
     actions = rng.uniform(-1.0, 1.0, pairs.actions.shape)
     return pairs._replace(actions=actions.astype(np.float32))
 
 
 def with_noise(pairs: Pairs, std: float, noise: np.ndarray) -> Pairs:
-    """Returns the same states with noisy actions, clipped as an environment would.
+    """The same states with noisy actions, clipped as an environment would.
 
     Args:
-        pairs: to start from.
-        std: of the noise.
-        noise: `[M, A]` standard normal; the same at every level, so that the levels
-            differ by their size only.
+        pairs: The pairs to change.
+        std: The standard deviation of the noise.
+        noise: `[M, A]` standard normal; equal for all levels, so that the levels
+            differ only in size.
     """
     actions = np.clip(pairs.actions + std * noise, -1.0, 1.0)
     return pairs._replace(actions=actions.astype(np.float32))
@@ -99,18 +99,18 @@ def of_random_policy(
 def of_dataset(
     experiment: Experiment, name: str, count: int, rng: np.random.Generator
 ) -> tuple[Pairs, str]:
-    """Returns at most `count` pairs of another dataset, and what it is.
+    """At most `count` pairs of another dataset, and the dataset's label.
 
     Args:
         experiment: The experiment of the checkpoint.
-        name: an HDF5 file, a D4RL name or `minari:ID`.
-        count: rows at most.
-        rng: chooses them.
+        name: An HDF5 file, a D4RL name or `minari:ID`.
+        count: The largest number of pairs.
+        rng: The generator that chooses them.
 
     Raises:
-        checks.UserError: there are no such data, or they are of another size than the
+        checks.UserError: There are no such data, or their sizes differ from the
             environment's.
-        DownloadError: a D4RL file is missing and cannot be had.
+        DownloadError: A D4RL file is missing and cannot be downloaded.
     """
     raw, source = sources.read(*sources.split(name))
     found = raw.observations.shape[1], raw.actions.shape[1]

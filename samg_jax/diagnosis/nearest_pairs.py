@@ -1,4 +1,4 @@
-"""A simple rival of the weights: the distance to the nearest offline pairs."""
+"""A simple baseline for the weights: the distance to the nearest offline pairs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sklearn import neighbors, preprocessing
 
 from samg_jax.diagnosis.judged_pairs import Pairs
 
-# All of a dataset of a few hundred thousand rows; time grows with them.
+# This covers a dataset of up to a few hundred thousand rows; time grows with it.
 REFERENCE_ROWS = 200_000
 NEIGHBORS = 1
-# Rows whose distances to all references are in memory at once.
+# The number of rows whose distances to all references are in memory at once.
 QUERY_ROWS = 1_000
 
 
@@ -22,7 +22,7 @@ class Yardstick:
 
     Attributes:
         scaler: standardizes (s, a) with the moments of all training pairs.
-        index: over at most `REFERENCE_ROWS` of them.
+        index: index over at most `REFERENCE_ROWS` of them.
         familiar: `[H]` distances of the held-out pairs, ascending.
     """
 
@@ -31,13 +31,13 @@ class Yardstick:
     familiar: np.ndarray
 
     def distances(self, pairs: Pairs) -> np.ndarray:
-        """Returns the distance of each pair, `[M]`, batch by batch."""
+        """The distance of each pair, `[M]`, batch by batch."""
         return _distances(self.scaler, self.index, pairs)
 
     def p_int(self, pairs: Pairs) -> np.ndarray:
-        """Returns the share of held-out pairs at least as far as each pair, `[M]`.
+        """The share of held-out pairs at least as far as each pair, `[M]`.
 
-        So that it reads as the weights do: near uniform on held-out pairs.
+        It reads like the weights: near uniform on held-out pairs.
         """
         below = np.searchsorted(self.familiar, self.distances(pairs), side="left")
         return 1.0 - below / len(self.familiar)
@@ -50,22 +50,22 @@ def fit(
     count: int = NEIGHBORS,
     rows: int = REFERENCE_ROWS,
 ) -> Yardstick:
-    """Returns the yardstick of offline pairs.
+    """Fit the baseline to offline pairs.
 
     Args:
-        train: what the weight models train on as well.
-        held_out: what they are judged on.
-        rng: draws the subsample that is searched, so that memory and time do not grow
-            with the dataset.
-        count: of the nearest pairs that are averaged.
-        rows: of the subsample at most.
+        train: The pairs that train the weight models as well.
+        held_out: The pairs that judge them.
+        rng: The generator of the subsample that is searched, so that memory and time
+            do not grow with the dataset.
+        count: The number of nearest pairs to average over.
+        rows: The largest size of the subsample.
     """
     scaler = preprocessing.StandardScaler().fit(_stacked(train))
     chosen = np.arange(len(train.actions))
     if len(chosen) > rows:
         chosen = rng.choice(len(chosen), rows, replace=False)
     sample = Pairs(*(field[chosen] for field in train))
-    # In so many dimensions a tree searches all of it too, only slower.
+    # In this many dimensions a tree would search all rows too, only slower.
     index = neighbors.NearestNeighbors(
         n_neighbors=min(count, len(chosen)), algorithm="brute"
     ).fit(scaler.transform(_stacked(sample)))

@@ -1,10 +1,10 @@
-"""AntMaze: D4RL's task (Fu et al., 2020), alone and many ants stepped at once.
+"""AntMaze: D4RL's task (Fu et al., 2020), as one environment and as a batch of ants.
 
-An ant walks through a maze to a goal that it does not see and that alone is rewarded.
+An ant walks through a maze to a goal that it does not see. Only the goal is rewarded.
 The ant is gymnasium's with the three edits that turn it into D4RL's.
 
-Deviation: start, goal and their noise are drawn from the environment's own generator,
-so a seed fixes them. D4RL draws goals from NumPy's global generator.
+Deviation: the environment's own generator draws start, goal and their noise, so a seed
+fixes them. D4RL draws goals from NumPy's global generator.
 """
 
 import pathlib
@@ -21,11 +21,11 @@ FRAME_SKIP = 5
 MAX_TORQUE = 30.0
 GOAL_RADIUS = 0.5
 _WALL_HEIGHT = 2.0
-_NOISE = 0.1  # Of positions (half width) and velocities (standard deviation).
+_NOISE = 0.1  # Half-width for positions, standard deviation for velocities.
 
 
 def build_model(maze: mazes.Maze) -> mujoco.MjModel:
-    """Returns D4RL's ant among the walls of a maze, with the simulator's own inertia.
+    """Build D4RL's ant among the walls of a maze, with the simulator's own inertia.
 
     The simulator's step is twice gymnasium's, contacts are softer, and torques are at
     most 30 instead of 150.
@@ -53,13 +53,13 @@ def build_model(maze: mazes.Maze) -> mujoco.MjModel:
 def draw_start(
     maze: mazes.Maze, rng: np.random.Generator, qpos: np.ndarray, random_start: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns positions `[15]`, velocities `[14]` and goal `[2]` of a new episode.
+    """Draw positions `[15]`, velocities `[14]` and goal `[2]` of a new episode.
 
     Args:
-        maze: where.
-        rng: draws all of them.
+        maze: The maze.
+        rng: The generator that draws all of them.
         qpos: `[15]`, the model's own positions.
-        random_start: see `AntMazeEnv`.
+        random_start: Whether the start is random; see `AntMazeEnv`.
     """
     qpos = qpos + rng.uniform(-_NOISE, _NOISE, 15)
     qvel = _NOISE * rng.standard_normal(14)
@@ -71,7 +71,7 @@ def draw_start(
 
 
 def reaches(positions: np.ndarray, goals: np.ndarray) -> np.ndarray:
-    """Returns whether ants at `positions` `[..., 2]` are at `goals` `[..., 2]`."""
+    """Whether ants at `positions`, `[..., 2]`, have reached `goals`, `[..., 2]`."""
     x, y = np.moveaxis(positions - goals, -1, 0)
     return np.sqrt(x * x + y * y) <= GOAL_RADIUS
 
@@ -81,16 +81,18 @@ class AntMazeEnv(mujoco_env.MujocoEnv, gymnasium.utils.EzPickle):
 
     Observations `[29]` float64: positions (15: x, y, z, quaternion, joints) and
     velocities (14), without the goal. Actions `[8]` in [-1, 1], times 30 the torques.
-    Reward 1 within 0.5 m of the goal, else 0. `info` tells the goal, and after a step
-    whether it is reached. Its physics is the installed simulator's; see
+    The reward is 1 within 0.5 m of the goal, else 0. `info` contains the goal, and
+    after a step whether it is reached. The physics is the installed simulator's; see
     `d4rl_physics.make`.
 
     Args:
-        maze: a name in `mazes.MAZES`.
-        random_start: start in any of the maze's `start_cells`, at the center plus
-            U(0, 1) along x and y. D4RL collected its `play` and `diverse` data so.
-        terminate_on_success: end the episode at the goal. D4RL collected without.
-        **kwargs: of `MujocoEnv`, such as render_mode, width, height, camera_name.
+        maze: A name in `mazes.MAZES`.
+        random_start: Whether to start in any of the maze's `start_cells`, at the center
+            plus U(0, 1) along x and y, as D4RL did for its `play` and `diverse` data.
+        terminate_on_success: Whether the episode ends at the goal. D4RL collected its
+            data without this.
+        **kwargs: Arguments of `MujocoEnv`, such as render_mode, width, height,
+            camera_name.
 
     Attributes:
         goal: `[2]` float64, x and y; the goal cell's center before the first reset.
@@ -117,7 +119,7 @@ class AntMazeEnv(mujoco_env.MujocoEnv, gymnasium.utils.EzPickle):
         self._terminate_on_success = terminate_on_success
         self.goal = self._maze.goal
         if "camera_name" not in kwargs:
-            kwargs.setdefault("camera_id", -1)  # Free, so as configured here.
+            kwargs.setdefault("camera_id", -1)  # A free camera uses the config below.
         kwargs.setdefault("default_camera_config", _overview(self._maze))
         super().__init__(
             str(_ant_file()),
@@ -158,17 +160,17 @@ class AntMazeEnv(mujoco_env.MujocoEnv, gymnasium.utils.EzPickle):
 
 
 class Simulators:
-    """A batch of ants; the members are those that `VectorEnv` asks for.
+    """A batch of ants; the members are those that `VectorEnv` requires.
 
     Every number equals that of `AntMazeEnv`, bit for bit.
 
     Args:
-        env_id: one of `mazes.TASKS`.
-        num_envs: n.
+        env_id: A key of `mazes.TASKS`.
+        num_envs: The number n of ants.
         physics_name: "d4rl" or "stock".
-        threads: how many step the ants.
-        random_start: as of `AntMazeEnv`.
-        terminate_on_success: likewise.
+        threads: The number of threads that step the ants.
+        random_start: As in `AntMazeEnv`.
+        terminate_on_success: As in `AntMazeEnv`.
 
     Attributes:
         action_low: `[8]` float64.
@@ -176,7 +178,7 @@ class Simulators:
         state_names: the arrays of `get_state`.
     """
 
-    state_names = (*simulation.Batch.state_names, "goals")
+    state_names: tuple[str, ...] = (*simulation.Batch.state_names, "goals")
 
     def __init__(
         self,
@@ -201,11 +203,11 @@ class Simulators:
     def step(
         self, actions: np.ndarray, active: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Returns observations, rewards, terminals and truncations, float64 and bool.
+        """Step the ants; returns observations, rewards, terminals and truncations.
 
         Args:
             actions: `[n, 8]` float64 within the bounds.
-            active: `[n]` bool; the others stand still.
+            active: `[n]` bool; ants that are not active stand still.
         """
         self._batch.step(MAX_TORQUE * actions, active)
         qpos, qvel = np.array(self._batch.qpos), np.array(self._batch.qvel)
@@ -216,11 +218,11 @@ class Simulators:
         return observations, success.astype(np.float64), terminals, none
 
     def reset(self, index: int, seed: int | None) -> np.ndarray:
-        """Returns the first observation `[29]` of a new episode of ant `index`.
+        """Start a new episode of ant `index`; returns its first observation `[29]`.
 
         Args:
-            index: which ant.
-            seed: restarts its random numbers, None goes on with them.
+            index: The index of the ant.
+            seed: A seed that restarts its random numbers; None continues them.
         """
         rng = self._batch.rng(index, seed)
         qpos, qvel, self._goals[index] = draw_start(
@@ -230,7 +232,7 @@ class Simulators:
         return np.concatenate([qpos, qvel])
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Returns the arrays of `simulation.Batch.get_state`, and `goals` `[n, 2]`."""
+        """The arrays of `simulation.Batch.get_state`, and `goals`, `[n, 2]`."""
         return {**self._batch.get_state(), "goals": self._goals.copy()}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
@@ -248,7 +250,7 @@ def _ant_file() -> pathlib.Path:
 
 
 def _overview(maze: mazes.Maze) -> dict[str, object]:
-    """Returns a camera above the maze, which sees all of it."""
+    """A camera above the maze that sees all of it."""
     return {
         "lookat": np.array([*maze.bounds.mean(axis=0), 0.0]),
         "distance": 1.4 * float(np.ptp(maze.bounds, axis=0).max()),

@@ -1,9 +1,9 @@
-"""One gymnasium environment by its id, or one line on why there is none.
+"""Build one gymnasium environment by its id, or say in one line why that fails.
 
-What an id, a registration or a constructor lacks is the user's to mend, and becomes a
-`checks.UserError`; a constructor that raises is named with the line of the user's file.
-A bug in a module of the user's keeps its traceback: whatever a module raises while it
-is imported, except `ImportError`, and except what would end the program without words.
+Mistakes in an id, a registration or a constructor are the user's to fix and become a
+`checks.UserError`, which names the line of the user's file if a constructor raises. A
+bug in a user's module keeps its traceback: any exception raised while the module is
+imported, except `ImportError` and exceptions that would end the program silently.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from samg_jax import checks, foreign
 from samg_jax.envs import flat_observations, interface, lookup
 
 MISSING = lookup.MISSING
-NO_LIMIT = -1  # As `max_episode_steps` of `gymnasium.make`.
+NO_LIMIT = -1  # The value of `max_episode_steps` that removes the time limit.
 
 find = lookup.find
 not_importable = lookup.not_importable
 
 
 def make(env_id: str, **kwargs: object) -> gymnasium.Env:
-    """An environment as registered; silent about old versions.
+    """Build an environment as registered, without warnings about old versions.
 
     Versions are chosen on purpose here: `-v4` is the task of the D4RL data.
-    Observations of a Dict space come as one vector, see `FlatObservations`.
+    Observations of a Dict space become one vector, see `FlatObservations`.
 
     Args:
         env_id: `ID`, or `MODULE:ID` with the module that registers it.
-        **kwargs: of `gymnasium.make`, or of the constructor.
+        **kwargs: Arguments of `gymnasium.make`, or of the constructor.
     """
     spec = find(env_id)
     _check_registration(spec, env_id)
@@ -53,10 +53,10 @@ def make(env_id: str, **kwargs: object) -> gymnasium.Env:
         raise
     except MISSING as error:
         raise not_importable(env_id, error) from error
-    except Exception as error:  # Constructors run code of others, and say what they
-        # lack (a package, a file, a device) by exceptions of any type.
+    except Exception as error:  # Constructors report a missing package, file or
+        # device by exceptions of any type.
         if isinstance(error, TypeError) and isinstance(error.__cause__, TypeError):
-            error = error.__cause__  # Gymnasium adds words, and hides the line.
+            error = error.__cause__  # Gymnasium's own exception hides the line.
         if _is_refusal_of_gymnasium(error):
             raise checks.UserError(
                 f"The environment {env_id!r} cannot be used: {foreign.line(error)}. "
@@ -64,7 +64,7 @@ def make(env_id: str, **kwargs: object) -> gymnasium.Env:
             ) from error
         raise foreign.Raised(
             f"The environment {env_id!r} could not be built: its constructor raised "
-            f"{foreign.named(error)} ({_place(error, creator)}). It must succeed. Mend "
+            f"{foreign.named(error)} ({_place(error, creator)}). It must succeed. Fix "
             "what it says, or set another config.env_id."
         ) from error
     _check_spaces(env, env_id)
@@ -74,7 +74,7 @@ def make(env_id: str, **kwargs: object) -> gymnasium.Env:
 
 
 def ending_aloud(env_id: str, what: str) -> contextlib.AbstractContextManager:
-    """Turns the end of the process by code of an environment into one line."""
+    """Turns an exit of the process by an environment's code into a one-line error."""
     return foreign.ending_aloud(
         f"The {what} of the environment {env_id!r}",
         "It must raise an exception that says what is wrong, or succeed. Correct it, "
@@ -83,7 +83,7 @@ def ending_aloud(env_id: str, what: str) -> contextlib.AbstractContextManager:
 
 
 def _creator(spec: registration.EnvSpec, env_id: str) -> Callable[..., Any]:
-    """What is called to build an environment."""
+    """The class or function that builds an environment."""
     point = spec.entry_point
     if not isinstance(point, str):
         if point is None:
@@ -127,7 +127,7 @@ def _called(value: object) -> str:
 
 
 def _check_registration(spec: registration.EnvSpec, env_id: str) -> None:
-    """Refuses arguments that are none, and a time limit that is no number of steps."""
+    """Refuses arguments that are not a dict, and an invalid time limit."""
     if not isinstance(spec.kwargs, dict):
         raise checks.UserError(
             f"The environment {env_id!r} is registered with kwargs={spec.kwargs!r}. It "
@@ -139,7 +139,7 @@ def _check_registration(spec: registration.EnvSpec, env_id: str) -> None:
 
 
 def _check_limit(limit: object, env_id: str) -> int:
-    if isinstance(limit, numbers.Integral) and limit >= 1 and limit is not True:
+    if isinstance(limit, numbers.Integral) and int(limit) >= 1 and limit is not True:
         return int(limit)
     whole = isinstance(limit, float | str) and re.fullmatch(
         r"\s*([1-9]\d*)(\.0*)?\s*", str(limit)
@@ -152,13 +152,13 @@ def _check_limit(limit: object, env_id: str) -> int:
 
 
 def _check_spaces(env: gymnasium.Env, env_id: str) -> None:
-    """Refuses an environment without the two spaces that everything is sized by."""
+    """Refuses an environment without the two spaces that define all sizes."""
     for name in ("observation_space", "action_space"):
         cause = None
         try:
             space = getattr(env.unwrapped, name)
             space = getattr(env, name)
-        except Exception as error:  # A property runs code of others.
+        except Exception as error:  # A property runs the user's code.
             if hasattr(type(env.unwrapped), name):
                 raise foreign.Raised(
                     f"The {name} of the environment {env_id!r} cannot be read: it "
@@ -185,11 +185,11 @@ def _check_arguments(
     kwargs: dict[str, object],
     env_id: str,
 ) -> None:
-    """Refuses a constructor that these arguments do not suit, before it is called."""
+    """Refuses arguments that the constructor does not take, before calling it."""
     own = {name: value for name, value in kwargs.items() if name != "max_episode_steps"}
     try:
         signature = inspect.signature(creator)
-    except (TypeError, ValueError):  # Not all that is written in C has one.
+    except (TypeError, ValueError):  # Some functions written in C have no signature.
         return
     try:
         signature.bind(**{**spec.kwargs, **own})
@@ -205,23 +205,24 @@ def _check_arguments(
 
 
 def _is_refusal_of_gymnasium(error: Exception) -> bool:
-    """Whether gymnasium's own `make` raised this, not what it called."""
+    """Whether gymnasium's own `make` raised this, rather than code that it called."""
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     return set(files) <= {__file__, registration.__file__}
 
 
 def _place(error: Exception, creator: Callable[..., Any]) -> str:
-    """The file and line that raised, in the constructor's own file if it is there."""
+    """The file and line that raised, preferably in the constructor's own file."""
     module = sys.modules.get(getattr(creator, "__module__", None) or "")
     return foreign.place(error, getattr(module, "__file__", None))
 
 
 def time_limit(env: gymnasium.Env, spec: registration.EnvSpec) -> int | None:
-    """The steps after which an episode is cut, None if nothing is known to cut it.
+    """The number of steps after which an episode is cut; None if there is no limit.
 
     Args:
-        env: built with `NO_LIMIT`; one that its constructor sets counts.
-        spec: from `find`.
+        env: The environment, built with `NO_LIMIT`; a limit set by its constructor
+            counts.
+        spec: The registration from `find`.
     """
     if spec.max_episode_steps is not None:
         return _check_limit(spec.max_episode_steps, spec.id)
@@ -232,7 +233,7 @@ def time_limit(env: gymnasium.Env, spec: registration.EnvSpec) -> int | None:
 
 
 def layers(env: gymnasium.Env) -> list[gymnasium.Env]:
-    """The wrappers from the outermost on, and the environment in them."""
+    """The wrappers from the outermost inward, then the environment itself."""
     found = [env]
     while isinstance(found[-1], gymnasium.Wrapper):
         found.append(found[-1].env)

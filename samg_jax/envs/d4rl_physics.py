@@ -1,10 +1,10 @@
 """Single environments, with the physics of the D4RL data or of today's simulator.
 
-The D4RL data were recorded with MuJoCo before 2.1.1, which took a capsule for a
-cylinder when it derived mass and inertia. Since then the formula is exact, which makes
-the robots up to 4% heavier. MuJoCo 3.5 in addition sums the contact margins of two
-geoms, of which it used the larger before. `physics="d4rl"` undoes both, in place on the
-compiled model; one step from a recorded state then agrees with the data to float32.
+The D4RL data were recorded with MuJoCo before 2.1.1, which treated a capsule as a
+cylinder to derive mass and inertia. Since then the formula is exact, which makes the
+robots up to 4 % heavier. In addition, MuJoCo 3.5 sums the contact margins of two geoms,
+where older versions used the larger one. `physics="d4rl"` undoes both changes, in place
+on the compiled model; one step from a recorded state then matches the data to float32.
 """
 
 import gymnasium
@@ -16,25 +16,25 @@ from samg_jax.envs import tasks
 
 PHYSICS = ("d4rl", "stock")
 
-# As numbers: not in all versions does an array's number equal the name's.
+# Plain numbers, because an array element does not equal the enum in all versions.
 _SPHERE = int(mujoco.mjtGeom.mjGEOM_SPHERE)
 _CAPSULE = int(mujoco.mjtGeom.mjGEOM_CAPSULE)
 
-# What `settotalmass` in the model file rescales the robot to; compiled models do not
-# tell. Others have no such line.
+# The value of `settotalmass` in the model file, which rescales the robot. Compiled
+# models do not contain it. Other models have no such line.
 _TOTAL_MASS = {"HalfCheetah-v4": 14.0}
 
 
 def make(env_id: str, physics: str = "d4rl", **kwargs: object) -> gymnasium.Env:
-    """Returns one environment, in its own units: actions are not rescaled.
+    """Build one environment in its own units: actions are not rescaled.
 
     Args:
-        env_id: any gymnasium id; see `tasks.for_env_id` for the old versions.
-        physics: "d4rl" for the simulator of the D4RL data, which also means the `-v4`
-            task whichever version was asked for (`-v5` gives Walker2d other feet and
-            does not pay the last step of a fall); "stock" for gymnasium's own. AntMaze
-            is D4RL's task with both; its ant is lighter with the former.
-        **kwargs: passed on to `gymnasium.make`.
+        env_id: Any gymnasium id; see `tasks.for_env_id` for the old versions.
+        physics: "d4rl" for the simulator of the D4RL data, which always means the `-v4`
+            task (`-v5` gives Walker2d other feet and does not pay the last step of a
+            fall); "stock" for gymnasium's own. AntMaze is D4RL's task with both; its
+            ant is lighter with "d4rl".
+        **kwargs: Arguments of `gymnasium.make`.
     """
     env_id = resolve(env_id, physics)
     env = tasks.make_gymnasium(env_id, **kwargs)
@@ -44,7 +44,7 @@ def make(env_id: str, physics: str = "d4rl", **kwargs: object) -> gymnasium.Env:
 
 
 def resolve(env_id: str, physics: str) -> str:
-    """Returns the id that `make` builds; refuses what cannot be built."""
+    """The id that `make` builds; refuses ids that it cannot build."""
     if physics not in PHYSICS:
         raise checks.UserError(
             f"Unknown physics {physics!r}. Allowed: {', '.join(PHYSICS)}. Use 'd4rl' "
@@ -62,7 +62,7 @@ def resolve(env_id: str, physics: str) -> str:
 
 
 def default(env_id: str) -> str:
-    """Returns "d4rl" where it is defined, else "stock"."""
+    """The default physics: "d4rl" if it is defined, else "stock"."""
     env_id = tasks.canonical_id(env_id)
     is_d4rl = tasks.is_locomotion(env_id) or tasks.is_antmaze(env_id)
     return "d4rl" if is_d4rl else "stock"
@@ -71,14 +71,14 @@ def default(env_id: str) -> str:
 def restore_d4rl_physics(
     model: mujoco.MjModel, total_mass: float | None = None
 ) -> None:
-    """Gives `model`, in place, the masses, inertias and margins of MuJoCo 2.1.0.
+    """Give `model`, in place, the masses, inertias and margins of MuJoCo 2.1.0.
 
-    Bodies may consist of capsules and spheres of one density. That density is not in
-    the compiled model; it is inferred from the mass that today's formula yields.
+    Bodies may consist of capsules and spheres of one density. The compiled model does
+    not contain that density; it is inferred from the mass under today's formula.
 
     Args:
-        model: a model as the compiler left it, not patched before.
-        total_mass: `settotalmass` of the model file, if it has one.
+        model: A model as the compiler made it, not patched before.
+        total_mass: The `settotalmass` of the model file, if it has one.
     """
     for body in range(1, model.nbody):
         geoms = np.flatnonzero(model.geom_bodyid == body)
@@ -118,7 +118,7 @@ def _check_geoms(model: mujoco.MjModel, geoms: np.ndarray) -> None:
 
 
 def _exact_inertia(model: mujoco.MjModel, geom: int) -> tuple[float, np.ndarray]:
-    """Returns mass and principal inertia `[3]`, axis last, at density 1."""
+    """Mass and principal inertia `[3]`, axis last, at density 1."""
     radius, half = model.geom_size[geom, :2]
     ball = 4.0 / 3.0 * np.pi * radius**3
     ball_inertia = 0.4 * ball * radius**2
@@ -133,7 +133,7 @@ def _exact_inertia(model: mujoco.MjModel, geom: int) -> tuple[float, np.ndarray]
 
 
 def _d4rl_inertia(model: mujoco.MjModel, geom: int) -> tuple[float, np.ndarray]:
-    """Returns the same by the old formula: a cylinder which is one radius longer."""
+    """Mass and inertia by the old formula: a cylinder that is one radius longer."""
     if model.geom_type[geom] == _SPHERE:
         return _exact_inertia(model, geom)
     radius, half = model.geom_size[geom, :2]
@@ -146,7 +146,7 @@ def _d4rl_inertia(model: mujoco.MjModel, geom: int) -> tuple[float, np.ndarray]:
 def _set_inertia(
     model: mujoco.MjModel, body: int, geoms: np.ndarray, density: float
 ) -> None:
-    """Writes mass, center, axes and inertia of `body`, as the compiler would."""
+    """Write mass, center, axes and inertia of `body`, as the compiler would."""
     masses, inertias = zip(*(_d4rl_inertia(model, geom) for geom in geoms), strict=True)
     masses, inertias = density * np.array(masses), density * np.array(inertias)
     model.body_mass[body] = masses.sum()
@@ -163,6 +163,7 @@ def _set_inertia(
         axes = axes.reshape(3, 3)
         offset = model.geom_pos[geom] - center
         total += axes @ np.diag(inertia) @ axes.T
+        # The parallel-axis theorem moves the inertia to the common center of mass.
         total += mass * (offset @ offset * np.eye(3) - np.outer(offset, offset))
     moments, quat = np.zeros(3), np.zeros(4)
     mujoco.mju_eig3(moments, np.zeros(9), quat, total.ravel())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -12,10 +13,10 @@ from samg_jax.envs import interface
 
 
 class FlatObservations(gymnasium.ObservationWrapper):
-    """Observations of a Dict space as one vector, its parts by sorted keys.
+    """Observations of a Dict space as one vector, its parts sorted by key.
 
-    Gymnasium's own wrapper keeps the order of the space, which need not survive being
-    written into a dataset, and holds a function, which cannot be saved.
+    Gymnasium's own wrapper keeps the order of the space, which a dataset file may not
+    preserve, and holds a function, which cannot be saved.
     """
 
     def __init__(self, env: gymnasium.Env):
@@ -25,11 +26,11 @@ class FlatObservations(gymnasium.ObservationWrapper):
         self.observation_space = gymnasium.spaces.flatten_space(self._parts)
 
     @property
-    def _env_id(self) -> str:  # No attribute: those are saved.
+    def _env_id(self) -> str:  # A property, because attributes are saved.
         spec = self.env.spec
         return spec.id if spec else type(self.unwrapped).__name__
 
-    def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict]:
+    def reset(self, **kwargs: Any) -> tuple[np.ndarray, Mapping]:
         answer = self.env.reset(**kwargs)
         observation, info = interface.reset(answer, self._env_id)
         return self.observation(observation), info
@@ -54,7 +55,7 @@ def _sorted(space: gymnasium.Space) -> gymnasium.Space:
 
 
 def _check_filled(space: gymnasium.Space, env_id: str) -> None:
-    """Refuses structures without parts, which flatten into nothing."""
+    """Refuses structures without parts, which flatten to empty vectors."""
     if not isinstance(space, gymnasium.spaces.Dict | gymnasium.spaces.Tuple):
         return
     inner = list(getattr(space.spaces, "values", lambda: space.spaces)())

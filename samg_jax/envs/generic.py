@@ -1,11 +1,10 @@
-"""Any other gymnasium environment, a list of them stepped one after the other.
+"""Any other gymnasium environment, as a list of instances stepped one by one.
 
-Gymnasium's own vector environments step such a list as well, but always all of it, so
-that evaluation episodes could not stand still once they are over; and those that use
-several processes hand no state out to be saved. So they are not used, which costs the
-environments that several processes would step at once.
+Gymnasium's own vector environments always step all instances, so evaluation episodes
+could not stand still after they end. Those with several processes also cannot save
+their state. They are therefore not used, at the cost of stepping in one process.
 
-Their state is saved as `pickling` does.
+`pickling` saves the state of the instances.
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ import numpy as np
 
 from samg_jax.envs import building, instances, interface, pickling, spaces
 
-_BLOCK = 4096  # Sizes are rounded up to this, so that they seldom differ.
+_BLOCK = 4096  # Sizes are rounded up to a multiple, so that shapes seldom change.
 
 
 class Simulators:
-    """A list of gymnasium environments, without time limit: `VectorEnv` keeps it.
+    """A list of gymnasium environments without a time limit, which `VectorEnv` applies.
 
     Attributes:
         action_low: `[A]` float64.
         action_high: `[A]` float64.
         state_names: the arrays of `get_state`.
-        outside: what `note` has found; empty if nothing.
+        outside: the first violation that `note` found; empty if none.
     """
 
-    state_names = ("pickled", "pickled_sizes")
+    state_names: tuple[str, ...] = ("pickled", "pickled_sizes")
 
     def __init__(
         self, env_id: str, num_envs: int, envs: list[gymnasium.Env] | None = None
@@ -39,9 +38,9 @@ class Simulators:
         """Builds the environments, unless they are given.
 
         Args:
-            env_id: of the environments.
-            num_envs: n.
-            envs: n of them that are built, and not closed here.
+            env_id: The id of the environments.
+            num_envs: The number n of environments.
+            envs: n environments that are already built; `close` leaves them open.
         """
         self._env_id, self._own = env_id, envs is None
         if envs is None:
@@ -59,11 +58,11 @@ class Simulators:
     def step(
         self, actions: np.ndarray, active: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Returns observations, rewards, terminals and truncations, float64 and bool.
+        """Step the environments; returns observations, rewards, terminals, truncations.
 
         Args:
             actions: `[n, A]` float64 within the bounds.
-            active: `[n]` bool; the others stand still, their rows are 0.
+            active: `[n]` bool; others stand still, and their rows are 0.
         """
         count = len(self._envs)
         observations = np.zeros((count, *self._observation_shape))
@@ -77,7 +76,7 @@ class Simulators:
         return observations, rewards, terminals, truncations
 
     def reset(self, index: int, seed: int | None) -> np.ndarray:
-        """Returns the first observation `[O]` of a new episode of one environment."""
+        """Start a new episode of one environment; returns its observation `[O]`."""
         if seed is not None:
             pickling.seed_spaces(self._envs[index], seed)
         answer = self._envs[index].reset(seed=seed)
@@ -85,12 +84,12 @@ class Simulators:
         return self._observation(observation, "reset")
 
     def note(self, observation: np.ndarray) -> None:
-        """Remembers the first of several `[O]` that the observation space excludes."""
+        """Remember the first observation `[O]` that violates the observation space."""
         space = self._envs[0].observation_space
         self.outside = self.outside or interface.outside(space, observation)
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Returns `pickled` `[n, size]` uint8, padded with 0, and `pickled_sizes`."""
+        """`pickled` `[n, size]` uint8, padded with 0, and `pickled_sizes`."""
         states = [pickling.save(env, self._env_id) for env in self._envs]
         pickled = [np.frombuffer(state, np.uint8) for state in states]
         sizes = np.array([len(data) for data in pickled], np.int64)
@@ -104,11 +103,11 @@ class Simulators:
         for env, data, size in zip(
             self._envs, state["pickled"], state["pickled_sizes"], strict=True
         ):
-            env.reset()  # Some wrappers refuse to step otherwise.
+            env.reset()  # Some wrappers refuse to step without a reset.
             pickling.load(env, data[:size].tobytes(), self._env_id)
 
     def close(self) -> None:
-        """Closes the environments, but those that were given."""
+        """Close the environments, except those passed to the constructor."""
         for env in self._envs if self._own else ():
             env.close()
 
@@ -117,7 +116,7 @@ class Simulators:
         signature = inspect.signature(env.unwrapped.reset)
         given = {"seed": 0} if env is env.unwrapped else {"seed": 0, "options": None}
         try:
-            signature.bind(**given)  # As gymnasium's wrappers call it.
+            signature.bind(**given)  # Gymnasium's wrappers call it like this.
         except TypeError as error:
             raise interface.refusal(
                 self._env_id,

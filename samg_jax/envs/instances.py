@@ -1,8 +1,8 @@
-"""Built environments that wait for their next use in this process.
+"""Environments of this process that are built and wait for their next use.
 
-Reading an environment's sizes needs an instance. It is kept, and the next who wants
-one takes it instead of building another: what drives a device may be buildable only
-once. Such an environment is shared: training and evaluation step the same instance.
+Reading an environment's sizes requires an instance. The instance is kept, and the next
+caller takes it instead of building another one: an environment that drives a device may
+be buildable only once. Training and evaluation then share and step the same instance.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _KEPT: dict[str, tuple[object, gymnasium.Env]] = {}
 
 
 def keep(env_id: str, env: gymnasium.Env) -> None:
-    """Keeps an instance, built without time limit, for whoever asks next."""
+    """Keep an instance, built without a time limit, for the next caller."""
     close(env_id)
     _KEPT[env_id] = building.find(env_id), env
 
 
 def share(env_id: str) -> gymnasium.Env:
-    """The kept instance, which stays kept; built if there is none.
+    """The kept instance, which stays kept; builds one if there is none.
 
-    An instance of an id that has been registered anew since is closed.
+    If the id has been registered again since, the old instance is closed.
     """
     spec, env = _KEPT.get(env_id, (None, None))
     if env is None or spec is not building.find(env_id):
@@ -36,7 +36,7 @@ def share(env_id: str) -> gymnasium.Env:
 
 
 def take(env_id: str) -> gymnasium.Env:
-    """The kept instance, which is the caller's from here on; built if there is none."""
+    """The kept instance, which then belongs to the caller; builds one if needed."""
     env = share(env_id)
     del _KEPT[env_id]
     return env

@@ -1,7 +1,7 @@
-"""What `reset` and `step` of an environment return, checked: gymnasium's interface.
+"""Checks of gymnasium's interface: the results of an environment's `reset` and `step`.
 
-Each check gives the value back in the form that the simulators use, or says in one line
-what was returned and what must be.
+Each check returns the value in the form that the simulators use, or says in one line
+what was returned and what is required.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 
 from samg_jax import checks
 
-SLACK = 1e-5  # Relative; bounds and observations may be rounded differently.
+SLACK = 1e-5  # Relative tolerance, because bounds and observations may be rounded.
 
 
 def reset(answer: Any, env_id: str) -> tuple[Any, Mapping]:
-    """Observation and info; refuses what is no such pair."""
+    """Observation and info; refuses anything but such a pair."""
     found = describe(answer)
     if isinstance(answer, tuple | list) and len(answer) == 2:
         if isinstance(answer[1], Mapping):
@@ -30,7 +30,7 @@ def reset(answer: Any, env_id: str) -> tuple[Any, Mapping]:
 
 
 def step(answer: Any, env_id: str) -> tuple[Any, float, bool, bool]:
-    """Observation, reward, terminated, truncated; refuses what is no such five."""
+    """Observation, reward, terminated, truncated; refuses anything but five values."""
     if not (isinstance(answer, tuple | list) and len(answer) == 5):
         raise refusal(
             env_id,
@@ -52,13 +52,13 @@ def step(answer: Any, env_id: str) -> tuple[Any, float, bool, bool]:
 def observation(
     value: Any, shape: tuple[int, ...], where: str, env_id: str
 ) -> np.ndarray:
-    """An observation as float64 of its space's shape.
+    """An observation as float64, in the shape of its space.
 
     Args:
-        value: What the environment returned.
-        shape: That of its space.
+        value: The value that the environment returned.
+        shape: The shape of its space.
         where: The method that returned it.
-        env_id: Named in the error.
+        env_id: The id, for the error.
     """
     array = _array(value)
     if array is None or array.dtype.kind not in "biuf":
@@ -79,7 +79,7 @@ def observation(
 
 
 def number(value: Any, name: str, env_id: str) -> float:
-    """A number, also of an array that has just one."""
+    """A number, or the single number in an array."""
     array = _array(value)
     if array is None or array.size != 1 or array.dtype.kind not in "biufO":
         raise refusal(
@@ -96,7 +96,7 @@ def number(value: Any, name: str, env_id: str) -> float:
 
 
 def flag(value: Any, name: str, env_id: str) -> bool:
-    """A truth value, also as 0 or 1, or of an array that has just one."""
+    """A boolean, also given as 0 or 1, or as an array of one element."""
     array = _array(value)
     single = array is not None and array.size == 1 and array.dtype.kind in "biuf"
     if not single or array.item() not in (0, 1):
@@ -110,10 +110,10 @@ def part(space: gymnasium.Space, value: Any, name: str, env_id: str) -> None:
     """Refuses a part of a structured observation that its space cannot flatten.
 
     Args:
-        space: Of the part.
-        value: What the environment returned.
-        name: Of the part, such as `observation['arm']`.
-        env_id: Named in the error.
+        space: The space of the part.
+        value: The value that the environment returned.
+        name: The name of the part, such as `observation['arm']`.
+        env_id: The id, for the error.
     """
     if isinstance(space, gymnasium.spaces.Dict):
         keys = sorted(space.spaces, key=str)
@@ -156,7 +156,7 @@ def part(space: gymnasium.Space, value: Any, name: str, env_id: str) -> None:
 
 
 def outside(space: gymnasium.spaces.Box, observation: np.ndarray) -> str:
-    """Which number of an observation `[O]` its space excludes, or nothing."""
+    """The first number of an observation `[O]` outside its space, or nothing."""
     low, high = space.low.astype(np.float64), space.high.astype(np.float64)
     slack = SLACK * np.maximum(1.0, np.abs(observation))
     bad = (observation < low - slack) | (observation > high + slack)
@@ -194,13 +194,13 @@ def describe(value: Any) -> str:
 def refusal(
     env_id: str, found: str, allowed: str, old: bool = False
 ) -> checks.UserError:
-    """The error of an environment that does something else than it must.
+    """The error about an environment that violates the interface.
 
     Args:
-        env_id: Of the environment.
+        env_id: The id of the environment.
         found: What it does.
         allowed: What it must do or return.
-        old: Whether the interface of the old gym may be what it follows.
+        old: Whether it may follow the interface of the old gym.
     """
     remedy = "; for an environment of the old gym, the package shimmy has a wrapper"
     return checks.UserError(
@@ -210,8 +210,8 @@ def refusal(
 
 
 def _array(value: Any) -> np.ndarray | None:
-    """A value as an array; None if it is none, as with rows of several lengths."""
+    """A value as an array; None if impossible, as for rows of different lengths."""
     try:
         return np.asarray(value)
-    except (TypeError, ValueError):  # As of a tensor on a GPU.
+    except (TypeError, ValueError):  # A tensor on a GPU raises this, for example.
         return None

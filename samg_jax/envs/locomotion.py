@@ -1,8 +1,7 @@
 """HalfCheetah, Hopper and Walker2d, many robots stepped at once.
 
-Observations, rewards and ends are computed for all robots in NumPy. Every number equals
-that of the gymnasium `-v4` environment, bit for bit, if that is given the same float64
-actions.
+NumPy computes observations, rewards and ends of all robots. Every number equals that of
+the gymnasium `-v4` environment, bit for bit, for the same float64 actions.
 """
 
 import dataclasses
@@ -32,16 +31,16 @@ def _walker_stands(qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Robot:
-    """What the three tasks differ in.
+    """The differences between the three tasks.
 
     Attributes:
-        frame_skip: simulator steps per environment step.
-        control_cost: factor of the squared actions in the reward.
-        healthy_reward: paid each step, the falling one included.
-        max_speed: velocities are clipped to this in observations.
-        noise: half width of the uniform noise on positions at reset.
-        normal_speeds: whether velocities at reset are normal instead of uniform.
-        stands: `[n, nq]`, `[n, nv]` -> `[n]` bool; the episode ends where False.
+        frame_skip: the number of simulator steps per environment step.
+        control_cost: the factor on the squared actions in the reward.
+        healthy_reward: the reward of every step, including the one that falls.
+        max_speed: the bound to which velocities are clipped in observations.
+        noise: the half-width of the uniform noise on positions at a reset.
+        normal_speeds: whether velocities at a reset are normal instead of uniform.
+        stands: a function `[n, nq]`, `[n, nv]` -> `[n]` bool; False ends the episode.
     """
 
     frame_skip: int
@@ -61,7 +60,7 @@ ROBOTS = {
 
 
 class Simulators:
-    """A batch of one robot; the members are those that `VectorEnv` asks for.
+    """A batch of one robot; the members are those that `VectorEnv` requires.
 
     Attributes:
         action_low: `[A]` float64.
@@ -69,7 +68,7 @@ class Simulators:
         state_names: the arrays of `get_state`.
     """
 
-    state_names = simulation.Batch.state_names
+    state_names: tuple[str, ...] = simulation.Batch.state_names
 
     def __init__(self, env_id: str, num_envs: int, physics_name: str, threads: int):
         env = d4rl_physics.make(env_id, physics_name)
@@ -84,11 +83,11 @@ class Simulators:
     def step(
         self, actions: np.ndarray, active: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Returns observations, rewards, terminals and truncations, float64 and bool.
+        """Step the robots; returns observations, rewards, terminals and truncations.
 
         Args:
             actions: `[n, A]` float64 within the bounds.
-            active: `[n]` bool; the others stand still.
+            active: `[n]` bool; robots that are not active stand still.
         """
         batch, robot = self._batch, self._robot
         before = np.array([qpos.item(0) for qpos in batch.qpos])
@@ -101,11 +100,11 @@ class Simulators:
         return self._observe(qpos, qvel), rewards, terminals, np.zeros_like(terminals)
 
     def reset(self, index: int, seed: int | None) -> np.ndarray:
-        """Returns the first observation `[O]` of a new episode of robot `index`.
+        """Start a new episode of robot `index`; returns its first observation `[O]`.
 
         Args:
-            index: which robot.
-            seed: restarts its random numbers, None goes on with them.
+            index: The index of the robot.
+            seed: A seed that restarts its random numbers; None continues them.
         """
         rng, scale = self._batch.rng(index, seed), self._robot.noise
         qpos = self._model.qpos0 + rng.uniform(-scale, scale, self._model.nq)
@@ -117,7 +116,7 @@ class Simulators:
         return self._observe(qpos[None], qvel[None])[0]
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Returns the arrays of `simulation.Batch.get_state`."""
+        """The arrays of `simulation.Batch.get_state`."""
         return self._batch.get_state()
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:

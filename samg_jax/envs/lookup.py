@@ -13,10 +13,10 @@ from gymnasium.envs import registration
 
 from samg_jax import checks, foreign
 
-# What says that a package is missing.
+# Exceptions that report a missing package.
 MISSING = (ImportError, gymnasium.error.DependencyNotInstalled)
-LISTED = 5  # Ids of a module in a message.
-CLOSE = 0.75  # How alike names are, without their versions, for one to be proposed.
+LISTED = 5  # The number of ids that a message lists.
+CLOSE = 0.75  # The least similarity, without versions, of a proposed name.
 
 
 def find(env_id: str) -> registration.EnvSpec:
@@ -27,7 +27,7 @@ def find(env_id: str) -> registration.EnvSpec:
         import_module(module, env_id)
     if name in gymnasium.registry:
         return gymnasium.registry[name]
-    # Without its version an id stands for the newest one.
+    # An id without a version means the newest version.
     versions = [
         other
         for other in gymnasium.registry
@@ -59,10 +59,10 @@ def find(env_id: str) -> registration.EnvSpec:
 
 
 def nearest_id(name: str, known: Iterable[str]) -> str:
-    """A hint at the id whose name is really close, or nothing.
+    """A hint at the id with the most similar name, or nothing.
 
-    It is of the version that was asked for if there is that, else the newest. Versions
-    do not count: `Arm-v0` and `Ant-v5` are as far apart as arms and ants.
+    It has the requested version if that exists, else the newest. Versions do not count
+    for similarity: they would make `Arm-v0` and `Ant-v5` look alike.
     """
     found: dict[str, str] = {}
     version = _version(name)
@@ -76,7 +76,7 @@ def nearest_id(name: str, known: Iterable[str]) -> str:
     if base is None:
         close = difflib.get_close_matches(wanted, found, n=1, cutoff=CLOSE)
         base = close[0] if close else None
-    # `hint` words what is certain by now: the id itself.
+    # `hint` only formats the id, which is already certain.
     return checks.hint(found[base], [found[base]]) if base else ""
 
 
@@ -105,7 +105,7 @@ def is_module(name: str) -> bool:
 
 
 def import_module(module: str, env_id: str) -> types.ModuleType:
-    """A module that an environment needs; says in one line what is not installed."""
+    """Import a module that an environment needs; says in one line what is missing."""
     with foreign.ending_aloud(
         f"The module {module!r} of the environment {env_id!r}",
         "A module must only define and register when it is imported. Put what it runs "
@@ -120,19 +120,19 @@ def import_module(module: str, env_id: str) -> types.ModuleType:
 def not_importable(
     env_id: str, error: Exception, module: str | None = None
 ) -> checks.UserError:
-    """What to raise if a package that an environment needs is missing.
+    """The error about a missing package that an environment needs.
 
     Args:
-        env_id: Of the environment.
-        error: What the import raised.
-        module: What was imported; None if an import in the environment failed.
+        env_id: The id of the environment.
+        error: The exception that the import raised.
+        module: The imported module; None if an import inside the environment failed.
     """
     said = f"The environment {env_id!r} cannot be imported: {foreign.line(error)}"
     missing = getattr(error, "name", None)
     if module and missing and f"{module}.".startswith(f"{missing}."):
         where = "is registered there as its entry_point"
         if env_id.startswith(f"{module}:"):
-            where = "stands before the colon"
+            where = "is named before the colon"
         return checks.UserError(
             f"{said}. The module {module!r} {where}. Install the package that has it, "
             "start in its folder, set PYTHONPATH=FOLDER, or correct the name."

@@ -1,7 +1,7 @@
-"""D4RL's three mazes: their maps, and where cells lie in the world.
+"""D4RL's three mazes: their maps, and the positions of cells in the world.
 
-The center of the start cell is the origin, x grows with the column and y with the row,
-so a drawing of the world in the usual axes shows the map upside down.
+The center of the start cell is the origin; x grows with the column and y with the row.
+A drawing of the world in the usual axes therefore shows the map upside down.
 """
 
 import dataclasses
@@ -34,12 +34,12 @@ class Maze:
 
     @functools.cached_property
     def free_cells(self) -> np.ndarray:
-        """`[n, 2]` int64, all others, start and goal included."""
+        """`[n, 2]` int64, row and column of all other cells, with start and goal."""
         return np.argwhere(self._map != WALL)
 
     @functools.cached_property
     def start_cells(self) -> np.ndarray:
-        """`[n, 2]` int64, where D4RL starts at random: no wall and not the goal."""
+        """`[n, 2]` int64, the cells of D4RL's random starts: free, and not the goal."""
         return np.argwhere((self._map != WALL) & (self._map != GOAL))
 
     @functools.cached_property
@@ -54,11 +54,11 @@ class Maze:
         return self.centers(corners) + np.array([[-0.5], [0.5]]) * CELL
 
     def centers(self, cells: np.ndarray) -> np.ndarray:
-        """Returns x and y of the centers of `cells`, both `[..., 2]`."""
+        """The x and y of the centers of `cells`, both `[..., 2]`."""
         return CELL * (np.asarray(cells) - self._start)[..., ::-1].astype(np.float64)
 
     def cells(self, positions: np.ndarray) -> np.ndarray:
-        """Returns row and column of the cells that hold `positions`, `[..., 2]`."""
+        """The row and column of the cells that contain `positions`, `[..., 2]`."""
         columns_rows = np.floor(np.asarray(positions) / CELL + 0.5).astype(np.int64)
         return columns_rows[..., ::-1] + self._start
 
@@ -71,7 +71,7 @@ class Maze:
         return np.argwhere(self._map == START)[0]
 
 
-# Those of evaluation; data were also collected with other goals.
+# The goals are those of evaluation; D4RL also collected data with other goals.
 MAZES = {
     "umaze": Maze(
         ("11111", "1R001", "11101", "1G001", "11111"),
@@ -106,7 +106,7 @@ MAZES = {
     ),
 }
 
-# Play and diverse tell how the data were collected; the task is the maze's.
+# Play and diverse describe how the data were collected; they are one task.
 TASKS = {
     f"antmaze-{name}-v2": name.split("-")[0]
     for name in (
@@ -121,7 +121,7 @@ TASKS = {
 
 
 def for_name(name: str) -> Maze:
-    """Returns the maze called `umaze`, `medium` or `large`; refuses other names."""
+    """The maze named `umaze`, `medium` or `large`; refuses other names."""
     if name not in MAZES:
         raise checks.UserError(
             f"Unknown maze {name!r}. Allowed: {', '.join(MAZES)}. To add a maze, list "

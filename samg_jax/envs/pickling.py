@@ -1,20 +1,24 @@
 """The state of any gymnasium environment as bytes, and back.
 
-It is the attributes of the environment and of its wrappers, pickled. Parts that never
-change (models, spaces, renderers, functions given to gymnasium's wrappers, links
-between the layers) are not in it: their name is, and loading puts in those of the
-environment that it loads into. Of these, simulators of MuJoCo are saved as arrays, and
+The state consists of the pickled attributes of the environment and of its wrappers.
+Parts that never change (models, spaces, renderers, functions given to gymnasium's
+wrappers, links between the layers) are saved by name only; loading uses those of the
+environment that it loads into. MuJoCo simulators among them are saved as arrays, and
 spaces by their random generators.
 
-A pickle names what is called to rebuild it, and could name anything. `load` looks up
-only plain data types, classes of the modules that the environment itself comes from,
-and what the environment's own state names here; it imports nothing. `trust` allows the
-rest. Bound methods are saved as owner and name, not as calls of `getattr`, and only
-those that the environment's own state has here are bound again.
+A pickle names the functions that rebuild it, and could name any function. `load` looks
+up only plain data types, classes of the modules that the environment itself comes from,
+and names that the environment's own state contains here; it imports nothing. `trust`
+allows the rest. Bound methods are saved as owner and name, not as calls of `getattr`,
+and only methods in the environment's own state are bound again.
+
+The module is longer than others because the rules for names belong together, and saved
+states name its path.
 """
 
 from __future__ import annotations
 
+import inspect
 import io
 import pickle
 import sys
@@ -37,7 +41,7 @@ _FIXED = (
     mujoco.MjData,
 )
 _METHODS = (types.MethodType, types.BuiltinMethodType)
-# Types of the standard library that hold data and do nothing when they are made.
+# Types of the standard library that hold data and have no effect when created.
 _PLAIN = {
     "_codecs": {"encode"},
     "array": {"array", "_array_reconstructor"},
@@ -60,14 +64,14 @@ _PLAIN = {
     "types": {"SimpleNamespace"},
     "uuid": {"UUID"},
 }
-# NumPy's arrays, scalars and generators, by modules of any version.
+# NumPy's arrays, scalars and generators, in the modules of any NumPy version.
 _NUMPY = {
     *("ndarray", "dtype", "_reconstruct", "scalar", "_frombuffer"),
     *("Generator", "RandomState", "SeedSequence"),
     *("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"),
     *("__generator_ctor", "__bit_generator_ctor", "__randomstate_ctor"),
 }
-# What runs whatever it is given: never on a state's word, whoever else names it.
+# Functions that run arbitrary code: a state may never call them, even if it names them.
 _NEVER = {
     "_io": {"FileIO", "open", "open_code"},
     "builtins": {
@@ -85,7 +89,7 @@ _NEVER_OF = {
 
 
 class CannotSave(checks.UserError):
-    """The state of an environment that cannot be pickled; `reason` is short."""
+    """The error about a state that cannot be pickled; `reason` is short."""
 
     def __init__(self, env_id: str, reason: str):
         self.reason = reason
@@ -97,7 +101,7 @@ class CannotSave(checks.UserError):
 
 
 def save(env: gymnasium.Env, env_id: str) -> bytes:
-    """The state of an environment; raises `CannotSave` if it has no such."""
+    """The state of an environment; raises `CannotSave` if it cannot be pickled."""
     try:
         parts = _parts(env)
         return _dump(_content(env, parts), parts)
@@ -106,10 +110,10 @@ def save(env: gymnasium.Env, env_id: str) -> bytes:
 
 
 def load(env: gymnasium.Env, pickled: bytes, env_id: str) -> None:
-    """Puts a state into an environment that was built and reset as the saved one was.
+    """Load a state into an environment, built and reset as the saved one was.
 
     Raises:
-        checks.UserError: the state names what it has no business with.
+        checks.UserError: The state names something that it should not need.
     """
     parts = _parts(env)
     allowed = _Allowed(env, env_id)
@@ -117,9 +121,10 @@ def load(env: gymnasium.Env, pickled: bytes, env_id: str) -> None:
     for layer, attributes in zip(
         building.layers(env), saved["attributes"], strict=True
     ):
+        # Attributes that the saved environment did not have must not survive.
         vars(layer).clear()
         vars(layer).update(attributes)
-    if saved.get("simulator"):  # As version 0.1 saved the one that it knew.
+    if saved.get("simulator"):  # Version 0.1 saved only the one it knew.
         _load_simulator(env.unwrapped.data, saved["simulator"])
     for name, arrays in saved.get("simulators", {}).items():
         _load_simulator(parts[name], arrays)
@@ -129,7 +134,7 @@ def load(env: gymnasium.Env, pickled: bytes, env_id: str) -> None:
 
 
 def seed_spaces(env: gymnasium.Env, seed: int) -> None:
-    """Seeds the spaces of an environment, which it may sample; `reset` does not."""
+    """Seed the spaces of an environment, which it may sample; `reset` does not."""
     for layer in building.layers(env):
         for value in vars(layer).values():
             if isinstance(value, gymnasium.Space):
@@ -160,7 +165,7 @@ def _dump(content: Any, parts: dict[str, object]) -> bytes:
 
 
 def _culprit(env: gymnasium.Env) -> str:
-    """The first attribute that cannot be pickled, and why; empty if all can be."""
+    """The first attribute that cannot be pickled, and why; empty if there is none."""
     for layer in building.layers(env):
         for name, value in vars(layer).items():
             try:
@@ -171,7 +176,7 @@ def _culprit(env: gymnasium.Env) -> str:
 
 
 class _Pickler(pickle.Pickler):
-    """Writes the name of a part instead of the part."""
+    """A pickler that writes the names of the fixed parts instead of the parts."""
 
     def __init__(self, buffer: io.BytesIO, parts: dict[str, object]):
         super().__init__(buffer)
@@ -192,16 +197,17 @@ class _Pickler(pickle.Pickler):
 
 
 def bound_method(owner: object, name: str) -> Callable[..., Any]:
-    """The method of that name in the class of an object, or in a class, bound to it."""
+    """The method `name` of an object's class, or of a class, bound to `owner`."""
     cls = _class_of(owner)
-    for base in (*cls.__mro__, *(type(owner).__mro__ if cls is owner else ())):
+    metaclasses: tuple[type, ...] = inspect.getmro(type(owner)) if cls is owner else ()
+    for base in (*cls.__mro__, *metaclasses):
         if name in vars(base):
             return vars(base)[name].__get__(None if cls is owner else owner, cls)
     raise pickle.UnpicklingError(f"{cls.__name__} has no method {name!r}")
 
 
 def _name_of(method: Any, owner: object) -> str:
-    """Under which name `bound_method` finds a method; empty if under none."""
+    """The name under which `bound_method` finds a method; empty if there is none."""
     cls = _class_of(owner)
     given = method.__name__
     private = [f"_{base.__name__.lstrip('_')}{given}" for base in cls.__mro__]
@@ -209,19 +215,19 @@ def _name_of(method: Any, owner: object) -> str:
         try:
             if bound_method(owner, name) == method:
                 return name
-        except Exception:  # Not there, or no method; descriptors run any code.
+        except Exception:  # There is no such method; descriptors can raise anything.
             continue
     return ""
 
 
 class _Unpickler(pickle.Unpickler):
-    """Puts in the part that a name stands for; looks up what is allowed only.
+    """An unpickler that inserts the fixed parts, and looks up only allowed names.
 
     Args:
-        buffer: what to read.
-        parts: name -> part.
-        allowed: called with module and name, and raises where these are not.
-        bind: called instead of `bound_method`.
+        buffer: The buffer to read.
+        parts: The fixed parts by name.
+        allowed: A function of module and name that raises unless these are allowed.
+        bind: A function to call in place of `bound_method`.
     """
 
     def __init__(
@@ -245,7 +251,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _Allowed:
-    """Refuses names that the state of an environment has no business with."""
+    """Refuses names that an environment's state should not need."""
 
     def __init__(self, env: gymnasium.Env, env_id: str):
         self._env_id = env_id
@@ -257,10 +263,9 @@ class _Allowed:
         parts, seen = _parts(env), self._seen
         try:
             own = _dump(_content(env, parts), parts)
-        except Exception:  # This one cannot be saved: it tells nothing.
+        except Exception:  # An environment that cannot be saved allows no names.
             return
-        # These bytes were made here just now, so whatever they name is the
-        # environment's own.
+        # These bytes were made here, so every name in them is the environment's own.
 
         def bind(owner: object, name: str) -> Any:
             self._bound.add((_class_of(owner), name))
@@ -269,7 +274,7 @@ class _Allowed:
         _Unpickler(io.BytesIO(own), parts, lambda *name: seen.add(name), bind).load()
 
     def bind(self, owner: object, name: str) -> Any:
-        """Binds a method that the environment's own state has here too."""
+        """Bind a method that the environment's own state here contains, too."""
         cls = _class_of(owner)
         if (cls, name) not in self._bound:
             trust.require(
@@ -305,7 +310,7 @@ class _Allowed:
             found = sys.modules.get(module)
             for part in name.split("."):
                 found = getattr(found, part, None)
-            # Defined in that module, not imported into it.
+            # The type must be defined in that module, not imported into it.
             return isinstance(found, type) and found.__module__ == module
         return False
 
@@ -315,9 +320,9 @@ def _class_of(owner: object) -> type:
 
 
 def _parts(env: gymnasium.Env) -> dict[str, object]:
-    """The objects that a state refers to by name, the same for all copies."""
+    """The objects that a state refers to by name, equal for all copies."""
     parts: dict[str, object] = {}
-    _ = env.spec  # Wrappers store it on first use; it must be there on both sides.
+    _ = env.spec  # Wrappers store it on first use; saving and loading both need it.
     for depth, layer in enumerate(building.layers(env)):
         parts[f"layer {depth}"] = layer
         # Gymnasium's wrappers take functions as arguments; these do not change.
@@ -330,14 +335,14 @@ def _parts(env: gymnasium.Env) -> dict[str, object]:
 
 
 def _spaces(space: gymnasium.Space) -> list[gymnasium.Space]:
-    """A space and those in it: each has a random generator of its own."""
+    """A space and the spaces inside it, each with its own random generator."""
     inner = getattr(space, "spaces", ())
     inner = inner.values() if isinstance(inner, dict) else inner
     return [space, *(found for part in inner for found in _spaces(part))]
 
 
 def _save_simulator(data: mujoco.MjData) -> dict[str, np.ndarray]:
-    """The simulator's state and, as rewards may read them, derived arrays."""
+    """The simulator's state, and derived arrays, which rewards may read."""
     state = np.empty(mujoco.mj_stateSize(data.model, _STATE))
     mujoco.mj_getState(data.model, data, state, _STATE)
     return {"": state, **{name: a.copy() for name, a in _arrays(data).items()}}
@@ -349,7 +354,7 @@ def _load_simulator(data: mujoco.MjData, saved: dict[str, np.ndarray]) -> None:
     mujoco.mj_setState(model, data, saved[""], _STATE)
     mujoco.mj_forward(model, data)
     for name, array in _arrays(data).items():
-        # Lists of contacts differ in length; every step computes them anew.
+        # Contact lists differ in length, and every step computes them again.
         if name in saved and saved[name].shape == array.shape:
             array[:] = saved[name]
 

@@ -20,13 +20,13 @@ import numpy as np
 from samg_jax import checks, durable
 from samg_jax.envs import d4rl_physics, tasks
 
-# In the order in which they are tried: the GPU or Mesa without a display, Mesa in
-# memory, and what a desktop has.
+# Backends in the order of trial: the GPU or Mesa without a display, Mesa in memory, a
+# desktop.
 BACKENDS = ("egl", "osmesa", "glfw")
 SUFFIX = ".mp4"
 MOST_FRAMES_PER_SECOND = 30
-PROBE_SECONDS = 120  # Drivers can hang, and a loaded machine is slow.
-# In a process of its own, because the first backend loaded into one stays there.
+PROBE_SECONDS = 120  # A driver can hang, and a busy machine is slow.
+# A separate process tries a backend, because a process keeps the first one it loads.
 PROBE = """
 import mujoco
 renderer = mujoco.Renderer(mujoco.MjModel.from_xml_string("<mujoco/>"), 8, 8)
@@ -36,7 +36,7 @@ renderer.close()
 
 
 class Episode(NamedTuple):
-    """What was filmed: its undiscounted return, steps, and frames of the video."""
+    """A filmed episode: its undiscounted return, its steps, and the video's frames."""
 
     episode_return: float
     length: int
@@ -44,12 +44,12 @@ class Episode(NamedTuple):
 
 
 def choose_backend() -> str:
-    """Returns the OpenGL backend that MuJoCo will use, and sets it for this process.
+    """Choose the OpenGL backend for MuJoCo, and set it for this process.
 
-    That of `MUJOCO_GL` where it is set, else the first of `BACKENDS` that works.
+    The backend is that of `MUJOCO_GL` if set, else the first of `BACKENDS` that works.
 
     Raises:
-        checks.UserError: where none does.
+        checks.UserError: No backend works.
     """
     chosen = os.environ.get("MUJOCO_GL")
     for backend in [chosen] if chosen else BACKENDS:
@@ -80,17 +80,17 @@ def _works(backend: str) -> bool:
 
 
 def check(env_id: str, physics: str, path: pathlib.Path) -> None:
-    """Raises UserError where no video of the environment could be written.
+    """Refuses a video that could not be written.
 
     Args:
-        env_id: any id that `d4rl_physics.make` knows.
-        physics: `d4rl` or `stock`.
-        path: of the video; its folder is not looked at.
+        env_id: Any id that `d4rl_physics.make` knows.
+        physics: "d4rl" or "stock".
+        path: The path of the video; its folder is not checked.
     """
     if path.suffix.lower() != SUFFIX:
         raise checks.UserError(
             f"The video {str(path)!r} ends in {path.suffix!r}; only {SUFFIX} is "
-            f"written. Give video={path.with_suffix(SUFFIX)}."
+            f"written. Set video={path.with_suffix(SUFFIX)}."
         )
     missing = [
         name
@@ -116,13 +116,13 @@ def check(env_id: str, physics: str, path: pathlib.Path) -> None:
     env = d4rl_physics.make(env_id, physics, render_mode="rgb_array")
     try:
         env.reset()
-        _first_frame(env, env_id)  # Others may need packages of their own for it.
+        _first_frame(env, env_id)  # Others may need packages to render.
     finally:
         env.close()
 
 
 def is_mujoco(env: gymnasium.Env) -> bool:
-    """Returns whether it is MuJoCo that draws the environment."""
+    """Whether MuJoCo renders the environment."""
     return isinstance(getattr(env.unwrapped, "model", None), mujoco.MjModel)
 
 
@@ -134,23 +134,23 @@ def film(
     path: pathlib.Path,
     max_steps: int | None = None,
 ) -> Episode:
-    """Writes a video of one episode, in real time; whole or not at all.
+    """Write a video of one episode, in real time; completely or not at all.
 
-    Acts as `vector.VectorEnv` does: on float32 observations, with actions in [-1, 1]
-    rounded to float32.
+    The episode matches one in `vector.VectorEnv`: float32 observations, and actions in
+    [-1, 1] rounded to float32.
 
     Args:
-        env_id: as in `check`, which is called before.
-        physics: `d4rl` or `stock`.
-        policy: `[O]` to `[A]`.
-        seed: of the simulator.
-        path: of the video, replaced if it exists.
-        max_steps: cuts the episode.
+        env_id: An id that `check` has accepted.
+        physics: "d4rl" or "stock".
+        policy: A function from `[O]` to `[A]`.
+        seed: The seed of the simulator.
+        path: The path of the video, which is replaced if it exists.
+        max_steps: The number of steps after which to cut the episode.
 
     Raises:
-        checks.UserError: the disk takes no more.
+        checks.UserError: The disk accepts no more data.
     """
-    # Their default camera stays behind; others have one of their own.
+    # Their default camera does not follow them; other environments have their own.
     camera = {"camera_name": "track"} if tasks.is_locomotion(env_id) else {}
     env = d4rl_physics.make(env_id, physics, render_mode="rgb_array", **camera)
     space = env.action_space
@@ -179,11 +179,11 @@ def film(
 
 @contextlib.contextmanager
 def _video(path: pathlib.Path, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
-    """Yields what adds a frame to a video, which is there after the block.
+    """Yields a function that adds a frame to a video, which exists after the block.
 
-    What ffmpeg wrote is read once more, because it ends in silence on a full disk.
+    The video is read once more, because ffmpeg ends silently on a full disk.
     """
-    import imageio_ffmpeg  # Of the extra `video`, as is the next.
+    import imageio_ffmpeg  # This import and the next belong to the extra `video`.
     from imageio import v2 as imageio
 
     temporary = path.with_name(f"{path.stem}.part{SUFFIX}")
@@ -197,7 +197,7 @@ def _video(path: pathlib.Path, fps: float) -> Iterator[Callable[[np.ndarray], No
 
     try:
         with warnings.catch_warnings():
-            # Of the start of ffmpeg, to which JAX's threads do nothing.
+            # Starting ffmpeg warns of a fork, which does not affect JAX's threads here.
             warnings.filterwarnings("ignore", r"os\.fork\(\)", RuntimeWarning)
             with durable.writing_blindly(path):
                 writer = imageio.get_writer(temporary, fps=fps)
@@ -218,12 +218,12 @@ def _video(path: pathlib.Path, fps: float) -> Iterator[Callable[[np.ndarray], No
 def _check_written(
     count: Callable[[str], tuple[int, float]], path: pathlib.Path, frames: int
 ) -> None:
-    """Raises OSError if a video does not have its frames.
+    """Raises OSError if a video does not contain all frames.
 
     Args:
         count: imageio's function that reads a video.
-        path: of it.
-        frames: that were given to ffmpeg.
+        path: The path of the video.
+        frames: The number of frames given to ffmpeg.
     """
     try:
         found, _ = count(str(path))

@@ -1,9 +1,9 @@
 """Many simulators of one MuJoCo model, stepped at once.
 
-Each keeps its own data, the solver's first guess included, so that it goes on exactly
-as if it were alone. Threads step them side by side: the simulator releases the
-interpreter lock. Each thread takes the next one that nobody has taken, so that a
-thread which the system wakes late, or not at all, holds up none but its own.
+Each simulator keeps its own data, including the solver's first guess, so that it
+continues exactly as if it were alone. Threads step them side by side, because the
+simulator releases the interpreter lock. Each thread takes the next free simulator, so
+that a thread that wakes up late delays only its own.
 """
 
 import functools
@@ -17,19 +17,19 @@ import numpy as np
 
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _WORD = 2**64
-_MANY = 4  # Simulators per thread.
+_MANY = 4  # The number of simulators per thread from which `step` leaves one.
 
 
 class Batch:
     """Simulators of one model, each with a random generator.
 
     Attributes:
-        qpos: n views `[nq]` of the simulators' positions; they show the present.
-        qvel: n views `[nv]` of their velocities.
+        qpos: n views `[nq]` of the simulators' current positions.
+        qvel: n views `[nv]` of their current velocities.
         state_names: the arrays of `get_state`.
     """
 
-    state_names = ("simulator", "rng")
+    state_names: tuple[str, ...] = ("simulator", "rng")
 
     def __init__(
         self, model: mujoco.MjModel, num_envs: int, frame_skip: int, threads: int
@@ -44,24 +44,26 @@ class Batch:
         self._jobs: queue.SimpleQueue = queue.SimpleQueue()
         for _ in range(self._helpers):
             threading.Thread(target=_help, args=(self._jobs,), daemon=True).start()
-        # Also where nobody calls `close`; the threads know the queue, not the batch.
+        # This runs even if nobody calls `close`; the threads hold the queue, not the
+        # batch.
         self._stop = weakref.finalize(self, _dismiss, self._jobs, self._helpers)
 
     def step(self, controls: np.ndarray, active: np.ndarray) -> None:
-        """Advances by one environment step.
+        """Advance the simulators by one environment step.
 
         Args:
             controls: `[n, nu]` float64, in the model's units.
-            active: `[n]` bool; the others stand still.
+            active: `[n]` bool; simulators that are not active stand still.
         """
         left = active.nonzero()[0].tolist()
         count, finished = len(left), queue.SimpleQueue()
 
         def simulate(leave: int) -> int:
-            """Steps what is left but `leave`, in turn; returns how many it did."""
+            """Steps all but `leave` of the rest, one by one; returns how many."""
             done = 0
             while len(left) > leave:
                 try:
+                    # `list.pop` is atomic, so no two threads get the same simulator.
                     index = left.pop()
                 except IndexError:  # Another thread took the last one.
                     break
@@ -70,7 +72,7 @@ class Batch:
                 done += 1
             return done
 
-        # The last of many is the caller's, who then need not sleep until it is woken.
+        # The caller's thread keeps the last of many, so it need not sleep and be woken.
         leave = int(count >= _MANY * (self._helpers + 1))
         for _ in range(min(self._helpers, count - 1)):
             self._jobs.put((functools.partial(simulate, leave), finished))
@@ -82,20 +84,20 @@ class Batch:
             done += helped
 
     def rng(self, index: int, seed: int | None) -> np.random.Generator:
-        """Returns the generator of one simulator; a seed restarts it, None does not."""
+        """The generator of one simulator; a seed restarts it, None does not."""
         if seed is not None:
             self._rngs[index], _ = gymnasium.utils.seeding.np_random(seed)
         return self._rngs[index]
 
     def start(self, index: int, qpos: np.ndarray, qvel: np.ndarray) -> None:
-        """Puts one simulator to positions `[nq]` and velocities `[nv]`, at time 0."""
+        """Set one simulator to positions `[nq]` and velocities `[nv]`, at time 0."""
         data = self._data[index]
         mujoco.mj_resetData(self._model, data)
         data.qpos[:], data.qvel[:] = qpos, qvel
-        mujoco.mj_forward(self._model, data)  # Also the solver's first guess.
+        mujoco.mj_forward(self._model, data)  # This sets the solver's first guess, too.
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Returns `simulator` `[n, state]` float64 and `rng` `[n, 6]` uint64."""
+        """`simulator` `[n, state]` float64 and `rng` `[n, 6]` uint64."""
         size = mujoco.mj_stateSize(self._model, _STATE)
         simulator = np.empty((len(self._data), size))
         for row, data in zip(simulator, self._data, strict=True):
@@ -118,14 +120,14 @@ class Batch:
 
 
 def _help(jobs: queue.SimpleQueue) -> None:
-    """Does jobs until it is given None; tells how much, or what went wrong."""
+    """Runs jobs until it gets None; reports each job's count, or its exception."""
     while (job := jobs.get()) is not None:
         work, finished = job
         try:
             finished.put(work())
         except BaseException as error:
             finished.put(error)
-        del job, work, finished  # They keep the batch alive.
+        del job, work, finished  # References would keep the batch alive.
 
 
 def _dismiss(jobs: queue.SimpleQueue, count: int) -> None:
@@ -134,7 +136,7 @@ def _dismiss(jobs: queue.SimpleQueue, count: int) -> None:
 
 
 def _pack_rng(rng: np.random.Generator) -> np.ndarray:
-    """Returns the state of a PCG64 generator as `[6]` uint64."""
+    """The state of a PCG64 generator as `[6]` uint64."""
     state = rng.bit_generator.state
     numbers = (state["state"]["state"], state["state"]["inc"])
     words = [word for number in numbers for word in divmod(number, _WORD)]

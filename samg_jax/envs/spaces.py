@@ -1,4 +1,4 @@
-"""The spaces that can be learned on: vectors in, bounded vectors out."""
+"""The spaces that this package can learn on: vectors in, bounded vectors out."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import numpy as np
 
 from samg_jax import checks
 
-UNBOUNDED = 1e30  # Bounds such as the largest float32 bound nothing.
+UNBOUNDED = 1e30  # A bound as large as the largest float32 is no bound.
 
 
 def action_bounds(space: gymnasium.Space, env_id: str) -> tuple[np.ndarray, np.ndarray]:
     """The lowest and highest action, two `[A]` float64; refuses other spaces.
 
     Args:
-        space: the environment's action space.
-        env_id: named in the error.
+        space: The environment's action space.
+        env_id: The id, for the error.
     """
     given = f"{env_id!r} has the action space {space}"
     remedy = "Wrap the environment, or choose one with continuous control."
@@ -50,7 +50,7 @@ def action_bounds(space: gymnasium.Space, env_id: str) -> tuple[np.ndarray, np.n
 
 
 def check_observations(space: gymnasium.Space, env_id: str) -> None:
-    """Refuses observations that are no vectors."""
+    """Refuses observations that are not vectors."""
     if _is_vector(space):
         return
     given = (

@@ -27,17 +27,17 @@ class Task:
     """An environment and how its returns are reported.
 
     Attributes:
-        env_id: identifier that `d4rl_physics.make` and `vector.make` understand.
-        observation_size: O.
-        action_size: A; actions are in [-1, 1] throughout the package.
-        max_episode_steps: time limit, None where the environment has none.
-        ref_min: return that scores 0, None where there is no reference.
-        ref_max: return that scores 100, None where there is no reference.
-        sparse: whether a reward is 0, or positive where the goal is reached; only then
-            are success and regret defined.
+        env_id: the id that `d4rl_physics.make` and `vector.make` understand.
+        observation_size: the observation size O.
+        action_size: the action size A; actions are in [-1, 1] throughout the package.
+        max_episode_steps: the time limit; None if the environment has none.
+        ref_min: the return that scores 0; None if there is no reference.
+        ref_max: the return that scores 100; None if there is no reference.
+        sparse: whether rewards are 0 except at the goal; success and regret are defined
+            only then.
         action_bounds: the lowest and the highest action, `A` numbers each, in the
-            units of the environment; None for [-1, 1]. Data, not identity: two tasks
-            are compared without it.
+            units of the environment; None for [-1, 1]. They are data, not identity:
+            comparisons of tasks ignore them.
     """
 
     env_id: str
@@ -53,7 +53,7 @@ class Task:
 
 
 def for_dataset(name: str) -> Task:
-    """Returns the task on which the dataset `name` is played; `-v2` may be left out."""
+    """The task of the dataset `name`; `-v2` may be omitted."""
     base = name.removesuffix("-v2")
     if is_antmaze(f"{base}-v2"):
         return _antmaze(f"{base}-v2")
@@ -70,13 +70,13 @@ def for_dataset(name: str) -> Task:
 
 
 def for_env_id(env_id: str) -> Task:
-    """Returns the task of any gymnasium id whose actions are bounded vectors.
+    """The task of any gymnasium id whose actions are bounded vectors.
 
-    The sizes of an id that is not in our table are read from the environment, once per
+    If the id is not in our table, its sizes are read from the environment, once per
     process, which keeps that instance for its next use; its returns have no reference.
-    Its rewards count as sparse if its `metadata` has a true `sparse_rewards`, a name of
-    ours. Ids `-v2` and `-v3` of the locomotion agents, which need a simulator that is
-    no longer maintained, stand for `-v4`, the same task.
+    Its rewards count as sparse if its `metadata` sets `sparse_rewards`, a key that this
+    package defines. Ids `-v2` and `-v3` of the locomotion agents need a simulator that
+    is no longer maintained, and mean `-v4`, the same task.
     """
     env_id = canonical_id(env_id)
     if is_antmaze(env_id):
@@ -107,14 +107,14 @@ def for_env_id(env_id: str) -> Task:
 
 
 def normalized_score(returns: np.ndarray | float, task: Task) -> np.ndarray:
-    """Returns D4RL's score, 0 for the random and 100 for the expert reference.
+    """D4RL's score: 0 for the random reference and 100 for the expert reference.
 
     Args:
-        returns: undiscounted episode returns, any shape.
-        task: the task they were obtained on.
+        returns: Undiscounted episode returns, of any shape.
+        task: The task of the episodes.
 
     Returns:
-        float64 of the same shape; NaN where the task has no reference.
+        float64 of the same shape; NaN if the task has no reference.
     """
     returns = np.asarray(returns, np.float64)
     if task.ref_min is None or task.ref_max is None:
@@ -123,7 +123,7 @@ def normalized_score(returns: np.ndarray | float, task: Task) -> np.ndarray:
 
 
 def canonical_id(env_id: str) -> str:
-    """Returns the id that is really built.
+    """The id that is actually built.
 
     `Hopper-v2` and `-v3` are `Hopper-v4`, and `antmaze-umaze` is `antmaze-umaze-v2`.
     """
@@ -136,18 +136,18 @@ def canonical_id(env_id: str) -> str:
 
 
 def is_locomotion(env_id: str) -> bool:
-    """Returns whether this is one of the three D4RL agents, `-v2` to `-v5`."""
+    """Whether this is one of the three D4RL agents, `-v2` to `-v5`."""
     match = re.fullmatch(r"(\w+)-v[2-5]", env_id)
     return bool(match) and match[1] in _LOCOMOTION
 
 
 def is_antmaze(env_id: str) -> bool:
-    """Returns whether this is one of D4RL's six AntMaze tasks."""
+    """Whether this is one of D4RL's six AntMaze tasks."""
     return env_id in mazes.TASKS
 
 
 def make_gymnasium(env_id: str, **kwargs: object) -> gymnasium.Env:
-    """Returns a new environment, see `building.make`."""
+    """A new environment; see `building.make`."""
     return building.make(env_id, **kwargs)
 
 
@@ -161,7 +161,7 @@ def _antmaze(env_id: str) -> Task:
     return Task(env_id, 29, 8, limit, 0.0, 1.0, sparse=True)
 
 
-# What was read from environments: id -> its registration, and its task.
+# Tasks read from environments: id -> its registration and its task.
 _READ: dict[str, tuple[object, Task]] = {}
 
 # `hopper-demo` is our own small dataset for the quickstart.

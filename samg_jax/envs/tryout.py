@@ -1,9 +1,10 @@
-"""A try-out of an environment before any compute: can it be stepped, saved, rebuilt.
+"""The try-out of an environment before any compute: stepping, saving, rebuilding.
 
-The robots that this package simulates itself need none: their states are arrays that
-continue bit for bit. Any other environment is built, reset, stepped and saved; a second
-instance then continues from the saved state. Only if both agree in every bit does a
-checkpoint hold the environment's state. Otherwise a run resumes at episode boundaries.
+The robots that this package simulates itself need no try-out: their states are arrays
+that continue bit for bit. Any other environment is built, reset, stepped and saved; a
+second instance then continues from the saved state. A checkpoint contains the
+environment's state only if both agree in every bit. Otherwise a run resumes at episode
+boundaries.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from samg_jax.envs import (
     tasks,
 )
 
-BEFORE = 7  # Steps before the state is saved, in the midst of an episode.
-AFTER = 200  # Steps that both copies take from it.
-SECONDS = 5.0  # After which a slow environment has shown enough.
+BEFORE = 7  # Steps before the state is saved, in the middle of an episode.
+AFTER = 200  # Steps that both copies then take.
+SECONDS = 5.0  # The time after which a slow environment has shown enough.
 CUTS = (5, 100)
-LEAST = 10  # Steps that are taken afterward, however slow.
+LEAST = 10  # Steps after the save, even in a slow environment.
 DEVICE_STEPS = 3
-DEPTH = 4  # How far attributes of attributes are searched for a handle.
-# What an object holds that reaches out of the process, or of this thread.
+DEPTH = 4  # The depth of nested attributes to search for a handle.
+# Types that reach outside the process, or belong to a thread.
 HANDLES = (
     io.IOBase,
     socket.socket,
@@ -55,15 +56,16 @@ HANDLES = (
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """What the try-out of an environment has shown.
+    """The result of an environment's try-out.
 
     Attributes:
-        exact: whether a saved state continues as if nothing had happened.
-        reason: why not; empty if it does.
-        single: whether this process builds it only once, for training and evaluation.
-        why_single: the reason for that; empty otherwise.
-        repeats: whether equal seeds give equal episodes, whatever was played before.
-        outside: which number its observation space excludes; empty if none was met.
+        exact: whether a saved state continues exactly.
+        reason: the reason if it does not; else empty.
+        single: whether this process builds only one instance, for training and
+            evaluation.
+        why_single: the reason for a single instance; else empty.
+        repeats: whether equal seeds give equal episodes, independent of earlier play.
+        outside: the number that the observation space excludes; empty if none was met.
     """
 
     exact: bool = True
@@ -81,20 +83,20 @@ _TRIED: dict[tuple[str, bool | None, bool], tuple[object, Trial]] = {}
 def run(
     task: tasks.Task, physics_name: str, asked: bool | None, simulators: int
 ) -> Trial:
-    """Tries an environment out, once per process.
+    """Try an environment out, once per process.
 
-    An environment is built only once if that is asked for, if a second construction
-    fails, or, with one simulator in training, if it cannot be pickled because it holds
-    a handle such as a lock or a socket, as what drives a device does.
+    The environment is built only once in three cases: it is asked for, a second
+    construction fails, or training has one simulator that cannot be pickled because it
+    holds a handle such as a lock or a socket, as environments that drive a device do.
 
     Args:
-        task: the task.
+        task: The task.
         physics_name: "d4rl" or "stock".
-        asked: `config.single_env`; None to find out.
-        simulators: how many of them training steps.
+        asked: The value of `config.single_env`; None to find out.
+        simulators: The number of instances that training steps.
 
     Raises:
-        checks.UserError: it cannot be used, or not so many of it.
+        checks.UserError: The environment cannot be used, or not in this number.
     """
     env_id = d4rl_physics.resolve(task.env_id, physics_name)
     if env_id in locomotion.ROBOTS or tasks.is_antmaze(env_id):
@@ -140,7 +142,7 @@ def _try(env_id: str, asked: bool | None, simulators: int) -> Trial:
         repeats = _repeats(second, env_id)
         reason = _compare(first, second, env_id)
     twin.close()
-    instances.close(env_id)  # Training begins with one that was never stepped.
+    instances.close(env_id)  # Training starts with a fresh instance.
     return Trial(not reason, reason, repeats=repeats, outside=first.outside)
 
 
@@ -149,17 +151,17 @@ def _single(tried: generic.Simulators, why: str) -> Trial:
 
 
 def _step_gently(simulators: generic.Simulators, env_id: str) -> None:
-    """Takes a few steps with the middle of the bounds: it may move a real device."""
+    """Take a few steps with mid-range actions, as a real device may move."""
     middle = 0.5 * (simulators.action_low + simulators.action_high)
     try:
         for _ in _trajectory(simulators, [middle] * DEVICE_STEPS, env_id, seed=0):
             pass
-    except building.MISSING as error:  # Some import only when they are used.
+    except building.MISSING as error:  # Some environments import on first use.
         raise building.not_importable(env_id, error) from error
 
 
 def _repeats(simulators: generic.Simulators, env_id: str) -> bool:
-    """Whether what follows a reset with a seed depends on that seed only."""
+    """Whether everything after a reset with a seed depends only on that seed."""
     middle = 0.5 * (simulators.action_low + simulators.action_high)
     plays = [
         list(_trajectory(simulators, [middle] * 2 * LEAST, env_id, seed=3))
@@ -169,7 +171,7 @@ def _repeats(simulators: generic.Simulators, env_id: str) -> bool:
 
 
 def _compare(first: generic.Simulators, second: generic.Simulators, env_id: str) -> str:
-    """Returns why a saved state does not continue exactly, empty if it does."""
+    """Why a saved state does not continue exactly; empty if it does."""
     low, high = first.action_low, first.action_high
     rng = np.random.default_rng(0)
     actions = rng.uniform(low, high, (BEFORE + AFTER, len(low)))
@@ -195,7 +197,7 @@ def _compare(first: generic.Simulators, second: generic.Simulators, env_id: str)
         second.set_state(state)
     except checks.UserError as error:  # `pickling` names what is not allowed.
         return str(error).partition(". ")[0]
-    except Exception as error:  # Reading a state runs code of the environment.
+    except Exception as error:  # Loading a state runs the environment's code.
         return _cannot_continue(error)
     differ = ""
     rows = _trajectory(second, actions[BEFORE : BEFORE + len(expected)], env_id)
@@ -206,9 +208,9 @@ def _compare(first: generic.Simulators, second: generic.Simulators, env_id: str)
                     "two copies that continued from one saved state differ after "
                     f"{step} steps"
                 )
-    except checks.UserError:  # Not as the interface wants it: so it would be later.
+    except checks.UserError:  # The interface is violated, as it would be later.
         raise
-    except Exception as error:  # The first copy took the same steps without it.
+    except Exception as error:  # The first copy took these steps without an error.
         return differ or _cannot_continue(error)
     return differ
 
@@ -222,8 +224,8 @@ def _trajectory(
 ) -> Iterator[np.ndarray]:
     """Yields everything that each step returns, and the new start if there is one.
 
-    Episodes that end are begun anew, and at the steps of `CUTS` those that have not
-    ended. With a seed, a reset comes first.
+    Episodes that end are restarted; so are unfinished episodes at the steps `CUTS`.
+    With a seed, a reset comes first.
     """
     if seed is not None:
         _check_finite(simulators.reset(0, seed), "reset", env_id)
@@ -251,12 +253,12 @@ def _check_finite(values: np.ndarray, where: str, env_id: str) -> None:
 
 
 def _shared() -> tuple[Any, Any]:
-    """The random numbers that everything in the process shares: NumPy's, Python's."""
+    """The state of the process's shared random generators: NumPy's and Python's."""
     return np.random.get_state(), random.getstate()  # noqa: NPY002
 
 
 def _drawn_since(before: tuple[Any, Any]) -> str:
-    """Returns whose numbers were drawn since `_shared`, empty if none were."""
+    """The module whose shared generator has moved since `_shared`; empty if none."""
     now = _shared()
     if not all(np.array_equal(a, b) for a, b in zip(now[0], before[0], strict=True)):
         return "np.random"
@@ -265,7 +267,7 @@ def _drawn_since(before: tuple[Any, Any]) -> str:
 
 @contextlib.contextmanager
 def _leaving_no_trace() -> Iterator[None]:
-    """Restores the shared random numbers after the block."""
+    """Restores the shared random generators after the block."""
     before = _shared()
     try:
         yield
@@ -275,7 +277,7 @@ def _leaving_no_trace() -> Iterator[None]:
 
 
 def _handle(env: gymnasium.Env, env_id: str) -> str | None:
-    """Returns the handle that keeps an environment from being pickled, in words."""
+    """The handle that prevents pickling an environment, in words."""
     try:
         pickling.save(env, env_id)
     except pickling.CannotSave:
@@ -288,7 +290,7 @@ def _handle(env: gymnasium.Env, env_id: str) -> str | None:
 
 
 def _search(value: Any, depth: int, seen: set[int]) -> str | None:
-    """Returns the type of the first handle in an object, its attributes included."""
+    """The type of the first handle in an object or in its attributes."""
     if isinstance(value, HANDLES):
         return type(value).__name__
     skipped = (np.ndarray, gymnasium.Env, gymnasium.Space, type, str, bytes)

@@ -1,7 +1,7 @@
 """All seeds' environments, stepped as one batch.
 
-Actions are in [-1, 1] here whatever the environment's own bounds. Environment k depends
-on its own seed and actions only, never on the others beside it.
+Actions are in [-1, 1] for every environment, independent of its own bounds. Environment
+k depends only on its own seed and actions, never on its neighbors.
 """
 
 import dataclasses
@@ -18,17 +18,17 @@ _STATE_NAMES = ("observations", "episode_lengths", "episode_returns")
 
 
 class Step(NamedTuple):
-    """What one step of `n` environments yields.
+    """The result of one step of `n` environments.
 
     Attributes:
-        next_observations: `[n, O]` float32; the true successors, before any reset.
+        next_observations: `[n, O]` float32 true successors, before any reset.
         rewards: `[n]` float32.
-        terminals: `[n]` bool; the task ended, nothing follows.
-        timeouts: `[n]` bool; the time was up, also where the task ended on that step.
-        observations: `[n, O]` float32; what to act on next: the first observation of a
-            new episode where one ended, `next_observations` elsewhere.
-        episode_returns: `[n]` float64; sum of the rewards of the episode so far.
-        episode_lengths: `[n]` int64; number of its steps so far.
+        terminals: `[n]` bool; the task ended, and nothing follows.
+        timeouts: `[n]` bool; the time was up, even if the task ended on that step.
+        observations: `[n, O]` float32, the observations to act on next: the first one
+            of a new episode if one ended, else `next_observations`.
+        episode_returns: `[n]` float64 sums of the rewards of the episode so far.
+        episode_lengths: `[n]` int64 numbers of its steps so far.
     """
 
     next_observations: np.ndarray
@@ -41,17 +41,17 @@ class Step(NamedTuple):
 
     @property
     def truncations(self) -> np.ndarray:
-        """`[n]` bool: only the time was up. Never where `terminals`."""
+        """`[n]` bool: only the time was up; never true where `terminals` is."""
         return self.timeouts & ~self.terminals
 
     @property
     def dones(self) -> np.ndarray:
-        """`[n]` bool: the episode is over, for either reason."""
+        """`[n]` bool: the episode ended, for either reason."""
         return self.terminals | self.timeouts
 
 
 class Simulators(Protocol):
-    """What steps the batch: `Simulators` of locomotion, antmaze or generic."""
+    """The simulators of a batch: `Simulators` of locomotion, antmaze or generic."""
 
     action_low: np.ndarray
     action_high: np.ndarray
@@ -79,20 +79,20 @@ def make(
     single: bool = False,
     max_steps: int | None = None,
 ) -> "VectorEnv":
-    """Returns `num_envs` copies of an environment; call `reset` before the first step.
+    """Make `num_envs` copies of an environment; call `reset` before the first step.
 
     Args:
-        env_id: any id that `tasks.for_env_id` knows.
-        num_envs: n.
+        env_id: Any id that `tasks.for_env_id` knows.
+        num_envs: The number n of environments.
         seeds: n non-negative integers, one per environment.
         physics: "d4rl" or "stock", see `d4rl_physics.make`.
-        threads: how many work on a batch of D4RL's agents; by default one per
-            processor that this process may use, but not for fewer than four walkers
-            or one ant each, where handing over costs more than it saves. Results do
-            not depend on it.
-        single: whether to step the one instance that this process shares, see
+        threads: The number of threads that step a batch of D4RL's agents; by default
+            one per available processor, but at least four walkers or one ant each,
+            since fewer would cost more than they save. Results do not depend on it.
+        single: Whether to step the one instance that this process shares, see
             `instances`; n must be 1.
-        max_steps: cuts episodes, as the environment's own time limit does.
+        max_steps: A number of steps that cuts episodes, like the environment's own
+            time limit.
     """
     if single and num_envs != 1:
         raise checks.UserError(
@@ -106,6 +106,7 @@ def make(
         )
     resolved = d4rl_physics.resolve(env_id, physics)
     task = tasks.for_env_id(resolved)
+    simulators: Simulators
     if resolved in locomotion.ROBOTS:
         threads = threads or min(_processors(), max(1, num_envs // 4))
         threads = min(threads, num_envs)
@@ -122,21 +123,21 @@ def make(
 
 
 def _processors() -> int:
-    """Returns how many processors this process may use; a cluster lends out a few."""
+    """The number of processors available to this process; a cluster may limit it."""
     if hasattr(os, "sched_getaffinity"):  # Linux.
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 class VectorEnv:
-    """A batch of environments that restart by themselves; see `make`.
+    """A batch of environments that restart automatically; see `make`.
 
     Attributes:
-        num_envs: n.
-        observation_size: O.
-        action_size: A.
-        max_episode_steps: time limit, or None.
-        observations: `[n, O]` float32, what to act on next; None before `reset`.
+        num_envs: the number n of environments.
+        observation_size: the observation size O.
+        action_size: the action size A.
+        max_episode_steps: the time limit, or None.
+        observations: `[n, O]` float32, to act on next; None before `reset`.
     """
 
     def __init__(
@@ -155,17 +156,17 @@ class VectorEnv:
         low, high = simulators.action_low, simulators.action_high
         unit = bool((low == -1.0).all() and (high == 1.0).all())
         self._bounds = None if unit else (low, high)
-        self._seeds = self._check_seeds(seeds)  # Until the first reset.
+        self._seeds = self._check_seeds(seeds)  # They apply at the first reset.
         self._all = np.ones(num_envs, bool)
         self._lengths = np.zeros(num_envs, np.int64)
         self._returns = np.zeros(num_envs, np.float64)
 
     def reset(self, seeds: Sequence[int] | None = None) -> np.ndarray:
-        """Starts new episodes everywhere and returns their observations `[n, O]`.
+        """Start new episodes everywhere; returns their observations `[n, O]`.
 
         Args:
-            seeds: n new seeds; by default each environment goes on with its own random
-                numbers (the first time, with the seeds it was made with).
+            seeds: n new seeds; by default each environment continues its own random
+                numbers (the first time, from the seeds passed to `make`).
         """
         if seeds is not None:
             self._seeds = self._check_seeds(seeds)
@@ -180,17 +181,17 @@ class VectorEnv:
         return self.observations.copy()
 
     def step(self, actions: np.ndarray, active: np.ndarray | None = None) -> Step:
-        """Acts once everywhere; an environment whose episode ends is reset.
+        """Act once in every environment; an environment whose episode ends is reset.
 
         Actions are rounded to float32, as replay buffers store them, and clipped to
         [-1, 1]. The simulators receive exactly these numbers as float64, rescaled to
-        their bounds. An action that is not a number counts as 0: one seed that went
-        wrong does not stop the others, and it is for the training loop to report it.
+        their bounds. A NaN action counts as 0, so that a seed that went wrong does not
+        stop the others; the training loop reports it.
 
         Args:
             actions: `[n, A]`.
-            active: `[n]` bool, by default all; the others stand still: same
-                observation, reward 0, no end.
+            active: `[n]` bool, by default all; other environments stand still, with the
+                same observation, reward 0 and no end.
         """
         actions = self._to_bounds(actions)
         mask = self._all if active is None else np.asarray(active, bool)
@@ -202,6 +203,7 @@ class VectorEnv:
         if self.max_episode_steps is not None:
             timeouts = timeouts | (self._lengths >= self.max_episode_steps)
         if active is not None:
+            # Simulators may return anything for environments that stand still.
             next_observations[~mask] = self.observations[~mask]
             rewards = np.where(mask, rewards, 0.0)
             terminals, timeouts = terminals & mask, timeouts & mask
@@ -224,7 +226,7 @@ class VectorEnv:
         )
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Returns everything that the future depends on, as arrays; see `set_state`."""
+        """All state that the future depends on, as arrays; see `set_state`."""
         self._require_reset("get_state")
         return {
             "observations": self.observations.copy(),
@@ -234,9 +236,9 @@ class VectorEnv:
         }
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Continues, bit for bit, from a state of a batch made with the same arguments.
+        """Continue, bit for bit, from a state of a batch made with the same arguments.
 
-        The seeds may differ: the states of the random generators are in `state`.
+        The seeds may differ: `state` contains the states of the random generators.
         """
         state = {name: np.asarray(array) for name, array in state.items()}
         shapes = {name: array.shape for name, array in state.items()}
@@ -275,7 +277,7 @@ class VectorEnv:
             )
 
     def _to_bounds(self, actions: np.ndarray) -> np.ndarray:
-        """Returns `actions`, `[n, A]`, in the units of the environment, as float64."""
+        """The actions `[n, A]` in the units of the environment, as float64."""
         self._require_reset("step")
         actions = np.asarray(actions, np.float32)
         expected = (self.num_envs, self.action_size)
@@ -287,7 +289,7 @@ class VectorEnv:
         actions = np.minimum(np.maximum(actions, -1.0, dtype=np.float64), 1.0)
         actions[np.isnan(actions)] = 0.0
         if self._bounds is None:
-            return actions  # Exactly, without rounding.
+            return actions  # They are exact, without rounding.
         low, high = self._bounds
         return np.clip(low + 0.5 * (actions + 1.0) * (high - low), low, high)
 
@@ -298,17 +300,17 @@ def rollout(
     episodes: int = 1,
     seeds: Sequence[int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what a policy earns per environment, and for how long it acts.
+    """Play episodes with a policy; returns mean returns and lengths.
 
-    Environments that are through stand still until the last one is. The policy is
-    always asked for all of them, so that it is compiled once. Needs episodes that end:
-    without a time limit it may never return.
+    Environments that have finished stand still until the last one has. The policy
+    always acts for all of them, so that it compiles once. The episodes must end:
+    without a time limit this may never return.
 
     Args:
-        env: n environments; episodes begin with a reset.
-        policy: observations `[n, O]` to actions `[n, A]`.
-        episodes: how many in each environment.
-        seeds: n seeds for that reset; by default the random numbers go on.
+        env: n environments; episodes start with a reset.
+        policy: A function from observations `[n, O]` to actions `[n, A]`.
+        episodes: The number of episodes in each environment.
+        seeds: n seeds for that reset; by default the random numbers continue.
 
     Returns:
         Undiscounted returns `[n]` and lengths `[n]`, float64 means over the episodes.

@@ -153,16 +153,16 @@ def check_annealing(guidance: Mapping[str, Any]) -> None:
         )
 
 
-def completed(config: dict[str, Any]) -> dict[str, Any]:
+def completed(config: Mapping[str, Any]) -> dict[str, Any]:
     """A config from JSON, with the fields that did not exist when it was written."""
-    config = copy.deepcopy(config)
+    full: dict[str, Any] = copy.deepcopy(dict(config))
     for name, value in ADDED_FIELDS.items():
         *groups, field = name.split(".")
-        inner = config
+        inner = full
         for group in groups:
             inner = inner.setdefault(group, {})
         inner.setdefault(field, value)
-    return config
+    return full
 
 
 def check_wandb(mode: str) -> None:

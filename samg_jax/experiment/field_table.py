@@ -221,7 +221,8 @@ def _in_words(cls: type, name: str) -> str:
     kind, optional = settings.kind(cls, name)
     text = str(known)
     if not text:
-        text = {bool: "`True`, `False`", float: "any number"}.get(kind, "")
+        words: dict[type, str] = {bool: "`True`, `False`", float: "any number"}
+        text = words.get(kind, "")
     if (optional or known.filled) and "None" not in text:
         text += ", or None"
     return text

@@ -74,8 +74,9 @@ def _described(flag: flags.Flag) -> str:
     about = REPEATED.sub("", CHOICES.sub("", flag.help))
     if isinstance(flag, flags.MultiFlag):
         about += " May be repeated."
-    if getattr(flag.parser, "enum_values", None):
-        about += f" Allowed: {', '.join(flag.parser.enum_values)}."
+    allowed = getattr(flag.parser, "enum_values", None)
+    if allowed:
+        about += f" Allowed: {', '.join(allowed)}."
     if flag.default not in (None, [], "") and kind != "bool":
         default = flag.default
         shown = ",".join(map(str, default)) if isinstance(default, list) else default

@@ -18,7 +18,7 @@ from samg_jax import algorithms, checks, settings
 from samg_jax.experiment import setting_values, unread_fields
 from samg_jax.guidance import weights
 
-P = TypeVar("P")
+P = TypeVar("P", bound=Any)
 
 
 class Axis(NamedTuple):
@@ -124,7 +124,8 @@ def check_values(axis: Axis, algorithm: str, guidance: weights.GuidanceConfig) -
         )
     for value in axis.values:
         if group == "guidance":
-            dataclasses.replace(guidance, **{field: value})
+            changes: dict[str, Any] = {field: value}
+            dataclasses.replace(guidance, **changes)
         else:
             declared = algorithms.module(algorithm).Config
             settings.check_value(declared, field, value, "config.agent.")

@@ -27,7 +27,7 @@ class Run(NamedTuple):
     fields: Mapping[str, Any]
     swept: Collection[str] = ()
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> Any:  # type: ignore[override]  # By name.
         return self.fields.get(name)
 
     def has(self, name: str) -> bool:
@@ -36,7 +36,7 @@ class Run(NamedTuple):
 
     @property
     def weight(self) -> str:
-        return self["guidance.weight"]
+        return self.fields.get("guidance.weight")
 
     @property
     def built_in(self) -> bool:
@@ -220,7 +220,7 @@ RULES: tuple[Rule, ...] = (
         Rule(
             (f"agent.{name}",),
             _where(
-                lambda run, name=name: (
+                lambda run, name=name: (  # type: ignore[misc]
                     run["offline.restore"] and run.has(f"agent.{name}_online")
                 ),
                 f"config.agent.{name}_online is what fine-tuning reads",

@@ -1,4 +1,4 @@
-"""Posterior collapse: the rows it is looked for on, its detection, its remedies."""
+"""Posterior collapse of the C-VAE: held-out rows, detection, remedies."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from samg_jax.types import Metrics
 
 COLLAPSED_MEAN_STD = 1e-2
 COLLAPSED_KL = 1e-3
-HOLDOUT_SEED = 20241018  # Fixed, so that all seeds of all runs hold out the same rows.
+HOLDOUT_SEED = 20241018  # A constant, so that all runs hold out the same rows.
 
 
 class Split(NamedTuple):
-    """Rows of the offline data, both ascending, and what was held out.
+    """A split of the offline rows; both index arrays ascend.
 
     Attributes:
-        train: `[M - H]` what the weight model trains on.
-        held_out: `[H]` what it is examined on.
-        unit: "episodes", or "rows" where episodes are too few or too long.
+        train: `[M - H]` rows that train the weight model.
+        held_out: `[H]` rows that examine it.
+        unit: "episodes", or "rows" if episodes are too few or too long.
     """
 
     train: jax.Array
@@ -34,15 +34,15 @@ class Split(NamedTuple):
 
 
 def episode_split(ends: np.ndarray, share: float) -> Split:
-    """Returns a split that holds out whole episodes.
+    """A split that holds out whole episodes.
 
-    Neighbors in an episode are nearly the same pair, so that rows held out singly
-    are as good as trained on. Where whole episodes would take more than twice the
-    share, single rows are held out all the same.
+    Neighboring rows of an episode are nearly equal, so a row that is held out alone is
+    as good as trained on. If whole episodes would exceed twice the share, the split
+    holds out single rows anyway.
 
     Args:
-        ends: `[M]` bool, the last row of each episode, of the last one too.
-        share: of the rows to hold out, in (0, 1).
+        ends: `[M]` bool, true at the last row of each episode, including the last one.
+        share: The share of the rows to hold out, in (0, 1).
     """
     checks.number("config.guidance.cvae.holdout", share, 0, 1, 0.05, strict=True)
     last = np.flatnonzero(ends)
@@ -50,6 +50,7 @@ def episode_split(ends: np.ndarray, share: float) -> Split:
     order = np.asarray(
         jax.random.permutation(jax.random.key(HOLDOUT_SEED), len(lengths))
     )
+    # Episodes are held out in random order until they reach the share of the rows.
     rows = np.cumsum(lengths[order])
     count = int(np.searchsorted(rows, share * len(ends))) + 1
     if count >= len(order) or rows[count - 1] > 2 * share * len(ends):
@@ -60,13 +61,13 @@ def episode_split(ends: np.ndarray, share: float) -> Split:
 
 
 def holdout_split(num_rows: int, share: float) -> tuple[jax.Array, jax.Array]:
-    """Returns the rows to train on and the rows held out, both ascending.
+    """The rows to train on and the rows held out, both ascending.
 
-    The same for every seed and every run: the draw depends on the two arguments only.
+    The split is equal for all seeds and runs: the draw depends only on the arguments.
 
     Args:
-        num_rows: of the offline data, at least 2.
-        share: of the rows to hold out, in (0, 1); at least one row is on each side.
+        num_rows: The number of offline rows, at least 2.
+        share: The share of the rows to hold out, in (0, 1); at least one per side.
 
     Returns:
         Indices `[num_rows - H]` and `[H]`.
@@ -79,10 +80,10 @@ def holdout_split(num_rows: int, share: float) -> tuple[jax.Array, jax.Array]:
 
 
 def health(means: jax.Array, kl: jax.Array) -> Metrics:
-    """Returns whether the encoder has collapsed, and the two numbers that tell.
+    """Whether the encoder has collapsed, with the two numbers that decide it.
 
-    A collapsed encoder says N(0, 1) to every pair. Numbers that are not finite count
-    as a collapse.
+    A collapsed encoder outputs N(0, 1) for every pair. Non-finite numbers count as a
+    collapse.
 
     Args:
         means: `[M, Z]` latent means on held-out data.
@@ -99,11 +100,11 @@ def health(means: jax.Array, kl: jax.Array) -> Metrics:
 
 
 def message(report: Mapping[str, float], config: cvae.Config) -> str:
-    """Returns what to tell the user of a collapsed encoder, remedies included.
+    """The message about a collapsed encoder, with remedies.
 
     Args:
-        report: what `health` returned, for one seed.
-        config: of the C-VAE that collapsed.
+        report: The result of `health` for one seed.
+        config: The config of the C-VAE that collapsed.
     """
     flag = "config.guidance.cvae"
     remedies, warmup = [], config.steps // 2
@@ -121,7 +122,7 @@ def message(report: Mapping[str, float], config: cvae.Config) -> str:
     return (
         "The C-VAE has collapsed: on held-out data its latent means have a standard "
         f"deviation of {float(report['mean_std']):.2e} and its KL term is "
-        f"{float(report['kl']):.2e}, so p(s, a) tells pairs apart by chance only. A "
+        f"{float(report['kl']):.2e}, so p(s, a) separates pairs by chance only. A "
         f"healthy encoder has at least {COLLAPSED_MEAN_STD:g} and {COLLAPSED_KL:g}. "
         f"Try in this order: {'; '.join(remedies)}."
     )

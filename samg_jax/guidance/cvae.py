@@ -1,4 +1,4 @@
-"""The state-action C-VAE whose latent code says how familiar a pair (s, a) is."""
+"""The state-action C-VAE, whose latent measures how familiar a pair (s, a) is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flax import struct
 from samg_jax import checks, distributions, losses, networks, optimization, settings
 from samg_jax.types import Metrics, ModelState, Params, shared
 
-CONSTANT_STD = 1e-3  # A target that varies less than this is not scaled up.
+CONSTANT_STD = 1e-3  # A target with a smaller standard deviation is not scaled up.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Config:
 
 
 class Decoder(nn.Module):
-    """Latent code, and whatever else it is given -> the reconstruction."""
+    """The decoder: the latent, and optionally the pair, to the reconstruction."""
 
     hidden_dim: int
     layers: int
@@ -106,7 +106,7 @@ class State(struct.PyTreeNode):
 class CVAE:
     """The state-action C-VAE of SAMG (2024), Eq. 2.
 
-    Observations and actions are raw: on normalized ones the encoder collapses.
+    Observations and actions are raw: with normalized ones the encoder collapses.
     """
 
     config: Config
@@ -137,7 +137,7 @@ class CVAE:
         return optimization.adam(self.config.learning_rate)
 
     def init(self, key: chex.PRNGKey, target_scale: jax.Array | None = None) -> State:
-        """Returns a fresh state; `target_scale` as `measure_target_scale` gives it."""
+        """A fresh state; `measure_target_scale` computes `target_scale`."""
         if target_scale is None:
             if self.config.scale_targets:
                 raise checks.UserError(
@@ -156,19 +156,19 @@ class CVAE:
             "decoder": self.decoder.init(decoder_key, *inputs),
         }
         model = optimization.create(params, self.optimizer)
-        # A copy, so that the state may be donated.
+        # The state may be donated, so it gets a copy.
         return State(jnp.zeros((), jnp.int32), model, jnp.array(target_scale))
 
     def measure_target_scale(
         self, actions: jax.Array, next_observations: jax.Array
     ) -> np.ndarray:
-        """Returns the inverse variance of each target if these are scaled, else ones.
+        """The inverse variance of each target, or ones if targets are not scaled.
 
-        Computed on the host in float64. A target that hardly varies keeps 1:
-        its inverse variance would drown all others.
+        The host computes it in float64. A target that hardly varies keeps 1, because
+        its inverse variance would dominate all others.
 
         Args:
-            actions: `[M, A]`, all of the offline data.
+            actions: `[M, A]`, all actions of the offline data.
             next_observations: `[M, O]`.
 
         Returns:
@@ -185,7 +185,7 @@ class CVAE:
     def encode(
         self, params: Params, observations: jax.Array, actions: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """Returns means `[B, Z]` and standard deviations `[B, Z]` of the latent code.
+        """Means `[B, Z]` and standard deviations `[B, Z]` of the latent.
 
         The pairs are raw observations `[B, O]` and actions `[B, A]`.
         """
@@ -194,7 +194,7 @@ class CVAE:
         return self.encoder.apply(params["encoder"], observations, actions)
 
     def beta(self, step: jax.Array) -> jax.Array:
-        """Returns the weight of the KL term after `step` updates."""
+        """The weight of the KL term after `step` updates."""
         since = step - self.config.kl_warmup_start
         if self.config.kl_warmup_steps == 0:
             return self.config.beta * jnp.where(since >= 0, 1.0, 0.0)
@@ -210,7 +210,7 @@ class CVAE:
         beta: jax.Array,
         key: chex.PRNGKey,
     ) -> tuple[jax.Array, Metrics]:
-        """Returns the negative evidence bound with one latent sample, and metrics."""
+        """Negative evidence bound with one latent sample, and metrics."""
         chex.assert_equal_shape([observations, next_observations])
         means, stds = self.encode(params, observations, actions)
         latents = distributions.sample_gaussian(key, means, stds)
@@ -219,7 +219,7 @@ class CVAE:
         targets = next_observations
         if self.config.reconstruct == "next_state_action":
             targets = jnp.concatenate([next_observations, actions], axis=-1)
-        # Behind the state, if there is anything.
+        # The action's dimensions, if reconstructed, follow the next state's.
         action = slice(self.observation_size, None)
         scale = target_scale.at[action].multiply(self.config.action_weight)
         reconstruction = jnp.mean(scale * jnp.square(predictions - targets))
@@ -236,9 +236,9 @@ class CVAE:
         next_observations: jax.Array,
         key: chex.PRNGKey,
     ) -> tuple[State, Metrics]:
-        """Returns the state after one gradient step, and scalar metrics.
+        """Take one gradient step; returns the new state and scalar metrics.
 
-        Rows are raw, `[B, O]`, `[B, A]` and `[B, O]`; the latent samples use `key`.
+        Rows are raw, `[B, O]`, `[B, A]` and `[B, O]`; `key` draws the latent samples.
         """
         inputs = observations, actions, next_observations, state.target_scale
         model, metrics = optimization.gradient_step(

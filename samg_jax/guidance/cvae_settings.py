@@ -1,8 +1,8 @@
-"""The paper's C-VAE for each dataset, in one table (SAMG, 2024).
+"""The paper's C-VAE settings for each dataset, in one table (SAMG, 2024).
 
-What the paper says of them: a simplified decoder, of one hidden layer, for hopper and
-walker2d; annealing of the KL term for hopper; all else is the same everywhere. It does
-not say how long it annealed: here the term is off for the first tenth of the 100,000
+The paper reports a simplified decoder with one hidden layer for hopper and walker2d,
+annealing of the KL term for hopper, and equal settings elsewhere. It does not report
+the length of the annealing: here the term is off for the first tenth of the 100,000
 steps, and rises over the next two tenths.
 """
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Settings(NamedTuple):
-    """What differs between datasets; fields of `cvae.Config`."""
+    """The fields of `cvae.Config` that differ between datasets."""
 
     decoder_layers: int = 2
     kl_warmup_start: int = 0
@@ -40,16 +40,16 @@ DATASETS = {
     "antmaze-large-play": PLAIN,
     "antmaze-large-diverse": PLAIN,
 }
-# Other data of the same robots, such as a file of your own or the demo.
+# Other data of these robots, such as your own file or the demo.
 ROBOTS = {"Hopper": ANNEALED, "Walker2d": SIMPLIFIED}
 
 
 def published(dataset: str | None, env_id: str) -> dict[str, int]:
-    """Returns the fields of `cvae.Config` that the table has for a dataset.
+    """The table's fields of `cvae.Config` for a dataset.
 
     Args:
-        dataset: its name, with or without version; None for a file of your own.
-        env_id: decides for what is not in the table.
+        dataset: The dataset's name, with or without version; None for your own file.
+        env_id: The environment, which decides for datasets outside the table.
     """
     robot = ROBOTS.get(env_id.split("-")[0], PLAIN)
     return DATASETS.get((dataset or "").removesuffix("-v2"), robot)._asdict()

@@ -1,4 +1,4 @@
-"""The embedding network: how badly it tells an action says how unfamiliar it is."""
+"""The embedding network: its error in predicting an action measures unfamiliarity."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from samg_jax import networks, optimization, settings
 from samg_jax.guidance import normals
 from samg_jax.types import Metrics, ModelState, Params, shared
 
-POOR_SHARE = 0.05  # Of the variance of actions; a network that explains less is bad.
-ACTION_SHIFT = 1.0  # Actions are in [-1, 1]; shifted by this a ReLU can reach them.
+POOR_SHARE = 0.05  # A network that explains less of the actions' variance is bad.
+ACTION_SHIFT = 1.0  # Shifts actions from [-1, 1] to [0, 2], which a ReLU can output.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Network(nn.Module):
         for _ in range(self.config.layers):
             x = nn.relu(networks.dense(self.config.hidden_dim, x.shape[-1])(x))
         kernel_init, _ = networks.default_init(x.shape[-1])
-        # Starts at the middle of the shifted actions: a final ReLU that starts at 0
-        # would leave half of the outputs dead, without a gradient for ever.
+        # The bias starts at the middle of the shifted actions: a final ReLU that starts
+        # at 0 would leave half of the outputs dead, without a gradient for ever.
         bias_init = nn.initializers.constant(ACTION_SHIFT)
         head = nn.Dense(
             self.action_size, kernel_init=kernel_init, bias_init=bias_init, name="head"
@@ -76,7 +76,7 @@ class Network(nn.Module):
 
 
 class State(struct.PyTreeNode):
-    """Everything the network learns.
+    """Everything the embedding network learns; arrays only.
 
     Attributes:
         step: `[]` number of updates taken.
@@ -88,12 +88,12 @@ class State(struct.PyTreeNode):
 
 
 class EmbeddingWeight(struct.PyTreeNode):
-    """What the weight "embedding" reads.
+    """The arrays that the weight "embedding" reads.
 
     Attributes:
-        params: of the network.
+        params: parameters of the network.
         mu: `[]` mean prediction error over the offline data.
-        sigma: `[]` its standard deviation.
+        sigma: `[]` standard deviation of the prediction error.
     """
 
     params: Params
@@ -103,11 +103,11 @@ class EmbeddingWeight(struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddingModel:
-    """A Siamese network that tells the action between two states; see `models.Model`.
+    """A Siamese network that predicts the action between two states; a `models.Model`.
 
     Inverse dynamics as in Badia et al. (2020), "Never give up", for continuous
     actions: a head h(phi(s), phi(s')) with a final ReLU predicts the action, shifted
-    to be non-negative. Observations are raw, as those of the C-VAE.
+    to be non-negative. Observations are raw, as for the C-VAE.
     """
 
     config: Config
@@ -131,7 +131,7 @@ class EmbeddingModel:
     def measure(self, observations, actions, next_observations) -> None:
         del observations, actions, next_observations
 
-    def init(self, key: chex.PRNGKey, measured: None = None) -> State:
+    def init(self, key: chex.PRNGKey, measured: Any = None) -> State:
         del measured
         observations = jnp.zeros((1, self.observation_size))
         params = self.network.init(key, observations, observations)
@@ -145,7 +145,7 @@ class EmbeddingModel:
         actions: jax.Array,
         next_observations: jax.Array,
     ) -> jax.Array:
-        """Returns the mean squared error in each transition's action, `[B]`."""
+        """Mean squared error in each transition's action, `[B]`."""
         chex.assert_equal_shape([observations, next_observations])
         predictions = self.network.apply(params, observations, next_observations)
         chex.assert_equal_shape([predictions, actions])
@@ -159,7 +159,7 @@ class EmbeddingModel:
         next_observations: jax.Array,
         key: chex.PRNGKey,
     ) -> tuple[State, Metrics]:
-        del key  # Nothing is drawn.
+        del key  # The update is deterministic.
 
         def loss(params, *rows):
             value = self.errors(params, *rows).mean()
@@ -178,7 +178,7 @@ class EmbeddingModel:
     def fit(
         self, state, observations, actions, next_observations, rows=None
     ) -> EmbeddingWeight:
-        del rows  # As the normals of the C-VAE, from all of them.
+        del rows  # The mean and deviation use all rows, as the C-VAE's normals do.
         params = state.model.params
         fn = jax.vmap(self.errors, in_axes=(0, None, None, None))
         columns = observations, actions, next_observations
@@ -194,7 +194,7 @@ class EmbeddingModel:
         rows = observations, actions, next_observations
         fn = jax.jit(jax.vmap(self.errors, in_axes=(0, None, None, None)))
         errors = np.asarray(fn(state.model.params, *rows)).mean(axis=-1)
-        # 0 for a network that predicts the mean action whatever the states.
+        # The share is 0 for a network that always predicts the mean action.
         return {
             "prediction_error": errors,
             "share_explained": 1 - errors / max(np.var(actions, axis=0).mean(), 1e-12),
@@ -207,12 +207,12 @@ class EmbeddingModel:
         )
 
     def warning(self, findings: Mapping[str, float]) -> str:
-        if findings["share_explained"] >= POOR_SHARE:  # NaN is not.
+        if findings["share_explained"] >= POOR_SHARE:  # NaN fails this comparison.
             return ""
         return (
             "The embedding network hardly predicts actions: on held-out data it "
             f"explains {findings['share_explained']:.3f} of their variance, so "
-            "p(s, a, s') tells transitions apart by the size of their action only. It "
+            "p(s, a, s') separates transitions by the size of their action only. It "
             f"should explain {POOR_SHARE} or more. Train it for longer "
             "(config.guidance.embedding.steps), or lower "
             "config.guidance.embedding.learning_rate."
@@ -226,14 +226,15 @@ def probabilities(
     actions: jax.Array,
     next_observations: jax.Array,
 ) -> jax.Array:
-    """Returns p_int `[B]` of transitions: the share whose error is at least theirs.
+    """p_int `[B]` of transitions: the share of data with at least their error.
 
-    1 - F(u) of the standardized error. One tail only: unlike a latent code far from
-    its center, an action that is predicted better than most is no less familiar.
+    This is 1 - F(u) of the standardized error. It has one tail only: a latent far from
+    its center is unfamiliar on either side, but an action that is predicted better
+    than most is not.
 
     Args:
-        config: of the network.
-        weight: of one seed.
+        config: The config of the network.
+        weight: The fitted weight of one seed.
         observations: `[B, O]` raw.
         actions: `[B, A]`.
         next_observations: `[B, O]` raw.
@@ -245,5 +246,5 @@ def probabilities(
 
 
 def make_model(config: Any, observation_size: int, action_size: int) -> EmbeddingModel:
-    """Returns the model for settings of the guidance, `weights.GuidanceConfig`."""
+    """The embedding model for settings of the guidance, `weights.GuidanceConfig`."""
     return EmbeddingModel(config.embedding, observation_size, action_size)

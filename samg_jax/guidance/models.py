@@ -1,4 +1,4 @@
-"""What trains a weight on the offline data: the protocol, and the C-VAE as one."""
+"""Models that a weight trains on the offline data: the protocol, and the C-VAE."""
 
 from __future__ import annotations
 
@@ -19,34 +19,43 @@ from samg_jax.types import Metrics, Params
 
 
 class Settings(Protocol):
-    """How long a model trains, and on what.
+    """The training settings of a model.
 
     Attributes:
-        steps: number of updates.
-        batch_size: rows per update.
-        holdout: share of the rows on which it is examined, not trained.
+        steps: The number of updates.
+        batch_size: The number of rows in each update.
+        holdout: The share of the rows that examine the model and do not train it.
     """
 
-    steps: int
-    batch_size: int
-    holdout: float
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def holdout(self) -> float: ...
 
 
 class Model(Protocol):
-    """A model that a weight needs, trained for all seeds by vmap.
+    """A model that a weight needs; `jax.vmap` trains it for all seeds.
 
-    Implemented by a frozen dataclass without arrays. A checkpoint's fit serves any
-    model that is equal to its own, so whatever changes the fit must be a field. All
-    rows are raw: `[B, O]`, `[B, A]`, `[B, O]`.
+    A frozen dataclass without arrays implements it. A checkpoint's fit serves any model
+    that equals the one it was saved with, so everything that changes the fit must be a
+    field. All rows are raw: `[B, O]`, `[B, A]`, `[B, O]`.
 
     Attributes:
-        name: of its draws, and of its phase in `training.csv`.
-        title: in progress bars and messages.
-        settings: of its training.
+        name: The name of the model's random streams, and of its phase in
+            `training.csv`.
+        title: The name in progress bars and messages.
+        settings: The settings of the training.
     """
 
-    name: str
-    title: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
 
     @property
     def settings(self) -> Settings: ...
@@ -54,12 +63,12 @@ class Model(Protocol):
     def measure(
         self, observations: np.ndarray, actions: np.ndarray, next_observations: Any
     ) -> Any:
-        """Returns what `init` must know of all offline rows, on the host; or None."""
+        """Measure all offline rows on the host, for `init`; may return None."""
 
     def init(self, key: chex.PRNGKey, measured: Any) -> Any:
-        """Returns a fresh state of one seed; without `measured` only its shape counts.
+        """A fresh state of one seed; without `measured`, only its shapes are used.
 
-        What is trained is in `types.ModelState`s, a count of updates is called `step`.
+        Trained networks are `types.ModelState`s; the count of updates is named `step`.
         """
 
     def update(
@@ -70,10 +79,10 @@ class Model(Protocol):
         next_observations: jax.Array,
         key: chex.PRNGKey,
     ) -> tuple[Any, Metrics]:
-        """Returns the state after one gradient step, and scalar metrics."""
+        """Take one gradient step; returns the new state and scalar metrics."""
 
     def empty(self, state: Any) -> Any:
-        """Returns zeros of the shape of one seed's `fit`."""
+        """Zeros with the shapes of one seed's `fit`."""
 
     def fit(
         self,
@@ -83,15 +92,15 @@ class Model(Protocol):
         next_observations: jax.Array,
         rows: jax.Array | None = None,
     ) -> Any:
-        """Returns what the weight reads, `[S, ...]`, from all rows.
+        """Fit the arrays that the weight reads, `[S, ...]`, to all rows.
 
         Args:
-            state: stacked over seeds, but for its `step`.
-            observations: `[M, O]`, too many to be handled at once.
+            state: The model's state, stacked over seeds except for its `step`.
+            observations: `[M, O]`, usually too many to process at once.
             actions: `[M, A]`.
             next_observations: `[M, O]`.
-            rows: `[R]` those that it was trained on, None for all; for what must not
-                see the others.
+            rows: `[R]` rows that trained the model, for parts of the fit that must not
+                see the others; None for all.
         """
 
     def examine(
@@ -101,17 +110,17 @@ class Model(Protocol):
         actions: jax.Array,
         next_observations: jax.Array,
     ) -> Mapping[str, np.ndarray]:
-        """Returns findings on rows held out from training, `[S]` each."""
+        """Findings on rows held out from training, `[S]` each."""
 
     def describe(self, findings: Mapping[str, float]) -> str:
-        """Returns one seed's findings in words, for the log."""
+        """One seed's findings in words, for the log."""
 
     def warning(self, findings: Mapping[str, float]) -> str:
-        """Returns what is wrong and what to do about it; empty where nothing is."""
+        """What is wrong and what to do about it; empty if nothing is wrong."""
 
 
 class CVAEWeight(struct.PyTreeNode):
-    """What the weight "cvae" reads: the trained C-VAE and the normals of its code."""
+    """The arrays that the weight "cvae" reads: the C-VAE and its latents' normals."""
 
     params: Params
     normals: normals.Normals
@@ -122,11 +131,12 @@ class CVAEModel:
     """The C-VAE as the model of a weight; see `Model`.
 
     Attributes:
-        cvae: what is trained.
-        normal: of the latent code, see `normals.fit`.
-        codes: that the fit stores for the kind "nearest", see `normals.fit`. Two
-            models that differ in this alone are equal: they train alike, and what is
-            missing is found without training, see `forks.first_fit_step`.
+        cvae: The C-VAE to train.
+        normal: The normals to fit to the latents, see `normals.fit`.
+        codes: The number of latents that the fit stores for the kind "nearest", see
+            `normals.fit`. Models that differ only in this are equal: they train
+            alike, and missing latents are added without training, see
+            `forks.first_fit_step`.
     """
 
     cvae: cvae.CVAE

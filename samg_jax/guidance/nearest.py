@@ -1,8 +1,8 @@
-"""The distance of a latent code to the nearest offline code, and its probability.
+"""The distance of a latent to the nearest offline latent, as a probability.
 
-Beyond the paper. A normal over the latent code, per dimension or joint, calls
-everything familiar that lies between familiar pairs, such as the inside of the ring
-that a gait is; the nearest of many stored codes does not.
+This goes beyond the paper. A normal over the latents, per dimension or joint, finds
+everything between familiar pairs familiar, such as the inside of the ring that a gait
+forms. The distance to the nearest of many stored latents does not.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-REFERENCES = 8_192  # K by default: stored codes.
-PROBES = 2_048  # P: offline pairs whose distances say what is usual.
-LEAST = 2 * PROBES  # References: else every one lies beside a probe.
-ROWS_PER_REFERENCE = 8  # Offline pairs that are averaged into each, at most.
+REFERENCES = 8_192  # K by default, the number of stored latents.
+PROBES = 2_048  # P, the number of offline pairs that define a usual distance.
+LEAST = 2 * PROBES  # The least K; with fewer, each reference lies beside a probe.
+ROWS_PER_REFERENCE = 8  # The most offline pairs averaged into a reference.
 ROWS_AT_ONCE = 256
 
 
 class Codes(struct.PyTreeNode):
-    """Centers of the latent codes of offline pairs.
+    """Centers of the latents of offline pairs.
 
     Attributes:
-        codes: `[K, Z]` each the average of latent means that are near to each other.
-        distances: `[P]` of further offline pairs to the nearest of them, ascending.
+        codes: `[K, Z]` centers, each the average of nearby latent means.
+        distances: `[P]` distances of other offline pairs to the nearest center,
+            ascending.
     """
 
     codes: jax.Array
@@ -35,9 +36,9 @@ class Codes(struct.PyTreeNode):
 
 
 def empty(latent_size: int, references: int = REFERENCES) -> Codes:
-    """Returns zeros of the right shapes; `references` is K, or 0 for no codes.
+    """Zeros with the shapes of a fit; `references` is K, or 0 for no centers.
 
-    These are one row then, as Orbax saves no array without elements.
+    Without centers there is still one row, as Orbax saves no empty arrays.
     """
     return Codes(
         codes=jnp.zeros((max(references, 1), latent_size)),
@@ -53,23 +54,24 @@ def fit(
     rows: np.ndarray | jax.Array | None = None,
     stored: int = REFERENCES,
 ) -> Codes:
-    """Returns the codes of offline data.
+    """Fit the centers to the latents of the offline data.
 
-    Codes of pairs spread evenly over the data, after one step of k-means (Lloyd, 1982)
-    over more of them: centers lie nearer to what was not stored than single codes do.
-    The latent means keep their scale. To divide each dimension by its standard
-    deviation would give those that the KL term has emptied the same say as all others.
+    The centers start at the latents of pairs spread evenly over the data; one step of
+    k-means (Lloyd, 1982) over more pairs then moves them. Averages lie nearer than
+    single latents to pairs that are not stored. The latent means keep their scale:
+    dividing each dimension by its standard deviation would give dimensions that the KL
+    term has emptied as much influence as all others.
 
-    For several seeds pass an `encode` mapped over stacked params: each leaf of the
+    For several seeds, pass an `encode` mapped over stacked params; each leaf of the
     result then has their leading axis.
 
     Args:
-        encode: `(params, observations, actions) -> (means, stds)`.
-        params: of the encoder.
+        encode: A function `(params, observations, actions) -> (means, stds)`.
+        params: The parameters of the encoder.
         observations: `[M, O]` raw.
         actions: `[M, A]`.
-        rows: to choose from, None for all; those held out must not be among them, as
-            nothing is as near to a pair as itself.
+        rows: The rows to choose from, None for all. They must not include held-out
+            rows: no pair is nearer to a pair than itself.
         stored: K, at least `LEAST`.
     """
     rows = np.arange(len(observations)) if rows is None else np.asarray(rows)
@@ -87,16 +89,17 @@ def fit(
 def spread(
     count: int, stored: int = REFERENCES
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns places `[K]`, `[L]` and `[P]` of `count` rows, each evenly spread.
+    """Evenly spread row indices `[K]`, `[L]` and `[P]` among `count` rows.
 
-    The first are where the centers start. The second, these and up to
-    `ROWS_PER_REFERENCE` times as many, are averaged into them. The third are the
-    probes: half-way between two of the first, and none of the second is nearer, so
-    that they are as far as can be from what they are measured by. Few rows are taken
-    several times.
+    The centers start at the first. The second are the first and up to
+    `ROWS_PER_REFERENCE` times as many, which are averaged into the centers. The third
+    are the probes. Each probe lies half-way between two of the first, and none of the
+    second is nearer to it: probes stay as far as possible from the rows that measure
+    them. If rows are few, some indices repeat.
     """
     half = max(count // 2, 1)
     even = 2 * np.linspace(0, half - 1, stored).astype(np.int64)
+    # Centers start at even rows and probes lie at odd ones, unless rows are few.
     gap = (count // stored // 2) | 1
     odd = even[np.arange(PROBES) * stored // PROBES] + gap
     odd = np.minimum(odd, min(max(2 * half - 1, 0), count - 1))
@@ -108,16 +111,16 @@ def spread(
 
 
 def probabilities(means: jax.Array, codes: Codes) -> jax.Array:
-    """Returns the share of offline pairs at least as far from the rest, `[B]`.
+    """The share of offline pairs at least as far from the centers, `[B]`.
 
     Args:
         means: `[B, Z]` latent means of the pairs.
-        codes: fitted.
+        codes: The fitted centers.
     """
     distances = _distances(codes.codes, means)
     nearer = jnp.searchsorted(codes.distances, distances, side="left")
     p = 1.0 - nearer / codes.distances.shape[0]
-    # A minimum may pass over NaN; what is not a number must not pass for near or far.
+    # A minimum can hide NaN, and a NaN must look neither near nor far.
     broken = jnp.isnan(means).any(axis=-1) | jnp.isnan(codes.codes).any()
     return jnp.where(broken, jnp.nan, p)
 
@@ -129,7 +132,7 @@ def _fit_one(references, members, probes):
 
 
 def _centers(codes, rows):
-    """Returns the average of the rows nearest to each code; one without rows stays."""
+    """The average of the rows nearest to each center; one without rows stays."""
     places = jax.lax.map(_finder(codes), rows, batch_size=ROWS_AT_ONCE)
     counts = jnp.zeros(len(codes)).at[places].add(1.0)[:, None]
     sums = jnp.zeros_like(codes).at[places].add(rows)
@@ -137,7 +140,7 @@ def _centers(codes, rows):
 
 
 def _distances(codes, rows):
-    # By the difference, not by the products, so that it keeps its precision.
+    # The difference keeps its precision, unlike the products that find the nearest.
     find = _finder(codes)
 
     def one(row):
@@ -147,7 +150,9 @@ def _distances(codes, rows):
 
 
 def _finder(codes):
-    """Returns `row -> place of the nearest code`; mapped, it is a matrix product."""
+    """A function from a row to its nearest center's index; mapped, one matmul."""
+    # |code - row|^2 is |code|^2 - 2 code.row up to a constant of the row. Both are
+    # centered, so that float32 does not lose the difference in the size.
     center = codes.mean(axis=0)
     half_squares = 0.5 * jnp.sum(jnp.square(codes - center), axis=-1)
     return lambda row: jnp.argmin(half_squares - (codes - center) @ (row - center))

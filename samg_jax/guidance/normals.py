@@ -1,4 +1,4 @@
-"""The normals fitted to the latent code, and the probability they give a pair."""
+"""Normals fitted to the latents of the offline data, and a pair's probability."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from samg_jax.guidance import nearest
 from samg_jax.types import Params
 
 KINDS = ("tail", "window", "joint", "nearest")
-MEANS_ONLY = ("joint", "nearest")  # Of the latent means, all dimensions together.
+MEANS_ONLY = ("joint", "nearest")  # Kinds that read all dimensions' means at once.
 FITS = ("per_dimension", "pooled")
-SMALLEST_SIGMA = 1e-6  # A latent dimension that never moves must not divide by 0.
+SMALLEST_SIGMA = 1e-6  # Avoids a division by 0 for a constant latent dimension.
 CORRELATION_RIDGE = 1e-6  # Keeps the covariance of redundant dimensions invertible.
 
 # (params, observations [b, O], actions [b, A]) -> means [..., b, Z], stds [..., b, Z].
@@ -27,16 +27,16 @@ EncodeFn = Callable[[Params, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
 
 class Normals(struct.PyTreeNode):
-    """What the latent code looks like over the offline data.
+    """The distribution of the latents over the offline data.
 
     Attributes:
         mean_mu: `[Z]` center of the latent means; `Z` equal numbers if pooled.
-        mean_sigma: `[Z]` their standard deviation.
+        mean_sigma: `[Z]` standard deviation of the latent means.
         std_mu: `[Z]` center of the latent standard deviations.
-        std_sigma: `[Z]` their standard deviation.
+        std_sigma: `[Z]` standard deviation of the latent standard deviations.
         joint_mu: `[Z]` center of the latent means, never pooled.
-        joint_factor: `[Z, Z]` lower Cholesky factor of their covariance.
-        nearest: `nearest.Codes` of some of the pairs themselves.
+        joint_factor: `[Z, Z]` lower Cholesky factor of the latent means' covariance.
+        nearest: centers of the latents of single pairs, see `nearest.Codes`.
     """
 
     mean_mu: jax.Array
@@ -51,7 +51,7 @@ class Normals(struct.PyTreeNode):
 class _Moments(NamedTuple):
     """Count, mean `[..., Z]` and scatter matrix `[..., Z, Z]`, in float64."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # It hides `tuple.count`, which is unused.
     mean: np.ndarray
     scatter: np.ndarray
 
@@ -66,23 +66,23 @@ def fit(
     rows: jax.Array | None = None,
     codes: int = nearest.REFERENCES,
 ) -> Normals:
-    """Returns the normals of the latent code over the whole offline data.
+    """Fit the normals to the latents of the whole offline data.
 
-    The code is computed on the device batch by batch and its moments are merged on
-    the host in float64 (Chan, Golub and LeVeque, 1979), so that they are exact to
-    the last bits of float32. For several seeds pass an `encode` mapped over stacked
-    params: each leaf of the result then has their leading axes.
+    The device computes the latents batch by batch, and the host merges their moments
+    in float64 (Chan, Golub and LeVeque, 1979), so that they are exact to the last bits
+    of float32. For several seeds, pass an `encode` mapped over stacked params; each
+    leaf of the result then has their leading axes.
 
     Args:
-        encode: `(params, observations, actions) -> (means, stds)`.
-        params: of the encoder.
+        encode: A function `(params, observations, actions) -> (means, stds)`.
+        params: The parameters of the encoder.
         observations: `[M, O]` raw.
         actions: `[M, A]`.
         fit: "per_dimension", or "pooled" for one normal shared by the dimensions.
-        batch_size: rows encoded at once.
-        rows: of the data that may be stored for `nearest`, None for all.
-        codes: how many are stored for the kind "nearest"; 0 for any other kind, as
-            to find them is most of the work.
+        batch_size: The number of rows to encode at once.
+        rows: The rows that may be stored for `nearest`, None for all.
+        codes: The number of latents to store for the kind "nearest"; 0 for any other
+            kind, because finding them is most of the work.
     """
     checks.choice("config.guidance.fit", fit, FITS)
     batches = in_batches(encode, params, observations, actions, batch_size=batch_size)
@@ -107,10 +107,10 @@ def fit(
 
 
 def fit_values(batches: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean and standard deviation `[..., Z]` of values, as exact as `fit`.
+    """Mean and standard deviation `[..., Z]` of values, with the precision of `fit`.
 
     Args:
-        batches: `[..., b, Z]` each, with leading axes for seeds.
+        batches: Arrays `[..., b, Z]` with leading axes for seeds.
     """
     return _normal(functools.reduce(_merge, map(_moments, batches)), "per_dimension")
 
@@ -124,10 +124,10 @@ def in_batches(
     """Yields `fn(state, *columns)` for consecutive rows, on the host.
 
     Args:
-        fn: jitted here, once per call.
-        state: first argument of `fn`.
+        fn: The function, which is jitted here once per call.
+        state: The first argument of `fn`.
         *columns: `[M, ...]` each, such as observations and actions.
-        batch_size: rows given to `fn` at once; the last batch may have fewer.
+        batch_size: The number of rows per call of `fn`; the last batch may be smaller.
     """
     chex.assert_rank(columns, 2)
     chex.assert_equal_shape_prefix(columns, 1)
@@ -147,7 +147,7 @@ def probabilities(
     delta: jax.Array | float = 1.0,
     use_std: bool = False,
 ) -> jax.Array:
-    """Returns p_int, how familiar each pair is, before any cut. SAMG (2024), Eq. 3.
+    """p_int, how familiar each pair is, before any cut. SAMG (2024), Eq. 3.
 
     Args:
         kind: "tail", the share of offline pairs at least as far from the center;
@@ -156,9 +156,9 @@ def probabilities(
             "nearest", the share at least as far from the nearest stored pair.
         means: `[B, Z]` latent means of the pairs.
         stds: `[B, Z]` latent standard deviations.
-        normals: fitted to the offline data.
-        delta: half width of the window, in standard deviations of the normal.
-        use_std: averages with the same probability of the latent stds.
+        normals: The normals fitted to the offline data.
+        delta: The half-width of the window, in standard deviations of the normal.
+        use_std: Whether to average with the same probability of the latent stds.
 
     Returns:
         `[B]` in [0, 1].
@@ -181,7 +181,7 @@ def probabilities(
 
 
 def check_kind(kind: str, fit: str = "per_dimension", use_std: bool = False) -> None:
-    """Refuses pooled normals and latent stds in the kinds that would ignore them."""
+    """Refuses pooled normals and latent stds for kinds that would ignore them."""
     if kind not in MEANS_ONLY:
         return
     if fit == "pooled":
@@ -199,12 +199,13 @@ def check_kind(kind: str, fit: str = "per_dimension", use_std: bool = False) -> 
 
 
 def _tail(u):
-    # 2 (1 - F(|u|)), without the cancellation.
+    # This is 2 (1 - F(|u|)) without cancellation.
     return jax.scipy.special.erfc(jnp.abs(u) * np.sqrt(0.5))
 
 
 def _window(u, delta):
-    # F(u + delta) - F(u - delta), mirrored to the side where F is small and precise.
+    # This is F(u + delta) - F(u - delta), mirrored to the side where F is small and
+    # precise.
     u = jnp.abs(u)
     return jax.scipy.special.ndtr(delta - u) - jax.scipy.special.ndtr(-delta - u)
 
@@ -235,6 +236,8 @@ def _normal(moments, fit):
     mu = moments.mean
     variance = np.diagonal(moments.scatter, axis1=-2, axis2=-1) / moments.count
     if fit == "pooled":
+        # The variance of all dimensions pooled: the mean within, plus that of the
+        # means.
         variance = variance.mean(axis=-1, keepdims=True) + mu.var(
             axis=-1, keepdims=True
         )
@@ -246,12 +249,12 @@ def _normal(moments, fit):
 
 
 def _covariance_factor(moments):
-    # Through the correlations, so that the ridge is relative to each dimension.
+    # The ridge is added to correlations, so that it is relative to each dimension.
     _, sigma = _normal(moments, "per_dimension")
     scales = sigma[..., :, None] * sigma[..., None, :]
     correlations = moments.scatter / moments.count / scales
     identity = np.eye(sigma.shape[-1])
-    # A seed that diverged stays not finite, and does not stop the others.
+    # A seed that diverged stays non-finite and does not stop the others.
     finite = np.isfinite(correlations).all(axis=(-2, -1), keepdims=True)
     safe = np.where(finite, correlations, identity) + CORRELATION_RIDGE * identity
     factor = sigma[..., :, None] * np.linalg.cholesky(safe)

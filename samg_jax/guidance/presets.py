@@ -1,4 +1,4 @@
-"""Named settings of the weight: the paper's, and the best that was measured here."""
+"""Named settings of the weight: the paper's, and the best measured here."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 from samg_jax import checks
 
-# Dotted fields of `config.guidance` that a preset decides; a preset leaves none out.
-# The threshold is not among them: 0.5 leaves half of the offline data active or more
-# with either, since the median of both kinds of probability is near 0.5 there. Nor are
-# the cut and the width of the networks, which may be small where time is short.
+# Fields of `config.guidance`, with dots, that a preset decides; each preset sets all of
+# them. The threshold is not among them: with either preset, 0.5 leaves at least half of
+# the offline data active, because the median of p_int is near 0.5. The cut and the
+# network widths are not either, as a user with little time may want small networks.
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "kind": "tail",
@@ -32,7 +32,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "cvae.decoder_input": "latent",
         "cvae.reconstruct": "next_state_action",
         "cvae.scale_targets": True,
-        # Else the few dimensions of an action count little beside those of the state.
+        # Without it, an action's few dimensions count little beside the state's.
         "cvae.action_weight": 9.0,
     },
 }
@@ -40,18 +40,18 @@ NAME = "config.guidance.weight_preset"
 
 
 def fields(name: str) -> dict[str, Any]:
-    """Returns the dotted fields of a preset; raises UserError for an unknown name."""
+    """The dotted fields of a preset; raises UserError for an unknown name."""
     checks.choice(NAME, name, PRESETS)
     return dict(PRESETS[name])
 
 
 def fill(guidance: Any) -> None:
-    """Gives, in place, the preset's value to each of its fields that is None.
+    """Sets, in place, each field of the preset that is None.
 
-    What a user has set is left alone, so a flag wins over the preset.
+    Fields that the user has set stay, so a flag wins over the preset.
 
     Args:
-        guidance: `config.guidance`, unlocked; one without presets is left as it is.
+        guidance: The unlocked `config.guidance`; one without presets stays as it is.
     """
     name = guidance.get("weight_preset")
     if name is None:
@@ -66,7 +66,7 @@ def fill(guidance: Any) -> None:
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns dotted fields as nested dictionaries."""
+    """Dotted fields as nested dictionaries."""
     tree: dict[str, Any] = {}
     for field, value in flat.items():
         *parents, leaf = field.split(".")

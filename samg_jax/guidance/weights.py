@@ -1,4 +1,4 @@
-"""The weight p(s, a) of a transition: the members of SAMG's class, and their cut."""
+"""The weight p(s, a) of a transition: the members of SAMG's class, and the cut."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class GuidanceConfig:
     module: str | None = settings.field(
         None, allowed="the name of a module, without .py, or None", compare=False
     )
-    # What it has filled in is compared.
+    # The comparison covers the fields that the preset has filled in.
     weight_preset: str = settings.choice("paper", "paper", "best", compare=False)
     kind: str = settings.choice(
         "tail", "tail", "window", "joint", "nearest", filled=True
@@ -108,17 +108,17 @@ class GuidanceConfig:
 class Guidance(struct.PyTreeNode):
     """Everything the guidance needs online; frozen, arrays only.
 
-    The settings among the leaves may differ between seeds, so a sweep is one axis.
+    Settings are leaves that may differ between seeds, so a sweep is one more axis.
 
     Attributes:
         offline: the frozen value parameters.
-        weight: what the weight's function reads, `()` if nothing.
+        weight: the arrays that the weight's function reads; `()` if none.
         threshold: `[]` p_m_off.
         temperature: `[]` softness of the soft cut.
-        delta: `[]` half width of the window.
+        delta: `[]` half-width of the window.
         strength: `[]` factor on all weights.
         constant: `[]` value of the weight "constant".
-        cutoff_steps: `[]` online steps after which there is no guidance.
+        cutoff_steps: `[]` last online step with guidance.
     """
 
     offline: Params
@@ -132,7 +132,7 @@ class Guidance(struct.PyTreeNode):
 
 
 class WeightFn(Protocol):
-    """The function of one weight; what it needs of the data is in `guidance.weight`."""
+    """The function of a weight; `guidance.weight` holds what it needs of the data."""
 
     def __call__(
         self,
@@ -143,17 +143,18 @@ class WeightFn(Protocol):
         next_observations: jax.Array,
         key: chex.PRNGKey,
     ) -> jax.Array:
-        """Returns p `[B]` in [0, 1]; `[B, O]`, `[B, A]` and `[B, O]` are raw."""
+        """The weights p `[B]` in [0, 1]; `[B, O]`, `[B, A]` and `[B, O]` are raw."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Weight:
-    """One member of the class.
+    """One member of the class of weights.
 
     Attributes:
-        fn: returns p, or p_int if that is cut.
-        cut: whether the threshold is applied to it.
-        model: `(config, O, A) -> model` of the model that it needs, if any.
+        fn: The function that returns p, or p_int if `cut`.
+        cut: Whether the threshold applies.
+        model: A function `(config, O, A) -> model` for the model that the weight
+            needs, if any.
     """
 
     fn: WeightFn
@@ -167,14 +168,14 @@ def make_guidance(
     weight: Any = (),
     threshold: jax.Array | None = None,
 ) -> Guidance:
-    """Returns the guidance toward `offline`, which is copied, as is `weight`.
+    """Make the guidance toward copies of `offline` and `weight`.
 
-    A reference would be deleted with the state that it comes from when that is donated.
+    References would become invalid when the state that they come from is donated.
 
     Args:
-        config: of the guidance.
-        offline: value parameters to freeze.
-        weight: what the weight's function reads.
+        config: The config of the guidance.
+        offline: The value parameters to freeze.
+        weight: The arrays that the weight's function reads.
         threshold: `[]` from `quantiles.at`; needed if `threshold_quantile` is set.
     """
     if threshold is None:
@@ -196,10 +197,10 @@ def make_guidance(
 
 
 def weights(config: GuidanceConfig) -> Callable[..., jax.Array]:
-    """Returns the function that weighs transitions.
+    """The function that computes the weights of transitions.
 
-    It is `(guidance, observations [B, O], actions [B, A], next_observations [B, O],
-    key) -> p [B]`, after the cut and before the strength.
+    Its signature is `(guidance, observations [B, O], actions [B, A],
+    next_observations [B, O], key) -> p [B]`, after the cut and before the strength.
     """
     fn = probabilities(config)
 
@@ -213,9 +214,9 @@ def weights(config: GuidanceConfig) -> Callable[..., jax.Array]:
 
 
 def probabilities(config: GuidanceConfig) -> Callable[..., jax.Array]:
-    """Returns the same function as `weights`, without the cut: p_int where it has one.
+    """The function `weights` without the cut: p_int, if the weight has one.
 
-    Its `guidance` may be toward nothing: only the weight and the settings are read.
+    It reads only the weight and the settings, so its `guidance` needs no critic.
     """
     fn = functools.partial(REGISTRY[config.weight].fn, config)
 
@@ -233,14 +234,14 @@ def cut(
     mode: str = "hard",
     temperature: jax.Array | float = 0.05,
 ) -> jax.Array:
-    """Returns the weights without those of pairs that are too unfamiliar.
+    """Apply the cut, which removes the weights of unfamiliar pairs.
 
     Args:
-        p_int: `[B]` probabilities; one that is not a number stays so.
-        threshold: p_m_off.
+        p_int: `[B]` probabilities; NaN stays NaN.
+        threshold: The threshold p_m_off.
         mode: "hard" for 0 below the threshold, SAMG (2024), Eq. 3; "soft" for the
             factor `sigmoid((p_int - threshold) / temperature)`.
-        temperature: softness of the soft cut.
+        temperature: The softness of the soft cut.
 
     Returns:
         `[B]`.
@@ -259,7 +260,7 @@ def cvae_probabilities(
     observations: jax.Array,
     actions: jax.Array,
 ) -> jax.Array:
-    """Returns p_int `[B]` of pairs `[B, O]`, `[B, A]` under the C-VAE, not cut."""
+    """p_int `[B]` of pairs `[B, O]`, `[B, A]` under the C-VAE, before the cut."""
     model = cvae.CVAE(config.cvae, observations.shape[-1], actions.shape[-1])
     means, stds = model.encode(weight.params, observations, actions)
     return normals.probabilities(

@@ -1,1 +1,1 @@
-"""The paper's theory and data coverage; no other package imports it."""
+"""The paper's theory and data coverage; no other room imports it."""

@@ -1,4 +1,4 @@
-"""Hierarchical clusters of points in a plane, of as many points as one likes."""
+"""Hierarchical clusters of points in a plane, for any number of points."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from scipy import sparse, spatial
 from sklearn import cluster
 
 LINKAGES = ("ward", "average", "complete", "single")
-ALL_PAIRS_ROWS = 10_000  # The distances of all pairs of so many take 400 MB.
+ALL_PAIRS_ROWS = 10_000  # The distances of all pairs of this many take 400 MB.
 
 
 def assign(points: np.ndarray, clusters: int, linkage: str) -> np.ndarray:
-    """Returns the number of the cluster of each point, `[n]`.
+    """The index of each point's cluster, `[n]`.
 
-    Of more than `ALL_PAIRS_ROWS` points only neighboring clusters are merged, which
-    needs memory in proportion to the points rather than to their pairs.
+    For more than `ALL_PAIRS_ROWS` points only neighboring clusters are merged, which
+    needs memory in proportion to the points instead of their pairs.
 
     Args:
         points: `[n, 2]`.
-        clusters: their number, less than n.
-        linkage: one of `LINKAGES`.
+        clusters: The number of clusters, less than n.
+        linkage: One of `LINKAGES`.
     """
     graph = neighbors(points) if len(points) > ALL_PAIRS_ROWS else None
     model = cluster.AgglomerativeClustering(
@@ -29,15 +29,15 @@ def assign(points: np.ndarray, clusters: int, linkage: str) -> np.ndarray:
 
 
 def neighbors(points: np.ndarray) -> sparse.csr_matrix:
-    """Returns which points are neighbors, `[n, n]`, by Delaunay's triangulation.
+    """The neighborhood of points, `[n, n]`, by Delaunay's triangulation.
 
-    Unlike the graph of the k nearest neighbors it is connected: scikit-learn would
-    join parts of a graph by the distances of all pairs of their points.
+    Unlike the graph of the k nearest neighbors, this graph is connected: scikit-learn
+    would join parts of a graph by the distances of all pairs of their points.
 
     Args:
         points: `[n, 2]`, not all on one line.
     """
-    # Points at the place of another are corners of no triangle, but Qhull tells them.
+    # Points that coincide with another are no corners, but Qhull reports them.
     found = spatial.Delaunay(points)
     corners = found.simplices
     sides = [corners[:, ends] for ends in ([0, 1], [1, 2], [2, 0])]

@@ -1,4 +1,4 @@
-"""Coverage as a picture and as a file of numbers."""
+"""Coverage as a figure and as a CSV file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from samg_jax import durable
 from samg_jax.paper import data_coverage
 from samg_jax.results import figures
 
-LEGEND = 40  # Letters of a level's name.
+LEGEND = 40  # The number of letters of a level's name.
 
 
 def write(
@@ -21,7 +21,7 @@ def write(
 ) -> pathlib.Path:
     """Writes a CSV with one row per level, space and repeat; returns its path.
 
-    Every row has the bound that was asked of it, and the warning if that was too low.
+    Every row has the bound of its measurement, and the warning if that was too low.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -58,7 +58,7 @@ def draw(
 
 
 def _draw_embedding(axis, example, colors):
-    # In a random order, or the last level would hide the others.
+    # The order is random, so that the last level does not hide the others.
     order = np.random.default_rng(0).permutation(len(example.points))
     axis.scatter(
         *example.points[order].T,

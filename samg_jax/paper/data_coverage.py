@@ -1,8 +1,8 @@
-"""Data coverage: which share of the state and of the action space a level's data reach.
+"""Data coverage: the share of the state and action space that a level's data reach.
 
-SAMG (2024), Appendix C.7: the levels of one environment are pooled, a random tenth is
-embedded by t-SNE, states and actions apart, and clustered hierarchically; a level
-covers a cluster center with more than 50 of its samples.
+SAMG (2024), Appendix C.7: the levels of one environment are pooled; a random tenth is
+embedded by t-SNE, states and actions separately, and clustered hierarchically. A level
+covers a cluster center if more than 50 of its samples are in the cluster.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from samg_jax.envs import tasks
 from samg_jax.paper import clustering
 
 SPACES = ("states", "actions")
-PAPER_SHARE = 0.1  # Of the pooled rows, in the sample that the bound of 50 is for.
-FEW_SAMPLES = 5.0  # A bound below is left to chance, which is said.
+PAPER_SHARE = 0.1  # The share of the pooled rows for which the bound of 50 holds.
+FEW_SAMPLES = 5.0  # With a smaller bound the result is mostly noise, which is reported.
 
 
 class Level(NamedTuple):
@@ -39,19 +39,19 @@ class Level(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How coverage is measured; what the paper leaves open is marked so.
+    """The settings of the measurement; "open" marks what the paper does not specify.
 
     Attributes:
-        share: of the pooled rows that a repeat draws.
-        max_rows: rows of a repeat at most (open: t-SNE takes its time).
-        clusters: number of clusters (open).
-        linkage: of the hierarchical clustering (open).
-        min_samples: a center is covered by more samples of a level than this, in a
-            sample of the paper's size, a tenth of the pool; see `bound`.
-        perplexity: of t-SNE (open; scikit-learn's default).
-        standardize: whether t-SNE sees each dimension in its own standard deviations
-            rather than raw (open).
-        repeats: random draws.
+        share: the share of the pooled rows that a repeat draws.
+        max_rows: the largest number of rows of a repeat (open; t-SNE is slow).
+        clusters: the number of clusters (open).
+        linkage: the linkage of the hierarchical clustering (open).
+        min_samples: the bound that a level's samples must exceed to cover a center, in
+            a sample of the paper's size, a tenth of the pool; see `bound`.
+        perplexity: the perplexity of t-SNE (open; scikit-learn's default).
+        standardize: whether t-SNE gets each dimension in units of its standard
+            deviation instead of raw (open).
+        repeats: the number of random draws.
     """
 
     share: float = 0.1
@@ -82,8 +82,8 @@ class Embedding(NamedTuple):
 
     Attributes:
         points: `[n, 2]` of t-SNE.
-        levels: `[n]` place of the level that each row is of.
-        clusters: `[n]` number of the cluster that each row is in.
+        levels: `[n]` index of each row's level.
+        clusters: `[n]` index of each row's cluster.
     """
 
     points: np.ndarray
@@ -92,15 +92,15 @@ class Embedding(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """What was measured.
+    """The results of the measurement.
 
     Attributes:
-        rows: that a repeat drew.
-        pooled: rows that it drew from.
-        bound: a center is covered by more samples of a level than this.
+        rows: the number of rows that a repeat drew.
+        pooled: the number of rows that it drew from.
+        bound: the bound that a level's samples must exceed to cover a center.
         shares: space -> `[repeats, L]` covered shares of the cluster centers.
         examples: space -> the embedding of the first repeat.
-        warning: of a bound so low that chance decides; empty without one.
+        warning: a warning of a bound so low that the result is noise; else empty.
     """
 
     rows: int
@@ -112,20 +112,22 @@ class Coverage(NamedTuple):
 
 
 def load(datasets: list[str]) -> dict[str, Level]:
-    """Returns name -> data of files, called by their stems, and of named datasets.
+    """The data of files, named by their stems, and of named datasets.
 
     Raises:
-        checks.UserError: there is no dataset, or one is unknown, is given twice or is
-            of another environment.
-        DownloadError: a D4RL file is missing and cannot be had.
+        checks.UserError: There is no dataset, or one is unknown, listed twice or from
+            another environment.
+        DownloadError: A D4RL file is missing and cannot be downloaded.
     """
     if not datasets or not all(given.strip() for given in datasets):
         raise checks.UserError(
             f"datasets is {','.join(datasets)!r}, which has an empty name or none at "
-            "all. It must list datasets or HDF5 files, separated by commas. Give "
+            "all. It must list datasets or HDF5 files, separated by commas. Set "
             "datasets=hopper-medium,hopper-medium-replay, for example."
         )
-    levels, robots, sizes = {}, {}, {}
+    levels: dict[str, Level] = {}
+    robots: dict[str, str] = {}
+    sizes: dict[str, tuple[int, int]] = {}
     for given in map(str.strip, datasets):
         name, robot = sources.label(given), None
         if sources.split(given)[1] is None and not sources.minari_id(given):
@@ -133,19 +135,23 @@ def load(datasets: list[str]) -> dict[str, Level]:
         if name in levels:
             raise checks.UserError(
                 f"Two of the datasets are called {name!r}. Each level needs a name of "
-                "its own. Give it once, or rename a file."
+                "its own. List it once, or rename a file."
             )
         raw, _ = sources.read(*sources.split(given))
         levels[name] = Level(raw.observations, raw.actions)
         sizes[name] = raw.observations.shape[1], raw.actions.shape[1]
         robot = robot or str(raw.attributes.get("env_id", "")).split("-")[0]
-        if robot:  # Files of others do not say.
+        if robot:  # Other files may not contain it.
             robots[name] = robot
-    for found, what in [(robots, "environments"), (sizes, "sizes of rows")]:
+    groups: list[tuple[Mapping[str, object], str]] = [
+        (robots, "environments"),
+        (sizes, "sizes of rows"),
+    ]
+    for found, what in groups:
         if len(set(found.values())) > 1:
             raise checks.UserError(
                 f"The datasets are of different {what}: {found}. Coverage compares the "
-                "levels of one environment. Give such datasets alone."
+                "levels of one environment. Pass only datasets of one."
             )
     return levels
 
@@ -156,16 +162,16 @@ def measure(
     rng: np.random.Generator,
     step: Callable[[], None] = lambda: None,
 ) -> Coverage:
-    """Returns the coverage of every level.
+    """Measure the coverage of every level.
 
     Args:
-        levels: name -> data, all of one environment.
-        settings: of the measurement.
-        rng: draws rows and starts t-SNE.
-        step: called after each embedding, `2 * repeats` times.
+        levels: The data of each level, all from one environment.
+        settings: The settings of the measurement.
+        rng: The generator that draws rows and starts t-SNE.
+        step: A function to call after each embedding, `2 * repeats` times.
 
     Raises:
-        checks.UserError: there are too few rows to draw from, or too many for a repeat.
+        checks.UserError: There are too few rows to draw from, or too many per repeat.
     """
     data = list(levels.values())
     pooled = sum(len(level.actions) for level in data)
@@ -194,14 +200,14 @@ def measure(
 
 
 def sample_size(pooled: int, settings: Settings) -> int:
-    """Returns the rows that a repeat draws of `pooled` ones."""
+    """The number of rows that a repeat draws from `pooled` rows."""
     rows = min(int(settings.share * pooled), settings.max_rows)
     check_rows(rows, settings, f"a repeat draws, of {pooled:,} rows in all,")
     return rows
 
 
 def check_rows(rows: int, settings: Settings, words: str) -> None:
-    """Raises UserError where t-SNE or the clustering could not work on `rows`."""
+    """Refuses `rows` with which t-SNE or the clustering could not work."""
     for flag, value in [
         ("perplexity", settings.perplexity),
         ("clusters", settings.clusters),
@@ -209,19 +215,19 @@ def check_rows(rows: int, settings: Settings, words: str) -> None:
         if value >= rows:
             raise checks.UserError(
                 f"{flag} is {value:g}, but {words} {rows:,} rows. It must be less than "
-                f"the rows of a repeat. Set {flag} to less, or give more data or a "
+                f"the rows of a repeat. Set {flag} to less, or use more data or a "
                 "larger share or max_rows."
             )
 
 
 def bound(rows: int, pooled: int, settings: Settings) -> float:
-    """Returns how many samples of a level a cluster center must exceed to be covered.
+    """The number of a level's samples that must be exceeded to cover a center.
 
-    The paper's bound is for a tenth of the pooled rows. A smaller sample has as many
-    times fewer of each level in every cluster, so the bound is as many times smaller.
+    The paper's bound is for a tenth of the pooled rows. A smaller sample has
+    proportionally fewer rows in every cluster, so the bound shrinks with it.
 
     Raises:
-        checks.UserError: it is below 1, so that any sample at all would cover a center.
+        checks.UserError: The bound is below 1, so any sample would cover a center.
     """
     least = settings.min_samples * min(rows / (PAPER_SHARE * pooled), 1.0)
     if least < 1.0:
@@ -234,7 +240,7 @@ def bound(rows: int, pooled: int, settings: Settings) -> float:
 
 
 def warning(least: float, pooled: int, settings: Settings) -> str:
-    """Returns what is to be said of a bound: that few samples decide, or nothing."""
+    """A warning if the bound is so low that few samples decide, or nothing."""
     if least >= FEW_SAMPLES:
         return ""
     return (
@@ -245,7 +251,7 @@ def warning(least: float, pooled: int, settings: Settings) -> str:
 
 
 def remedy(least: float, pooled: int, settings: Settings) -> str:
-    """Returns how to reach a bound."""
+    """The settings that would reach a bound."""
     if settings.min_samples < least:
         return f"Set min_samples to {least:g} or more."
     rows = math.ceil(least * PAPER_SHARE * pooled / settings.min_samples)
@@ -255,7 +261,7 @@ def remedy(least: float, pooled: int, settings: Settings) -> str:
 
 
 def draw(lengths: list[int], rows: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Returns rows of each level, drawn from the pool of all without replacement."""
+    """Rows of each level, drawn from the pool without replacement."""
     pooled = np.sort(rng.choice(sum(lengths), rows, replace=False, shuffle=False))
     ends = np.cumsum(lengths)
     parts = np.split(pooled, np.searchsorted(pooled, ends[:-1]))
@@ -263,14 +269,14 @@ def draw(lengths: list[int], rows: int, rng: np.random.Generator) -> list[np.nda
 
 
 def embed(rows: np.ndarray, settings: Settings, seed: int) -> np.ndarray:
-    """Returns rows `[n, D]` in two dimensions, `[n, 2]`, by t-SNE."""
+    """Embed rows `[n, D]` in two dimensions, `[n, 2]`, by t-SNE."""
     rows = rows.astype(np.float64)
     if settings.standardize:
         deviations = rows.std(axis=0)
         rows = (rows - rows.mean(axis=0)) / np.where(deviations > 0, deviations, 1.0)
     model = manifold.TSNE(
         perplexity=settings.perplexity,
-        # Its own default, but principal components need two dimensions or more.
+        # This is its own default, but principal components need two dimensions.
         init="pca" if rows.shape[1] > 1 else "random",
         random_state=seed,
     )
@@ -280,13 +286,13 @@ def embed(rows: np.ndarray, settings: Settings, seed: int) -> np.ndarray:
 def covered(
     embedding: Embedding, levels: int, clusters: int, least: float
 ) -> np.ndarray:
-    """Returns the share of the cluster centers that each level covers, `[L]`.
+    """The share of the cluster centers that each level covers, `[L]`.
 
     Args:
-        embedding: of one repeat.
-        levels: number of levels.
-        clusters: number of clusters.
-        least: from `bound`.
+        embedding: The embedding of one repeat.
+        levels: The number of levels.
+        clusters: The number of clusters.
+        least: The bound from `bound`.
     """
     counts = np.zeros((clusters, levels), int)
     np.add.at(counts, (embedding.clusters, embedding.levels), 1)
@@ -294,7 +300,7 @@ def covered(
 
 
 def table(names: list[str], coverage: Coverage) -> str:
-    """Returns a line of means and deviations per level, and the warning."""
+    """A line of means and deviations per level, and the warning, if any."""
     width = max(len("level"), *map(len, names))
     lines = [f"{'level':<{width}}" + "".join(f" {space:>15}" for space in SPACES)]
     for index, name in enumerate(names):

@@ -1,6 +1,6 @@
-"""What SAMG gains over vanilla fine-tuning on each level, from the runs' results.
+"""SAMG's gain over vanilla fine-tuning on each level, from the runs' results.
 
-SAMG (2024), Appendix C.7, holds it against the coverage of the level's data.
+SAMG (2024), Appendix C.7, compares it with the coverage of the level's data.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from samg_jax.results import figures, run_comparison, seed_statistics
 from samg_jax.runs import lifecycle
 
 COMPARED = ("vanilla", "samg")
-LEGEND = 40  # Letters of a level's name.
+LEGEND = 40  # The number of letters of a level's name.
 
 
 class Improvement(NamedTuple):
-    """SAMG's final scores minus those of vanilla fine-tuning, of one level and base.
+    """SAMG's final scores minus those of vanilla fine-tuning, for one level and base.
 
     Attributes:
-        level: of the data.
-        algorithm: the base.
-        unit: of the scores, in words.
-        seeds: `[S]` those that both runs have, and that stayed finite in both.
+        level: the level of the data.
+        algorithm: the base algorithm.
+        unit: the unit of the scores, in words.
+        seeds: `[S]` seeds that stayed finite in both runs.
         gains: `[S]` differences of their final scores.
     """
 
@@ -49,15 +49,15 @@ class Improvement(NamedTuple):
 
 
 def read(folders: Sequence[str], levels: Sequence[str]) -> list[Improvement]:
-    """Returns the improvement on each level and base, of the runs below the folders.
+    """Read the improvement on each level and base from the runs below the folders.
 
     Args:
-        folders: such as `runs/studies`; workdirs may be anywhere below.
-        levels: names of the levels, as `data_coverage.load` gives them.
+        folders: Folders such as `runs/studies`; workdirs may be anywhere below.
+        levels: The names of the levels, as in `data_coverage.load`.
 
     Raises:
-        checks.UserError: a folder is missing, a run is not complete, two runs are of
-            the same kind or a pair of them cannot be compared, or no level has both.
+        checks.UserError: A folder is missing, a run is incomplete, two runs have the
+            same kind or cannot be compared, or no level has both kinds.
     """
     found = defaultdict(dict)
     for workdir in sorted(workdirs(folders)):
@@ -88,7 +88,7 @@ def read(folders: Sequence[str], levels: Sequence[str]) -> list[Improvement]:
 
 
 def workdirs(folders: Sequence[str]) -> set[pathlib.Path]:
-    """Returns every folder below that holds a run."""
+    """All folders below the given ones that contain a run."""
     result = set()
     for name in folders:
         folder = pathlib.Path(name).expanduser()
@@ -102,7 +102,7 @@ def workdirs(folders: Sequence[str]) -> set[pathlib.Path]:
 
 
 def kind_of(workdir: pathlib.Path) -> tuple[str, str, str] | None:
-    """Returns level, algorithm and variant of a run; None if it is not compared."""
+    """Level, algorithm and variant of a run; None for a run that is not compared."""
     found = run_comparison.load_json(workdir / "config.json")
     if isinstance(found, dict) and found and not run_comparison.fits(found):
         return None  # Another program wrote it.
@@ -124,7 +124,7 @@ def difference(
     vanilla: run_comparison.Outcome,
     samg: run_comparison.Outcome,
 ) -> Improvement:
-    """Returns the improvement between two runs, paired by seed."""
+    """The improvement between two runs, paired by seed."""
     for field in ("data_source", "physics", "normalized", "steps", "updates"):
         values = getattr(vanilla, field), getattr(samg, field)
         if values[0] != values[1]:
@@ -151,7 +151,7 @@ def table(
     measured: data_coverage.Coverage,
     improvements: Sequence[Improvement],
 ) -> str:
-    """Returns one line per level and base: its coverage, and what SAMG gains."""
+    """One line per level and base: its coverage, and what SAMG gains."""
     width = max(len("level"), *map(len, names))
     rows = [
         f"{'level':<{width}}"
@@ -206,7 +206,7 @@ def draw(
                 own.mean(),
                 mean,
                 xerr=own.std(),
-                yerr=None if np.isnan(half) else half,  # Of one seed there is none.
+                yerr=None if np.isnan(half) else half,  # One seed has no interval.
                 fmt=shapes[one.algorithm],
                 color=colors[one.level],
                 capsize=3,

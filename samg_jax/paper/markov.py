@@ -1,6 +1,6 @@
 """Random Markov decision processes, and SAMG's policy evaluation on them, exactly.
 
-A state and an action are one pair x here, so a fixed policy makes of the process a
+A state and an action form one pair x here, so a fixed policy turns the process into a
 Markov chain over `X` pairs. Exact quantities are float64 on the host.
 """
 
@@ -19,12 +19,12 @@ from samg_jax.guidance import guided_target
 
 
 class Process(NamedTuple):
-    """A decision process and the policy to be evaluated on it.
+    """A decision process and the policy to evaluate on it.
 
     Attributes:
         rewards: `[X]` r(s, a), in [0, 1).
         transitions: `[X, X]` probability of the next pair (s', a').
-        discount: in (0, 1).
+        discount: the discount, in (0, 1).
     """
 
     rewards: np.ndarray
@@ -35,17 +35,17 @@ class Process(NamedTuple):
 def garnet(
     key: chex.PRNGKey, states: int, actions: int, branching: int, discount: float
 ) -> Process:
-    """Returns a random process, each pair of which leads to a few states only.
+    """A random process whose pairs each lead to a few states only.
 
     Garnet (Archibald et al. 1995): the successors are drawn without replacement, their
     probabilities and those of the policy uniformly from the simplex.
 
     Args:
-        key: consumed.
-        states: number of states.
-        actions: number of actions; `X` is `states * actions`.
-        branching: states that a pair leads to, at most `states`.
-        discount: in (0, 1).
+        key: The random key; consumed.
+        states: The number of states.
+        actions: The number of actions; `X` is `states * actions`.
+        branching: The number of states that a pair leads to, at most `states`.
+        discount: The discount, in (0, 1).
     """
     pairs = states * actions
     draws = _draw(key, states, actions, branching)
@@ -62,7 +62,7 @@ def garnet(
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def _draw(key, states, actions, branching):
-    """Returns all draws of a process; as one program they compile faster."""
+    """All draws of a process, as one program, which compiles faster."""
     keys, pairs = jax.random.split(key, 4), states * actions
     ranks = jax.random.uniform(keys[0], (pairs, states))
     return (
@@ -74,7 +74,7 @@ def _draw(key, states, actions, branching):
 
 
 def _simplex(draws: np.ndarray) -> np.ndarray:
-    """Returns rows of probabilities: exponential draws give them uniformly."""
+    """Rows of probabilities; exponential draws make them uniform on the simplex."""
     draws = np.float64(draws)
     return draws / draws.sum(axis=1, keepdims=True)
 
@@ -82,12 +82,12 @@ def _simplex(draws: np.ndarray) -> np.ndarray:
 def backup(
     process: Process, q: np.ndarray, offline: np.ndarray, p: np.ndarray
 ) -> np.ndarray:
-    """Returns T_p Q `[X]`, the expected guided target; SAMG (2024), Eq. 4.
+    """T_p Q `[X]`, the expected guided target; SAMG (2024), Eq. 4.
 
     With `p` 0 it is the Bellman operator of the policy.
 
     Args:
-        process: of the pairs.
+        process: The process.
         q: `[X]` online values.
         offline: `[X]` frozen values.
         p: `[X]` weights in [0, 1].
@@ -98,44 +98,45 @@ def backup(
 
 
 def fixed_point(process: Process, offline: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Returns the values `[X]` that `backup` leaves as they are."""
+    """The fixed point `[X]` of `backup`."""
+    # T_p is affine, q -> kept q + constant, so its fixed point is a linear system.
     kept = process.discount * (1.0 - p)[:, None] * process.transitions
     constant = backup(process, np.zeros_like(p), offline, p)
     return np.linalg.solve(np.eye(len(p)) - kept, constant)
 
 
 def true_values(process: Process) -> np.ndarray:
-    """Returns Q of the policy, `[X]`."""
+    """The values Q of the policy, `[X]`."""
     zeros = np.zeros_like(process.rewards)
     return fixed_point(process, zeros, zeros)
 
 
 def modulus(discount: float, p: np.ndarray) -> float:
-    """Returns the contraction modulus of `backup` in the maximum norm."""
+    """The contraction modulus of `backup` in the maximum norm."""
     return discount * float(np.max(1.0 - p))
 
 
 def step_bounds(
     discount: float, p: np.ndarray, error: float, offline_error: float
 ) -> np.ndarray:
-    """Returns what the error of each pair is at most after one `backup`, `[X]`.
+    """The largest error of each pair after one `backup`, `[X]`.
 
     SAMG (2024), Theorem 2; below the plain `discount * error` where p > 0, if the
     offline error is the smaller.
 
     Args:
-        discount: in (0, 1).
+        discount: The discount, in (0, 1).
         p: `[X]` weights.
-        error: maximum norm of the error of Q before the step.
-        offline_error: maximum norm of the error of Q_off.
+        error: The maximum norm of the error of Q before the step.
+        offline_error: The maximum norm of the error of Q_off.
     """
     return discount * ((1.0 - p) * error + p * offline_error)
 
 
 def bias_bound(discount: float, p: np.ndarray, offline_error: float) -> float:
-    """Returns how far the fixed point is from the true values at most.
+    """The largest distance of the fixed point from the true values.
 
-    The bound for a weight p grows with p; so the largest weight bounds them all.
+    The bound for a weight p grows with p, so the largest weight bounds them all.
     """
     largest = float(np.max(p))
     return discount * largest * offline_error / (1.0 - discount * (1.0 - largest))
@@ -149,15 +150,15 @@ def iterate(
     iterations: int,
     cutoff: int | None = None,
 ) -> np.ndarray:
-    """Returns Q `[iterations + 1, X]` before, between and after exact backups.
+    """Q `[iterations + 1, X]` before, between and after exact backups.
 
     Args:
-        process: of the pairs.
+        process: The process.
         start: `[X]` first Q.
         offline: `[X]` frozen values.
         p: `[X]` weights.
-        iterations: backups to take.
-        cutoff: backups after which the weights are 0; None for never.
+        iterations: The number of backups.
+        cutoff: The number of backups after which the weights are 0; None for never.
     """
     q = [start]
     for number in range(iterations):
@@ -174,22 +175,22 @@ def temporal_difference(
     records: int,
     every: int,
 ) -> jax.Array:
-    """Returns Q `[records, X]` of guided TD(0) from 0, after each `every` iterations.
+    """Q `[records, X]` of guided TD(0) from 0, after each `every` iterations.
 
-    An iteration moves every pair toward the target of one transition sampled from it:
-    SAMG (2024), Eq. 13 where p is positive, Eq. 14 (plain TD) where it was cut to 0.
+    Each iteration moves every pair toward the target of one transition sampled from it:
+    SAMG (2024), Eq. 13 if p is positive, Eq. 14 (plain TD) if it was cut to 0.
 
     Args:
-        process: of the pairs.
+        process: The process.
         offline: `[X]` frozen values.
         p: `[X]` weights, after the cut.
-        key: consumed.
-        records: number of records.
-        every: iterations between two of them.
+        key: The random key; consumed.
+        records: The number of records.
+        every: The number of iterations between two records.
     """
     rewards = jnp.asarray(process.rewards, jnp.float32)
     cumulative = jnp.cumsum(jnp.asarray(process.transitions, jnp.float32), axis=1)
-    cumulative /= cumulative[:, -1:]  # Exactly 1 at the end: every draw is below it.
+    cumulative /= cumulative[:, -1:]  # The last is exactly 1, above every draw.
 
     def iteration(number, q):
         draws = jax.random.uniform(jax.random.fold_in(key, number), rewards.shape)
@@ -208,8 +209,8 @@ def temporal_difference(
 
 
 def learning_rate(discount: float, iteration: jax.Array) -> jax.Array:
-    """Returns the rate of TD(0) in an iteration `[]`, from 0 (Wainwright 2019).
+    """The learning rate of TD(0) in an iteration `[]` from 0 (Wainwright 2019).
 
-    The sum over all iterations diverges, while that of the squares does not.
+    The sum over all iterations diverges, while the sum of the squares does not.
     """
     return 1.0 / (1.0 + (1.0 - discount) * iteration)

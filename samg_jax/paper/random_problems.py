@@ -16,25 +16,25 @@ from samg_jax import checks
 from samg_jax.guidance import weights
 from samg_jax.paper import markov
 
-# How often TD(0) is looked at.
+# The number of records of TD(0).
 RECORDS = 200
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the problems are and how long they are worked on.
+    """The size of the problems, and the work on them.
 
     Attributes:
-        processes: number of random processes.
-        states: of each process.
-        actions: of each state.
-        branching: states that a pair leads to.
-        discount: in (0, 1).
-        threshold: p below it is cut to 0, p_m_off.
-        offline_error: largest error of an inexact Q_off.
-        iterations: of TD(0), rounded down to a multiple of `RECORDS`.
-        backups: exact ones.
-        cutoff: backups after which the guidance ends, where it does.
+        processes: the number of random processes.
+        states: the number of states of each process.
+        actions: the number of actions in each state.
+        branching: the number of states that a pair leads to.
+        discount: the discount, in (0, 1).
+        threshold: the threshold p_m_off, below which p is cut to 0.
+        offline_error: the largest error of an inexact Q_off.
+        iterations: the iterations of TD(0), rounded down to a multiple of `RECORDS`.
+        backups: the number of exact backups.
+        cutoff: the number of backups after which a cut-off ends the guidance.
     """
 
     processes: int = 10
@@ -67,13 +67,13 @@ class Problem(NamedTuple):
     """A process with weights and frozen values, `[X]` each.
 
     Attributes:
-        process: to evaluate the policy on.
+        process: the process on which to evaluate the policy.
         q: the true values.
-        p: weights after the cut.
-        accurate: Q_off that is right wherever a guided target reads it, at the
+        p: the weights after the cut.
+        accurate: a Q_off that is right wherever a guided target reads it, at the
             successors of the pairs with p > 0, and wrong everywhere else.
-        misplaced: Q_off that is right at the pairs with p > 0 and wrong elsewhere.
-        inexact: Q_off that is wrong everywhere.
+        misplaced: a Q_off that is right at the pairs with p > 0 and wrong elsewhere.
+        inexact: a Q_off that is wrong everywhere.
     """
 
     process: markov.Process
@@ -85,12 +85,12 @@ class Problem(NamedTuple):
 
 
 class Estimates(NamedTuple):
-    """What TD(0) has learned on every problem, `[processes, RECORDS, X]` each.
+    """The values that TD(0) learned on every problem, `[processes, RECORDS, X]` each.
 
     Attributes:
         plain: without guidance.
         accurate: guided by an accurate Q_off.
-        inexact: guided by an inexact one.
+        inexact: guided by an inexact Q_off.
     """
 
     plain: np.ndarray
@@ -99,14 +99,14 @@ class Estimates(NamedTuple):
 
 
 def random_problem(key: chex.PRNGKey, settings: Settings) -> Problem:
-    """Returns a random problem, its weights uniform before the cut.
+    """A random problem, whose weights are uniform before the cut.
 
     Args:
-        key: consumed.
-        settings: of the problem.
+        key: The random key; consumed.
+        settings: The settings of the problem.
 
     Raises:
-        checks.UserError: the threshold leaves no pair to guide.
+        checks.UserError: The threshold leaves no pair to guide.
     """
     process_key, weight_key, error_key = jax.random.split(key, 3)
     process = markov.garnet(
@@ -127,6 +127,7 @@ def random_problem(key: chex.PRNGKey, settings: Settings) -> Problem:
     errors = jax.random.uniform(error_key, p.shape, minval=-1.0, maxval=1.0)
     errors = settings.offline_error * np.float64(errors)
     q = markov.true_values(process)
+    # A guided target reads Q_off at the successors of guided pairs only.
     read = (process.transitions[p > 0] > 0).any(axis=0)
     return Problem(
         process=process,
@@ -139,7 +140,7 @@ def random_problem(key: chex.PRNGKey, settings: Settings) -> Problem:
 
 
 def random_problems(key: chex.PRNGKey, settings: Settings) -> list[Problem]:
-    """Returns as many random problems as the settings say; the key is consumed."""
+    """The random problems that the settings describe; the key is consumed."""
     keys = jax.random.split(key, settings.processes)
     return [random_problem(one, settings) for one in keys]
 
@@ -147,9 +148,9 @@ def random_problems(key: chex.PRNGKey, settings: Settings) -> list[Problem]:
 def learn(
     problems: Sequence[Problem], key: chex.PRNGKey, settings: Settings
 ) -> Estimates:
-    """Returns TD(0) on all problems, plain and guided; the key is consumed.
+    """Run TD(0) on all problems, plain and guided; the key is consumed.
 
-    All three see the same sampled transitions of a process.
+    All three variants see the same sampled transitions of a process.
     """
     fn = functools.partial(
         markov.temporal_difference,

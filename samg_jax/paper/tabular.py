@@ -3,8 +3,8 @@ r"""Checks SAMG's theory numerically, on random tabular decision processes.
     python -m samg_jax.paper.tabular
     python -m samg_jax.paper.tabular --discount=0.95 --iterations=40000
 
-Prints a table of what was measured against its bound, draws error against iteration,
-and ends with an error where a bound is broken. Takes about ten seconds of one core.
+Prints a table of measurements and their bounds, draws error against iteration, and ends
+with an error if a bound is broken. Takes about ten seconds of one core.
 """
 
 from __future__ import annotations
@@ -91,16 +91,16 @@ def main(argv: list[str]) -> None:
     if broken:
         sys.exit(
             f"error: not kept: {'; '.join(broken)}. All must hold. A discount nearer "
-            "to 1 needs more samples for TD: give more: raise iterations."
+            "to 1 needs more samples for TD: raise iterations."
         )
 
 
 def check_picture(path: pathlib.Path) -> None:
-    """Raises UserError where the picture could not be written."""
+    """Refuses a path at which the picture could not be written."""
     if path.suffix != ".png":
         raise checks.UserError(
             f"out is {str(path)!r}. The picture is a PNG, in a file that ends in "
-            f".png. Give out={path.with_suffix('.png')}, for example."
+            f".png. Set out={path.with_suffix('.png')}, for example."
         )
     checks.file(path, "out", overwrite=True)
 
@@ -114,10 +114,10 @@ def draw(
     """Draws error against iteration: exact, sampled, and with an inexact Q_off.
 
     Args:
-        problems: that the estimates belong to.
-        estimates: of TD(0).
-        settings: of both.
-        path: of the PNG.
+        problems: The problems of the estimates.
+        estimates: The estimates of TD(0).
+        settings: The settings of both.
+        path: The path of the PNG.
     """
     figure, ((exact, sampled, biased),) = figures.subplots(3)
     _draw_exact(exact, problems, settings)
@@ -203,7 +203,7 @@ def _draw_biased(axis, problems, settings):
 
 
 def _band(axis, x, lines, color, label):
-    """Draws the mean of the lines over their range."""
+    """Draws the mean of the lines over a band from their lowest to their highest."""
     lines = np.asarray(lines)
     axis.fill_between(
         x, lines.min(axis=0), lines.max(axis=0), color=color, alpha=0.2, linewidth=0

@@ -1,7 +1,7 @@
-"""SAMG's theorems as checks: what is measured on random problems, and its bound.
+"""SAMG's theorems as checks: measurements on random problems, and their bounds.
 
-They are stated for V; here they are checked for Q, whose mean under the policy V is, so
-that its error is no larger.
+The theorems are stated for V. Here they are checked for Q: V is the mean of Q under the
+policy, so its error is no larger.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import numpy as np
 from samg_jax.paper import markov
 from samg_jax.paper.random_problems import Estimates, Problem, Settings
 
-# Where a sampled estimate ends: share of its first error that counts as convergence.
+# The share of its first error below which a sampled estimate counts as converged.
 CONVERGED = 0.05
 ROUNDING = 1e-9
-LEAST_P = 0.1  # Of weights that are not cut, but differ from pair to pair.
+LEAST_P = 0.1  # The least of weights that are not cut, but differ between pairs.
 
 
 class Check(NamedTuple):
     """One statement, on the process where it comes closest to failing.
 
     Attributes:
-        name: what is measured.
-        measured: value there.
-        bound: what the theory says.
-        attained: whether the bound is to be reached, not only kept.
+        name: the quantity.
+        measured: the measured value.
+        bound: the bound of the theory.
+        attained: whether the bound must be attained, not only kept.
     """
 
     name: str
@@ -50,7 +50,7 @@ def check_all(
     key: chex.PRNGKey,
     settings: Settings,
 ) -> list[Check]:
-    """Returns every check; the key is consumed."""
+    """Run every check; the key is consumed."""
     contraction_key, step_key = jax.random.split(key)
     return [
         *check_contraction(problems, contraction_key),
@@ -63,12 +63,12 @@ def check_all(
 def check_contraction(
     problems: Sequence[Problem], key: chex.PRNGKey, tables: int = 50
 ) -> list[Check]:
-    """Returns that T_p contracts by its modulus, and by no less; the key is consumed.
+    """Check that T_p contracts by its modulus, and by no less; the key is consumed.
 
     Args:
-        problems: to measure on.
-        key: of the tables.
-        tables: random Q to which T_p is applied, for each problem.
+        problems: The problems.
+        key: The key of the tables.
+        tables: The number of random Q to which T_p is applied, for each problem.
     """
     random = {"p cut": [], "p = 0.5": [], "p uncut": []}
     apart = {name: [] for name in random}
@@ -82,7 +82,7 @@ def check_contraction(
         for name, p in zip(random, ps, strict=True):
             bound = markov.modulus(discount, p)
             random[name] += [(_ratio(problem, table, p), bound) for table in values]
-            # Tables that differ by a constant come nearer only as fast as they must.
+            # Tables that differ by a constant approach each other only at the bound.
             apart[name].append((_ratio(problem, problem.q + 1.0, p), bound))
     checks = [
         Check(f"contraction, random Q, {name}", *_worst(found))
@@ -97,10 +97,10 @@ def check_contraction(
 def check_step(
     problems: Sequence[Problem], key: chex.PRNGKey, settings: Settings
 ) -> list[Check]:
-    """Returns Theorem 2's bound on one step, and that guided pairs are faster.
+    """Check Theorem 2's bound on one step, and that guided pairs are faster.
 
-    Started at 0, below all values, the error of a guided pair is at most 1 - p times
-    that without guidance, after any number of steps. The key is consumed.
+    From 0, which is below all values, the error of a guided pair is at most 1 - p times
+    the error without guidance, after any number of steps. The key is consumed.
     """
     steps, ratios = [], []
     keys = jax.random.split(key, len(problems))
@@ -118,7 +118,7 @@ def check_step(
         plain = markov.iterate(process, zeros, zeros, zeros, settings.backups)
         guided = markov.iterate(process, zeros, problem.accurate, p, settings.backups)
         plain, guided = np.abs(plain[1:] - problem.q), np.abs(guided[1:] - problem.q)
-        seen = (p > 0) & (plain > 1e-6)  # Below that there is rounding alone.
+        seen = (p > 0) & (plain > 1e-6)  # Smaller errors are rounding.
         kept = np.broadcast_to(1.0 - p, plain.shape)
         ratios += zip((guided[seen] / plain[seen]), kept[seen], strict=True)
     return [
@@ -128,7 +128,7 @@ def check_step(
 
 
 def check_td(problems: Sequence[Problem], estimates: Estimates) -> list[Check]:
-    """Returns where TD(0) ended: Theorem 1, and faster by Theorem 2."""
+    """Check the end of TD(0): Theorem 1, and that Theorem 2 makes it faster."""
     ends = {"plain": [], "accurate": [], "inexact": []}
     guided = {"plain": [], "accurate": []}
     for index, problem in enumerate(problems):
@@ -150,9 +150,9 @@ def check_td(problems: Sequence[Problem], estimates: Estimates) -> list[Check]:
 
 
 def check_bias(problems: Sequence[Problem], settings: Settings) -> list[Check]:
-    """Returns how far a fixed Q_off leads away for good, and that a cut-off mends it.
+    """Check the lasting bias of a fixed Q_off, and that a cut-off removes it.
 
-    The weights and the frozen values that reach the bound are constant ones.
+    Constant weights and constant errors of the frozen values attain the bound.
     """
     inexact, misplaced, constant, cut = [], [], [], []
     left = settings.backups - settings.cutoff
@@ -188,7 +188,7 @@ def check_bias(problems: Sequence[Problem], settings: Settings) -> list[Check]:
 
 
 def table(checks: Sequence[Check]) -> str:
-    """Returns one line per check, on the process that comes closest to failing."""
+    """One line per check, for the process that comes closest to failing."""
     lines = [f"{'':<46} {'measured':>10} {'bound':>10}"]
     for check in checks:
         verdict = "holds" if check.holds else "BROKEN"
@@ -205,7 +205,7 @@ def _norm(values: np.ndarray) -> float:
 
 
 def _ratio(problem: Problem, q: np.ndarray, p: np.ndarray) -> float:
-    """Returns how far T_p leaves `q` from the true values, over how far it was."""
+    """The distance of T_p `q` from T_p of the true values, over that of `q`."""
     images = [
         markov.backup(problem.process, table, problem.inexact, p)
         for table in (q, problem.q)
@@ -214,7 +214,7 @@ def _ratio(problem: Problem, q: np.ndarray, p: np.ndarray) -> float:
 
 
 def _worst(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Returns the measured value and the bound that it comes closest to, or breaks."""
+    """The measured value and the bound that it is closest to, or breaks."""
     measured, bounds = np.array(pairs, np.float64).T
     worst = int(np.argmax(measured / np.maximum(bounds, ROUNDING)))
     return float(measured[worst]), float(bounds[worst])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -39,7 +41,7 @@ def draw_switch(axis, frame: pd.DataFrame, algorithm: str, dataset: str) -> None
     if len(offline):
         offline = offline.assign(step=offline["step"] - offline["step"].max())
         near = offline[offline["step"] >= -reach]
-        look = {"color": pictures.OFFLINE_COLOR, "marker": "."}
+        look: dict[str, Any] = {"color": pictures.OFFLINE_COLOR, "marker": "."}
         if near["step"].nunique() == 1:
             look |= {"marker": "o", "markersize": 9, "fillstyle": "none"}
         draw(axis, near, {**look, "label": "offline, shared"})

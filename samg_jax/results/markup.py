@@ -81,7 +81,9 @@ def markdown_row(cells: Sequence[str]) -> str:
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; columns are aligned unless they are wider than `ALIGNED`."""
-    lines = [[markdown(cell) for cell in line] for line in (header, *rows)]
+    lines: list[list[str]] = [
+        [markdown(cell) for cell in line] for line in (header, *rows)
+    ]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     widths = [min(width, ALIGNED) for width in widths]
     lines.insert(1, ["-" * width for width in widths])

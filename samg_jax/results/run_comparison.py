@@ -26,7 +26,7 @@ from samg_jax.runs import checkpoints, lifecycle, lost_checkpoints
 # What `training.csv` has of the guidance and a comparison tells.
 GUIDANCE = ("weight_active", "weight_mean", "guidance_term")
 # Group and field of a config, of those that a report reads.
-NEEDED = {
+NEEDED: dict[str, Any] = {
     "algorithm": str,
     "env_id": str,
     "physics": str,

@@ -36,7 +36,7 @@ ASIDE = (
 
 LENGTHS = ("offline.updates", "online.steps")
 
-Key = tuple[str, str, str]  # Algorithm, variant and dataset.
+Key = tuple[str, ...]  # Algorithm, variant and dataset.
 Setups = Mapping[Key, Mapping[str, Any]]
 
 

@@ -298,7 +298,7 @@ def find_data(run: Run, plan: ResumePlan, origin: dict | None, needed: bool) -> 
             another run's; None if it begins.
         needed: whether the dataset is opened.
     """
-    before = origin and origin.get("data_fingerprint")
+    before = origin.get("data_fingerprint") if origin else None
     if not needed:
         run.data_source, run.data_fingerprint = origin["data_source"], before
         logs.LOGGER.info("offline data: %s", run.data_source)

@@ -127,15 +127,18 @@ def config_fault(config: Any) -> str | None:
     return _wrong_field(flat, CONFIG_FIELDS)
 
 
-def _wrong_field(values: dict, wanted: dict[str, type], optional=False) -> str | None:
+def _wrong_field(
+    values: dict[str, Any], wanted: Mapping[str, type], optional: bool = False
+) -> str | None:
     for name, kind in wanted.items():
         if name not in values:
             if optional:
                 continue
             return f"{name!r} is missing"
-        value = values[name]
+        value: Any = values[name]
         number = kind is int and isinstance(value, bool)
-        if not isinstance(value, kind) or number or (kind is int and value < 0):
+        negative = kind is int and isinstance(value, int) and value < 0
+        if not isinstance(value, kind) or number or negative:
             return f"{name!r} is {str(value)[:40]!r} instead of {TYPES[kind]}"
     return None
 

@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 import pathlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from samg_jax import checks, durable
@@ -69,7 +69,7 @@ class Events:
             ) from error
         self._run.define_metric("*", step_metric=STEP)
 
-    def add_scalars(self, values: dict[str, float], step: int) -> None:
+    def add_scalars(self, values: Mapping[str, float], step: int) -> None:
         """Logs name -> value at a step; raises OSError where that cannot be."""
         with self._as_os_errors():
             self._run.log({**values, STEP: step})

@@ -1,4 +1,4 @@
-"""What the guidance does, seen on the newest transitions and on one batch at a time."""
+"""Metrics of the guidance, on the latest transitions and on one batch."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from samg_jax.types import Batch, Metrics
 def make_diagnostics(
     experiment: Experiment, settings: spec.Online
 ) -> Callable[[online_phase.State], Metrics]:
-    """Returns the compiled look at the guidance, name -> `[S]`.
+    """Compile the metrics of the guidance, name -> `[S]`.
 
-    It only reads: a run with it is the run without it. Of the transitions since the
-    last log, and of a batch drawn for the purpose:
+    They only read the state: a run with them equals the run without. They cover the
+    transitions since the last log, and a batch drawn for the purpose:
 
     - `fresh_weight_qNN`, `fresh_weight_active`: quantiles of p(s, a) over the former,
       as stored (before the strength and the cut-off), and the share above 0.
-    - `fresh_p_int_qNN`: the same of p_int, which the cut has left out; of a weight that
-      is not cut, the same numbers. `threshold`: where it cuts, NaN without a cut.
-    - `weight_mean`, `weight_active`: what the update would use of the batch.
-    - `guidance_term`: mean of |discount * mask * p (V_off - V_on)|, what the guide adds
-      to the target, equal to the intrinsic reward of SAMG (2024), Eq. 5.
-    - `value_online`, `value_offline`, `value_gap`: mean Q of the batch's pairs by the
-      parameters that were frozen, as they are now and as they were, and the mean of
-      |Q_off - Q|. IQL freezes V, so with it these are values of observations.
-    - `td_error_guided`, `td_error_unguided`: mean |target - Q| where p > 0 and where
-      not, a mean over the ensemble; NaN where the batch has no such pair.
+    - `fresh_p_int_qNN`: quantiles of p_int before the cut; equal to `fresh_weight_qNN`
+      for a weight without a cut. `threshold`: the threshold, NaN without a cut.
+    - `weight_mean`, `weight_active`: the weights that an update would use on the batch.
+    - `guidance_term`: mean of |discount * mask * p (V_off - V_on)|, which the guide
+      adds to the target; equal to the intrinsic reward of SAMG (2024), Eq. 5.
+    - `value_online`, `value_offline`, `value_gap`: mean Q of the batch's pairs under
+      the guiding critic's parameters, current and frozen, and the mean of |Q_off - Q|.
+      IQL freezes V, so there these are values of observations.
+    - `td_error_guided`, `td_error_unguided`: mean |target - Q| over pairs with p > 0
+      and over the others, a mean over the ensemble; NaN if the batch has no such pair.
     """
     fresh = min(settings.log_every, online_phase.capacity(settings))
     is_cut = weights.REGISTRY[experiment.guidance.weight].cut
@@ -89,11 +89,11 @@ def make_diagnostics(
 
 
 def fresh_weights(p: jax.Array, count: jax.Array) -> Metrics:
-    """Returns quantiles of the newest weights, and their share above 0.
+    """Quantiles of the latest weights, and their share above 0.
 
     Args:
-        p: `[n]`, the newest first.
-        count: `[]` transitions there are; entries of `p` beyond them are none.
+        p: `[n]` weights, the latest first.
+        count: `[]` number of transitions so far; further entries of `p` are empty.
     """
     exists = jnp.arange(len(p)) < count
     named = fresh_quantiles("fresh_weight", p, count)
@@ -101,7 +101,7 @@ def fresh_weights(p: jax.Array, count: jax.Array) -> Metrics:
 
 
 def fresh_quantiles(name: str, p: jax.Array, count: jax.Array) -> Metrics:
-    """Returns `name_qNN`, quantiles of the newest values; see `fresh_weights`."""
+    """Quantiles `name_qNN` of the latest values; see `fresh_weights`."""
     exists = jnp.arange(len(p)) < count
     levels = quantiles.REPORTED_LEVELS
     values = jnp.nanquantile(jnp.where(exists, p, jnp.nan), jnp.asarray(levels))
@@ -112,7 +112,7 @@ def fresh_quantiles(name: str, p: jax.Array, count: jax.Array) -> Metrics:
 
 
 def compare_values(experiment: Experiment, agent, guidance, batch: Batch) -> Metrics:
-    """Returns the frozen model's values of the batch beside the current ones."""
+    """The batch's values under the frozen parameters and under the current ones."""
     online = experiment.online.values(handover.frozen_params(experiment, agent), batch)
     offline = experiment.online.values(guidance.offline, batch)
     return {
@@ -123,7 +123,7 @@ def compare_values(experiment: Experiment, agent, guidance, batch: Batch) -> Met
 
 
 def split_errors(errors: jax.Array, p: jax.Array) -> Metrics:
-    """Returns the mean size of TD errors `[E, B]` where p `[B]` is above 0, and not."""
+    """The mean size of TD errors `[E, B]` where p `[B]` is above 0, and elsewhere."""
     sizes = jnp.abs(errors).mean(axis=0)
     return {
         "td_error_guided": jnp.mean(sizes, where=p > 0),

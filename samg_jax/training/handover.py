@@ -1,4 +1,4 @@
-"""What fine-tuning takes over from the offline phase, for every replica of a sweep."""
+"""The handover from the offline phase to fine-tuning, for all replicas of a sweep."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def to_replicas(
     """
     if not experiment.labels:
         return state
+    # A replica takes the state of its seed; shared leaves have no axis to select from.
     values = np.asarray(state.seeds).tolist()
     positions = np.array([values.index(seed) for seed in experiment.seeds.tolist()])
     shared = state.preprocessing
@@ -34,7 +35,7 @@ def to_replicas(
 
 
 def freeze(experiment: Experiment, pretrained: offline_phase.State) -> Any:
-    """Returns the guidance toward a copy of the offline value parameters."""
+    """The guidance toward a copy of the offline value parameters."""
     if experiment.guidance.weight == "none":
         return ()
     values = frozen_params(experiment, pretrained.agent)
@@ -53,14 +54,14 @@ def freeze(experiment: Experiment, pretrained: offline_phase.State) -> Any:
 
 
 def frozen_params(experiment: Experiment, agent: Any) -> Any:
-    """Returns those of the agent's parameters that the guidance has frozen."""
+    """The agent's parameters that the guidance freezes."""
     if experiment.guidance.freeze == "critic":
         return experiment.algorithm.online_value_params(agent)
     return experiment.algorithm.value_params(agent)
 
 
 def swept(experiment: Experiment, group: str) -> dict[str, jax.Array]:
-    """Returns field -> `[S]` of what is swept of `guidance` or of `agent`."""
+    """The swept values of `guidance` or of `agent`, field -> `[S]`."""
     return {
         name: jnp.asarray(values, jnp.int32 if name == "cutoff_steps" else jnp.float32)
         for name, values in sweeps.of_group(experiment, group).items()

@@ -16,7 +16,7 @@ MIB_PER_GIB = 1024
 
 
 def describe() -> str:
-    """The devices of this process; starts JAX if nothing has before.
+    """The devices of this process; starts JAX if it is not running.
 
     For example `1 CPU (no NVIDIA GPU found)` or `NVIDIA GeForce RTX 4090, 24 GB`.
     """
@@ -36,7 +36,7 @@ def describe() -> str:
 
 
 def warning() -> str:
-    """What to do if JAX computes on the CPU though a GPU could be there; else empty."""
+    """Advice if JAX uses the CPU although a GPU may exist; else empty."""
     if jax.default_backend() != "cpu" or not drivers.exists() or _cpu_is_wanted():
         return ""
     installed = [name for name in PLUGINS if importlib.util.find_spec(name)]
@@ -61,7 +61,7 @@ def warning() -> str:
 
 def _cpu_is_wanted() -> bool:
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
-    # Not all settings are attributes of `jax.config`.
+    # Some settings are not attributes of `jax.config`.
     given = jax.config.values
     named = given.get("jax_platforms") or given.get("jax_platform_name") or ""
     return hidden or "cpu" in named.split(",")
@@ -76,9 +76,9 @@ def _why_no_gpu() -> str:
 
 
 def _memory_of_gpus() -> dict[str, float]:
-    """Name -> memory in GiB of the NVIDIA GPUs; empty where it is not known.
+    """The memory of the NVIDIA GPUs in GiB, by name; empty if unknown.
 
-    JAX tells only the part that it has reserved.
+    JAX itself reports only the memory that it has reserved.
     """
     said = drivers.smi("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
     found = {}

@@ -20,10 +20,10 @@ from samg_jax.guidance import collapse, quantiles, weights
 from samg_jax.training import devices, seed_axis
 from samg_jax.types import Metrics, shared
 
-# Rows on which the fitted weight is examined at most.
+# The most rows that examine the fitted weight.
 HEALTH_ROWS = 20_000
-HOLDOUT = 0.05  # Share of the rows for that, where nothing is trained.
-# Updates between two looks at whether the state is finite; each look copies it.
+HOLDOUT = 0.05  # The share of held-out rows for a weight without a trained model.
+# Updates between two checks whether the state is finite; each check copies the state.
 LOOK_EVERY = 10
 
 
@@ -34,12 +34,12 @@ class State(struct.PyTreeNode):
         seeds: `[S]` values of the seeds.
         agent: the algorithm's state, stacked over seeds.
         model: state of the weight's model, stacked over seeds; `()` without one.
-        weight: its fit, stacked over seeds, zeros until it is made; or `()`.
-        quantiles: `[S, 1001]` of p_int over the offline data, where the threshold is
-            one of them; see `guidance.quantiles`.
+        weight: fit of the weight, stacked over seeds; zeros before the fit, or `()`.
+        quantiles: `[S, 1001]` quantiles of p_int over the offline data, for a
+            threshold among them; see `guidance.quantiles`.
         preprocessing: normalizer and reward transform, shared.
         alive: `[S]` whether the seed has stayed finite.
-        failed_step: `[S]` update at which it did not, -1 otherwise.
+        failed_step: `[S]` update after which it was not finite, -1 otherwise.
     """
 
     seeds: jax.Array
@@ -101,10 +101,11 @@ def make_updates(
 ) -> Callable[..., tuple[State, Metrics]]:
     """Returns `(state, dataset, start, length) -> (state, metrics)` of the algorithm.
 
-    One compiled scan over `length` updates of all seeds; the state is donated.
-    Metrics are means over the scan, `[S]` each. A seed that becomes non-finite stays
-    as it was up to `LOOK_EVERY - 1` updates before; `failed_step` is exact, unless
-    only its parameters tell, and not its metrics.
+    The function is one compiled scan over `length` updates of all seeds. It donates
+    the state, and returns the new one and metrics, means over the scan, `[S]` each. A
+    seed that becomes non-finite keeps a state from up to `LOOK_EVERY - 1` updates
+    earlier; `failed_step` is exact, unless only the parameters are non-finite and no
+    metric is.
     """
 
     def draw(seed, step, dataset):
@@ -120,10 +121,10 @@ def make_updates(
 
 
 def make_model_updates(experiment: Experiment) -> Callable[..., tuple[State, Metrics]]:
-    """Returns the same as `make_updates` for the weight's model.
+    """Compile the updates of the weight's model, as `make_updates`.
 
-    The function is `(state, (dataset, rows), start, length)`, `rows` being those that
-    it may train on.
+    The function is `(state, (dataset, rows), start, length)`; it trains on the rows
+    `rows` alone.
     """
     batch_size = experiment.model.settings.batch_size
 
@@ -132,7 +133,7 @@ def make_model_updates(experiment: Experiment) -> Callable[..., tuple[State, Met
         return _rows_and_key(key, batch_size, len(inputs[1]))
 
     def update(model, drawn, inputs, preprocessing):
-        del preprocessing  # It sees raw data.
+        del preprocessing  # The model sees raw data.
         dataset, rows = inputs
         places, key = drawn
         chosen = rows[places]
@@ -148,7 +149,7 @@ def make_model_updates(experiment: Experiment) -> Callable[..., tuple[State, Met
 
 
 def _rows_and_key(key: chex.PRNGKey, batch_size: int, rows: int):
-    """Returns the places `[B]` of a batch among so many rows, and the update's key."""
+    """The indices `[B]` of a batch among `rows` rows, and the update's key."""
     batch_key, update_key = jax.random.split(key)
     return jax.random.randint(batch_key, (batch_size,), 0, rows), update_key
 
@@ -159,14 +160,14 @@ def _scanned(
     draw: Callable[..., Any],
     update: Callable[..., tuple[Any, Metrics]],
 ):
-    """Returns the compiled scan of guarded updates of one field of the state.
+    """Compile a scan of guarded updates of one field of the state.
 
     Args:
         experiment: The resolved experiment.
-        field: of the state.
-        draw: `(seed, step, inputs) -> drawn`, of all updates at once: cheaper than one
-            by one, and the same numbers.
-        update: `(model, drawn, inputs, preprocessing) -> (model, metrics)`.
+        field: The name of the state's field.
+        draw: A function `(seed, step, inputs) -> drawn`. One call draws for all
+            updates of the scan, which is cheaper and gives the same numbers.
+        update: A function `(model, drawn, inputs, preprocessing) -> (model, metrics)`.
     """
 
     def guarded(model, alive, steps, drawn, inputs, preprocessing):
@@ -174,9 +175,10 @@ def _scanned(
             return update(model, drawn, inputs, preprocessing)
 
         new, metrics = jax.lax.scan(one, model, drawn)
+        # The guard copies the state, so it runs once per block and not per update.
         model, alive = seed_axis.guard(model, new, metrics, alive)
         finite = jnp.stack([jnp.isfinite(value) for value in metrics.values()])
-        # Where no metric tells, it is the last.
+        # The step is the last of the block if all metrics are finite.
         first = jnp.argmin(finite.all(axis=0).at[-1].set(False))
         return model, alive, steps[first], metrics
 
@@ -200,6 +202,8 @@ def _scanned(
 
         def scan(state, inputs, start):
             steps = start + jnp.arange(length).reshape(-1, block)
+            # All draws come before the scan, `[blocks, S, block, ...]`: a key depends
+            # on seed and step only, so the numbers equal those drawn one by one.
             of_seed = jax.vmap(draw, in_axes=(None, 0, None))
             of_seeds = jax.vmap(of_seed, in_axes=(0, None, None))
             every = jax.vmap(of_seeds, in_axes=(None, 0, None))
@@ -225,20 +229,20 @@ def fit_weight(
     dataset: transitions.Dataset,
     split: collapse.Split,
 ) -> tuple[State, dict[str, np.ndarray]]:
-    """Returns the state with the fitted weight, and a report, `[S]` each.
+    """Fit the weight; returns the state with it, and a report, `[S]` each.
 
-    Pushes all offline rows through the weight's model and, where the threshold is a
-    quantile, through the weight; examines both on the rows held out from training:
-    p_int, and p as it would be stored with these rows online, after the cut.
+    Passes all offline rows through the weight's model and, if the threshold is a
+    quantile, through the weight. Examines both on the rows held out from training:
+    p_int, and p after the cut, as it would be stored online for these rows.
 
     Args:
         experiment: The resolved experiment.
-        state: with a trained model, where the weight needs one.
-        dataset: on the device.
-        split: of its rows, by which the model was trained.
+        state: The state, with a trained model if the weight needs one.
+        dataset: The dataset, on the device.
+        split: The split of the rows with which the model was trained.
     """
     columns = dataset.observations, dataset.actions, dataset.next_observations
-    # Spread evenly, as a few long episodes would not be all of them.
+    # The rows are spread evenly, because a few long episodes would not represent all.
     rows = split.held_out[:: -(-len(split.held_out) // HEALTH_ROWS)]
     few = tuple(column[rows] for column in columns)
     findings = {}
@@ -269,7 +273,7 @@ def probabilities(experiment: Experiment) -> Callable[..., jax.Array]:
     fn = _over_seeds(experiment, weights.probabilities(experiment.guidance))
 
     def batched(inputs, *columns):
-        unread = jnp.zeros(inputs[0].shape)  # Nothing is cut.
+        unread = jnp.zeros(inputs[0].shape)  # p_int has no cut that reads a threshold.
         return fn((*inputs, unread), *columns)
 
     return batched
@@ -289,7 +293,7 @@ def _over_seeds(
 
 
 def held_out(experiment: Experiment, dataset: transitions.Dataset) -> collapse.Split:
-    """Returns the rows that the weight's model trains on, and those held out."""
+    """The rows that train the weight's model, and the held-out rows."""
     share = HOLDOUT if experiment.model is None else experiment.model.settings.holdout
     dataset = jax.device_get(dataset)
     limit = experiment.task.max_episode_steps or len(dataset.rewards)

@@ -30,16 +30,16 @@ class State(struct.PyTreeNode):
         seeds: `[S]` values of the seeds.
         agent: the algorithm's state, stacked over seeds.
         guidance: `weights.Guidance` stacked over seeds, `()` without guidance.
-        hyperparameters: swept ones of the algorithm, name -> `[S]`.
+        hyperparameters: swept hyperparameters of the algorithm, name -> `[S]`.
         buffer: replay buffer, `[S, capacity, ...]`, raw.
         preprocessing: normalizer and reward transform, shared.
         count: `[]` environment steps taken by each seed, warm-up included.
-        observations: `[S, O]` raw, what the actions answer to.
-        actions: `[S, A]` to be executed next.
+        observations: `[S, O]` raw observations on which the actions act.
+        actions: `[S, A]` the actions to execute next.
         alive: `[S]` whether the seed has stayed finite.
-        failed_step: `[S]` environment step (or offline update) at which it did not, -1
-            otherwise.
-        sums: metric -> `[S]`, summed over updates since the last log.
+        failed_step: `[S]` environment step (or offline update) after which it was not
+            finite, -1 otherwise.
+        sums: metric -> `[S]`, sums over the updates since the last log.
         summed: `[]` number of updates in the sums.
     """
 
@@ -59,13 +59,13 @@ class State(struct.PyTreeNode):
 
 
 class EnvStep(NamedTuple):
-    """What the environments answered to the actions, `[S]` or `[S, O]`.
+    """The environments' response to the actions, `[S]` or `[S, O]`.
 
     Attributes:
-        rewards: raw.
+        rewards: raw rewards.
         next_observations: true successors, before any reset.
-        masks: 0 at true terminals; time limits are none.
-        observations: what to act on next, after any reset.
+        masks: 0 at true terminals, 1 elsewhere, also at time limits.
+        observations: the next observations to act on, after any reset.
     """
 
     rewards: Any
@@ -77,8 +77,8 @@ class EnvStep(NamedTuple):
 def to_env_step(step: vector.Step) -> EnvStep:
     """Returns what training needs of a step of the environments.
 
-    As in CORL, an end of the task on the last step that the time limit allows is
-    stored as a time limit.
+    As in CORL, a task that ends on the last step before the time limit is stored as a
+    time limit.
     """
     terminals = step.terminals & ~step.timeouts
     return EnvStep(
@@ -100,12 +100,12 @@ def init(
     pretrained: offline_phase.State,
     observations: jax.Array,
 ) -> State:
-    """Returns the state at the switch: frozen copies made, nothing learned yet.
+    """The state at the switch: frozen copies are made, nothing is learned yet.
 
     Args:
         experiment: The resolved experiment.
-        online: settings of the phase.
-        pretrained: what the offline phase produced.
+        online: The settings of the online phase.
+        pretrained: The final state of the offline phase.
         observations: `[S, O]` first observations of the training environments.
     """
     return jax.jit(functools.partial(_init, experiment, online))(
@@ -126,10 +126,11 @@ def before_metrics(
     pretrained: offline_phase.State,
     observations: jax.Array,
 ) -> State:
-    """Returns what `init` does without metrics' names and actions, to be traced.
+    """The state of `init` without the names of metrics and without actions.
 
-    Its `sums` are empty, its actions 0: to know them an update is traced, which takes
-    most of the time of `init` and adds next to nothing to the state's size.
+    Its `sums` are empty and its actions 0: finding them requires tracing an update,
+    which takes most of the time of `init` and adds next to nothing to the state's
+    size.
     """
     count = len(experiment.seeds)
     axes = seed_axis.axes(pretrained.agent)
@@ -161,9 +162,9 @@ def make_step(
 ) -> Callable[[State, EnvStep, Any], State]:
     """Returns the compiled step `(state, env_step, dataset, turns) -> state`.
 
-    Stores the transition with its weight, takes `turns` updates, and draws the next
-    actions, in one call. The state is donated; the dataset is None unless offline
-    data are kept.
+    One call stores the transition with its weight, takes `turns` updates, and draws
+    the next actions. It donates the state; the dataset is None unless offline data
+    are kept.
     """
     learn, explore = make_learner(experiment, online), make_explorer(experiment)
 
@@ -185,16 +186,18 @@ def make_step(
 def make_learner(
     experiment: Experiment, online: spec.Online
 ) -> Callable[[State, EnvStep, Any, jax.Array | int], State]:
-    """Returns `(state, env_step, dataset, turns) -> state`, which is not compiled.
+    """The step `(state, env_step, dataset, turns) -> state`, not compiled.
 
-    It is the step without the next actions: those of the state have been executed.
+    It draws no next actions: the state's actions are those just executed.
     """
     weigh = _weigher(experiment)
     update = _updater(experiment, online)
-    # No bound until the episode is over; without calibration nothing reads it.
+    # Minus infinity is no bound, until the episode ends; only calibration reads it.
     unknown = -jnp.inf if experiment.online_returns else 0.0
 
     def learn(state: State, env_step: EnvStep, dataset, turns) -> State:
+        # The weight is computed once and stored with the transition, because its model
+        # is frozen: it would be equal at every later update.
         stored = jax.vmap(weigh, in_axes=(0, 0, 0, 0, 0, None))(
             state.seeds,
             state.guidance,
@@ -224,12 +227,12 @@ def make_learner(
 
 
 def effective_weights(guidance: weights.Guidance, p: jax.Array, count: jax.Array):
-    """Returns p times the strength, 0 from the cut-off on."""
+    """The weights p times the strength, and 0 after the cut-off."""
     return jnp.where(count > guidance.cutoff_steps, 0.0, guidance.strength) * p
 
 
 def _weigher(experiment: Experiment):
-    """Returns the function that weighs one seed's new transition, `[]`."""
+    """The function that computes the weight `[]` of one seed's new transition."""
     if experiment.guidance.weight == "none":
         return lambda seed, *_: jnp.zeros(())
     fn = weights.weights(experiment.guidance)
@@ -243,7 +246,7 @@ def _weigher(experiment: Experiment):
 
 
 def make_explorer(experiment: Experiment) -> Callable[[State], jax.Array]:
-    """Returns `state -> actions`, `[S, A]` to be executed next; it is not compiled."""
+    """The function `state -> actions`, `[S, A]` to execute next, not compiled."""
 
     def explore(state: State) -> jax.Array:
         # `jax.vmap` passes the state of one seed, without the axis `S`.
@@ -286,16 +289,16 @@ def _updater(experiment: Experiment, online: spec.Online):
         return state.replace(agent=agent, alive=alive, failed_step=failed), metrics
 
     def updates(state: State, dataset, turns: jax.Array) -> State:
-        buffer = state.buffer  # Read only; kept out of the carry of the loop.
+        buffer = state.buffer  # The loop only reads it, so it is not part of the carry.
 
         def body(turn, state):
             state, metrics = batched(state.replace(buffer=buffer), dataset, turn)
             sums = {name: state.sums[name] + metrics[name] for name in state.sums}
             return state.replace(sums=sums, summed=state.summed + 1, buffer=())
 
-        # The number of updates is data, so this stays a loop when it is 1: its
-        # boundary keeps XLA from fusing the write of the buffer into the read of the
-        # batch, which would copy the whole buffer at every step.
+        # The number of updates is data, so this stays a loop even for one update. The
+        # boundary of the loop keeps XLA from fusing the write of the buffer into the
+        # read of the batch, which would copy the whole buffer at every step.
 
         state = jax.lax.fori_loop(0, turns, body, state.replace(buffer=()))
         return state.replace(buffer=buffer)

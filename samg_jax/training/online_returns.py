@@ -1,4 +1,4 @@
-"""Returns-to-go of online episodes, for calibration that is kept while fine-tuning."""
+"""Returns-to-go of online episodes, for Cal-QL's bound while fine-tuning."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make_finisher(experiment: Experiment, settings: spec.Online) -> Finisher:
     if not experiment.online_returns:
         return lambda state, outcome: state
     capacity = online_phase.capacity(settings)
-    # No episode is longer, so that one pair of compiled programs serves all.
+    # No episode is longer, so one pair of compiled programs serves all episodes.
     window = min(capacity, experiment.task.max_episode_steps or capacity)
 
     def finish(state: online_phase.State, outcome: vector.Step) -> online_phase.State:
@@ -43,6 +43,7 @@ def make_finisher(experiment: Experiment, settings: spec.Online) -> Finisher:
         )
         returns, ended = np.zeros_like(rewards), np.zeros(rewards.shape, bool)
         for seed in np.flatnonzero(outcome.dones):
+            # The window ends with the newest row, and the episode is its last rows.
             rows = slice(max(window - int(outcome.episode_lengths[seed]), 0), window)
             ends = np.arange(rows.start, window) == window - 1
             returns[seed, rows] = datasets.returns_to_go(
@@ -63,12 +64,12 @@ def make_finisher(experiment: Experiment, settings: spec.Online) -> Finisher:
 
 @functools.partial(jax.jit, static_argnames="window")
 def read(buffers: Batch, count: jax.Array, window: int) -> tuple[jax.Array, jax.Array]:
-    """Returns the rewards and masks, `[S, window]`, of the newest transitions.
+    """The rewards and masks, `[S, window]`, of the latest transitions.
 
     Args:
-        buffers: of all seeds, `[S, capacity, ...]`.
+        buffers: The buffers of all seeds, `[S, capacity, ...]`.
         count: `[]` number of transitions inserted so far.
-        window: how many; rows that hold none yet are among them at first.
+        window: The number of transitions; at first, some of them are empty rows.
     """
     rows = _newest(buffers.rewards, count, window)
     return buffers.rewards[:, rows], buffers.masks[:, rows]
@@ -82,14 +83,14 @@ def write(
     count: jax.Array,
     window: int,
 ) -> jax.Array:
-    """Returns `mc_returns` `[S, capacity]` with new values in its newest rows.
+    """`mc_returns` `[S, capacity]` with new values in its newest rows.
 
     Args:
-        mc_returns: of all seeds; donated.
+        mc_returns: The returns of all seeds; donated.
         returns: `[S, window]`, oldest first.
-        ended: `[S, window]` bool, which of them to write.
+        ended: `[S, window]` bool, true at the rows to write.
         count: `[]` number of transitions inserted so far.
-        window: how many.
+        window: The number of rows.
     """
     rows = _newest(mc_returns, count, window)
     new = jnp.where(ended, returns, mc_returns[:, rows])

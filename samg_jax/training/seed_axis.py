@@ -1,8 +1,8 @@
 """Several seeds as one batch: keys, the one `jax.vmap`, and seeds that fail.
 
 Every draw derives from the seed's value, the stream's name and the step, never from
-the seed's place in the batch: seed 3 of eight is seed 3 alone. No key is stored, so a
-resumed run draws what it would have drawn.
+the seed's index in the batch: seed 3 of eight equals seed 3 alone. No key is stored, so
+a resumed run draws the numbers that it would have drawn.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 
 def stream(seed: jax.Array, name: str, *counters: jax.Array | int) -> chex.PRNGKey:
-    """Returns the key of a named stream of one seed.
+    """The key of a named stream of one seed.
 
     Args:
         seed: `[]` the seed's value.
-        name: of the stream, such as `"offline"`.
+        name: The name of the stream, such as `"offline"`.
         *counters: `[]` each, such as the step.
     """
     key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
@@ -35,12 +35,12 @@ def stream(seed: jax.Array, name: str, *counters: jax.Array | int) -> chex.PRNGK
 
 
 def host_seeds(values: np.ndarray, name: str, count: int = 1) -> list[int]:
-    """Returns `count` seeds for simulators for every seed, seed by seed.
+    """Seeds for `count` simulators of each seed, seed by seed.
 
     Args:
         values: `[S]` the seeds' values.
-        name: of the stream.
-        count: simulators per seed.
+        name: The name of the stream.
+        count: The number of simulators per seed.
     """
 
     def draw(seed):
@@ -50,7 +50,7 @@ def host_seeds(values: np.ndarray, name: str, count: int = 1) -> list[int]:
 
 
 def shared(tree: Any) -> Any:
-    """Whether every leaf of a state is one for all seeds; see `types.shared`.
+    """Whether all seeds share a leaf, for every leaf; see `types.shared`.
 
     Returns:
         A tree of the same structure with a bool at every leaf.
@@ -58,6 +58,8 @@ def shared(tree: Any) -> Any:
 
     def is_shared(path, leaf):
         del leaf
+        # The mark is on a field of some node above the leaf, so the path is walked from
+        # the root.
         node = tree
         for key in path:
             match key:
@@ -76,17 +78,17 @@ def shared(tree: Any) -> Any:
 
 
 def axes(tree: Any) -> Any:
-    """The `jax.vmap` axes of a state: 0, and None where all seeds share a leaf."""
+    """The `jax.vmap` axes of a state: 0, or None for a leaf that all seeds share."""
     return jax.tree.map(lambda one: None if one else 0, shared(tree))
 
 
 def share_steps(tree: T) -> T:
-    """A state stacked over seeds, of which shared leaves are stored once, `[]`."""
+    """A state stacked over seeds, with each shared leaf stored once, `[]`."""
     return jax.tree.map(lambda leaf, one: leaf[0] if one else leaf, tree, shared(tree))
 
 
 def select(tree: T, indices: np.ndarray) -> T:
-    """Returns the state of some of the seeds; `indices` are places in the batch."""
+    """The state of some of the seeds; `indices` are their positions in the batch."""
     return jax.tree.map(
         lambda leaf, axis: leaf if axis is None else leaf[indices],
         tree,
@@ -96,15 +98,15 @@ def select(tree: T, indices: np.ndarray) -> T:
 
 
 def guard(old: T, new: T, metrics: Metrics, alive: jax.Array) -> tuple[T, jax.Array]:
-    """Returns `new` while everything is finite, else `old`; and whether it is `new`.
+    """Choose `new` while everything is finite, else `old`; also whether it is `new`.
 
-    Looks at the metrics, which hold the losses, and at every trained parameter. A
-    seed that failed once stays as it was.
+    Checks the metrics, which include the losses, and every trained parameter. A seed
+    that failed once keeps its state.
 
     Args:
-        old: state before the update, of one seed.
-        new: state after it.
-        metrics: of the update.
+        old: The state of one seed before the update.
+        new: The state after the update.
+        metrics: The metrics of the update.
         alive: `[]` whether the seed was finite so far.
     """
     is_model = lambda node: isinstance(node, ModelState)  # noqa: E731
@@ -113,6 +115,7 @@ def guard(old: T, new: T, metrics: Metrics, alive: jax.Array) -> tuple[T, jax.Ar
     finite = jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in watched])
     alive = alive & jnp.all(finite)
 
+    # A `where` on each leaf, because a `cond` under `vmap` runs both branches anyway.
     def choose(before, after, one):
         return after if one else jnp.where(alive, after, before)
 

@@ -153,7 +153,7 @@ def test_rows_are_kept_as_they_come_and_a_finished_report_until_the_next(tmp_pat
 
 def test_files_of_a_report_are_refused_that_cannot_be_written(tmp_path):
     (tmp_path / "a file").write_text("")
-    with pytest.raises(ValueError, match=r"ends in '.md'.*Give out=table.json"):
+    with pytest.raises(ValueError, match=r"ends in '.md'.*Set out=table.json"):
         report_files.check("updates", pathlib.Path("table.md"))
     with pytest.raises(ValueError, match="Cannot write into"):
         report_files.check("updates", tmp_path / "a file" / "a.json")

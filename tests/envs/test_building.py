@@ -32,7 +32,7 @@ def modules(tmp_path, monkeypatch):
     ("name", "said"),
     [
         ("NeedsArguments", r"missing a required .*'length'.*kwargs="),
-        ("Disconnected", r"ConnectionError: no robot answers .*cases\.py, line \d+"),
+        ("Disconnected", r"ConnectionError: no robot .*awkward_envs\.py, line \d+"),
         ("Particular", r"ValueError: the arm must be calibrated"),
         ("Undrawn", r"pip install"),
         ("Reversed", r"could not be built|finite bounds"),
@@ -81,7 +81,7 @@ def test_a_constructor_that_raises_is_named_with_its_line(name, said):
     ):
         tasks.for_env_id(env_id)
     message = str(info.value)
-    assert re.search(r"its constructor raised .*cases\.py, line \d+", message)
+    assert re.search(r"its constructor raised .*awkward_envs\.py, line \d+", message)
     assert "\n" not in message
     assert len(message) < 1_000
 
@@ -97,7 +97,7 @@ def test_a_constructor_that_raises_is_named_with_its_line(name, said):
 def test_a_constructor_that_ends_the_program_is_named(name, said):
     with (
         awkward_envs.registered(name) as (env_id,),
-        pytest.raises(foreign.Raised, match=rf"{said} at .*cases\.py, line \d+"),
+        pytest.raises(foreign.Raised, match=rf"{said} at .*awkward_envs\.py, line \d+"),
     ):
         tasks.for_env_id(env_id)
 
@@ -136,7 +136,7 @@ def test_ctrl_c_is_no_mistake_of_a_module(handled):
         ("Spaceless", "an observation_space, .*does not have it"),
         ("Actionless", "an action_space, .*does not have it"),
         ("Shaped", "observation_space, .* has a tuple of 1 there"),
-        ("Asking", "action_space .*raised AttributeError: .*robot.*cases.py"),
+        ("Asking", "action_space .*raised AttributeError: .*robot.*awkward_envs.py"),
     ],
 )
 def test_an_environment_without_its_spaces_is_refused(name, said):
@@ -264,7 +264,7 @@ def test_what_is_missing_is_told_from_the_module_that_registers(modules):
     with pytest.raises(checks.UserError, match=r"lacks_a_part\.py, line 2") as info:
         building.find("lacks_a_part:Arm-v0")
     assert "before the colon" not in str(info.value)
-    with pytest.raises(checks.UserError, match="stands before the colon"):
+    with pytest.raises(checks.UserError, match="is named before the colon"):
         building.find("no_module_at_all:Arm-v0")
 
 

@@ -156,7 +156,7 @@ def test_backend_that_hangs_does_not_work(monkeypatch):
 
 
 def test_other_kinds_of_files_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"Give video=.*episode\.mp4"):
+    with pytest.raises(ValueError, match=r"Set video=.*episode\.mp4"):
         rendering.check("Hopper-v4", "d4rl", tmp_path / "episode.gif")
 
 

@@ -88,7 +88,7 @@ def test_a_constructor_that_raises_has_its_traceback_in_the_log(
     assert refused(name).endswith(f"Its traceback is in {log}.")
     text = log.read_text()
     assert "Traceback (most recent call last)" in text
-    assert re.search(rf'cases\.py", line \d+.*{said}', text, re.DOTALL)
+    assert re.search(rf'awkward_envs\.py", line \d+.*{said}', text, re.DOTALL)
 
 
 @pytest.mark.parametrize(
