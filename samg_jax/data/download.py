@@ -3,7 +3,7 @@
     python -m samg_jax.data.download hopper-medium antmaze-umaze
 
 The files go to `D4RL_DATASET_DIR`, by default ~/.d4rl/datasets, where training looks
-for them.
+for them. The SHA-256 of a file that is there already is checked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = parser.parse_args(arguments).names
     with checks.program("Interrupted. The same command goes on with the next file."):
         for name in [d4rl.canonical_name(name) for name in names]:
-            print(f"{name}: {d4rl.resolve(name)}")
+            path = d4rl.resolve(name)
+            print(d4rl.difference(name, path) or f"{name}: {path}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from samg_jax.data import (
     fingerprints,
     minari_source,
     plausibility,
-    published_facts,
     sources,
     transitions,
 )
@@ -289,7 +288,7 @@ def load_dataset(
         config: resolved.
         task: of the config.
         log: receives where a file comes from.
-        warn: receives where a D4RL file differs from what is published about it.
+        warn: Receives if a file in the cache is not D4RL's, and what is likely wrong.
         identify: receives the fingerprint of the rows, before anything is made of them.
 
     Raises:
@@ -322,7 +321,7 @@ def prepare(
         identify(fingerprints.fingerprint(raw))
     check_sizes(source, raw, task)
     if task.sparse:
-        published_facts.check_successes(source, raw)
+        plausibility.check_successes(source, raw)
     if isinstance(raw, d4rl.Own):
         plausibility.check(source, raw, task, order_uses(config), warn)
     elif minari_id(config):
@@ -331,11 +330,10 @@ def prepare(
     check_enough(source, dataset)
     genuine = True
     if not (config.dataset.path or minari_id(config)):
-        path = pathlib.Path(source)
-        different = published_facts.warning(config.dataset.name, path, raw, dataset)
+        different = d4rl.difference(config.dataset.name, pathlib.Path(source))
         if different:
             warn(different)
-            genuine = d4rl.has_original_size(config.dataset.name, path)
+            genuine = False
     if config.dataset.drop_unfinished:
         dataset = transitions.drop_unfinished(dataset)
     transform = fit_reward_transform(config, dataset)

@@ -13,7 +13,7 @@ import jax
 import ml_collections
 
 from samg_jax import checks
-from samg_jax.data import d4rl, downloads, published_facts, sampling
+from samg_jax.data import d4rl, downloads, sampling
 from samg_jax.experiment import (
     config_checks,
     resolution,
@@ -186,7 +186,7 @@ def dataset_rows(config: ml_collections.ConfigDict, parts: Parts) -> tuple[int, 
     try:
         raw, source = resolution.read_rows(config, download=False)
     except downloads.DownloadError:
-        rows = published_facts.FILES[d4rl.canonical_name(config.dataset.name)].rows
+        rows = d4rl.FILES[d4rl.canonical_name(config.dataset.name)].rows
         return rows, "not on disk; D4RL's number of rows"
     resolution.check_sizes(source, raw, parts.task)
     return len(raw.rewards), source

@@ -389,6 +389,9 @@ def test_a_program_fetches_ahead(tmp_path, server, monkeypatch, capsys):
     assert (tmp_path / "data.hdf5").read_bytes() == PAYLOAD
     said = capsys.readouterr().out
     assert f"hopper-medium-v2: {tmp_path / 'data.hdf5'}" in said
+    (tmp_path / "data.hdf5").write_bytes(PAYLOAD[::-1])
+    download.main(["hopper-medium"])
+    assert "is not D4RL's file of hopper-medium-v2" in capsys.readouterr().out
     with pytest.raises(SystemExit, match=r"^error: .*Did you mean 'hopper-medium'"):
         download.main(["hopper-medum"])
     server.payload = PAYLOAD[:9]
