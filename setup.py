@@ -44,6 +44,7 @@ INSTALL_REQUIRES = [
     "tqdm>=4.66,<5",
     "pooch>=1.8,<2",
     "filelock>=3.16,<5",
+    "tabulate>=0.9,<1",
 ]
 
 EXTRAS_REQUIRE = {

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+import tabulate
 from sklearn import manifold
 
 from samg_jax import checks
@@ -295,13 +296,9 @@ def covered(
 
 def table(names: list[str], coverage: Coverage) -> str:
     """Returns a line of means and deviations per level, and the warning."""
-    width = max(len("level"), *map(len, names))
-    lines = [f"{'level':<{width}}" + "".join(f" {space:>15}" for space in SPACES)]
+    rows = []
     for index, name in enumerate(names):
-        cells = ""
-        for space in SPACES:
-            own = coverage.shares[space][:, index]
-            cells += f" {f'{own.mean():.3f} ± {own.std():.3f}':>15}"
-        lines.append(f"{name:<{width}}{cells}")
-    lines += [coverage.warning] * bool(coverage.warning)
-    return "\n".join(lines)
+        own = [coverage.shares[space][:, index] for space in SPACES]
+        rows.append([name, *(f"{one.mean():.3f} ± {one.std():.3f}" for one in own)])
+    text = tabulate.tabulate(rows, ["level", *SPACES], "plain", disable_numparse=True)
+    return "\n".join([text, *[coverage.warning] * bool(coverage.warning)])
