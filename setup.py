@@ -42,6 +42,9 @@ INSTALL_REQUIRES = [
     "matplotlib>=3.8,<4",
     "tensorboardX>=2.6,<3",
     "tqdm>=4.66,<5",
+    "pooch>=1.8,<2",
+    "filelock>=3.16,<5",
+    "tabulate>=0.9,<1",
 ]
 
 EXTRAS_REQUIRE = {

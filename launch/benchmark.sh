@@ -29,14 +29,6 @@ measure() {  # NAME KIND FLAG...
   "$python" -m samg_jax.benchmark "$kind" --out="$out/benchmark_$name.json" "$@"
 }
 
-profile() {  # NAME FLAG...
-  local name="$1"
-  shift
-  "$python" -m samg_jax.benchmark profile --out="runs/profile/$name" "$@" "${limit[@]}"
-  cp "runs/profile/$name/profile.json" "$out/benchmark_profile_$name.json"
-  cp "runs/profile/$name/profile.md" "$out/benchmark_profile_$name.md"
-}
-
 measure updates updates --seeds=1 --baseline=torch "${limit[@]}"
 measure seeds updates --algorithms=td3_bc,awac,iql,cql --families=locomotion \
   --phases=offline --seeds="$every" --baseline=torch "${limit[@]}"
@@ -53,10 +45,6 @@ measure overlap online --algorithms=awac --families=locomotion --phases=samg --s
   --overlap=off,on --repeats=3 "${limit[@]}"
 measure compile compile --repeats=3 "${limit[@]}"
 measure memory memory --algorithms=awac,iql,cql --seeds="$every" "${limit[@]}"
-for algorithm in td3_bc awac iql cql; do
-  profile "$algorithm" --algorithms="$algorithm" --seeds=1
-done
-profile seeds --algorithms=awac,iql --seeds=8
 if [ "$backend" != cpu ]; then
   for precision in tensorfloat32 bfloat16; do
     measure "$precision" updates --algorithms=awac,iql,cql --families=locomotion \

@@ -118,9 +118,8 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     ),
     "profile": (
         *CASE,
-        ("operations", lambda row: row["operation"]),
-        ("ms per update", number("milliseconds", 3)),
-        ("% of all", _percent("share")),
+        ("updates", lambda row: row["updates"]),
+        ("trace", lambda row: row["trace"]),
     ),
 }
 NOTES = {
@@ -140,10 +139,10 @@ NOTES = {
     "updates offline; cold: without compiled programs of earlier runs.",
     "memory": "Program: what one compiled call holds at once, by the compiler. Device "
     "peak: where the device counts it. Host: of the process.",
-    "profile": "Summed over threads; a fused operation is named after its last ones.",
+    "profile": "TensorBoard with `xprof` shows a trace: `tensorboard --logdir=TRACE`; "
+    "ui.perfetto.dev opens its file `perfetto_trace.json.gz`.",
 }
-
-
+SPREAD = " Values are medians ± half of the interquartile range."
 EXCEEDING = (
     "(!): above 100 %. These products were slower by themselves, where each writes "
     "its result to memory and reads it back, than between the other work of an update. "
@@ -161,7 +160,7 @@ def describe(report: Mapping[str, Any]) -> str:
         [
             f"# Benchmark: {kind}{state}",
             table(COLUMNS[kind], report["rows"]),
-            f"{NOTES[kind]} Values are medians ± half of the interquartile range.",
+            NOTES[kind] + (SPREAD if kind != "profile" else ""),
             *note,
             f"Command: {markup.markdown_code(report['command'])}",
             f"{provenance.text(report['machine'])}; {circumstances}",
@@ -173,5 +172,4 @@ def table(columns: Sequence[Column], rows: Sequence[Row]) -> str:
     """A Markdown table without the columns that are empty in all rows."""
     cells = {name: [str(cell(row)) for row in rows] for name, cell in columns}
     used = {name: column for name, column in cells.items() if {*column} != {NONE}}
-    lines = [[*used], ["---"] * len(used), *zip(*used.values(), strict=True)]
-    return "\n".join(f"| {' | '.join(map(str.strip, line))} |" for line in lines)
+    return markup.markdown_table([*used], [*zip(*used.values(), strict=True)])

@@ -10,13 +10,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
+
 from samg_jax import checks, compilation, provenance
 from samg_jax.benchmarking import (
     benchmark_cases,
     case_processes,
     matmul,
     online_loop,
-    profiles,
     report_files,
     synthetic_data,
     timed_programs,
@@ -26,8 +27,7 @@ from samg_jax.benchmarking import (
 from samg_jax.experiment import config_files
 
 SIZES = ("1", "4", "16", "64")
-TRACED = 20  # The number of updates in a traced call; a longer trace is unreadable.
-LISTED = 15  # The number of a profile's operations in the report.
+TRACED = 20  # The updates of a traced call: a trace of a thousand is too long to read.
 
 Rows = list[dict[str, Any]]
 
@@ -259,19 +259,11 @@ def _profile(request: Request, folder: pathlib.Path) -> Iterator[Rows]:
         program = timed_programs.Program(prepared, min(chunk, TRACED))
         program.call()
         path = request.out / f"{case.algorithm}_{case.phase}_{case.family}_{case.seeds}"
-        trace = profiles.trace(program, path, request.repeats)
-        spent = profiles.operations(program, trace)
+        with jax.profiler.trace(str(path), create_perfetto_trace=True):
+            for _ in range(request.repeats):
+                program.call()
         updates_taken = program.chunk * request.repeats
-        yield [
-            {
-                **case.describe(),
-                "operation": kind,
-                "milliseconds": value / updates_taken,
-                "share": value / sum(spent.values()),
-                "trace": str(trace),
-            }
-            for kind, value in list(spent.items())[:LISTED]
-        ]
+        yield [{**case.describe(), "updates": updates_taken, "trace": str(path)}]
 
 
 def _progress(line: str) -> None:

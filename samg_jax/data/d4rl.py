@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import importlib.resources
 import os
 import pathlib
@@ -38,11 +39,12 @@ FLAGS = ("terminals", "timeouts")
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """One file of D4RL: path below `BASE_URL`, number of bytes, SHA-256."""
+    """One file of D4RL: path below `BASE_URL`, number of bytes, SHA-256, rows."""
 
     path: str
     size: int
     sha256: str
+    rows: int = 1_000_000
 
     @property
     def url(self) -> str:
@@ -83,8 +85,8 @@ class Own(Raw):
     next_observations: np.ndarray | None = None
 
 
-def _locomotion(name: str, size: int, sha256: str) -> File:
-    return File(f"gym_mujoco_v2/{name}-v2.hdf5", size, sha256)
+def _locomotion(name: str, size: int, sha256: str, rows: int = 1_000_000) -> File:
+    return File(f"gym_mujoco_v2/{name}-v2.hdf5", size, sha256, rows)
 
 
 def _antmaze(maze: str, starts: bool, goals: bool, size: int, sha256: str) -> File:
@@ -97,21 +99,21 @@ FILES: dict[str, File] = {
     "halfcheetah-medium-v2": _locomotion("halfcheetah_medium", 237727262,
         "41324e8487a9556d8cfa4538827f8937f4d63dae3030825ebc9f3a726ed08ca0"),
     "halfcheetah-medium-replay-v2": _locomotion("halfcheetah_medium_replay", 59448533,
-        "48d494a4770c11f48260736dec090b78bdca8375647ed4d24bfa5b6610c7f683"),
+        "48d494a4770c11f48260736dec090b78bdca8375647ed4d24bfa5b6610c7f683", 202_000),
     "halfcheetah-medium-expert-v2": _locomotion("halfcheetah_medium_expert", 474567252,
-        "015db75dae5bbe8e94029b71fa0bafc2073365df0c94744e71031189f3f79c06"),
+        "015db75dae5bbe8e94029b71fa0bafc2073365df0c94744e71031189f3f79c06", 2_000_000),
     "hopper-medium-v2": _locomotion("hopper_medium", 152756557,
         "5bdf1bc4a713c82941de44633df669b36c89850b652a25985166796d25cf71a0"),
     "hopper-medium-replay-v2": _locomotion("hopper_medium_replay", 75854457,
-        "e121c5f7c9857a307baa9edc6a2c3b48e85fedb9ac316ecddd0f48ca7ef4e39b"),
+        "e121c5f7c9857a307baa9edc6a2c3b48e85fedb9ac316ecddd0f48ca7ef4e39b", 402_000),
     "hopper-medium-expert-v2": _locomotion("hopper_medium_expert", 304537315,
-        "9d51ad87f8c905be3880d84c6140bcdb7fbf39a19e046a237f238ba34fec9e26"),
+        "9d51ad87f8c905be3880d84c6140bcdb7fbf39a19e046a237f238ba34fec9e26", 1_999_906),
     "walker2d-medium-v2": _locomotion("walker2d_medium", 232254996,
         "cf00f43add04c17fdfc2958dd581dea0851b2e5bedbe6fda073758a8f841aeda"),
     "walker2d-medium-replay-v2": _locomotion("walker2d_medium_replay", 86323963,
-        "e75de96a4f77acf7d4e0d6fdf0d7ccb177c26c44bb4388e4fd99f543ccfa18db"),
+        "e75de96a4f77acf7d4e0d6fdf0d7ccb177c26c44bb4388e4fd99f543ccfa18db", 302_000),
     "walker2d-medium-expert-v2": _locomotion("walker2d_medium_expert", 462197079,
-        "6b8d7f868c45bbaedf460be797fb7271b46dee6ebe45fe7a64319f2005b59a04"),
+        "6b8d7f868c45bbaedf460be797fb7271b46dee6ebe45fe7a64319f2005b59a04", 1_999_995),
     "antmaze-umaze-v2": _antmaze("u-maze", False, False, 232532949,
         "5ef15257771c50ef4d23c7de001750e96c8bb5d9b6a5e4a821dcfb3065fbd130"),
     "antmaze-umaze-diverse-v2": _antmaze("u-maze", True, True, 230854272,
@@ -266,8 +268,24 @@ def is_original(path: pathlib.Path) -> bool:
 
 
 def has_original_size(name: str, path: pathlib.Path) -> bool:
-    """Returns whether a file has as many bytes as D4RL's of that name."""
+    """Whether a file has as many bytes as D4RL's of that name."""
     return path.stat().st_size == FILES[canonical_name(name)].size
+
+
+def difference(name: str, path: pathlib.Path) -> str | None:
+    """What to tell the user of a file that is not D4RL's of that name, else None."""
+    if canonical_name(name) == DEMO:
+        return None
+    if has_original_size(name, path):
+        with path.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        if digest == FILES[canonical_name(name)].sha256:
+            return None
+    return (
+        f"{path} is not D4RL's file of {name}: its SHA-256 is another one. It is "
+        "used as it is, but its scores may not compare with published ones. To have "
+        "D4RL's own file, move this one away and run the same command."
+    )
 
 
 def load(path: str | os.PathLike[str]) -> Raw:

@@ -7,6 +7,7 @@ is beyond doubt is refused, with the ways out; what is likely is a warning.
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -274,4 +275,29 @@ def warn_of_empty_rows(source: str, raw: d4rl.Own, warn: Callable[[str], None]) 
         warn(
             f"The last {empty:,} rows of {source} are all zeros, as if they had been "
             "declared and never filled. If so, cut them off."
+        )
+
+
+def check_successes(source: str | pathlib.Path, raw: d4rl.Raw) -> None:
+    """Refuses rewards of a task that rewards its goal alone, if they do not say so.
+
+    Success is a positive reward, and 0 is none: of a file with -1 and 0 every success
+    would be read as a failure, by Cal-QL as one for ever.
+    """
+    if not raw.rewards.any():
+        raise checks.UserError(
+            f"All {len(raw.rewards):,} rewards in {source} are 0. The task rewards its "
+            "goal alone, so at least one row must have another reward; without it "
+            "nothing can be learned. Take D4RL's '..._sparse_fixed.hdf5' of the "
+            "-v2 datasets, or label the rewards of your file again."
+        )
+    low, high = float(raw.rewards.min()), float(raw.rewards.max())
+    if low != 0:
+        raise checks.UserError(
+            f"The rewards in {source} go from {low:g} to {high:g}. The task rewards "
+            "its goal alone: a reward must be 0, and positive at the goal, as in "
+            f"D4RL's files. If {low:g} stands for no success, "
+            f"{'add' if low < 0 else 'subtract'} {abs(low):g} and write the file "
+            "again. For rewards of -1 and 0 in training, set "
+            "config.dataset.reward_transform=affine and config.dataset.reward_bias=-1."
         )

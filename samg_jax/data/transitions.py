@@ -161,7 +161,7 @@ def episode_ends(dataset: Dataset, max_episode_steps: int) -> np.ndarray:
     A trajectory ends at a terminal, where the next transition starts elsewhere, after
     `max_episode_steps`, and at the last transition. Dropped rows leave no other trace.
     A jump between two rows of a file that flags no end there is a transition like any
-    other, as in D4RL's own view; `data.published_facts` warns of it.
+    other, as in D4RL's own view.
     """
     jumps = np.linalg.norm(
         dataset.observations[1:] - dataset.next_observations[:-1], axis=1

@@ -13,7 +13,6 @@ from samg_jax.data import (
     d4rl,
     fingerprints,
     plausibility,
-    published_facts,
     sources,
     transitions,
 )
@@ -84,7 +83,7 @@ def prepare(
         identify(fingerprints.fingerprint(raw))
     check_sizes(source, raw, task)
     if task.sparse:
-        published_facts.check_successes(source, raw)
+        plausibility.check_successes(source, raw)
     if isinstance(raw, d4rl.Own):
         plausibility.check(source, raw, task, order_uses(experiment), warn)
     elif minari:
@@ -93,11 +92,10 @@ def prepare(
     check_enough(source, dataset)
     genuine = True
     if not (settings.path or minari):
-        path = pathlib.Path(source)
-        different = published_facts.warning(settings.name, path, raw, dataset)
+        different = d4rl.difference(settings.name, pathlib.Path(source))
         if different:
             warn(different)
-            genuine = d4rl.has_original_size(settings.name, path)
+            genuine = False
     if settings.drop_unfinished:
         dataset = transitions.drop_unfinished(dataset)
     transform = fit_reward_transform(settings, dataset)

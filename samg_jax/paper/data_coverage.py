@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+import tabulate
 from sklearn import manifold
 
 from samg_jax import checks
@@ -300,14 +301,10 @@ def covered(
 
 
 def table(names: list[str], coverage: Coverage) -> str:
-    """A line of means and deviations per level, and the warning, if any."""
-    width = max(len("level"), *map(len, names))
-    lines = [f"{'level':<{width}}" + "".join(f" {space:>15}" for space in SPACES)]
+    """A line of means and deviations per level, and the warning."""
+    rows = []
     for index, name in enumerate(names):
-        cells = ""
-        for space in SPACES:
-            own = coverage.shares[space][:, index]
-            cells += f" {f'{own.mean():.3f} ± {own.std():.3f}':>15}"
-        lines.append(f"{name:<{width}}{cells}")
-    lines += [coverage.warning] * bool(coverage.warning)
-    return "\n".join(lines)
+        own = [coverage.shares[space][:, index] for space in SPACES]
+        rows.append([name, *(f"{one.mean():.3f} ± {one.std():.3f}" for one in own)])
+    text = tabulate.tabulate(rows, ["level", *SPACES], "plain", disable_numparse=True)
+    return "\n".join([text, *[coverage.warning] * bool(coverage.warning)])

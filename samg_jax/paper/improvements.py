@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import matplotlib
 import numpy as np
+import tabulate
 from matplotlib import lines, patches
 
 from samg_jax import checks, durable
@@ -152,22 +153,20 @@ def table(
     improvements: Sequence[Improvement],
 ) -> str:
     """One line per level and base: its coverage, and what SAMG gains."""
-    width = max(len("level"), *map(len, names))
-    rows = [
-        f"{'level':<{width}}"
-        + "".join(f" {space:>8}" for space in data_coverage.SPACES)
-        + f" {'base':>7} {'seeds':>6}  SAMG minus vanilla, final {improvements[0].unit}"
-    ]
+    rows = []
     for one in improvements:
         index = list(names).index(one.level)
         shares = [
             measured.shares[space][:, index].mean() for space in data_coverage.SPACES
         ]
         gain = seed_statistics.interval_text(one.gains, sign="+")
-        cells = "".join(f" {share:>8.3f}" for share in shares)
-        cells += f" {one.algorithm:>7} {len(one.seeds):>6}  {gain}"
-        rows.append(f"{one.level:<{width}}{cells}")
-    return "\n".join(rows)
+        rows.append([one.level, *shares, one.algorithm, len(one.seeds), gain])
+    gain = f"SAMG minus vanilla, final {improvements[0].unit}"
+    header = ["level", *data_coverage.SPACES, "base", "seeds", gain]
+    # A level's name may look like a number.
+    return tabulate.tabulate(
+        rows, header, "plain", floatfmt=".3f", disable_numparse=[0]
+    )
 
 
 def write(improvements: Sequence[Improvement], path: pathlib.Path) -> pathlib.Path:

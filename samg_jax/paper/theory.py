@@ -12,6 +12,7 @@ from typing import NamedTuple
 import chex
 import jax
 import numpy as np
+import tabulate
 
 from samg_jax.paper import markov
 from samg_jax.paper.random_problems import Estimates, Problem, Settings
@@ -188,16 +189,15 @@ def check_bias(problems: Sequence[Problem], settings: Settings) -> list[Check]:
 
 
 def table(checks: Sequence[Check]) -> str:
-    """One line per check, for the process that comes closest to failing."""
-    lines = [f"{'':<46} {'measured':>10} {'bound':>10}"]
+    """One line per check, on the process that comes closest to failing."""
+    rows = []
     for check in checks:
         verdict = "holds" if check.holds else "BROKEN"
         if check.holds and check.attained:
             verdict = "attained"
-        lines.append(
-            f"{check.name:<46} {check.measured:>10.4f} {check.bound:>10.4f}  {verdict}"
-        )
-    return "\n".join(lines)
+        rows.append([check.name, check.measured, check.bound, verdict])
+    header = ["", "measured", "bound", ""]
+    return tabulate.tabulate(rows, header, "plain", floatfmt=".4f")
 
 
 def _norm(values: np.ndarray) -> float:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import tabulate
+
 # All are replaced at once, so that nothing that was put in is replaced again.
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -27,7 +29,6 @@ LATEX = {
     ">": r"\textgreater{}",
     "→": r"$\rightarrow$",
 }
-ALIGNED = 40  # Letters; wider columns would only be blanks.
 _LATEX = re.compile("|".join(map(re.escape, LATEX)))
 # An underscore between letters emphasizes nothing, and names are full of them.
 # Brackets of intervals stay too, unless a link follows.
@@ -80,14 +81,6 @@ def markdown_row(cells: Sequence[str]) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; columns are aligned unless they are wider than `ALIGNED`."""
-    lines: list[list[str]] = [
-        [markdown(cell) for cell in line] for line in (header, *rows)
-    ]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    widths = [min(width, ALIGNED) for width in widths]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    )
+    """A Markdown table; its cells are escaped unless they are `Markdown`."""
+    cells = [[markdown(cell) for cell in line] for line in (header, *rows)]
+    return tabulate.tabulate(cells, "firstrow", "github", disable_numparse=True)

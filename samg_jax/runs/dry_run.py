@@ -13,7 +13,7 @@ import jax
 import ml_collections
 
 from samg_jax import checks
-from samg_jax.data import d4rl, downloads, published_facts
+from samg_jax.data import d4rl, downloads
 from samg_jax.experiment import (
     config_checks,
     datasets,
@@ -183,7 +183,7 @@ def dataset_rows(experiment: Experiment) -> tuple[int, str]:
         raw, source = datasets.read_rows(experiment, download=False)
     except downloads.DownloadError:
         name = d4rl.canonical_name(experiment.settings.dataset.name)
-        return published_facts.FILES[name].rows, "not on disk; D4RL's number of rows"
+        return d4rl.FILES[name].rows, "not on disk; D4RL's number of rows"
     datasets.check_sizes(source, raw, experiment.task)
     return len(raw.rewards), source
 

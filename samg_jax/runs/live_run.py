@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import importlib
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+import filelock
 import numpy as np
 from tqdm import tqdm
 
@@ -206,13 +206,12 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
         checks.UserError: another process is at work there.
     """
     with durable.writing(workdir):
-        file = (workdir / ".lock").open("w")
-    with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            lock = filelock.FileLock(workdir / ".lock").acquire(blocking=False)
+        except filelock.Timeout as error:
             raise checks.UserError(
                 f"Another process is running in the workdir {str(workdir)!r}; one at a "
                 "time is allowed. Wait for it, stop it, or give workdir=FOLDER."
             ) from error
+    with lock:
         yield

@@ -12,7 +12,6 @@ from samg_jax.algorithms import cql
 from samg_jax.benchmarking import (
     benchmark_cases,
     case_worker,
-    profiles,
     synthetic_data,
     timed_programs,
 )
@@ -219,40 +218,3 @@ def test_chunks_last_as_long_as_asked_and_are_as_the_trainers():
     # Whole tens, after which the trainer looks for failed seeds, and one at least.
     wanted = {1e2: 10, 1.5e5: 10, 2.5e5: 20, 1e6: 100, 1e9: 1_000}
     assert {rate: timed_programs.chunk_of(1e4, rate, 1.0) for rate in wanted} == wanted
-
-
-def test_matrix_products_are_found_also_within_fusions():
-    text = """HloModule jit_f
-
-%inner (p: f32[2,2]) -> f32[2,2] {
-  %p = f32[2,2]{1,0} parameter(0)
-  ROOT %dot.7 = f32[2,2]{1,0} dot(%p, %p), metadata={op_name="jit(f)/dot_general"}
-}
-
-%other (p.1: f32[2,2]) -> f32[2,2] {
-  %p.1 = f32[2,2]{1,0} parameter(0)
-  ROOT %add.1 = f32[2,2]{1,0} add(%p.1, %p.1), metadata={op_name="jit(dot)/add"}
-}
-
-ENTRY %main (x: f32[2,2]) -> f32[2,2] {
-  %x = f32[2,2]{1,0} parameter(0)
-  %ynn_fusion = f32[2,2]{1,0} fusion(%x), kind=kCustom, calls=%inner
-  %gemm.2 = f32[2,2]{1,0} custom-call(%x), custom_call_target="__cublas$gemm"
-  ROOT %add_fusion = f32[2,2]{1,0} fusion(%ynn_fusion), kind=kLoop, calls=%other
-}
-"""
-    assert profiles.matrix_products(text) == {"dot.7", "ynn_fusion", "gemm.2"}
-
-
-def test_a_profile_has_a_trace_and_names_operations(tmp_path):
-    _, _, prepared = prepare(tiny("bc", seeds=1), tmp_path)
-    program = timed_programs.Program(prepared, 3)
-    program.call()
-    trace = profiles.trace(program, tmp_path / "trace", 2)
-    assert trace.stat().st_size > 1_000
-    assert list((tmp_path / "trace").rglob("*.xplane.pb"))
-    spent = profiles.operations(program, trace)
-    assert any(kind.endswith(profiles.PRODUCTS) for kind in spent)
-    assert not all(kind.endswith(profiles.PRODUCTS) for kind in spent)
-    assert list(spent.values()) == sorted(spent.values(), reverse=True)
-    assert all(value > 0 for value in spent.values())

@@ -11,7 +11,6 @@ from samg_jax import checks
 from samg_jax.data import (
     d4rl,
     plausibility,
-    published_facts,
     row_order,
     successors,
     transitions,
@@ -547,8 +546,8 @@ def test_sparse_rewards_without_a_zero_are_refused(values):
     rewards = np.where(np.arange(400) % 50 == 0, values[1], values[0]).astype(float)
     raw = own({**rows, "rewards": rewards})
     with pytest.raises(checks.UserError, match="must be 0, and positive at the goal"):
-        published_facts.check_successes("F", raw)
-    published_facts.check_successes("F", own({**rows, "rewards": rewards - values[0]}))
+        plausibility.check_successes("F", raw)
+    plausibility.check_successes("F", own({**rows, "rewards": rewards - values[0]}))
 
 
 @pytest.mark.parametrize("count", [2, 3, 9])

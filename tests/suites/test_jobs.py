@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from samg_jax.data import published_facts
+from samg_jax.data import d4rl
 from samg_jax.experiment import resolve, suite_files
 from samg_jax.runs import dry_run
 from samg_jax.suites import (
@@ -203,7 +203,7 @@ def test_jobs_whose_states_are_alike_share_the_estimate_of_them(monkeypatch):
     assert len(traced) == 8
     for job, need in zip(planned[4:8], needs[4:8], strict=True):
         config = job.experiment()
-        rows = published_facts.FILES["hopper-medium-replay-v2"].rows
+        rows = d4rl.FILES["hopper-medium-replay-v2"].rows
         rows *= job.variant in ("offline", "vanilla")
         assert dry_run.memory(resolve.experiment(config), rows) == need
 
