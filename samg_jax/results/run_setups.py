@@ -11,7 +11,7 @@ import pandas as pd
 
 from samg_jax import shared_files
 from samg_jax.experiment import unread_fields
-from samg_jax.results import suite_table
+from samg_jax.results import tidy_table
 from samg_jax.results.report_tables import Table
 
 UNKNOWN = "not recorded"
@@ -74,7 +74,7 @@ def _kept(path: pathlib.Path) -> dict[Key, dict[str, Any]]:
     for row in rows if isinstance(rows, list) else ():
         row = row if isinstance(row, Mapping) else {}
         if isinstance(row.get("config"), Mapping):
-            key = tuple(str(row.get(name, "")) for name in suite_table.VARIANT)
+            key = tuple(str(row.get(name, "")) for name in tidy_table.VARIANT)
             found[key] = dict(row["config"])
     return found
 
@@ -96,12 +96,8 @@ def text(setups: Setups, said: str = "") -> str:
     """
     rows = []
     for key, config in sorted(setups.items()):
-        kept = decisive(config, key[0])
-        for field, value in sorted(config.items()):
-            if value is not None and (_is_widths(field) or field in LENGTHS):
-                kept[field] = value
-        names = dict(zip(suite_table.VARIANT, key, strict=True))
-        rows.append(json.dumps({**names, "config": kept}))
+        names = dict(zip(tidy_table.VARIANT, key, strict=True))
+        rows.append(json.dumps({**names, "config": recorded(config, key[0])}))
     lines = ",\n".join(rows)
     head = f'"note": {json.dumps(said)},\n' if said else ""
     return f'{{{head}"rows": [\n{lines}\n]}}\n'
@@ -123,10 +119,9 @@ def of(setups: Setups, algorithm: str, variant: str, dataset: str) -> Mapping[st
 
     A swept variant is called `VARIANT FIELD=VALUE ...`; it has the config of `VARIANT`.
     """
-    for name in (variant, variant.split(" ")[0]):
-        if (algorithm, name, dataset) in setups:
-            return setups[algorithm, name, dataset]
-    return {}
+    while variant and (algorithm, variant, dataset) not in setups:
+        variant = variant.rpartition(" ")[0]
+    return setups.get((algorithm, variant, dataset), {})
 
 
 def networks(config: Mapping[str, Any]) -> str:
@@ -145,32 +140,32 @@ def add(frame: pd.DataFrame, setups: Setups) -> pd.DataFrame:
     """The frame with a column `networks`, empty where they are not recorded."""
     names = {
         row: networks(of(setups, *row))
-        for row in frame[suite_table.VARIANT].drop_duplicates().itertuples(index=False)
+        for row in frame[tidy_table.VARIANT].drop_duplicates().itertuples(index=False)
     }
-    rows = frame[suite_table.VARIANT].itertuples(index=False)
+    rows = frame[tidy_table.VARIANT].itertuples(index=False)
     return frame.assign(networks=[names[row] for row in rows])
 
 
-def budgets(frame: pd.DataFrame, courses: pd.DataFrame, setups: Setups) -> Table:
+def budgets(frame: pd.DataFrame, outcomes: pd.DataFrame, setups: Setups) -> Table:
     """Table of the lengths and networks of every row.
 
     Args:
-        frame: from `results.read`.
-        courses: from `seed_outcomes.of`.
+        frame: from `tidy_table.check`.
+        outcomes: from `seed_outcomes.of`.
         setups: from `read`.
     """
     rows = []
     for (dataset, algorithm), own in frame.groupby(["dataset", "algorithm"]):
-        tuned = courses[
-            (courses["dataset"] == dataset) & (courses["algorithm"] == algorithm)
+        tuned = outcomes[
+            (outcomes["dataset"] == dataset) & (outcomes["algorithm"] == algorithm)
         ]
-        updates = suite_table.updates(own)
-        for variant in suite_table.in_order(own["variant"]):
+        for variant in tidy_table.in_order(own["variant"]):
             mine = tuned[tuned["variant"] == variant]
             config = of(setups, algorithm, variant, dataset)
             phase = "online" if len(mine) else "offline"
+            updates = own.loc[own["variant"] == variant, "updates"].max()
             cells = (
-                UNKNOWN if updates is None else f"{updates:,}",
+                UNKNOWN if updates < 0 else f"{updates:,}",
                 f"{mine['steps'].max():,.0f}" if len(mine) else "-",
                 _value(config, "online.updates_per_step") if len(mine) else "-",
                 _value(config, f"{phase}.batch_size"),
@@ -196,7 +191,7 @@ def budgets(frame: pd.DataFrame, courses: pd.DataFrame, setups: Setups) -> Table
             "other columns come from the configs of the jobs. Rows with different "
             "updates, steps or networks are never pooled."
         ),
-        caution=suite_table.caution(frame),
+        disclaimer=tidy_table.disclaimer(frame),
     )
 
 
@@ -204,14 +199,14 @@ def hyperparameters(frame: pd.DataFrame, setups: Setups) -> Table:
     """Table of what all variants of an algorithm share, and what each one adds.
 
     Args:
-        frame: from `results.read`.
+        frame: from `tidy_table.check`.
         setups: from `read`.
     """
     rows = []
     for (dataset, algorithm), own in frame.groupby(["dataset", "algorithm"]):
         configs = {
             variant: decisive(of(setups, algorithm, variant, dataset), algorithm)
-            for variant in suite_table.in_order(own["variant"])
+            for variant in tidy_table.in_order(own["variant"])
         }
         _drop_pre_training(configs)
         if not any(configs.values()):
@@ -240,7 +235,7 @@ def hyperparameters(frame: pd.DataFrame, setups: Setups) -> Table:
             "read are left out. The pre-training (offline) has a row only if its "
             "fields differ from those of every variant."
         ),
-        caution=suite_table.caution(frame),
+        disclaimer=tidy_table.disclaimer(frame),
     )
 
 
@@ -265,6 +260,15 @@ def decisive(config: Mapping[str, Any], algorithm: str) -> dict[str, Any]:
         and value is not None
         and not _is_widths(field)
         and not unread_fields.of_fields(field, fields)
+    }
+
+
+def recorded(config: Mapping[str, Any], algorithm: str) -> dict[str, Any]:
+    """`decisive`, with networks and lengths."""
+    return decisive(config, algorithm) | {
+        field: value
+        for field, value in sorted(config.items())
+        if value is not None and (_is_widths(field) or field in LENGTHS)
     }
 
 

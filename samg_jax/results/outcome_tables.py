@@ -1,0 +1,230 @@
+"""Outcomes as tables: per dataset, across datasets, by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from samg_jax.results import (
+    aggregates,
+    seed_outcomes,
+    seed_statistics,
+    tidy_table,
+)
+from samg_jax.results.aggregates import Group
+from samg_jax.results.report_tables import NONE, Table
+
+MEAN = (
+    "mean ± half-width of its 95 % interval (Student's t) over seeds. Fewer than "
+    f"{tidy_table.FEWEST_SEEDS} seeds give no interval; their values are in "
+    "parentheses instead"
+)
+DIP = (
+    "Dip: the mean score of the first fifth of fine-tuning minus the score at the "
+    "switch; the minimum is no measure, as noise biases it. Recovery: steps from the "
+    "switch until a seed whose score fell reaches its first score again, after that "
+    "fifth; the median over the seeds that do, and how many do."
+)
+POOLED = "95 % intervals of a bootstrap that is stratified by task, with {} resamples"
+
+
+def of_dataset(frame: pd.DataFrame, outcomes: pd.DataFrame, dataset: str) -> Table:
+    """Table of every algorithm and variant on a dataset.
+
+    Args:
+        frame: The rows, from `tidy_table.check`.
+        outcomes: The rows, from `seed_outcomes.of`.
+        dataset: The name of the dataset.
+    """
+    own = outcomes[outcomes["dataset"] == dataset]
+    frame = frame[frame["dataset"] == dataset]
+    rows = []
+    for algorithm, runs in own.groupby("algorithm"):
+        for variant in tidy_table.in_order(runs["variant"]):
+            rows.append(_line(algorithm, variant, runs[runs["variant"] == variant]))
+    offline = set(tidy_table.pretrained(frame)["algorithm"])
+    for algorithm in sorted(offline - set(own["algorithm"])):
+        last = tidy_table.offline_scores(frame, dataset, algorithm)
+        cells = (str(len(last)), NONE, interval(last), *[NONE] * 6)
+        rows.append((algorithm, "offline only", *cells))
+    note = (
+        f"Scores are the {frame['unit'].iloc[0]}: {MEAN}. Steps: environment steps of "
+        f"fine-tuning. Offline: the score before the first of them. {DIP} Area: mean "
+        "height of the learning curve after the switch. Regret: share of training "
+        f"episodes that fail. {seed_outcomes.left_out(own)}"
+    )
+    return Table(
+        name=f"scores_{dataset}",
+        title=f"{dataset}: fine-tuning",
+        header=(
+            *("algorithm", "variant", "seeds", "steps", "offline", "final", "change"),
+            *("dip", "recovery, steps", "area", "regret"),
+        ),
+        rows=tuple(rows),
+        note=note.strip(),
+        disclaimer=tidy_table.disclaimer(frame),
+    )
+
+
+def _line(algorithm: str, variant: str, runs: pd.DataFrame) -> tuple[str, ...]:
+    kept = seed_outcomes.finished(runs)
+    seeds = str(len(kept)) + (f" of {len(runs)}" if len(kept) < len(runs) else "")
+    return (
+        *(algorithm, variant, seeds, f"{runs['steps'].max():,.0f}"),
+        *(interval(kept["start"]), interval(kept["final"])),
+        *(interval(kept["final"] - kept["start"]), interval(kept["dip"])),
+        *(recovery(kept["recovery"]), interval(kept["area"])),
+        interval(kept["regret"], 3),
+    )
+
+
+def interval(values: Sequence[float], digits: int = 1) -> str:
+    """Mean and half-width in words, or a dash if there are no numbers.
+
+    Fewer seeds than `tidy_table.FEWEST_SEEDS` are listed instead, and equal values
+    have no interval.
+    """
+    values = np.asarray(values, float)
+    if not len(values) or np.isnan(values).any():
+        return NONE
+    mean = f"{values.mean():.{digits}f}"
+    if len(values) == 1:
+        return mean
+    if len(values) < tidy_table.FEWEST_SEEDS:
+        return f"{mean} ({', '.join(f'{value:.{digits}f}' for value in values)})"
+    if np.ptp(values) == 0:
+        return f"{mean} (all {len(values)})"
+    return seed_statistics.interval_text(values, digits)
+
+
+def signed(values: Sequence[float]) -> str:
+    """`interval`, with the sign of the mean."""
+    text = interval(values)
+    return text if text == NONE or text.startswith("-") else f"+{text}"
+
+
+def recovery(steps: pd.Series) -> str:
+    """Median of the finite values, and their number."""
+    steps = steps.dropna()
+    if not len(steps):
+        return NONE
+    back = steps[np.isfinite(steps)]
+    count = f"({len(back)} of {len(steps)})"
+    return f"{np.median(back):,.0f} {count}" if len(back) else f"never {count}"
+
+
+def between(value: float, low: float, high: float, digits: int = 1) -> str:
+    """A value and its interval in words; the value alone if the interval is NaN."""
+    text = f"{value:.{digits}f}"
+    return text if np.isnan(low) else f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def of_groups(
+    groups: Sequence[Group], found: Sequence[pd.DataFrame], reps: int, disclaimer: str
+) -> Table:
+    """Table of the IQM and optimality gap of every group and variant.
+
+    Args:
+        groups: The groups, from `aggregates.groups`.
+        found: `aggregates.summary` of each group.
+        reps: The number of bootstrap resamples.
+        disclaimer: The disclaimer of the rows.
+    """
+    rows = []
+    for group, table in zip(groups, found, strict=True):
+        for row in table.itertuples():
+            iqm = between(row.iqm, row.iqm_low, row.iqm_high)
+            gap = between(row.gap, row.gap_low, row.gap_high)
+            rows.append((group.label, row.variant, *_counts(group), iqm, gap))
+    return Table(
+        name=f"aggregate_{groups[0].source.replace(' ', '_')}",
+        title=f"IQM and optimality gap: {groups[0].source}",
+        header=("algorithm", "variant", "tasks", "seeds", "IQM", "optimality gap"),
+        rows=tuple(rows),
+        note=(
+            "Final normalized scores. IQM: mean of the middle half of all runs; higher "
+            f"is better. Optimality gap: mean shortfall from {aggregates.BEST:.0f}; "
+            f"lower is better. Brackets contain {POOLED.format(f'{reps:,}')} (rliable). "
+            "A task is an algorithm on a dataset. The table counts the tasks and seeds "
+            "that every variant in it has finished."
+        ),
+        disclaimer=disclaimer,
+    )
+
+
+def _counts(group: Group) -> tuple[str, str]:
+    return str(len(group.tasks)), str(len(group.seeds))
+
+
+def of_improvements(
+    groups: Sequence[Group], found: Sequence[pd.DataFrame], reps: int, disclaimer: str
+) -> Table:
+    """Table of the probability that SAMG ends above each other variant.
+
+    Takes the arguments of `of_groups`, with `aggregates.improvements` of each group.
+    """
+    rows = []
+    for group, table in zip(groups, found, strict=True):
+        for row in table.itertuples():
+            cell = between(row.probability, row.low, row.high, 2)
+            tasks = f"{row.above} of {len(group.tasks)}"
+            over = f"samg over {row.over}"
+            rows.append((group.label, over, *_counts(group), cell, tasks))
+    return Table(
+        name=f"improvement_{groups[0].source.replace(' ', '_')}",
+        title=f"Probability of improvement: {groups[0].source}",
+        header=(
+            *("algorithm", "comparison", "tasks", "seeds", "probability"),
+            "tasks above",
+        ),
+        rows=tuple(rows),
+        note=(
+            "Probability that a run of SAMG ends above a run of the other variant on "
+            "the same task; the mean over tasks. A tie counts half, and 0.5 means no "
+            f"difference. Brackets contain {POOLED.format(f'{reps:,}')} (rliable). They "
+            "cover other seeds of these tasks, not other tasks. There is no interval if "
+            "every resample gives the same number. Tasks above: tasks with a "
+            "probability above 0.5."
+        ),
+        disclaimer=disclaimer,
+    )
+
+
+def of_differences(
+    source: str, final: pd.DataFrame, area: pd.DataFrame, disclaimer: str
+) -> Table:
+    """Table of the paired differences by seed.
+
+    Args:
+        source: The source of the data.
+        final: `pairing.differences` of the final scores.
+        area: `pairing.differences` of the areas.
+        disclaimer: The disclaimer of the rows.
+    """
+    keys = ["dataset", "algorithm", "over"]
+    areas = area.set_index(keys)["values"]
+    rows = [
+        (
+            *(row.dataset, row.algorithm, f"samg - {row.over}", signed(row.values)),
+            f"{row.wins} of {len(row.values)}",
+            signed(areas.get((row.dataset, row.algorithm, row.over), [])),
+        )
+        for row in final.itertuples()
+    ]
+    return Table(
+        name=f"differences_{source.replace(' ', '_')}",
+        title=f"Paired by seed: {source}",
+        header=("dataset", "algorithm", "difference", "final", "samg above", "area"),
+        rows=tuple(rows),
+        note=(
+            "Each difference is between runs of the same seed and pre-training, in "
+            "normalized score, or in return if a dataset has no reference scores: "
+            f"{MEAN}. An interval that includes 0 establishes no difference. About one "
+            "interval in twenty excludes 0 by chance. SAMG above: seeds in which SAMG "
+            "ends higher. Area: difference of the mean heights of the learning curves. "
+            "Variants with different budgets are not compared."
+        ),
+        disclaimer=disclaimer,
+    )
