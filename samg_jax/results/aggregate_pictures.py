@@ -81,13 +81,7 @@ def draw_summary(
 def draw_improvements(
     axis, groups: Sequence[Group], found: Sequence[pd.DataFrame]
 ) -> None:
-    """Draw the probabilities of improvement, in a row each.
-
-    Args:
-        axis: The axis to draw on.
-        groups: The groups, from `aggregates.groups`.
-        found: `aggregates.improvements` of each group.
-    """
+    """Draw the probabilities of improvement, in a row each."""
     points = pd.concat(
         table.assign(name=group.label + ": over " + table["over"])
         for group, table in zip(groups, found, strict=True)

@@ -51,9 +51,6 @@ def groups(outcomes: pd.DataFrame) -> list[Group]:
     A group has the tasks and seeds that each of its variants has finished. A variant
     beside `CLAIMED` that was not run on all of their tasks is left out, so that it
     takes no task from them. Raw returns have no common scale and do not count.
-
-    Args:
-        outcomes: The rows, from `seed_outcomes.of`.
     """
     kept = seed_outcomes.finished(outcomes)
     kept = kept[kept["unit"] == "normalized score"]

@@ -16,9 +16,6 @@ def costs(frame: pd.DataFrame) -> pd.DataFrame:
 
     Further columns: `seeds`, `steps`, `seconds` of the whole job, `per_second` (steps
     per second), and `memory` in MB.
-
-    Args:
-        frame: The rows, from `tidy_table.check`.
     """
     online = frame[frame["phase"] == tidy_table.ONLINE]
     rows = pd.concat([tidy_table.pretrained(frame).assign(variant=""), online])
@@ -61,9 +58,9 @@ def table(frame: pd.DataFrame) -> Table:
         ),
         rows=tuple(rows),
         note=(
-            "Time and memory are those of a whole job of a suite; seeds that trained in "
-            "one job share them. The time includes start, compilation, evaluations and, "
-            "offline, the fit of the weight, so that short jobs look slower than "
+            "Time and memory are those of a suite's whole job; seeds that trained in "
+            "one job share them. The time includes start, compilation, evaluations "
+            "and, offline, the fit of the weight, so that short jobs look slower than "
             "training is; samg_jax.benchmark measures training alone. On a machine "
             "that does other work, times mean little."
         ),

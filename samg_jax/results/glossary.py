@@ -30,12 +30,7 @@ GUIDED = "samg"
 
 
 def table(frame: pd.DataFrame, found: run_setups.Setups) -> Table:
-    """Table of the variants in the results.
-
-    Args:
-        frame: from `tidy_table.check`.
-        found: From `run_setups.read`; it has what a suite's own variants change.
-    """
+    """Table of the variants in the results."""
     variants = tidy_table.in_order(set(frame["variant"]) - {"offline"})
     if (frame["phase"] == "offline").any():
         variants = ["offline", *variants]

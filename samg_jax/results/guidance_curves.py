@@ -75,11 +75,6 @@ def draw(
     p_int, before the cut, are drawn over bands between the means (over the seeds) of
     its other quantiles. The medians of p as it is stored are dashed: a soft cut makes
     them smaller, a hard one makes them 0 or leaves them. The threshold is dotted.
-
-    Args:
-        series: The quantities, from `read`.
-        path: The path of the PNG.
-        title: The title of the picture.
     """
     if "fresh_p_int_q50" not in series:
         return None

@@ -119,14 +119,7 @@ def _mean_of(seeds: tuple[int, ...]) -> str:
 
 
 def draw_online(axis, frame: pd.DataFrame, algorithm: str, dataset: str) -> None:
-    """Draw the online phase of every variant.
-
-    Args:
-        axis: The axis to draw on.
-        frame: The rows, from `tidy_table.check`.
-        algorithm: The algorithm whose runs are drawn.
-        dataset: The dataset of these runs.
-    """
+    """Draw the online phase of every variant."""
     online = _of(frame[frame["phase"] == "online"], algorithm, dataset)
     _draw_variants(axis, online)
     _finish(axis, online, "online: environment steps")

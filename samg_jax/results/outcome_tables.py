@@ -27,17 +27,14 @@ DIP = (
     "switch until a seed whose score fell reaches its first score again, after that "
     "fifth; the median over the seeds that do, and how many do."
 )
-POOLED = "95 % intervals of a bootstrap that is stratified by task, with {} resamples"
+POOLED = (
+    "95 % intervals of a bootstrap that is stratified by task, with {} resamples "
+    "(rliable)"
+)
 
 
 def of_dataset(frame: pd.DataFrame, outcomes: pd.DataFrame, dataset: str) -> Table:
-    """Table of every algorithm and variant on a dataset.
-
-    Args:
-        frame: The rows, from `tidy_table.check`.
-        outcomes: The rows, from `seed_outcomes.of`.
-        dataset: The name of the dataset.
-    """
+    """Table of every algorithm and variant on a dataset."""
     own = outcomes[outcomes["dataset"] == dataset]
     frame = frame[frame["dataset"] == dataset]
     rows = []
@@ -124,14 +121,7 @@ def between(value: float, low: float, high: float, digits: int = 1) -> str:
 def of_groups(
     groups: Sequence[Group], found: Sequence[pd.DataFrame], reps: int, disclaimer: str
 ) -> Table:
-    """Table of the IQM and optimality gap of every group and variant.
-
-    Args:
-        groups: The groups, from `aggregates.groups`.
-        found: `aggregates.summary` of each group.
-        reps: The number of bootstrap resamples.
-        disclaimer: The disclaimer of the rows.
-    """
+    """Table of the IQM and optimality gap of every group and variant."""
     rows = []
     for group, table in zip(groups, found, strict=True):
         for row in table.itertuples():
@@ -146,7 +136,7 @@ def of_groups(
         note=(
             "Final normalized scores. IQM: mean of the middle half of all runs; higher "
             f"is better. Optimality gap: mean shortfall from {aggregates.BEST:.0f}; "
-            f"lower is better. Brackets contain {POOLED.format(f'{reps:,}')} (rliable). "
+            f"lower is better. Brackets contain {POOLED.format(f'{reps:,}')}. "
             "A task is an algorithm on a dataset. The table counts the tasks and seeds "
             "that every variant in it has finished."
         ),
@@ -183,8 +173,8 @@ def of_improvements(
         note=(
             "Probability that a run of SAMG ends above a run of the other variant on "
             "the same task; the mean over tasks. A tie counts half, and 0.5 means no "
-            f"difference. Brackets contain {POOLED.format(f'{reps:,}')} (rliable). They "
-            "cover other seeds of these tasks, not other tasks. There is no interval if "
+            f"difference. Brackets contain {POOLED.format(f'{reps:,}')}. They cover "
+            "other seeds of these tasks, not other tasks. There is no interval if "
             "every resample gives the same number. Tasks above: tasks with a "
             "probability above 0.5."
         ),

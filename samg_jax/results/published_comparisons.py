@@ -115,13 +115,7 @@ def everything() -> dict[str, Published]:
 def scores(
     frame: pd.DataFrame, outcomes: pd.DataFrame, published: Mapping[str, Published]
 ) -> Table:
-    """Table of our scores next to the paper's Table 1 and CORL's tables.
-
-    Args:
-        frame: The rows, from `tidy_table.check`.
-        outcomes: The rows, from `seed_outcomes.of`.
-        published: The published tables, from `everything`.
-    """
+    """Table of our scores next to the paper's Table 1 and CORL's tables."""
     paper = published["paper_scores"]
     header = {
         "offline: ours": lambda *task: _spread(_offline(frame, outcomes, *task)),
@@ -157,7 +151,7 @@ def regret(
 
 
 def _fine_tuned(outcomes, quantity, digits, paper, corl):
-    """Heading -> function of dataset and algorithm, for the columns after the switch."""
+    """Heading -> function of dataset and algorithm, for what is after the switch."""
 
     def ours(variant):
         def cell(dataset, algorithm):

@@ -116,14 +116,7 @@ def of_dataset(
 def by_seed(
     source: str, rows: pd.DataFrame, outcomes: pd.DataFrame, folder: pathlib.Path
 ) -> list[Section]:
-    """The section of paired differences for each task; empty without any.
-
-    Args:
-        source: The source of the data.
-        rows: The rows from that source.
-        outcomes: The outcomes from that source.
-        folder: The folder for the pictures.
-    """
+    """The section of paired differences for each task; empty without any."""
     final = pairing.differences(outcomes, "final")
     if final.empty:
         return []

@@ -147,13 +147,7 @@ def add(frame: pd.DataFrame, setups: Setups) -> pd.DataFrame:
 
 
 def budgets(frame: pd.DataFrame, outcomes: pd.DataFrame, setups: Setups) -> Table:
-    """Table of the lengths and networks of every row.
-
-    Args:
-        frame: from `tidy_table.check`.
-        outcomes: from `seed_outcomes.of`.
-        setups: from `read`.
-    """
+    """Table of the lengths and networks of every row."""
     rows = []
     for (dataset, algorithm), own in frame.groupby(["dataset", "algorithm"]):
         tuned = outcomes[
@@ -196,12 +190,7 @@ def budgets(frame: pd.DataFrame, outcomes: pd.DataFrame, setups: Setups) -> Tabl
 
 
 def hyperparameters(frame: pd.DataFrame, setups: Setups) -> Table:
-    """Table of what all variants of an algorithm share, and what each one adds.
-
-    Args:
-        frame: from `tidy_table.check`.
-        setups: from `read`.
-    """
+    """Table of what all variants of an algorithm share, and what each one adds."""
     rows = []
     for (dataset, algorithm), own in frame.groupby(["dataset", "algorithm"]):
         configs = {

@@ -77,9 +77,6 @@ def of(frame: pd.DataFrame) -> pd.DataFrame:
     another seed of the same variant has more steps. (Another variant may have been
     given more steps; `tidy_table.disclaimer` says so.) Only rows with an empty status
     belong in statistics.
-
-    Args:
-        frame: The rows, from `tidy_table.check`.
     """
     online = frame[frame["phase"] == tidy_table.ONLINE]
     budget = online.groupby(tidy_table.VARIANT)["step"].transform("max")

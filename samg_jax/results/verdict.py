@@ -17,10 +17,6 @@ def sentences(frame: pd.DataFrame, outcomes: pd.DataFrame) -> tuple[str, str, st
 
     A difference between SAMG and another variant is established if the 95 % interval
     of the final score's paired difference has a width and excludes 0.
-
-    Args:
-        frame: from `tidy_table.check`.
-        outcomes: from `seed_outcomes.of`.
     """
     final = pairing.differences(outcomes, "final")
     known = [pairing.established(values) for values in final["values"]]
