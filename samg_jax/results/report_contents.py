@@ -19,9 +19,9 @@ from samg_jax.results import (
     pairing,
     pictures,
     published_comparisons,
+    result_folders,
     run_setups,
     seed_outcomes,
-    sources,
     tidy_table,
 )
 from samg_jax.results.pictures import Picture
@@ -50,12 +50,15 @@ class Section:
 
 
 def sections(
-    results: sources.Results, outcomes: pd.DataFrame, folder: pathlib.Path, reps: int
+    results: result_folders.Results,
+    outcomes: pd.DataFrame,
+    folder: pathlib.Path,
+    reps: int,
 ) -> list[Section]:
     """The whole report, with each dataset before anything that pools them.
 
     Args:
-        results: The results, from `sources.read`.
+        results: The results, from `result_folders.read`.
         outcomes: The rows, from `seed_outcomes.of`.
         folder: The folder for the pictures, which this function writes.
         reps: The number of resamples of every bootstrap.

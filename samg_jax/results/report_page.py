@@ -16,9 +16,9 @@ from samg_jax.results import (
     pictures,
     report_contents,
     report_tables,
+    result_folders,
     run_setups,
     seed_outcomes,
-    sources,
     tidy_table,
     verdict,
 )
@@ -52,7 +52,7 @@ def write(
         checks.UserError: There is nothing to report, or it cannot be written.
     """
     own_table = _has_own_table(folders, out)
-    results = sources.read(folders)
+    results = result_folders.read(folders)
     frame = results.frame
     outcomes = seed_outcomes.of(frame)
     checks.folder(out / "tables", "out=FOLDER")

@@ -122,9 +122,11 @@ def read(folder: pathlib.Path) -> pd.DataFrame:
     """
     damaged = []
     for path in files(folder):
-        reader = pd.read_parquet if path.suffix == ".parquet" else pd.read_csv
         try:
-            frame = reader(path)
+            if path.suffix == ".parquet":
+                frame = pd.read_parquet(path)
+            else:
+                frame = pd.read_csv(path, float_precision="round_trip")
         except (OSError, ValueError) as error:  # The libraries' own are of these.
             damaged.append(f"{path} cannot be read: {str(error).splitlines()[0]}")
             continue
@@ -187,8 +189,9 @@ def check(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     # An older table says it by its last offline evaluation.
     offline = frame[frame["phase"] == OFFLINE].groupby(TASK)["step"].max()
     known = frame[TASK].join(offline.rename("updates"), on=TASK)["updates"]
-    updates = frame["updates"].fillna(known) if "updates" in frame else known
-    frame["updates"] = updates.fillna(-1).astype(int)
+    if "updates" in frame:
+        known = frame["updates"].where(frame["updates"] >= 0, known)
+    frame["updates"] = known.fillna(-1).astype(int)
     return frame.sort_values([*RUN, "phase", "step"], ignore_index=True)
 
 

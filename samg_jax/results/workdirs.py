@@ -69,6 +69,8 @@ def read(workdirs: Sequence[pathlib.Path]) -> tuple[pd.DataFrame, run_setups.Set
             taken[key] = fields, seeds
         known |= seeds
         setups.setdefault(key, flat)
+        if not online.all():
+            setups.setdefault((config.algorithm, tidy_table.OFFLINE, dataset), flat)
         frames.append(rows)
     table = pd.concat(frames, ignore_index=True)
     offline = table["phase"] == tidy_table.OFFLINE

@@ -29,7 +29,7 @@ from samg_jax.suites import (
 from samg_jax.suites.job_list import Job
 from samg_jax.suites.job_runner import Status
 
-NEEDED = ("pandas", "pyarrow")
+NEEDED = ("pyarrow",)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 
 from samg_jax import checks
 from samg_jax.experiment import resolution, sweeps
-from samg_jax.results import sources
+from samg_jax.results import result_folders
 from samg_jax.runs import dry_run, saved_policies
 from samg_jax.training import handover, offline_phase, online_phase
 from tests.fixtures import recording_algorithm, small_runs
@@ -331,7 +331,7 @@ def test_all_tables_tell_the_places_apart(sweep_run):
     for label in labels:
         name = "guidance_" + label.replace("=", "_")
         assert (sweep_run / f"{name}.png").stat().st_size > 10_000
-    results = sources.read([sweep_run])
+    results = result_folders.read([sweep_run])
     found = results.frame
     assert set(found["variant"]) == {f"samg {label}" for label in labels}
     for label in labels:

@@ -94,7 +94,8 @@ def test_closing_table_by_hand():
 
 
 def test_returns_are_shown_where_there_is_no_reference():
-    table = closed(rows("online", 0, [20, 50]))
+    made = rows("online", 0, [20, 50])
+    table = closed([row._replace(normalized_score=np.nan) for row in made])
     title, line, *_ = table.splitlines()
     assert title.startswith("return ")
     assert cells(line) == [200, 500, 300]

@@ -8,13 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from samg_jax.results import pairing, seed_outcomes, sources, tidy_table, workdirs
+from samg_jax.results import (
+    pairing,
+    result_folders,
+    seed_outcomes,
+    tidy_table,
+    workdirs,
+)
 from samg_jax.runs import evaluation, run_output
 from tests.fixtures import called_programs, made_suite, small_runs
 
 
 def test_rows_are_those_of_the_run(samg_run, dataset):
-    frame = sources.read([samg_run]).frame
+    frame = result_folders.read([samg_run]).frame
     assert set(frame["variant"]) == {"offline", "samg"}
     assert set(frame["dataset"]) == {dataset.stem}
     rows = [row for row in small_runs.evaluations(samg_run) if row.phase == "online"]
@@ -92,10 +98,10 @@ def test_a_second_run_of_a_kind_is_named_by_its_folder(samg_run, tmp_path):
     config["guidance"]["threshold"] = 0.123
     path.write_text(json.dumps(config))
     folders = [samg_run, tmp_path / "other", tmp_path / "deeper" / "other"]
-    results = sources.read(folders)
+    results = result_folders.read(folders)
     named = {"samg", "samg other", f"samg {folders[2]}"}
     assert set(results.frame["variant"]) == {"offline", *named}
-    assert {key[1] for key in results.setups} == named
+    assert {key[1] for key in results.setups} == {"offline", *named}
 
 
 def test_other_seeds_of_the_same_fields_are_one_variant(samg_run, tmp_path):
@@ -103,15 +109,17 @@ def test_other_seeds_of_the_same_fields_are_one_variant(samg_run, tmp_path):
     shutil.copytree(samg_run, other)
     for name in ("metrics.csv", "training.csv"):
         table = pd.read_csv(other / name)
-        table.assign(seed=table["seed"] + 7).to_csv(other / name, index=False)
-    frame = sources.read([samg_run, other]).frame
+        table.assign(seed=table["seed"] + 7).to_csv(
+            other / name, index=False, na_rep="nan"
+        )
+    frame = result_folders.read([samg_run, other]).frame
     assert set(frame["variant"]) == {"offline", "samg"}
     assert set(frame["seed"]) == {0, 1, 7, 8}
 
 
 def test_a_suite_and_a_run_stand_side_by_side(samg_run, tmp_path):
     made_suite.suite(seeds=2, evaluations=3).to_csv(tmp_path / "results.csv")
-    frame = sources.read([tmp_path, samg_run]).frame
+    frame = result_folders.read([tmp_path, samg_run]).frame
     assert set(frame["dataset"]) == {"hopper-local", "halfcheetah-local", "random"}
 
 
@@ -129,7 +137,7 @@ def test_runs_on_unlike_data_or_simulators_are_refused(changed, samg_run, tmp_pa
             path.write_text(text)
         message = "differ in data_source on 'random'"
     with pytest.raises(ValueError, match=message):
-        sources.read([samg_run, other])
+        result_folders.read([samg_run, other])
 
 
 @pytest.mark.parametrize(
@@ -148,13 +156,13 @@ def test_a_preset_other_than_the_papers_is_named(weight, preset, expected):
 
 def test_unfinished_and_missing_runs_are_refused(tmp_path, dataset, monkeypatch):
     with pytest.raises(ValueError, match="it has no config"):
-        sources.read([tmp_path])
+        result_folders.read([tmp_path])
     with monkeypatch.context() as patch:
         small_runs.stop_at(patch, "online", 5)
         with pytest.raises(small_runs.Stopped):
             small_runs.run("awac_samg", dataset, tmp_path / "run")
     with pytest.raises(ValueError, match="is not complete"):
-        sources.read([tmp_path / "run"])
+        result_folders.read([tmp_path / "run"])
 
 
 def test_a_table_that_no_report_wrote_is_not_replaced(samg_run, tmp_path):

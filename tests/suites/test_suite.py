@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from samg_jax.results import tidy_table
 from samg_jax.suites import suite_results
 from samg_jax.suites.job_list import Job
 from tests.fixtures import called_programs, tiny_suite
@@ -32,7 +33,7 @@ def finished(tmp_path_factory, dataset):
 def test_one_offline_phase_is_forked_and_its_results_are_a_table(finished):
     _, out = finished
     table = pd.read_parquet(out / "results.parquet")
-    assert tuple(table.columns) == suite_results.COLUMNS
+    assert tuple(table.columns) == tidy_table.COLUMNS
     pd.testing.assert_frame_equal(
         table, pd.read_csv(out / "results.csv"), check_dtype=False
     )
@@ -219,7 +220,7 @@ def test_the_kind_of_data_is_what_the_trainer_says_of_them():
         ("minari:a/b (5 rows, Minari, not D4RL)", "Minari"),
         ("x (5 rows, not as published by D4RL)", "not as published by D4RL"),
     ):
-        assert suite_results.kind_of(text) == kind
+        assert tidy_table.kind_of(text) == kind
 
 
 def test_the_command_tells_mistakes_and_flags_that_are_not_its_own(tmp_path):
