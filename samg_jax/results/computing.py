@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from samg_jax.results import tidy_table
+from samg_jax.results import report_tables, tidy_table
 from samg_jax.results.report_tables import NONE, Table
 
 MEGABYTE = 1e6
@@ -44,55 +44,50 @@ def table(frame: pd.DataFrame) -> Table:
     def number(value):
         return f"{value:,.0f}" if np.isfinite(value) else NONE
 
-    rows = []
-    for row in costs(frame).itertuples():
-        cells = map(number, (row.steps, row.seconds, row.per_second, row.memory))
-        names = row.dataset, row.algorithm, row.phase, row.variant or NONE
-        rows.append((*names, str(row.seeds), *cells))
-    return Table(
-        name="compute",
-        title="Compute",
-        header=(
-            *("dataset", "algorithm", "phase", "variant", "seeds", "steps", "time, s"),
-            *("updates/s or steps/s", "peak memory, MB"),
-        ),
-        rows=tuple(rows),
-        note=(
-            "Time and memory are those of a suite's whole job; seeds that trained in "
-            "one job share them. The time includes start, compilation, evaluations "
-            "and, offline, the fit of the weight, so that short jobs look slower than "
-            "training is; samg_jax.benchmark measures training alone. On a machine "
-            "that does other work, times mean little."
-        ),
-        disclaimer=tidy_table.disclaimer(frame),
+    rows = [
+        {
+            "dataset": row.dataset,
+            "algorithm": row.algorithm,
+            "phase": row.phase,
+            "variant": row.variant or NONE,
+            "seeds": str(row.seeds),
+            "steps": number(row.steps),
+            "time, s": number(row.seconds),
+            "updates/s or steps/s": number(row.per_second),
+            "peak memory, MB": number(row.memory),
+        }
+        for row in costs(frame).itertuples()
+    ]
+    note = (
+        "Time and memory are those of a suite's whole job; seeds that trained in one "
+        "job share them. The time includes start, compilation, evaluations and, "
+        "offline, the fit of the weight, so that short jobs look slower than training "
+        "is; samg_jax.benchmark measures training alone. On a machine that does other "
+        "work, times mean little."
     )
+    disclaimer = tidy_table.disclaimer(frame)
+    return report_tables.of_rows("compute", "Compute", rows, note, disclaimer)
 
 
 def runs(frame: pd.DataFrame) -> Table:
     """Table of data, machine and versions of the runs."""
     names = {
-        "data_source": "data source",
+        "data source": "data_source",
         "physics": "physics",
-        "algorithm": "algorithms",
-        "seed": "seeds",
+        "algorithms": "algorithm",
+        "seeds": "seed",
         **{name: name for name in tidy_table.MACHINE},
         "versions": "versions",
-        "git_commit": "commit",
+        "commit": "git_commit",
     }
-    rows = [
-        (
-            str(dataset),
-            *(
-                "; ".join(map(str, sorted(set(own[name]) - {""}))) or NONE
-                for name in names
-            ),
-        )
-        for dataset, own in frame.groupby("dataset")
-    ]
-    return Table(
-        name="runs",
-        title="What was run",
-        header=("dataset", *names.values()),
-        rows=tuple(rows),
-        disclaimer=tidy_table.disclaimer(frame),
-    )
+    rows = []
+    for dataset, own in frame.groupby("dataset"):
+        row = {"dataset": str(dataset)}
+        for heading, name in names.items():
+            values = map(str, sorted(set(own[name]) - {""}))
+            row[heading] = ("; " if heading == "versions" else ", ").join(
+                values
+            ) or NONE
+        rows.append(row)
+    disclaimer = tidy_table.disclaimer(frame)
+    return report_tables.of_rows("runs", "What was run", rows, "", disclaimer)

@@ -7,6 +7,7 @@ A picture is drawn last, when what it shows is safe, and never ends a program: s
 from __future__ import annotations
 
 import io
+import math
 import pathlib
 import textwrap
 from collections.abc import Callable, Sequence
@@ -106,10 +107,23 @@ def seed_colors(seeds: Sequence[int]) -> dict[int, tuple[float, ...]]:
     return dict(zip(seeds, map(tuple, shades), strict=True))
 
 
-def legend_below(figure, handles, labels, columns: int, **look) -> None:
-    """Put the legend below the axes, where it covers no data."""
+def legend_below(figure, handles, labels, letters: int, **look) -> int:
+    """Put the legend below the axes, where it covers no data; return its rows.
+
+    Args:
+        figure: The figure.
+        handles: The lines.
+        labels: Their labels.
+        letters: Letters that fit beside each other.
+        **look: The look of the legend.
+    """
+    sizes = [len(label) + 6 for label in labels]  # 6: the line before it.
+    columns = len(labels)
+    if sum(sizes) > letters:  # A row is not enough.
+        columns = max(letters // max(sizes), 1)
     place = {"loc": "outside lower center", "frameon": False}
     figure.legend(handles, labels, ncols=columns, **place, **look)
+    return math.ceil(len(labels) / columns)
 
 
 def legend_above(axis, columns: int = 2) -> None:

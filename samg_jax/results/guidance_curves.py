@@ -42,6 +42,7 @@ PANELS = {
         "td_error_unguided": "where p = 0",
     },
 }
+LETTERS = 140  # Of the legend, that fit beside each other.
 BANDS = "tab:gray"
 STYLES = ("-", "--")  # The lines of the quantities of one panel.
 
@@ -94,7 +95,7 @@ def draw(
     ]
     handles.append(mlines.Line2D([], [], color="black", linewidth=2, label="mean"))
     labels = [handle.get_label() for handle in handles]
-    figures.legend_below(figure, handles, labels, min(len(handles), 11))
+    figures.legend_below(figure, handles, labels, LETTERS)
     title = figures.plain(title)
     figure.suptitle(f"{title}: guidance while fine-tuning; values in scaled rewards")
     return figures.save(figure, path)

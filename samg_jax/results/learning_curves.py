@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -64,7 +63,6 @@ def draw_run(frame: pd.DataFrame, path: pathlib.Path, title: str) -> pathlib.Pat
         title: The title of the picture.
     """
     phases = [phase for phase in tidy_table.PHASES if (frame["phase"] == phase).any()]
-    width = WIDTH * len(phases)
     figure, axes = figures.subplots(len(phases), width=WIDTH, height=HEIGHT, share=True)
     for axis, phase in zip(axes[0], phases, strict=True):
         own = frame[frame["phase"] == phase]
@@ -74,12 +72,9 @@ def draw_run(frame: pd.DataFrame, path: pathlib.Path, title: str) -> pathlib.Pat
         figures.step_ticks(axis)
     axes[0, 0].set_ylabel(frame["unit"].iloc[0])
     handles, labels = axes[0, -1].get_legend_handles_labels()
-    letters = [len(label) + 6 for label in labels]  # 6: the line before it.
-    columns = len(labels)
-    if sum(letters) > LETTERS * width:  # A row is not enough.
-        columns = max(int(LETTERS * width) // max(letters), 1)
-    figure.set_figheight(HEIGHT + ROW * (math.ceil(len(labels) / columns) - 1))
-    figures.legend_below(figure, handles, labels, columns, fontsize="small")
+    letters = int(LETTERS * WIDTH * len(phases))
+    rows = figures.legend_below(figure, handles, labels, letters, fontsize="small")
+    figure.set_figheight(HEIGHT + ROW * (rows - 1))
     figure.suptitle(figures.wrapped(title, 45 * len(phases)))
     return figures.save(figure, path)
 

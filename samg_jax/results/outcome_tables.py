@@ -9,6 +9,7 @@ import pandas as pd
 
 from samg_jax.results import (
     aggregates,
+    report_tables,
     seed_outcomes,
     seed_statistics,
     tidy_table,
@@ -44,37 +45,39 @@ def of_dataset(frame: pd.DataFrame, outcomes: pd.DataFrame, dataset: str) -> Tab
     offline = set(tidy_table.pretrained(frame)["algorithm"])
     for algorithm in sorted(offline - set(own["algorithm"])):
         last = tidy_table.offline_scores(frame, dataset, algorithm)
-        cells = (str(len(last)), NONE, interval(last), *[NONE] * 6)
-        rows.append((algorithm, "offline only", *cells))
+        known = {"seeds": str(len(last)), "offline": interval(last)}
+        rows.append(_row(algorithm, "offline only", **known))
     note = (
         f"Scores are the {frame['unit'].iloc[0]}: {MEAN}. Steps: environment steps of "
         f"fine-tuning. Offline: the score before the first of them. {DIP} Area: mean "
         "height of the learning curve after the switch. Regret: share of training "
         f"episodes that fail. {seed_outcomes.left_out(own)}"
     )
-    return Table(
-        name=f"scores_{dataset}",
-        title=f"{dataset}: fine-tuning",
-        header=(
-            *("algorithm", "variant", "seeds", "steps", "offline", "final", "change"),
-            *("dip", "recovery, steps", "area", "regret"),
-        ),
-        rows=tuple(rows),
-        note=note.strip(),
-        disclaimer=tidy_table.disclaimer(frame),
-    )
+    name, title = f"scores_{dataset}", f"{dataset}: fine-tuning"
+    disclaimer = tidy_table.disclaimer(frame)
+    return report_tables.of_rows(name, title, rows, note.strip(), disclaimer)
 
 
-def _line(algorithm: str, variant: str, runs: pd.DataFrame) -> tuple[str, ...]:
+def _row(algorithm: str, variant: str, **cells: str) -> dict[str, str]:
+    names = ("seeds", "steps", "offline", "final", "change", "dip", "recovery, steps")
+    empty = dict.fromkeys((*names, "area", "regret"), NONE)
+    return {"algorithm": algorithm, "variant": variant} | empty | cells
+
+
+def _line(algorithm: str, variant: str, runs: pd.DataFrame) -> dict[str, str]:
     kept = seed_outcomes.finished(runs)
-    seeds = str(len(kept)) + (f" of {len(runs)}" if len(kept) < len(runs) else "")
-    return (
-        *(algorithm, variant, seeds, f"{runs['steps'].max():,.0f}"),
-        *(interval(kept["start"]), interval(kept["final"])),
-        *(interval(kept["final"] - kept["start"]), interval(kept["dip"])),
-        *(recovery(kept["recovery"]), interval(kept["area"])),
-        interval(kept["regret"], 3),
-    )
+    cells = {
+        "seeds": str(len(kept)) + (f" of {len(runs)}" if len(kept) < len(runs) else ""),
+        "steps": f"{runs['steps'].max():,.0f}",
+        "offline": interval(kept["start"]),
+        "final": interval(kept["final"]),
+        "change": interval(kept["final"] - kept["start"]),
+        "dip": interval(kept["dip"]),
+        "recovery, steps": recovery(kept["recovery"]),
+        "area": interval(kept["area"]),
+        "regret": interval(kept["regret"], 3),
+    }
+    return _row(algorithm, variant, **cells)
 
 
 def interval(values: Sequence[float], digits: int = 1) -> str:
@@ -122,30 +125,32 @@ def of_groups(
     groups: Sequence[Group], found: Sequence[pd.DataFrame], reps: int, disclaimer: str
 ) -> Table:
     """Table of the IQM and optimality gap of every group and variant."""
-    rows = []
-    for group, table in zip(groups, found, strict=True):
-        for row in table.itertuples():
-            iqm = between(row.iqm, row.iqm_low, row.iqm_high)
-            gap = between(row.gap, row.gap_low, row.gap_high)
-            rows.append((group.label, row.variant, *_counts(group), iqm, gap))
-    return Table(
-        name=f"aggregate_{groups[0].source.replace(' ', '_')}",
-        title=f"IQM and optimality gap: {groups[0].source}",
-        header=("algorithm", "variant", "tasks", "seeds", "IQM", "optimality gap"),
-        rows=tuple(rows),
-        note=(
-            "Final normalized scores. IQM: mean of the middle half of all runs; higher "
-            f"is better. Optimality gap: mean shortfall from {aggregates.BEST:.0f}; "
-            f"lower is better. Brackets contain {POOLED.format(f'{reps:,}')}. "
-            "A task is an algorithm on a dataset. The table counts the tasks and seeds "
-            "that every variant in it has finished."
-        ),
-        disclaimer=disclaimer,
+    rows = [
+        {
+            **_about(group, "variant", row.variant),
+            "IQM": between(row.iqm, row.iqm_low, row.iqm_high),
+            "optimality gap": between(row.gap, row.gap_low, row.gap_high),
+        }
+        for group, table in zip(groups, found, strict=True)
+        for row in table.itertuples()
+    ]
+    source = groups[0].source
+    return report_tables.of_rows(
+        f"aggregate_{source.replace(' ', '_')}",
+        f"IQM and optimality gap: {source}",
+        rows,
+        "Final normalized scores. IQM: mean of the middle half of all runs; higher is "
+        f"better. Optimality gap: mean shortfall from {aggregates.BEST:.0f}; lower is "
+        f"better. Brackets contain {POOLED.format(f'{reps:,}')}. A task is an "
+        "algorithm on a dataset. The table counts the tasks and seeds that every variant in it "
+        "has finished.",
+        disclaimer,
     )
 
 
-def _counts(group: Group) -> tuple[str, str]:
-    return str(len(group.tasks)), str(len(group.seeds))
+def _about(group: Group, heading: str, name: str) -> dict[str, str]:
+    counts = {"tasks": str(len(group.tasks)), "seeds": str(len(group.seeds))}
+    return {"algorithm": group.label, heading: name, **counts}
 
 
 def of_improvements(
@@ -155,30 +160,26 @@ def of_improvements(
 
     Takes the arguments of `of_groups`, with `aggregates.improvements` of each group.
     """
-    rows = []
-    for group, table in zip(groups, found, strict=True):
-        for row in table.itertuples():
-            cell = between(row.probability, row.low, row.high, 2)
-            tasks = f"{row.above} of {len(group.tasks)}"
-            over = f"samg over {row.over}"
-            rows.append((group.label, over, *_counts(group), cell, tasks))
-    return Table(
-        name=f"improvement_{groups[0].source.replace(' ', '_')}",
-        title=f"Probability of improvement: {groups[0].source}",
-        header=(
-            *("algorithm", "comparison", "tasks", "seeds", "probability"),
-            "tasks above",
-        ),
-        rows=tuple(rows),
-        note=(
-            "Probability that a run of SAMG ends above a run of the other variant on "
-            "the same task; the mean over tasks. A tie counts half, and 0.5 means no "
-            f"difference. Brackets contain {POOLED.format(f'{reps:,}')}. They cover "
-            "other seeds of these tasks, not other tasks. There is no interval if "
-            "every resample gives the same number. Tasks above: tasks with a "
-            "probability above 0.5."
-        ),
-        disclaimer=disclaimer,
+    rows = [
+        {
+            **_about(group, "comparison", f"samg over {row.over}"),
+            "probability": between(row.probability, row.low, row.high, 2),
+            "tasks above": f"{row.above} of {len(group.tasks)}",
+        }
+        for group, table in zip(groups, found, strict=True)
+        for row in table.itertuples()
+    ]
+    source = groups[0].source
+    return report_tables.of_rows(
+        f"improvement_{source.replace(' ', '_')}",
+        f"Probability of improvement: {source}",
+        rows,
+        "Probability that a run of SAMG ends above a run of the other variant on the "
+        "same task; the mean over tasks. A tie counts half, and 0.5 means no "
+        f"difference. Brackets contain {POOLED.format(f'{reps:,}')}. They cover other "
+        "seeds of these tasks, not other tasks. There is no interval if every resample "
+        "gives the same number. Tasks above: tasks with a probability above 0.5.",
+        disclaimer,
     )
 
 
@@ -196,25 +197,25 @@ def of_differences(
     keys = ["dataset", "algorithm", "over"]
     areas = area.set_index(keys)["values"]
     rows = [
-        (
-            *(row.dataset, row.algorithm, f"samg - {row.over}", signed(row.values)),
-            f"{row.wins} of {len(row.values)}",
-            signed(areas.get((row.dataset, row.algorithm, row.over), [])),
-        )
+        {
+            "dataset": row.dataset,
+            "algorithm": row.algorithm,
+            "difference": f"samg - {row.over}",
+            "final": signed(row.values),
+            "samg above": f"{row.wins} of {len(row.values)}",
+            "area": signed(areas.get((row.dataset, row.algorithm, row.over), [])),
+        }
         for row in final.itertuples()
     ]
-    return Table(
-        name=f"differences_{source.replace(' ', '_')}",
-        title=f"Paired by seed: {source}",
-        header=("dataset", "algorithm", "difference", "final", "samg above", "area"),
-        rows=tuple(rows),
-        note=(
-            "Each difference is between runs of the same seed and pre-training, in "
-            "normalized score, or in return if a dataset has no reference scores: "
-            f"{MEAN}. An interval that includes 0 establishes no difference. About one "
-            "interval in twenty excludes 0 by chance. SAMG above: seeds in which SAMG "
-            "ends higher. Area: difference of the mean heights of the learning curves. "
-            "Variants with different budgets are not compared."
-        ),
-        disclaimer=disclaimer,
+    return report_tables.of_rows(
+        f"differences_{source.replace(' ', '_')}",
+        f"Paired by seed: {source}",
+        rows,
+        "Each difference is between runs of the same seed and pre-training, in "
+        "normalized score, or in return if a dataset has no reference scores: "
+        f"{MEAN}. An interval that includes 0 establishes no difference. About one "
+        "interval in twenty excludes 0 by chance. SAMG above: seeds in which SAMG ends "
+        "higher. Area: difference of the mean heights of the learning curves. Variants "
+        "with different budgets are not compared.",
+        disclaimer,
     )

@@ -160,9 +160,7 @@ def legend(axis) -> None:
     """Put the legend below the axis."""
     handles, labels = axis.get_legend_handles_labels()
     if labels:
-        columns = LETTERS // (max(map(len, labels)) + 6)  # 6: the line before it.
-        columns = min(len(labels), max(columns, 1))
-        figures.legend_below(axis.get_figure(), handles, labels, columns)
+        figures.legend_below(axis.get_figure(), handles, labels, LETTERS)
 
 
 def style(variant: str, variants: list[str]) -> dict[str, str]:

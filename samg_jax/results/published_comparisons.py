@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from samg_jax.results import seed_outcomes, tidy_table
+from samg_jax.results import report_tables, seed_outcomes, tidy_table
 from samg_jax.results.report_tables import NONE, Table
 
 FOLDER = pathlib.Path(__file__).with_name("published_tables")
@@ -173,19 +173,13 @@ def _fine_tuned(outcomes, quantity, digits, paper, corl):
 def _table(name, title, frame, header, note) -> Table:
     keys = ["data_source", "dataset", "algorithm"]
     tasks = sorted(set(frame[keys].itertuples(index=False, name=None)))
-    cells = list(header.values())
-    rows = tuple(
-        (dataset, source, algorithm, *(own(dataset, algorithm) for own in cells))
+    rows = [
+        {"dataset": dataset, "data source": source, "algorithm": algorithm}
+        | {heading: cell(dataset, algorithm) for heading, cell in header.items()}
         for source, dataset, algorithm in tasks
-    )
-    return Table(
-        name=name,
-        title=title,
-        header=("dataset", "data source", "algorithm", *header),
-        rows=rows,
-        note=note,
-        disclaimer=tidy_table.disclaimer(frame),
-    )
+    ]
+    disclaimer = tidy_table.disclaimer(frame)
+    return report_tables.of_rows(name, title, rows, note, disclaimer)
 
 
 def _of(outcomes, dataset, algorithm) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 from samg_jax.results import markup, tidy_table
 
@@ -34,6 +35,18 @@ class Table:
     def mark(self) -> str:
         """The disclaimer in a few words."""
         return tidy_table.mark(self.disclaimer)
+
+
+def of_rows(
+    name: str,
+    title: str,
+    rows: Sequence[Mapping[str, str]],
+    note: str = "",
+    disclaimer: str = "",
+) -> Table:
+    """A table of rows that each map every heading to a cell; there is one at least."""
+    cells = tuple(tuple(row.values()) for row in rows)
+    return Table(name, title, tuple(rows[0]), cells, note, disclaimer)
 
 
 def markdown(table: Table, alone: bool = True) -> str:

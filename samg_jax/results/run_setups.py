@@ -7,12 +7,13 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from samg_jax import shared_files
-from samg_jax.experiment import unread_fields
-from samg_jax.results import tidy_table
-from samg_jax.results.report_tables import Table
+from samg_jax.experiment import setting_values, unread_fields
+from samg_jax.results import report_tables, tidy_table
+from samg_jax.results.report_tables import NONE, Table
 
 UNKNOWN = "not recorded"
 JOBS = "jobs"
@@ -63,7 +64,7 @@ def _of_jobs(folder: pathlib.Path) -> dict[Key, dict[str, Any]]:
         if config is not None:
             names = {"algorithm": algorithm, "variant": variant, "dataset": dataset}
             key = tuple(str(job.get(name, own)) for name, own in names.items())
-            found.setdefault(key, flatten(config))
+            found.setdefault(key, setting_values.flatten(config))
     return found
 
 
@@ -101,17 +102,6 @@ def text(setups: Setups, said: str = "") -> str:
     lines = ",\n".join(rows)
     head = f'"note": {json.dumps(said)},\n' if said else ""
     return f'{{{head}"rows": [\n{lines}\n]}}\n'
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested config as field -> value, fields spelled with dots."""
-    flat = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
 
 
 def of(setups: Setups, algorithm: str, variant: str, dataset: str) -> Mapping[str, Any]:
@@ -154,38 +144,32 @@ def budgets(frame: pd.DataFrame, outcomes: pd.DataFrame, setups: Setups) -> Tabl
             (outcomes["dataset"] == dataset) & (outcomes["algorithm"] == algorithm)
         ]
         for variant in tidy_table.in_order(own["variant"]):
-            mine = tuned[tuned["variant"] == variant]
+            steps = tuned.loc[tuned["variant"] == variant, "steps"].max()
             config = of(setups, algorithm, variant, dataset)
-            phase = "online" if len(mine) else "offline"
+            online = np.isfinite(steps)
+            phase = "online" if online else "offline"
             updates = own.loc[own["variant"] == variant, "updates"].max()
-            cells = (
-                UNKNOWN if updates < 0 else f"{updates:,}",
-                f"{mine['steps'].max():,.0f}" if len(mine) else "-",
-                _value(config, "online.updates_per_step") if len(mine) else "-",
-                _value(config, f"{phase}.batch_size"),
-                networks(config) or UNKNOWN,
+            per_step = _value(config, "online.updates_per_step")
+            rows.append(
+                {
+                    "dataset": str(dataset),
+                    "algorithm": str(algorithm),
+                    "variant": variant,
+                    "offline updates": UNKNOWN if updates < 0 else f"{updates:,}",
+                    "online steps": f"{steps:,.0f}" if online else NONE,
+                    "updates per step": per_step if online else NONE,
+                    "batch": _value(config, f"{phase}.batch_size"),
+                    "networks": networks(config) or UNKNOWN,
+                }
             )
-            rows.append((str(dataset), str(algorithm), variant, *cells))
-    return Table(
-        name="budgets",
-        title="Budgets and networks",
-        header=(
-            "dataset",
-            "algorithm",
-            "variant",
-            "offline updates",
-            "online steps",
-            "updates per step",
-            "batch",
-            "networks",
-        ),
-        rows=tuple(rows),
-        note=(
-            "Updates and steps are those of the last evaluation in the results. The "
-            "other columns come from the configs of the jobs. Rows with different "
-            "updates, steps or networks are never pooled."
-        ),
-        disclaimer=tidy_table.disclaimer(frame),
+    return report_tables.of_rows(
+        "budgets",
+        "Budgets and networks",
+        rows,
+        "Updates and steps are those of the last evaluation in the results. The other "
+        "columns come from the configs of the jobs. Rows with different updates, steps "
+        "or networks are never pooled.",
+        tidy_table.disclaimer(frame),
     )
 
 

@@ -11,7 +11,7 @@ import ml_collections
 import pandas as pd
 
 from samg_jax import checks
-from samg_jax.experiment import config_checks
+from samg_jax.experiment import setting_values
 from samg_jax.results import run_files, run_setups, tidy_table
 from samg_jax.runs import checkpoints, lifecycle, lost_checkpoints
 
@@ -51,7 +51,7 @@ def read(workdirs: Sequence[pathlib.Path]) -> tuple[pd.DataFrame, run_setups.Set
                 f"and {source}. Scores stand side by side only if the data are the "
                 "same. Report them separately."
             )
-        flat = run_setups.flatten(config.to_dict())
+        flat = setting_values.flatten(config.to_dict())
         online = rows["phase"] == tidy_table.ONLINE
         key = (config.algorithm, variant(config), dataset)
         if not online.any():
@@ -160,7 +160,7 @@ def load_json(path: pathlib.Path) -> Any:
 
 def fits(config: dict[str, Any]) -> bool:
     """Whether a config has the fields that a report reads."""
-    flat = config_checks.flatten(config)
+    flat = setting_values.flatten(config)
     return all(
         name in flat and isinstance(flat[name], kind) for name, kind in NEEDED.items()
     )
