@@ -84,10 +84,9 @@ def runs(frame: pd.DataFrame) -> Table:
     for dataset, own in frame.groupby("dataset"):
         row = {"dataset": str(dataset)}
         for heading, name in names.items():
+            sign = "; " if heading in ("versions", *tidy_table.MACHINE) else ", "
             values = map(str, sorted(set(own[name]) - {""}))
-            row[heading] = ("; " if heading == "versions" else ", ").join(
-                values
-            ) or NONE
+            row[heading] = sign.join(values) or NONE
         rows.append(row)
     disclaimer = tidy_table.disclaimer(frame)
     return report_tables.of_rows("runs", "What was run", rows, "", disclaimer)

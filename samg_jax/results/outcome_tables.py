@@ -142,8 +142,8 @@ def of_groups(
         "Final normalized scores. IQM: mean of the middle half of all runs; higher is "
         f"better. Optimality gap: mean shortfall from {aggregates.BEST:.0f}; lower is "
         f"better. Brackets contain {POOLED.format(f'{reps:,}')}. A task is an "
-        "algorithm on a dataset. The table counts the tasks and seeds that every variant in it "
-        "has finished.",
+        "algorithm on a dataset. The table counts the tasks and seeds that every "
+        "variant in it has finished.",
         disclaimer,
     )
 

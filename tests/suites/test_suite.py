@@ -43,7 +43,8 @@ def test_one_offline_phase_is_forked_and_its_results_are_a_table(finished):
         ("offline", "offline", "offline_step"),
         ("samg", "online", "env_step"),
     ):
-        own = pd.read_csv(jobs / variant / "complete/metrics.csv")
+        path = jobs / variant / "complete/metrics.csv"
+        own = pd.read_csv(path, float_precision="round_trip")
         found = table[table["variant"] == variant]
         assert set(found["phase"]) == {phase}
         merged = own.merge(found, left_on=["seed", step], right_on=["seed", "step"])
