@@ -23,10 +23,10 @@ MEAN = (
     "parentheses instead"
 )
 DIP = (
-    "Dip: the mean score of the first fifth of fine-tuning minus the score at the "
-    "switch; the minimum is no measure, as noise biases it. Recovery: steps from the "
-    "switch until a seed whose score fell reaches its first score again, after that "
-    "fifth; the median over the seeds that do, and how many do."
+    "Dip: the mean score of the first fifth of fine-tuning, after the warm-up, minus "
+    "the score at the switch; the minimum is no measure, as noise biases it. Recovery: "
+    "steps from the switch until a seed whose score fell reaches its first score again, "
+    "after that fifth; the median over the seeds that do, and how many do."
 )
 POOLED = (
     "95 % intervals of a bootstrap that is stratified by task, with {} resamples "

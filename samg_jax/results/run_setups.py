@@ -127,13 +127,17 @@ def networks(config: Mapping[str, Any]) -> str:
 
 
 def add(frame: pd.DataFrame, setups: Setups) -> pd.DataFrame:
-    """The frame with a column `networks`, empty where they are not recorded."""
-    names = {
-        row: networks(of(setups, *row))
-        for row in frame[tidy_table.VARIANT].drop_duplicates().itertuples(index=False)
-    }
-    rows = frame[tidy_table.VARIANT].itertuples(index=False)
-    return frame.assign(networks=[names[row] for row in rows])
+    """The frame with the columns `networks` and `warmup`, the steps without updates.
+
+    They are empty and 0 where the config is not recorded.
+    """
+    rows = list(frame[tidy_table.VARIANT].itertuples(index=False, name=None))
+    configs = {row: of(setups, *row) for row in set(rows)}
+    names = {row: networks(config) for row, config in configs.items()}
+    steps = {row: config.get("online.warmup_steps") for row, config in configs.items()}
+    return frame.assign(
+        networks=[names[row] for row in rows], warmup=[steps[row] or 0 for row in rows]
+    )
 
 
 def budgets(frame: pd.DataFrame, outcomes: pd.DataFrame, setups: Setups) -> Table:

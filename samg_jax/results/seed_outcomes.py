@@ -22,31 +22,34 @@ class Dip(NamedTuple):
     """The change of a seed's score just after the switch to the online phase.
 
     Attributes:
-        change: Mean score of the first fifth minus the score at the switch; negative
-            if the score falls. The lowest score would be biased: the more evaluations
-            and the noisier they are, the lower their minimum. A mean is not.
-        recovery: Steps from the switch to the first evaluation after the first fifth
-            that reaches the score at the switch; 0 without a fall, infinite if none
-            does.
+        change: Mean score of the first fifth of the steps with updates minus the score
+            at the switch; negative if the score falls. The lowest score would be
+            biased: the more evaluations and the noisier they are, the lower their
+            minimum. A mean is not.
+        recovery: Steps from the switch to the first evaluation after that fifth that
+            reaches the score at the switch; 0 without a fall, infinite if none does.
     """
 
     change: float
     recovery: float
 
 
-def dip(steps: Sequence[float], scores: Sequence[float]) -> Dip:
-    """A seed's dip; NaN if nothing was evaluated after the switch.
+def dip(steps: Sequence[float], scores: Sequence[float], warmup: float = 0) -> Dip:
+    """A seed's dip; NaN if nothing was evaluated after the first update.
 
     Args:
         steps: `[T]` environment steps of the evaluations, rising.
         scores: `[T]` scores.
+        warmup: First steps without updates, in which the policy stays as it was.
     """
     steps, scores = np.asarray(steps, float), np.asarray(scores, float)
-    if len(steps) < 2:
+    begin = steps[0] + warmup
+    later = steps[steps > begin]
+    if not len(later):
         return Dip(math.nan, math.nan)
-    # If evaluations are rare, the first after the switch may be later than a fifth.
-    end = max(steps[0] + EARLY * (steps[-1] - steps[0]), steps[1])
-    early = (steps > steps[0]) & (steps <= end)
+    # If evaluations are rare, the first one may be later than a fifth.
+    end = max(begin + EARLY * (steps[-1] - begin), later[0])
+    early = (steps > begin) & (steps <= end)
     change = float(scores[early].mean() - scores[0])
     back = steps[(steps > end) & (scores >= scores[0])]
     if change >= 0:
@@ -93,7 +96,7 @@ def _outcome(own: pd.DataFrame) -> dict:
     status = UNFINISHED if last["step"] < last["budget"] else ""
     if own["failed"].any() or not np.isfinite(scores).all():
         status = FAILED
-    change, recovery = dip(steps, scores)
+    change, recovery = dip(steps, scores, last["warmup"])
     return {
         **last[[*tidy_table.RUN, *SAME]],
         "steps": steps[-1],

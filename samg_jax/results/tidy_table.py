@@ -174,7 +174,7 @@ def check(frame: pd.DataFrame, name: str) -> pd.DataFrame:
                 f"{name} has something else than numbers in the column {column}: "
                 f"{error}. Give the suite's command again: it rebuilds the table."
             ) from error
-    added = {**dict.fromkeys((*MACHINE, "networks"), ""), "failed": 0}
+    added = {**dict.fromkeys((*MACHINE, "networks"), ""), "failed": 0, "warmup": 0}
     for column, value in added.items():
         if column not in frame:
             frame[column] = value

@@ -29,6 +29,15 @@ def test_the_dip_by_hand(steps, scores, change, recovery):
     assert seed_outcomes.dip(steps, scores) == (change, recovery)
 
 
+def test_the_dip_begins_after_the_warm_up():
+    steps, scores = np.arange(0, 1200, 100), [50, 50, 50, 40, 46, *[60] * 7]
+    assert seed_outcomes.dip(steps, scores, 200) == (-10, 500)
+    frame = tidy_table.check(made_suite.rows(scores=(50, 50, 40, 60)), "made")
+    (row,) = seed_outcomes.of(frame.assign(warmup=1000)).to_dict("records")
+    assert (row["dip"], row["recovery"]) == (-10, 3000)
+    assert np.isnan(seed_outcomes.dip(steps, scores, 1100)).all()
+
+
 def test_the_dip_is_not_biased_by_noise():
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 5, (4000, 51))
