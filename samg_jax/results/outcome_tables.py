@@ -25,8 +25,8 @@ MEAN = (
 DIP = (
     "Dip: the mean score of the first fifth of fine-tuning, after the warm-up, minus "
     "the score at the switch; the minimum is no measure, as noise biases it. Recovery: "
-    "steps from the switch until a seed whose score fell reaches its first score again, "
-    "after that fifth; the median over the seeds that do, and how many do."
+    "steps from the switch until a seed whose score fell reaches its first score "
+    "again, after that fifth; the median over the seeds that do, and how many do."
 )
 POOLED = (
     "95 % intervals of a bootstrap that is stratified by task, with {} resamples "
