@@ -20,7 +20,7 @@ class Results(NamedTuple):
     Attributes:
         frame: The rows, from `tidy_table.check`.
         setups: The configs of the rows.
-        note: The origin of the configs, if they say it.
+        note: The origin of the configs, and separate pre-trainings, if any.
         title: The names of the folders.
         origin: The newest file that was read, and its date.
     """
@@ -61,9 +61,10 @@ def read(folders: Sequence[pathlib.Path]) -> Results:
         setups |= run_setups.read(folder)
         notes.append(run_setups.note(folder))
     if runs:
-        frame, found = workdirs.read(runs)
+        frame, found, note = workdirs.read(runs)
         frames.append(tidy_table.check(frame, "The table of these runs"))
         setups |= found
+        notes.append(note)
     frame = frames[0]
     if len(frames) > 1:
         together = "The table of these results"

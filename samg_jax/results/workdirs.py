@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
+import numpy as np
 import pandas as pd
 
 from samg_jax import checks
@@ -29,16 +30,19 @@ NEEDED = {
 }
 
 
-def read(workdirs: Sequence[pathlib.Path]) -> tuple[pd.DataFrame, run_setups.Setups]:
-    """The rows of finished runs, not yet checked, and the configs of their variants.
+def read(
+    workdirs: Sequence[pathlib.Path],
+) -> tuple[pd.DataFrame, run_setups.Setups, str]:
+    """The rows of finished runs, not yet checked, their configs, and a note.
 
     Runs with the same fields and different seeds are one variant. Otherwise only the
     first keeps its name; the names of the others end with that of their workdir. An
-    offline phase that several runs share is there once.
+    offline phase that several runs share is there once; the note names those that the
+    runs do not share although their seeds are the same.
 
     Raises:
-        checks.UserError: A run is missing, damaged or incomplete, or two runs with one
-            dataset have different data.
+        checks.UserError: A run is missing, damaged or incomplete, or two runs cannot
+            be in one table.
     """
     frames, setups, sources, taken = [], {}, {}, {}
     for workdir in workdirs:
@@ -59,7 +63,14 @@ def read(workdirs: Sequence[pathlib.Path]) -> tuple[pd.DataFrame, run_setups.Set
         fields = run_setups.recorded(flat, config.algorithm)
         seeds = set(rows["seed"])
         first, known = taken.setdefault(key, (fields, set()))
-        if online.any() and (first != fields or seeds & known):
+        alike = first == fields and not seeds & known
+        if not alike and not online.any():
+            raise checks.UserError(
+                f"{str(workdir)!r} is a second run of {key[0]} on {dataset!r} "
+                "without fine-tuning, with the same seeds or other fields. A report "
+                "shows one pre-training of an algorithm. Report them separately."
+            )
+        if not alike:
             name = f"{key[1]} {workdir.name}"
             if (key[0], name, dataset) in taken:
                 name = f"{key[1]} {workdir}"
@@ -74,8 +85,23 @@ def read(workdirs: Sequence[pathlib.Path]) -> tuple[pd.DataFrame, run_setups.Set
         frames.append(rows)
     table = pd.concat(frames, ignore_index=True)
     offline = table["phase"] == tidy_table.OFFLINE
-    repeated = table.duplicated([*tidy_table.RUN, "phase", "step"])
-    return table[~(offline & repeated)], setups
+    keys = [*tidy_table.RUN, "phase", "step"]
+    note = _separate(table[offline], keys)
+    return table[~(offline & table.duplicated(keys))], setups, note
+
+
+def _separate(offline: pd.DataFrame, keys: list[str]) -> str:
+    """A sentence on offline phases of the same seeds with different scores."""
+    first = offline.groupby(keys)["return"].transform("first")
+    apart = offline[~np.isclose(offline["return"], first, equal_nan=True)]
+    if apart.empty:
+        return ""
+    tasks = sorted(set(apart["algorithm"] + " on " + apart["dataset"]))
+    return (
+        f"The runs of {', '.join(tasks)} were pre-trained separately, to different "
+        "scores. The offline scores are those of the first; differences by seed "
+        "include those of the pre-training."
+    )
 
 
 def read_run(workdir: pathlib.Path) -> tuple[ml_collections.ConfigDict, pd.DataFrame]:

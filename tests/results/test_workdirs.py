@@ -117,6 +117,21 @@ def test_other_seeds_of_the_same_fields_are_one_variant(samg_run, tmp_path):
     assert set(frame["seed"]) == {0, 1, 7, 8}
 
 
+def test_separate_pre_trainings_are_told_apart(samg_run, awac_run, dataset, tmp_path):
+    assert result_folders.read([samg_run, awac_run]).note == ""
+    other = tmp_path / "other"
+    shutil.copytree(awac_run, other)
+    table = pd.read_csv(other / "metrics.csv", float_precision="round_trip")
+    table["return_mean"] += 1.0
+    table.to_csv(other / "metrics.csv", index=False, na_rep="nan")
+    note = result_folders.read([samg_run, other]).note
+    assert note.startswith("The runs of awac on random were pre-trained separately")
+    offline = small_runs.run("bc", dataset, tmp_path / "bc", online__steps=0)
+    shutil.copytree(offline, tmp_path / "again")
+    with pytest.raises(ValueError, match="is a second run of bc on 'random'"):
+        result_folders.read([offline, tmp_path / "again"])
+
+
 def test_a_suite_and_a_run_stand_side_by_side(samg_run, tmp_path):
     made_suite.suite(seeds=2, evaluations=3).to_csv(tmp_path / "results.csv")
     frame = result_folders.read([tmp_path, samg_run]).frame
