@@ -128,27 +128,9 @@ def _closing_table(rows: pd.DataFrame) -> str:
         frame, columns = last.assign(phase=tidy_table.ONLINE), columns[:1]
     found = seed_outcomes.of(frame)
     found["change"] = found["final"] - found["start"]
-    scores = found.rename(columns={"start": "offline"})[columns]
-    signs = ["+" if name == "change" else "" for name in columns]
-
-    def line(name, values):
-        cells = " ".join(
-            f"{value:>{sign}10.1f}" for value, sign in zip(values, signs, strict=True)
-        )
-        return f"{name:<18} {cells}"
-
-    failed = found["status"] == seed_outcomes.FAILED
-    lines = [f"{unit:<18} " + " ".join(f"{column:>10}" for column in columns)]
-    for seed, values, bad in zip(found["seed"], scores.to_numpy(), failed, strict=True):
-        lines.append(line(f"seed {seed}", values) + ("  failed" if bad else ""))
-    kept = scores[~failed]
-    if len(kept):
-        means, widths = zip(
-            *map(seed_statistics.interval, kept.T.to_numpy()), strict=True
-        )
-        note = f"  of {len(kept)} that lasted" if failed.any() else ""
-        lines.append(line("mean", means) + note)
-    if len(kept) > 1:
-        cells = " ".join(f"{f'±{width:.1f}':>10}" for width in widths)
-        lines.append(f"{'95 % interval':<18} {cells}")
-    return "\n".join(lines)
+    scores = found.rename(columns={"start": "offline"})[columns].to_numpy()
+    forms = ["+.1f" if name == "change" else ".1f" for name in columns]
+    lasting = (found["status"] != seed_outcomes.FAILED).to_numpy()
+    given = found["seed"], scores, lasting, forms, (18, 11)
+    titles = "".join(f"{column:>11}" for column in columns)
+    return "\n".join([f"{unit:<18}{titles}", *seed_statistics.seed_lines(*given)])

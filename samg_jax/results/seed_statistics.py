@@ -36,3 +36,48 @@ def interval_text(values: Sequence[float], digits: int = 1, sign: str = "") -> s
     mean, width = interval(values)
     text = f"{mean:{sign}.{digits}f}"
     return text if np.isnan(width) else f"{text} ± {width:.{digits}f}"
+
+
+def seed_lines(
+    seeds: Sequence[int],
+    values: np.ndarray,
+    lasting: np.ndarray,
+    forms: Sequence[str],
+    widths: tuple[int, int],
+    blank: Sequence[int] = (),
+) -> list[str]:
+    """A line for each seed, one for their mean, and one for its 95 % interval.
+
+    Args:
+        seeds: `[S]` values of the seeds.
+        values: `[S, K]` numbers.
+        lasting: `[S]` whether a seed stayed finite; the others are in no mean.
+        forms: `[K]` formats of the numbers, such as `+.1f`.
+        widths: The letters of the first and of every other column.
+        blank: Columns without an interval.
+    """
+
+    def line(name, cells):
+        return f"{name:<{widths[0]}}" + "".join(
+            f"{cell:>{widths[1]}}" for cell in cells
+        )
+
+    def numbers(row):
+        return map(format, row, forms)
+
+    lines = [
+        line(f"seed {seed}", numbers(row)) + ("" if lasts else "  failed")
+        for seed, row, lasts in zip(seeds, values, lasting, strict=True)
+    ]
+    kept = values[np.asarray(lasting, bool)]
+    if len(kept):
+        note = "" if len(kept) == len(values) else f"  of {len(kept)} that lasted"
+        lines.append(line("mean", numbers(kept.mean(axis=0))) + note)
+    if len(kept) > 1:
+        halves = [interval(column)[1] for column in kept.T]
+        cells = [
+            "" if index in blank else f"±{half:{form.removeprefix('+')}}"
+            for index, (half, form) in enumerate(zip(halves, forms, strict=True))
+        ]
+        lines.append(line("95 % interval", cells))
+    return lines
