@@ -64,21 +64,27 @@ def read(path: pathlib.Path, columns: Sequence[str]) -> pd.DataFrame:
     Raises:
         checks.UserError: The file is missing, is no table, or a row is not whole.
     """
-    found = []
     try:
+        # Pandas fills rows that are cut; so they are looked for before.
         with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, restkey=None, strict=True)
-            missing = sorted(set(columns) - set(reader.fieldnames or ()))
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            missing = sorted(set(columns) - set(header))
             if missing:
                 raise damaged(path, f"it has no column {', '.join(missing)}")
             for row in reader:
-                if None in row or None in row.values():
+                if row and len(row) != len(header):
                     raise damaged(path, f"line {reader.line_num} is not whole")
-                found.append(row)
-        table = pd.DataFrame(found, columns=reader.fieldnames)
+        table = pd.read_csv(
+            path,
+            dtype={name: KINDS[name] for name in header if name in KINDS},
+            na_values={name: ["nan"] for name in KINDS if KINDS[name] is float},
+            keep_default_na=False,
+            float_precision="round_trip",
+        )
         if run_output.SWEEP_COLUMN not in table:
             table[run_output.SWEEP_COLUMN] = ""
-        return table.astype({name: KINDS[name] for name in columns})
+        return table
     except OSError as error:
         raise damaged(path, error.strerror) from error
     except (csv.Error, ValueError) as error:  # The latter includes broken Unicode.
