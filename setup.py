@@ -35,6 +35,8 @@ INSTALL_REQUIRES = [
     "absl-py>=2.1,<3",
     "numpy>=1.26,<3",
     "scipy>=1.12,<2",
+    # The table of results, of runs and of suites.
+    "pandas>=2.2,<3",
     # For the analyses of samg_jax/paper, which belong to the package: small beside
     # JAX and MuJoCo, so not worth an extra that a user has to know of.
     "scikit-learn>=1.5,<2",
@@ -60,11 +62,10 @@ EXTRAS_REQUIRE = {
     "video": ["imageio>=2.34,<3", "imageio-ffmpeg>=0.5,<1"],
     # `samg_jax.benchmark --baseline=torch`: what our updates are compared with.
     "torch": ["torch>=2.2,<3"],
-    # `samg_jax.report` on a suite. rliable's own dependency arch fails with pandas 3.
+    # `samg_jax.report`. rliable's own dependency arch fails with pandas 3.
     "report": [
         "rliable>=1.2,<1.3",
         "arch>=7,<8",
-        "pandas>=2.2,<3",
         "pyarrow>=17,<27",
         "jinja2>=3.1,<4",
     ],
@@ -73,7 +74,7 @@ EXTRAS_REQUIRE = {
     # `--config.logging.wandb=offline` or `online`.
     "wandb": ["wandb>=0.19,<0.32"],
     # `samg_jax.suite`: its table of results.
-    "suite": ["pandas>=2.2,<3", "pyarrow>=17,<27"],
+    "suite": ["pyarrow>=17,<27"],
     # Its executors beyond one machine.
     "ray": ["ray>=2.40,<3"],
     "slurm": ["submitit>=1.5,<2"],

@@ -16,7 +16,7 @@ from samg_jax.results import (
     learning_curves,
     pictures,
     seed_statistics,
-    suite_table,
+    tidy_table,
 )
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -30,7 +30,7 @@ NAMES = {
 
 def main(folder: str = str(ROOT / "launch" / "results" / "demo")) -> None:
     """Draws the picture and prints the table."""
-    frame = suite_table.read(pathlib.Path(folder))
+    frame = tidy_table.read(pathlib.Path(folder))
     online = frame[frame["phase"] == "online"]
     print(table(online))
     print(f"picture: {draw(online, PICTURE)}")

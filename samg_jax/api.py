@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
+import pandas as pd
 
 from samg_jax import checks, compilation
 from samg_jax.experiment import command_line, misspelled
-from samg_jax.results import curves, seed_statistics
+from samg_jax.results import run_files, run_summary
 from samg_jax.runs import lifecycle
 
 
@@ -27,15 +28,11 @@ class Result:
     """
 
     workdir: pathlib.Path
-    scores: Sequence[curves.Row]
+    scores: Sequence[run_files.Row]
     normalized: bool
 
     def __str__(self) -> str:
-        return "\n".join(
-            (f"{label}:\n" if label else "")
-            + seed_statistics.closing_table(rows, self.normalized)
-            for label, rows in curves.by_combination(self.scores).items()
-        )
+        return run_summary.closing_tables(pd.DataFrame(self.scores))
 
 
 def get_config(
@@ -87,9 +84,9 @@ def train(
     chosen = workdir or lifecycle.default_workdir(config.to_dict())
     folder = pathlib.Path(chosen).expanduser()
     compilation.use_cache(config.compilation_cache)
-    run = lifecycle.run(config, folder)
+    run = lifecycle.run(config, folder, evaluated=run_summary.redraw)
     return Result(
         workdir=folder,
-        scores=curves.read(folder / "metrics.csv"),
+        scores=run_files.rows(folder / "metrics.csv"),
         normalized=run.experiment.task.ref_min is not None,
     )

@@ -59,7 +59,13 @@ def main(argv: list[str]) -> None:
             print(dry_run.describe(config, workdir, CONFIG.given))
             return
         compilation.use_cache(config.compilation_cache)
-        run = lifecycle.run(config, workdir.expanduser(), CONFIG.given)
+        run = lifecycle.run(
+            config,
+            workdir.expanduser(),
+            CONFIG.given,
+            # A lambda, because the module is imported when it is needed.
+            evaluated=lambda run: run_summary.redraw(run),
+        )
         run_summary.report(run)
 
 

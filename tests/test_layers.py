@@ -31,8 +31,6 @@ PROGRAMS = {
 LOADERS = ("module", "import_module")  # `lazy.module("samg_jax.x")` and the like.
 # What breaks the chain today, and why; nothing may be added.
 KNOWN = {
-    # A run redraws its learning curves at every evaluation.
-    ("runs.live_run", "results.run_summary"),
     # Starts as the program does, so that its start can be timed.
     ("benchmarking.case_worker", "train"),
 }

@@ -10,18 +10,13 @@ from samg_jax.benchmarking import benchmark_tables, report_files
 from samg_jax.collecting import recording
 from samg_jax.paper import coverage_figures, improvements
 from samg_jax.results import report_page
-from tests.fixtures import called_programs, small_disks
+from tests.fixtures import small_disks
 
 
 def coverage_csv(path):
     shares = {"state": [[0.5]]}
     measured = types.SimpleNamespace(shares=shares, bound=1, warning="")
     coverage_figures.write(["medium"], measured, path)
-
-
-def write_report(path):
-    with called_programs.running("report") as program:
-        program.write(str(path), "| table |")
 
 
 WRITERS = {
@@ -31,7 +26,6 @@ WRITERS = {
     "collect": lambda path: recording.write(
         path, {key: np.zeros(3000) for key in recording.KEYS}, {}
     ),
-    "report": write_report,
     "benchmark": lambda path: report_files.keep(
         path, {"kind": "updates", "finished": True, "rows": []}
     ),

@@ -14,12 +14,20 @@ from typing import NamedTuple
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import tabulate
 from matplotlib import lines, patches
 
 from samg_jax import checks, durable
 from samg_jax.paper import data_coverage
-from samg_jax.results import figures, run_comparison, seed_statistics
+from samg_jax.results import (
+    figures,
+    pairing,
+    seed_outcomes,
+    seed_statistics,
+    tidy_table,
+    workdirs,
+)
 from samg_jax.runs import lifecycle
 
 COMPARED = ("vanilla", "samg")
@@ -61,7 +69,7 @@ def read(folders: Sequence[str], levels: Sequence[str]) -> list[Improvement]:
             same kind or cannot be compared, or no level has both kinds.
     """
     found = defaultdict(dict)
-    for workdir in sorted(workdirs(folders)):
+    for workdir in sorted(runs_below(folders)):
         kind = kind_of(workdir)
         if kind is None or kind[0] not in levels:
             continue
@@ -75,7 +83,7 @@ def read(folders: Sequence[str], levels: Sequence[str]) -> list[Improvement]:
             )
         pair[variant] = workdir
     result = [
-        difference(*place, *(run_comparison.read(pair[name])[0] for name in COMPARED))
+        difference(*place, [pair[name] for name in COMPARED])
         for place, pair in sorted(found.items())
         if len(pair) == len(COMPARED)
     ]
@@ -88,8 +96,8 @@ def read(folders: Sequence[str], levels: Sequence[str]) -> list[Improvement]:
     return result
 
 
-def workdirs(folders: Sequence[str]) -> set[pathlib.Path]:
-    """All folders below the given ones that contain a run."""
+def runs_below(folders: Sequence[str]) -> set[pathlib.Path]:
+    """Returns every folder below that holds a run."""
     result = set()
     for name in folders:
         folder = pathlib.Path(name).expanduser()
@@ -103,48 +111,47 @@ def workdirs(folders: Sequence[str]) -> set[pathlib.Path]:
 
 
 def kind_of(workdir: pathlib.Path) -> tuple[str, str, str] | None:
-    """Level, algorithm and variant of a run; None for a run that is not compared."""
-    found = run_comparison.load_json(workdir / "config.json")
-    if isinstance(found, dict) and found and not run_comparison.fits(found):
+    """Returns level, algorithm and variant of a run; None if it is not compared."""
+    found = workdirs.load_json(workdir / "config.json")
+    if isinstance(found, dict) and found and not workdirs.fits(found):
         return None  # Another program wrote it.
-    config = run_comparison.read_config(workdir)
+    config = workdirs.read_config(workdir)
     if not config.online.steps or config.get("sweep"):
         return None
     variant = lifecycle.variant(config.to_dict())
     if variant not in COMPARED:
         return None
-    level = config.dataset.name
-    if config.dataset.path:
-        level = pathlib.Path(config.dataset.path).stem
-    return level, config.algorithm, variant
+    return workdirs.dataset_of(config), config.algorithm, variant
 
 
-def difference(
-    level: str,
-    algorithm: str,
-    vanilla: run_comparison.Outcome,
-    samg: run_comparison.Outcome,
-) -> Improvement:
-    """The improvement between two runs, paired by seed."""
-    for field in ("data_source", "physics", "normalized", "steps", "updates"):
-        values = getattr(vanilla, field), getattr(samg, field)
+def difference(level: str, algorithm: str, pair: Sequence[pathlib.Path]) -> Improvement:
+    """The improvement between a vanilla run and a SAMG run, paired by seed."""
+    outcomes = []
+    for workdir in pair:
+        _, rows = workdirs.read_run(workdir)
+        found = seed_outcomes.of(tidy_table.check(rows, str(workdir)))
+        outcomes.append(found.assign(data_source=rows["source"].iloc[0]))
+    vanilla, samg = outcomes
+    for field in ("data_source", "physics", "unit", "steps", "updates"):
+        values = vanilla[field].max(), samg[field].max()
         if values[0] != values[1]:
             raise checks.UserError(
                 f"On {level} the vanilla run of {algorithm} and the samg run differ in "
                 f"{field}: {values[0]} and {values[1]}. Only that which is alike but "
                 "for the guidance is compared. Set results=FOLDER,... to other runs."
             )
-    pairs = run_comparison.paired(vanilla, samg)
-    if not pairs:
+    names = samg["variant"].iloc[0], vanilla["variant"].iloc[0]
+    gains = pairing.paired(pd.concat(outcomes), *names, "final")
+    if gains.empty:
         raise checks.UserError(
             f"On {level} the vanilla run of {algorithm} and the samg run have no seed "
             "in common that stayed finite. Scores are paired by seed. Run both with "
             "the same config.seed and config.num_seeds."
         )
-    seeds = tuple(before.seed for before, _ in pairs)
-    gains = np.array([after.end - before.end for before, after in pairs])
-    unit = "normalized score" if samg.normalized else "return"
-    return Improvement(level, algorithm, unit, seeds, gains)
+    unit = samg["unit"].iloc[0]
+    return Improvement(
+        level, algorithm, unit, tuple(gains.index.tolist()), gains.to_numpy()
+    )
 
 
 def table(

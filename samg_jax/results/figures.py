@@ -7,15 +7,17 @@ A picture is drawn last, when what it shows is safe, and never ends a program: s
 from __future__ import annotations
 
 import io
+import math
 import pathlib
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import matplotlib
 
 matplotlib.use("Agg")  # Pictures are files here; no display is needed.
 
+import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib import ticker
 
@@ -26,12 +28,19 @@ T = TypeVar("T")
 LONGEST = 120  # Letters of a name.
 
 
-def subplots(columns: int, rows: int = 1, width: float = 4.5, height: float = 3.8):
-    """Returns a figure and its axes `[rows, columns]`, that leave room for labels."""
+def subplots(
+    columns: int,
+    rows: int = 1,
+    width: float = 4.5,
+    height: float = 3.8,
+    share: bool = False,
+):
+    """A figure and its axes `[rows, columns]`, which leave room for labels."""
     figure, axes = plt.subplots(
         rows,
         columns,
         figsize=(width * columns, height * rows),
+        sharey=share,
         squeeze=False,
         layout="constrained",
     )
@@ -90,8 +99,35 @@ def step_ticks(axis) -> None:
     axis.xaxis.set_major_formatter(ticker.FuncFormatter(_thousands))
 
 
+def seed_colors(seeds: Sequence[int]) -> dict[int, tuple[float, ...]]:
+    """Seed -> color, all of them different."""
+    if len(seeds) <= 10:
+        return dict(zip(seeds, matplotlib.colormaps["tab10"].colors, strict=False))
+    shades = matplotlib.colormaps["turbo"](np.linspace(0.02, 0.98, len(seeds)))
+    return dict(zip(seeds, map(tuple, shades), strict=True))
+
+
+def legend_below(figure, handles, labels, letters: int, **look) -> int:
+    """Put the legend below the axes, where it covers no data; return its rows.
+
+    Args:
+        figure: The figure.
+        handles: The lines.
+        labels: Their labels.
+        letters: Letters that fit beside each other.
+        **look: The look of the legend.
+    """
+    sizes = [len(label) + 6 for label in labels]  # 6: the line before it.
+    columns = len(labels)
+    if sum(sizes) > letters:  # A row is not enough.
+        columns = max(letters // max(sizes), 1)
+    place = {"loc": "outside lower center", "frameon": False}
+    figure.legend(handles, labels, ncols=columns, **place, **look)
+    return math.ceil(len(labels) / columns)
+
+
 def legend_above(axis, columns: int = 2) -> None:
-    """Puts an axis's legend above it, where it covers no data."""
+    """Put an axis's legend above it, where it covers no data."""
     axis.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1),
@@ -103,7 +139,7 @@ def legend_above(axis, columns: int = 2) -> None:
 
 
 def _thousands(step: float, _: int) -> str:
-    """Returns a step as 500, 20k or 1M, with its sign."""
+    """A step as 500, 20k or 1M, with its sign."""
     size, sign = abs(step), "-" if step < 0 else ""
     for unit, name in ((1e6, "M"), (1e3, "k")):
         if size >= unit:
@@ -112,7 +148,7 @@ def _thousands(step: float, _: int) -> str:
 
 
 def save(figure, path: pathlib.Path, dpi: int = 150) -> pathlib.Path:
-    """Writes the picture, whole or not at all, closes it and returns its path."""
+    """Write the picture, whole or not at all, close it and return its path."""
     try:
         write(figure, path, dpi)
     finally:
@@ -121,7 +157,7 @@ def save(figure, path: pathlib.Path, dpi: int = 150) -> pathlib.Path:
 
 
 def write(figure, path: pathlib.Path, dpi: int = 150) -> None:
-    """Writes the picture, whole or not at all, in the format that its name ends with.
+    """Write the picture, whole or not at all, in the format that its name ends with.
 
     A PDF or SVG holds no date, and an SVG keeps its words as words.
     """
@@ -135,15 +171,15 @@ def write(figure, path: pathlib.Path, dpi: int = 150) -> None:
 
 
 def drawn(draw: Callable[..., T], *given, **named) -> T | None:
-    """What a drawing function returns; None, after a warning, where it fails.
+    """The result of a drawing function; None, after a warning, if it fails.
 
-    Whatever the cause, from a glyph to a full disk: a picture can be drawn again, the
-    program behind it perhaps took days.
+    The cause may be anything from a glyph to a full disk. A picture can be drawn again;
+    the program behind it perhaps took days.
 
     Args:
-        draw: the function.
-        *given: its arguments.
-        **named: likewise.
+        draw: The function.
+        *given: Its arguments.
+        **named: Its arguments by name.
     """
     open_before = set(plt.get_fignums())
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from samg_jax.results import run_setups, suite_table
+from samg_jax.results import run_setups, tidy_table
 from samg_jax.results.report_tables import Table
 
 MEANINGS = {
@@ -30,13 +30,8 @@ GUIDED = "samg"
 
 
 def table(frame: pd.DataFrame, found: run_setups.Setups) -> Table:
-    """Table of the variants in the results.
-
-    Args:
-        frame: from `results.read`.
-        found: From `run_setups.read`; it has what a suite's own variants change.
-    """
-    variants = suite_table.in_order(set(frame["variant"]) - {"offline"})
+    """Table of the variants in the results."""
+    variants = tidy_table.in_order(set(frame["variant"]) - {"offline"})
     if (frame["phase"] == "offline").any():
         variants = ["offline", *variants]
     rows = tuple((name, meaning(name, found)) for name in variants)
@@ -48,15 +43,17 @@ def meaning(variant: str, found: run_setups.Setups) -> str:
     if variant in MEANINGS:
         return MEANINGS[variant]
     base, _, swept = variant.partition(" ")
-    if swept and base in MEANINGS:
+    named = {name for _, name, _ in found}
+    if swept and base in MEANINGS and variant not in named:
         return f"As {base}, with {swept}."
     for (algorithm, name, dataset), config in found.items():
-        if name != base or (algorithm, GUIDED, dataset) not in found:
+        if name not in (variant, base) or (algorithm, GUIDED, dataset) not in found:
             continue
-        default = run_setups.decisive(found[algorithm, GUIDED, dataset], algorithm)
-        own = run_setups.decisive(config, algorithm)
+        default = run_setups.recorded(found[algorithm, GUIDED, dataset], algorithm)
+        own = run_setups.recorded(config, algorithm)
         changed = {k: v for k, v in own.items() if default.get(k) != v}
-        if changed:
-            words = f"{run_setups.words(changed)}{f', {swept}' if swept else ''}"
-            return f"A variant of this suite: as {GUIDED}, with {words}."
-    return f"A variant of this suite. Its changes are {run_setups.UNKNOWN}."
+        if changed and (name == variant or variant not in named):
+            extra = f", {swept}" if swept and name == base else ""
+            words = run_setups.words(changed)
+            return f"A variant of these results: as {GUIDED}, with {words}{extra}."
+    return f"A variant of these results. Its changes are {run_setups.UNKNOWN}."

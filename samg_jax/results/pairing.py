@@ -1,108 +1,94 @@
-"""How runs differ from the first of them, seed by seed: a table, and all scores."""
+"""Differences between variants, paired by seed; what of them is comparable."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
+import pandas as pd
 
-from samg_jax import checks
-from samg_jax.results import markup, run_comparison, seed_statistics
-from samg_jax.results.run_comparison import Outcome
+from samg_jax.results import seed_outcomes, seed_statistics, tidy_table
+
+SAMG = "samg"
+BUDGET = ["updates", "steps", "networks"]
+KEYS = ["data_source", "dataset", "algorithm", "unit"]
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
-    """Returns a Markdown table of the differences from the first run, and its notes.
-
-    Means over the seeds that stayed finite in both, each with the half-width of its
-    95 % Student-t interval; and what the guidance was at the end, the first's included.
+def paired(outcomes: pd.DataFrame, one: str, other: str, quantity: str) -> pd.Series:
+    """The first variant minus the other, by seed, of the seeds that both finished.
 
     Args:
-        outcomes: from `run_comparison.read`, forked from one checkpoint.
-
-    Raises:
-        checks.UserError: there is no second run, or a run has no online scores.
+        outcomes: The rows of one task, from `seed_outcomes.of`.
+        one: The first variant.
+        other: The other variant.
+        quantity: A column of the outcomes, such as `final`.
     """
-    if len(outcomes) < 2 or not all(outcome.steps for outcome in outcomes):
-        names = ", ".join(outcome.variant for outcome in outcomes) or "none"
-        raise checks.UserError(
-            f"The runs to compare seed by seed are {names}. Two or more are needed, "
-            "all fine-tuned. Name the workdirs of such runs, or leave paired out."
-        )
-    header = (
-        "| algorithm | variant | seeds paired | final score, minus the first's | mean "
-        "of the online scores, minus the first's | share of p > 0 at the end | "
-        "guidance term at the end |\n| --- | --- | --- | --- | --- | --- | --- |"
-    )
-    first = outcomes[0]
-    lines = [_line(first, outcome) for outcome in outcomes]
-    name = markup.markdown(f"{first.algorithm} {first.variant}")
-    note = (
-        f"Paired by seed with {name}: mean ± half-width of "
-        "the 95 % interval (Student's t). An interval that includes 0 establishes no "
-        "difference. The online scores are those after the switch."
-    )
-    return "\n".join([header, *lines, "", note])
+    kept = seed_outcomes.finished(outcomes)
+    table = kept.pivot(index="seed", columns="variant", values=quantity)
+    table = table.reindex(columns=[one, other])
+    return (table[one] - table[other]).dropna()
 
 
-def as_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Returns what is known of each run, the scores of every seed included."""
-    return [
-        {
-            "algorithm": outcome.algorithm,
-            "variant": outcome.variant,
-            "data": outcome.data_source,
-            "physics": outcome.physics,
-            "normalized": outcome.normalized,
-            "offline_updates": outcome.updates,
-            "online_steps": outcome.steps,
-            "episodes": outcome.episodes,
-            "seeds": [
-                {
-                    "seed": course.seed,
-                    "failed": course.failed,
-                    "scores": {str(step): s for step, s in course.scores.items()},
-                }
-                for course in outcome.courses
-            ],
-            "guidance_at_the_end": {k: list(v) for k, v in outcome.guidance.items()},
-        }
-        for outcome in outcomes
-    ]
+def differences(outcomes: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """SAMG minus each other variant, paired by seed.
 
+    A variant whose budget differs from SAMG's is left out; see `incomparable`.
 
-def text(outcomes: Sequence[Outcome], command: str | None) -> str:
-    """Returns all of that as a JSON file."""
-    return json.dumps({"command": command, "runs": as_json(outcomes)}, indent=1) + "\n"
+    Args:
+        outcomes: The rows, from `seed_outcomes.of`.
+        quantity: A column of them, such as `final`.
 
-
-def differences(first: Outcome, other: Outcome) -> tuple[np.ndarray, np.ndarray]:
-    """Returns per seed, `[S]`, by how much the other's score is higher.
-
-    The last score's, and the mean's of the scores after the switch; of the seeds that
-    stayed finite in both.
+    Returns:
+        One row per dataset, algorithm and other variant, with the columns `KEYS`,
+        `over`, `values` (one per seed), their `mean`, the half-width `width` of its
+        95 % interval, and the number of `wins` of SAMG.
     """
-    pairs = run_comparison.paired(first, other)
-    ends = [after.end - before.end for before, after in pairs]
-    means = [_mean_online(after) - _mean_online(before) for before, after in pairs]
-    return np.array(ends), np.array(means)
+    rows = []
+    for keys, own in seed_outcomes.finished(outcomes).groupby(KEYS):
+        budgets = budgets_of_variants(own)
+        for name in tidy_table.in_order(budgets) if SAMG in budgets else []:
+            if name == SAMG or budgets[name] != budgets[SAMG]:
+                continue
+            values = paired(own, SAMG, name, quantity).to_numpy(float)
+            if len(values):
+                mean, width = seed_statistics.interval(values)
+                rows.append((*keys, name, values, mean, width, int((values > 0).sum())))
+    names = [*KEYS, "over", "values", "mean", "width", "wins"]
+    return pd.DataFrame(rows, columns=names)
 
 
-def _mean_online(course: seed_statistics.SeedOutcome) -> float:
-    return float(np.mean([score for step, score in course.scores.items() if step]))
+def incomparable(outcomes: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Algorithm, dataset and variant of each budget that differs from SAMG's."""
+    found = []
+    for task, own in seed_outcomes.finished(outcomes).groupby(tidy_table.TASK):
+        budgets = budgets_of_variants(own)
+        for name in tidy_table.in_order(budgets) if SAMG in budgets else []:
+            if budgets[name] != budgets[SAMG]:
+                found.append((*map(str, task), name))
+    return found
 
 
-def _line(first: Outcome, outcome: Outcome) -> str:
-    cells = ["", "", ""]
-    if outcome is not first:
-        ends, means = differences(first, outcome)
-        gains = (seed_statistics.interval_text(own, sign="+") for own in (ends, means))
-        cells = [str(len(ends)), *gains]
-    active, term = (
-        f"{np.mean(outcome.guidance[name]):{form}}" if outcome.guidance else "-"
-        for name, form in [("weight_active", ".2f"), ("guidance_term", ".3f")]
-    )
-    row = [outcome.algorithm, outcome.variant, *cells, active, term]
-    return markup.markdown_row(row)
+def budgets(outcomes: pd.DataFrame) -> pd.Series:
+    """The budget of each run: offline updates, online steps and networks."""
+    found = list(outcomes[BUDGET].itertuples(index=False, name=None))
+    return pd.Series(found, index=outcomes.index, dtype=object)
+
+
+def budgets_of_variants(outcomes: pd.DataFrame) -> dict[str, set[tuple]]:
+    """Variant -> the budgets of its runs."""
+    return {
+        name: set(budgets(own)) for name, own in outcomes.groupby("variant", sort=False)
+    }
+
+
+def budget_text(budget: tuple[float, float, str]) -> str:
+    """A budget in words, such as `10,000 updates, 3,000 steps, 256x256`."""
+    updates, steps, networks = budget
+    parts = [f"{updates:,.0f} updates"] if updates >= 0 else []
+    parts.append(f"{steps:,.0f} steps")
+    return ", ".join([*parts, networks] if networks else parts)
+
+
+def established(values: np.ndarray) -> bool:
+    """Whether the 95 % interval of paired differences has a width and excludes 0."""
+    mean, width = seed_statistics.interval(values)
+    seeds = len(values) >= tidy_table.FEWEST_SEEDS
+    return bool(seeds and not np.isclose(width, 0) and width < abs(mean))

@@ -8,14 +8,10 @@ import pathlib
 import re
 from collections.abc import Callable, Iterator
 
-import matplotlib
-
-matplotlib.use("Agg")  # Pictures are files here; no display is needed.
-
 from matplotlib import pyplot as plt
 
 from samg_jax import durable
-from samg_jax.results import figures, suite_table
+from samg_jax.results import figures, tidy_table
 
 # Okabe and Ito's, told apart by the color-blind too; gray for what is shared.
 # The blue is lighter, for dark ground.
@@ -48,42 +44,42 @@ class Picture:
     """A picture of the report, as one file per theme.
 
     Attributes:
-        name: of its files.
-        title: what it shows.
-        caution: see `suite_table.caution`.
-        paths: theme -> PNG; empty where it could not be drawn.
+        name: The name of its files.
+        title: What the picture shows.
+        disclaimer: See `tidy_table.disclaimer`.
+        paths: theme -> PNG; empty if the picture could not be drawn.
         vectors: format -> file of the picture on light ground.
     """
 
     name: str
     title: str
-    caution: str
+    disclaimer: str
     paths: dict[str, pathlib.Path]
     vectors: dict[str, pathlib.Path]
 
     @property
     def mark(self) -> str:
-        """The caution in a few words."""
-        return suite_table.mark(self.caution)
+        """The disclaimer in a few words."""
+        return tidy_table.mark(self.disclaimer)
 
 
 def write(
     folder: pathlib.Path,
     name: str,
     title: str,
-    caution: str,
+    disclaimer: str,
     draw: Callable[..., None],
     height: float = HEIGHT,
 ) -> Picture:
-    """Returns a picture, drawn in both themes, on light ground also for print.
+    """Draw a picture in both themes, on light ground also for print.
 
     Args:
-        folder: of the files; those on dark ground are in its folder `dark`.
-        name: of the picture; signs that no file name should have become `_`.
-        title: above it.
-        caution: its mark stands on the picture, below the title; empty for none.
-        draw: draws onto an axis.
-        height: inches, without title and mark.
+        folder: The folder of the files; those on dark ground go into its folder `dark`.
+        name: The name; signs that no file name should have become `_`.
+        title: The title above the picture.
+        disclaimer: Its mark is on the picture, below the title; empty for no mark.
+        draw: The function that draws onto an axis.
+        height: Inches, without title and mark.
     """
     name = file_name(name)
     paths, vectors = {}, {}
@@ -94,14 +90,14 @@ def write(
         path = place / f"{name}.png"
         kinds = VECTOR if theme == "light" else ()
         files = [path, *(place / f"{name}.{kind}" for kind in kinds)]
-        mark = suite_table.mark(caution)
+        mark = tidy_table.mark(disclaimer)
         if figures.drawn(_write, theme, files, title, mark, draw, height):
             paths[theme] = path
             vectors |= dict(zip(kinds, files[1:], strict=True))
         else:
             for file in files:  # None is better than one of before.
                 file.unlink(missing_ok=True)
-    return Picture(name, title, caution, paths, vectors)
+    return Picture(name, title, disclaimer, paths, vectors)
 
 
 def file_name(name: str) -> str:
@@ -119,7 +115,7 @@ def _write(theme, files, title, mark, draw, height) -> list[pathlib.Path]:
 
 
 def _draw(title, mark, draw, height):
-    """Returns the figure; what stands above the axis may be wider than the axis."""
+    """The figure; what stands above the axis may be wider than the axis."""
     mark = figures.wrapped(mark, 80, lines=2)
     title = figures.wrapped(title, 60)
     mark_height = 0.12 * len(mark.splitlines()) + (0.08 if mark else 0)
@@ -161,21 +157,14 @@ def _themed(theme: str) -> Iterator[None]:
 
 
 def legend(axis) -> None:
-    """Puts the legend below the axis, where it hides nothing."""
+    """Put the legend below the axis."""
     handles, labels = axis.get_legend_handles_labels()
     if labels:
-        columns = LETTERS // (max(map(len, labels)) + 6)  # 6: the line before it.
-        axis.get_figure().legend(
-            handles,
-            labels,
-            loc="outside lower center",
-            ncols=min(len(labels), max(columns, 1)),
-            frameon=False,
-        )
+        figures.legend_below(axis.get_figure(), handles, labels, LETTERS)
 
 
 def style(variant: str, variants: list[str]) -> dict[str, str]:
-    """Returns color and marker of a variant among those of the report."""
+    """Color and marker of a variant among those of the report."""
     if variant in STYLES:
         color, marker = STYLES[variant]
     else:

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import pathlib
 
+import numpy as np
 import pandas as pd
 
 from samg_jax.results import (
@@ -14,19 +15,20 @@ from samg_jax.results import (
     computing,
     glossary,
     learning_curves,
+    outcome_tables,
+    pairing,
     pictures,
     published_comparisons,
-    published_scores,
+    result_folders,
     run_setups,
     seed_outcomes,
-    suite_summaries,
-    suite_table,
+    tidy_table,
 )
 from samg_jax.results.pictures import Picture
 from samg_jax.results.report_tables import Table
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Section:
     """A part of the report.
 
@@ -41,240 +43,168 @@ class Section:
 
     title: str
     anchor: str
-    tables: tuple[Table, ...]
-    pictures: tuple[Picture, ...] = ()
+    tables: list[Table] = dataclasses.field(default_factory=list)
+    pictures: list[Picture] = dataclasses.field(default_factory=list)
     folded: bool = False
     note: str = ""
 
 
 def sections(
-    frame: pd.DataFrame,
-    courses: pd.DataFrame,
-    found: run_setups.Setups,
+    results: result_folders.Results,
+    outcomes: pd.DataFrame,
     folder: pathlib.Path,
     reps: int,
-    note: str = "",
 ) -> list[Section]:
     """The whole report, with each dataset before anything that pools them.
 
     Args:
-        frame: from `results.read`.
-        courses: from `seed_outcomes.of`.
-        found: from `run_setups.read`.
+        results: The results, from `result_folders.read`.
+        outcomes: The rows, from `seed_outcomes.of`.
         folder: The folder for the pictures, which this function writes.
         reps: The number of resamples of every bootstrap.
-        note: From `run_setups.note`.
     """
-    shown = [Section("Variants", "variants", (glossary.table(frame, found),))]
+    frame, setups = results.frame, results.setups
+    shown = [Section("Variants", "variants", [glossary.table(frame, setups)])]
     for dataset in sorted(set(frame["dataset"])):
-        shown.append(of_dataset(frame, courses, dataset, folder))
+        shown.append(of_dataset(frame, outcomes, dataset, folder))
     for source in sorted(set(frame["data_source"])):
         rows = frame[frame["data_source"] == source]
-        own = courses[courses["data_source"] == source]
+        own = outcomes[outcomes["data_source"] == source]
         shown += by_seed(source, rows, own, folder)
         shown += across(source, rows, own, folder, reps)
-    trained = (
-        run_setups.budgets(frame, courses, found),
-        run_setups.hyperparameters(frame, found),
-    )
-    shown.append(Section("How it was trained", "training", trained, note=note))
-    shown.append(beside_published(frame, courses))
-    shown.append(Section("Compute", "compute", (computing.table(frame),)))
-    shown.append(Section("Runs", "runs", (runs(frame),)))
-    full = map(published_comparisons.in_full, published_scores.everything().values())
-    shown.append(
-        Section("Published tables", "published-tables", tuple(full), folded=True)
-    )
+    trained = [
+        run_setups.budgets(frame, outcomes, setups),
+        run_setups.hyperparameters(frame, setups),
+    ]
+    shown.append(Section("How it was trained", "training", trained, note=results.note))
+    published = published_comparisons.everything()
+    given = frame, outcomes, published
+    beside = [
+        published_comparisons.scores(*given),
+        published_comparisons.regret(*given),
+    ]
+    title = "Comparison with published scores"
+    shown.append(Section(title, "published", list(filter(None, beside))))
+    if np.isfinite(frame["wall_time"]).any():  # Only suites record it.
+        shown.append(Section("Compute", "compute", [computing.table(frame)]))
+    shown.append(Section("Runs", "runs", [computing.runs(frame)]))
+    full = [table.in_full() for table in published.values()]
+    shown.append(Section("Published tables", "published-tables", full, folded=True))
     return shown
 
 
-def by_seed(
-    source: str, rows: pd.DataFrame, courses: pd.DataFrame, folder: pathlib.Path
-) -> list[Section]:
-    """The section of paired differences for each task; empty without any.
+def of_dataset(
+    frame: pd.DataFrame, outcomes: pd.DataFrame, dataset: str, folder: pathlib.Path
+) -> Section:
+    """The section of a dataset: its table, and two pictures per algorithm."""
+    table = outcome_tables.of_dataset(frame, outcomes, dataset)
+    section = Section(dataset, f"dataset-{dataset}", [table])
+    own = outcomes[outcomes["dataset"] == dataset]
+    lasting = own[own["status"] != seed_outcomes.FAILED]
+    for algorithm in sorted(set(lasting["algorithm"])):
+        given = {"frame": frame, "algorithm": algorithm, "dataset": dataset}
+        for name, title, draw in (
+            ("curve", "fine-tuning", learning_curves.draw_online),
+            ("switch", "around the switch", learning_curves.draw_switch),
+        ):
+            name = f"{name}_{dataset}_{algorithm}"
+            title = f"{algorithm} on {dataset}: {title}"
+            draw = functools.partial(draw, **given)
+            section.pictures.append(
+                pictures.write(folder, name, title, table.disclaimer, draw)
+            )
+    return section
 
-    Args:
-        source: The source of the data.
-        rows: The rows from that source.
-        courses: The courses of these rows.
-        folder: The folder for the pictures.
-    """
-    final = aggregates.differences(courses, "final")
+
+def by_seed(
+    source: str, rows: pd.DataFrame, outcomes: pd.DataFrame, folder: pathlib.Path
+) -> list[Section]:
+    """The section of paired differences for each task; empty without any."""
+    final = pairing.differences(outcomes, "final")
     if final.empty:
         return []
-    shown = _Shown(folder, source)
-    shown.caution = suite_table.caution(
-        rows[rows["dataset"].isin(set(final["dataset"]))]
-    )
-    area = aggregates.differences(courses, "area")
-    shown.tables.append(
-        suite_summaries.of_differences(source, final, area, shown.caution)
-    )
+    compared = rows[rows["dataset"].isin(set(final["dataset"]))]
+    disclaimer = tidy_table.disclaimer(compared)
+    area = pairing.differences(outcomes, "area")
+    table = outcome_tables.of_differences(source, final, area, disclaimer)
+    place = source.replace(" ", "_")
+    title = f"SAMG against the other variants: {source}"
+    section = Section(title, f"paired-{place}", [table])
     for (algorithm, unit), own in final.groupby(["algorithm", "unit"]):
-        shown.draw(
-            f"differences_{unit}_{algorithm}",
-            f"{algorithm}: paired differences of the final score",
-            functools.partial(aggregate_pictures.draw_differences, differences=own),
-            aggregate_pictures.height(len(own), lines=2),
+        draw = functools.partial(aggregate_pictures.draw_differences, differences=own)
+        section.pictures.append(
+            pictures.write(
+                folder,
+                f"differences_{unit}_{algorithm}_{place}",
+                f"{algorithm}: paired differences of the final score",
+                disclaimer,
+                draw,
+                aggregate_pictures.height(len(own), lines=2),
+            )
         )
-    return [shown.section(f"SAMG against the other variants: {source}", "paired")]
+    return [section]
 
 
 def across(
     source: str,
     rows: pd.DataFrame,
-    courses: pd.DataFrame,
+    outcomes: pd.DataFrame,
     folder: pathlib.Path,
     reps: int,
 ) -> list[Section]:
     """The section on all datasets of a source; empty without fine-tuning.
 
-    Args:
-        source: The source of the data.
-        rows: The rows from that source.
-        courses: The courses of these rows.
-        folder: The folder for the pictures.
-        reps: The number of resamples of every bootstrap.
+    Takes the arguments of `by_seed`, and the number of resamples of every bootstrap.
     """
-    groups = aggregates.groups(courses)
+    groups = aggregates.groups(outcomes)
     pooled = [group for group in groups if aggregates.poolable(group)]
-    shown = _Shown(folder, source)
+    place = source.replace(" ", "_")
+    section = Section(f"Across datasets: {source}", f"across-{place}")
     if pooled:
         tasks = {dataset for group in pooled for _, dataset in group.tasks}
-        shown.caution = suite_table.caution(rows[rows["dataset"].isin(tasks)])
-        _add_groups(shown, pooled, reps)
-    elif courses["dataset"].nunique() < 2:
+        disclaimer = tidy_table.disclaimer(rows[rows["dataset"].isin(tasks)])
+        _add_groups(section, pooled, reps, disclaimer, folder)
+    elif outcomes["dataset"].nunique() < 2:
         return []
     apart = [group.label for group in groups if not aggregates.poolable(group)]
-    note = ""
     if apart or not pooled:
         names = f" ({', '.join(apart)})" if apart else ""
-        note = (
-            f"Fewer than {suite_table.FEWEST_DATASETS} datasets with equal budgets "
+        section.note = (
+            f"Fewer than {tidy_table.FEWEST_DATASETS} datasets with equal budgets "
             f"give no pooled number{names}. Their sections above show each task by "
             "itself."
         )
-    return [shown.section(f"Across datasets: {source}", "across", note)]
+    return [section]
 
 
-class _Shown:
-    """Tables and pictures of a section; names of pictures end with the source."""
+def _add_groups(section: Section, groups, reps, disclaimer, folder) -> None:
+    place = groups[0].source.replace(" ", "_")
 
-    def __init__(self, folder: pathlib.Path, source: str):
-        self.tables: list[Table] = []
-        self.pictures: list[Picture] = []
-        self.caution = ""
-        self._suffix = source.replace(" ", "_")
-        self._folder = folder
+    def add(name, title, draw, height=pictures.HEIGHT, **given):
+        given = f"{name}_{place}", title, disclaimer, functools.partial(draw, **given)
+        section.pictures.append(pictures.write(folder, *given, height))
 
-    def section(self, title, anchor, note=""):
-        shown = tuple(self.tables), tuple(self.pictures)
-        return Section(title, f"{anchor}-{self._suffix}", *shown, note=note)
-
-    def draw(self, name, title, draw, height=pictures.HEIGHT):
-        name = f"{name}_{self._suffix}"
-        self.pictures.append(
-            pictures.write(self._folder, name, title, self.caution, draw, height)
-        )
-
-
-def _add_groups(shown: _Shown, groups, reps) -> None:
     found = [aggregates.summary(group, reps) for group in groups]
     better = [aggregates.improvements(group, reps) for group in groups]
-    shown.tables.append(suite_summaries.of_groups(groups, found, reps, shown.caution))
-    lines = sum(map(len, found))
+    section.tables.append(outcome_tables.of_groups(groups, found, reps, disclaimer))
+    height = aggregate_pictures.height(sum(map(len, found)))
     for which, title in (("iqm", "Interquartile mean"), ("gap", "Optimality gap")):
-        draw = functools.partial(
-            aggregate_pictures.draw_summary, groups=groups, found=found, which=which
+        draw = aggregate_pictures.draw_summary
+        add(which, title, draw, height, groups=groups, found=found, which=which)
+    if lines := sum(map(len, better)):
+        table = outcome_tables.of_improvements(groups, better, reps, disclaimer)
+        section.tables.append(table)
+        draw, title = (
+            aggregate_pictures.draw_improvements,
+            "Probability of improvement of SAMG",
         )
-        shown.draw(which, title, draw, aggregate_pictures.height(lines))
-    if sum(map(len, better)):
-        shown.tables.append(
-            suite_summaries.of_improvements(groups, better, reps, shown.caution)
-        )
-        draw = functools.partial(
-            aggregate_pictures.draw_improvements, groups=groups, found=better
-        )
-        lines = aggregate_pictures.height(sum(map(len, better)))
-        shown.draw("improvement", "Probability of improvement of SAMG", draw, lines)
+        height = aggregate_pictures.height(lines)
+        add("improvement", title, draw, height, groups=groups, found=better)
     for group in groups:
         thresholds = aggregate_pictures.thresholds_of(group)
-        profile = aggregates.profiles(group, thresholds, reps)
-        draw = functools.partial(
-            aggregate_pictures.draw_profiles, thresholds=thresholds, found=profile
-        )
-        tasks = len(group.tasks)
-        count = f"{tasks} task" + ("s" if tasks > 1 else "")
+        shares, bands = aggregates.profiles(group, thresholds, reps)
+        count = f"{len(group.tasks)} task" + ("s" if len(group.tasks) > 1 else "")
         title = f"Performance profile: {group.label}, {count}"
-        shown.draw(f"profile_{group.label}", title, draw)
-
-
-def of_dataset(
-    frame: pd.DataFrame, courses: pd.DataFrame, dataset: str, folder: pathlib.Path
-) -> Section:
-    """The section of a dataset: its table, and two pictures per algorithm."""
-    table = suite_summaries.of_dataset(frame, courses, dataset)
-    own = courses[courses["dataset"] == dataset]
-    shown = []
-    lasting = own[own["status"] != seed_outcomes.FAILED]
-    for algorithm in sorted(set(lasting["algorithm"])):
-        for name, title, draw in (
-            ("curve", "fine-tuning", learning_curves.draw_online),
-            ("switch", "around the switch", learning_curves.draw_switch),
-        ):
-            shown.append(
-                pictures.write(
-                    folder,
-                    f"{name}_{dataset}_{algorithm}",
-                    f"{algorithm} on {dataset}: {title}",
-                    table.caution,
-                    functools.partial(
-                        draw, frame=frame, algorithm=algorithm, dataset=dataset
-                    ),
-                )
-            )
-    return Section(dataset, f"dataset-{dataset}", (table,), tuple(shown))
-
-
-def beside_published(frame: pd.DataFrame, courses: pd.DataFrame) -> Section:
-    """The section that compares with the published tables."""
-    tables = published_scores.everything()
-    found = (
-        published_comparisons.scores(frame, courses, tables),
-        published_comparisons.regret(frame, courses, tables),
-    )
-    kept = tuple(table for table in found if table is not None)
-    return Section("Comparison with published scores", "published", kept)
-
-
-def runs(frame: pd.DataFrame) -> Table:
-    """Table of data, machine and versions of the runs."""
-    rows = []
-    for dataset, own in frame.groupby("dataset"):
-        cells = [
-            ", ".join(sorted({str(value) for value in own[name]}))
-            for name in ("data_source", "physics", "algorithm", "seed")
-        ]
-        machines = [
-            "; ".join(sorted(set(own[name]) - {""})) or published_comparisons.NONE
-            for name in suite_table.MACHINE
-        ]
-        versions = "; ".join(sorted(set(own["versions"])))
-        commits = ", ".join(sorted(set(own["git_commit"])))
-        rows.append((str(dataset), *cells, *machines, versions, commits))
-    return Table(
-        name="runs",
-        title="What was run",
-        header=(
-            "dataset",
-            "data source",
-            "physics",
-            "algorithms",
-            "seeds",
-            *suite_table.MACHINE,
-            "versions",
-            "commit",
-        ),
-        rows=tuple(rows),
-        caution=suite_table.caution(frame),
-    )
+        given = {"thresholds": thresholds, "shares": shares, "bands": bands}
+        draw = aggregate_pictures.draw_profiles
+        add(f"profile_{group.label}", title, draw, **given)

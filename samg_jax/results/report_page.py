@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-import datetime
 import pathlib
 import re
+import time
+from collections.abc import Sequence
 
 import jinja2
 
@@ -15,29 +16,34 @@ from samg_jax.results import (
     pictures,
     report_contents,
     report_tables,
+    result_folders,
     run_setups,
     seed_outcomes,
-    suite_location,
-    suite_table,
+    tidy_table,
     verdict,
 )
 
 PAGE = "index.html"
+TABLE = "results.csv"
 REFRESH = '<meta http-equiv="refresh" content="{}">'  # The page reloads by itself.
 
 
 def write(
-    folder: pathlib.Path, out: pathlib.Path, reps: int, reload_s: int | None = None
+    folders: Sequence[pathlib.Path],
+    out: pathlib.Path,
+    reps: int,
+    reload_s: int | None = None,
 ) -> pathlib.Path:
-    """Write the report of a suite and return the path of its page.
+    """Write the report of suites or runs and return the path of its page.
 
     The folder gets `index.html`; `figures/` with each picture as PNG, PDF and SVG, and
     the PNG for dark pages in `figures/dark/`; `tables/` with each table in Markdown and
-    LaTeX; `report.md` with all tables; and `configs.json` with the configs of the rows,
-    if they are recorded. Every file is replaced as a whole, the page last.
+    LaTeX; `report.md` with all tables; `results.csv` with the results; and
+    `configs.json` with the configs of the rows, if they are recorded. Every file is
+    replaced as a whole, the page last.
 
     Args:
-        folder: The folder of the suite, with its table of results.
+        folders: The folders of suites, with their results, and workdirs of runs.
         out: The folder of the report, created if missing.
         reps: The number of resamples of every bootstrap.
         reload_s: Seconds until a browser loads the page again; None for never.
@@ -45,14 +51,13 @@ def write(
     Raises:
         checks.UserError: There is nothing to report, or it cannot be written.
     """
-    found = run_setups.read(folder)
-    frame = run_setups.add(suite_table.read(folder), found)
-    courses = seed_outcomes.of(frame)
+    own_table = _has_own_table(folders, out)
+    results = result_folders.read(folders)
+    frame = results.frame
+    outcomes = seed_outcomes.of(frame)
     checks.folder(out / "tables", "out=FOLDER")
-    place = out / "figures"
-    note = run_setups.note(folder)
-    sections = report_contents.sections(frame, courses, found, place, reps, note)
-    said = verdict.sentences(frame, courses)
+    sections = report_contents.sections(results, outcomes, out / "figures", reps)
+    said = verdict.sentences(frame, outcomes)
     texts = []
     for section in sections:
         texts.append(f"## {markup.markdown(section.title)}\n")
@@ -63,35 +68,95 @@ def write(
             texts.append(report_tables.markdown(table, alone=False))
             replace(out / "tables" / f"{name}.md", report_tables.markdown(table))
             replace(out / "tables" / f"{name}.tex", report_tables.latex(table))
-    if found:
-        replace(out / run_setups.FILE, run_setups.text(found, note))
-    caution = suite_table.caution(frame)
-    title = f"samg_jax: {folder.resolve().name}"
-    parts = [f"# {markup.markdown(title)}", *map(markup.markdown, said)]
+    if not own_table:
+        rows = frame[list(tidy_table.COLUMNS)].astype({"failed": int})
+        replace(out / TABLE, rows.to_csv(index=False, lineterminator="\n"))
+    if results.setups:
+        text = run_setups.text(results.setups, results.note)
+        replace(out / run_setups.FILE, text)
+    disclaimer = tidy_table.disclaimer(frame)
+    parts = [f"# {markup.markdown(results.title)}", *map(markup.markdown, said)]
     head = "\n\n".join(parts) + "\n"
-    if caution:
-        head += f"\n> **{markup.markdown(caution)}**\n"
+    if disclaimer:
+        head += f"\n> **{markup.markdown(disclaimer)}**\n"
     replace(out / "report.md", "\n".join([head, *texts]))
-    path = suite_location.find(folder)
-    changed = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
     html = _template().render(
-        title=title,
-        caution=caution,
+        title=results.title,
+        disclaimer=disclaimer,
         said=said,
         sections=sections,
-        origins=sorted(set(frame["data_source"])),
-        count=len(frame.drop_duplicates(suite_table.RUN)),
-        file=path.name,
-        changed=f"{changed:%Y-%m-%d %H:%M} UTC",
+        sources=sorted(set(frame["data_source"])),
+        count=len(frame.drop_duplicates(tidy_table.RUN)),
+        origin=results.origin,
         refresh=REFRESH.format(reload_s) if reload_s else "",
     )
     return replace(out / PAGE, html)
 
 
-def stop_reloading(page: pathlib.Path) -> None:
-    """Remove the reloading from a page."""
-    pattern = REFRESH.replace("{}", r"\d+")
-    replace(page, re.sub(pattern, "", page.read_text()))
+def _has_own_table(folders: Sequence[pathlib.Path], out: pathlib.Path) -> bool:
+    """Whether the folder of the report is that of a suite, whose table stays.
+
+    Raises:
+        checks.UserError: It has a table that no report wrote.
+    """
+    if out.resolve() in {folder.resolve() for folder in folders}:
+        return True
+    if (out / run_setups.JOBS).is_dir():
+        return True
+    if tidy_table.files(out) and not (out / PAGE).exists():
+        raise checks.UserError(
+            f"{tidy_table.files(out)[0]} exists already and is not of a report, which "
+            "writes a table of that name. Set out=FOLDER to another folder."
+        )
+    return False
+
+
+def watch(
+    folder: pathlib.Path,
+    out: pathlib.Path,
+    reps: int,
+    every_s: float,
+    limit_s: float | None = None,
+) -> int:
+    """Write the report whenever a suite's results change; return how often it did.
+
+    The page reloads by itself as long as it is watched. Results that cannot be reported
+    yet are waited for; a line says why.
+
+    Args:
+        folder: The folder of the suite.
+        out: The folder of the report.
+        reps: The number of resamples of every bootstrap.
+        every_s: Seconds between two looks.
+        limit_s: Seconds after which it ends; None for Ctrl-C alone.
+    """
+    began, seen, count = time.monotonic(), False, 0  # False: nothing was looked at.
+    try:
+        while True:
+            path = next(iter(tidy_table.files(folder)), None)
+            status = path and path.stat()
+            now = status and (path, status.st_mtime_ns, status.st_size)
+            if now != seen:
+                seen, count = now, count + _try(folder, out, reps, every_s)
+            if limit_s is not None and time.monotonic() - began + every_s > limit_s:
+                break
+            time.sleep(every_s)
+    except KeyboardInterrupt:
+        print(f"no longer watching {folder}", flush=True)
+    if (out / PAGE).exists():
+        text = re.sub(REFRESH.replace("{}", r"\d+"), "", (out / PAGE).read_text())
+        replace(out / PAGE, text)
+    return count
+
+
+def _try(folder, out, reps, every_s) -> bool:
+    try:
+        path = write([folder], out, reps, reload_s=max(round(every_s), 1))
+    except checks.UserError as error:
+        print(f"waiting: {error}", flush=True)
+        return False
+    print(f"report: {path}", flush=True)
+    return True
 
 
 def replace(path: pathlib.Path, text: str) -> pathlib.Path:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
-from samg_jax.results import markup, suite_table
+from samg_jax.results import markup, tidy_table
+
+NONE = "-"  # The cell of a number that there is not.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,13 +15,13 @@ class Table:
     """A table as text.
 
     Attributes:
-        name: of its files.
-        title: what it shows.
-        header: of its columns.
-        rows: as long as the header.
-        note: what the numbers are.
-        caution: see `suite_table.caution`; stands above the table in a file of its own.
-            Among others it is shortened to its `mark`, because it stands once on top.
+        name: The name of its files.
+        title: What the table shows.
+        header: The names of the columns.
+        rows: The cells; each row is as long as the header.
+        note: What the numbers are.
+        disclaimer: See `tidy_table.disclaimer`. It is above the table in a file of its
+            own; a page has it once at the top and the `mark` at each table.
     """
 
     name: str
@@ -26,26 +29,38 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
-    caution: str = ""
+    disclaimer: str = ""
 
     @property
     def mark(self) -> str:
-        """The caution in a few words."""
-        return suite_table.mark(self.caution)
+        """The disclaimer in a few words."""
+        return tidy_table.mark(self.disclaimer)
+
+
+def of_rows(
+    name: str,
+    title: str,
+    rows: Sequence[Mapping[str, str]],
+    note: str = "",
+    disclaimer: str = "",
+) -> Table:
+    """A table of rows that each map every heading to a cell; there is one at least."""
+    cells = tuple(tuple(row.values()) for row in rows)
+    return Table(name, title, tuple(rows[0]), cells, note, disclaimer)
 
 
 def markdown(table: Table, alone: bool = True) -> str:
-    """Returns the table as Markdown, with its title, caution and note.
+    """The table as Markdown, with its title, disclaimer and note.
 
     Args:
-        table: to be written.
-        alone: whether it is the whole of a file; else its caution is a mark.
+        table: The table.
+        alone: Whether a file has nothing else; if not, the disclaimer is a mark.
     """
     parts = [f"**{markup.markdown(table.title)}**"]
-    if table.caution and not alone:
+    if table.disclaimer and not alone:
         parts[0] += f" *({markup.markdown(table.mark)})*"
-    elif table.caution:
-        parts.append(f"> **{markup.markdown(table.caution)}**")
+    elif table.disclaimer:
+        parts.append(f"> **{markup.markdown(table.disclaimer)}**")
     parts.append(markup.markdown_table(table.header, table.rows))
     if table.note:
         parts.append(markup.markdown(table.note))
@@ -53,10 +68,10 @@ def markdown(table: Table, alone: bool = True) -> str:
 
 
 def latex(table: Table) -> str:
-    """Returns the table as a LaTeX float; it needs the package booktabs."""
+    """The table as a LaTeX float; it needs the package booktabs."""
     parts = [markup.latex(table.title)]
-    if table.caution:
-        parts.append(rf"\textbf{{{markup.latex(table.caution)}}}")
+    if table.disclaimer:
+        parts.append(rf"\textbf{{{markup.latex(table.disclaimer)}}}")
     if table.note:
         parts.append(markup.latex(table.note))
     caption = ". ".join(part.removesuffix(".") for part in parts[:-1])

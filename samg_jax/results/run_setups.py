@@ -7,12 +7,13 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from samg_jax import durable
-from samg_jax.experiment import unread_fields
-from samg_jax.results import suite_table
-from samg_jax.results.report_tables import Table
+from samg_jax.experiment import setting_values, unread_fields
+from samg_jax.results import report_tables, tidy_table
+from samg_jax.results.report_tables import NONE, Table
 
 UNKNOWN = "not recorded"
 JOBS = "jobs"
@@ -63,7 +64,7 @@ def _of_jobs(folder: pathlib.Path) -> dict[Key, dict[str, Any]]:
         if config is not None:
             names = {"algorithm": algorithm, "variant": variant, "dataset": dataset}
             key = tuple(str(job.get(name, own)) for name, own in names.items())
-            found.setdefault(key, flatten(config))
+            found.setdefault(key, setting_values.flatten(config))
     return found
 
 
@@ -74,7 +75,7 @@ def _kept(path: pathlib.Path) -> dict[Key, dict[str, Any]]:
     for row in rows if isinstance(rows, list) else ():
         row = row if isinstance(row, Mapping) else {}
         if isinstance(row.get("config"), Mapping):
-            key = tuple(str(row.get(name, "")) for name in suite_table.VARIANT)
+            key = tuple(str(row.get(name, "")) for name in tidy_table.VARIANT)
             found[key] = dict(row["config"])
     return found
 
@@ -96,26 +97,11 @@ def text(setups: Setups, said: str = "") -> str:
     """
     rows = []
     for key, config in sorted(setups.items()):
-        kept = decisive(config, key[0])
-        for field, value in sorted(config.items()):
-            if value is not None and (_is_widths(field) or field in LENGTHS):
-                kept[field] = value
-        names = dict(zip(suite_table.VARIANT, key, strict=True))
-        rows.append(json.dumps({**names, "config": kept}))
+        names = dict(zip(tidy_table.VARIANT, key, strict=True))
+        rows.append(json.dumps({**names, "config": recorded(config, key[0])}))
     lines = ",\n".join(rows)
     head = f'"note": {json.dumps(said)},\n' if said else ""
     return f'{{{head}"rows": [\n{lines}\n]}}\n'
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested config as field -> value, fields spelled with dots."""
-    flat = {}
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
 
 
 def of(setups: Setups, algorithm: str, variant: str, dataset: str) -> Mapping[str, Any]:
@@ -123,10 +109,9 @@ def of(setups: Setups, algorithm: str, variant: str, dataset: str) -> Mapping[st
 
     A swept variant is called `VARIANT FIELD=VALUE ...`; it has the config of `VARIANT`.
     """
-    for name in (variant, variant.split(" ")[0]):
-        if (algorithm, name, dataset) in setups:
-            return setups[algorithm, name, dataset]
-    return {}
+    while variant and (algorithm, variant, dataset) not in setups:
+        variant = variant.rpartition(" ")[0]
+    return setups.get((algorithm, variant, dataset), {})
 
 
 def networks(config: Mapping[str, Any]) -> str:
@@ -142,76 +127,63 @@ def networks(config: Mapping[str, Any]) -> str:
 
 
 def add(frame: pd.DataFrame, setups: Setups) -> pd.DataFrame:
-    """The frame with a column `networks`, empty where they are not recorded."""
-    names = {
-        row: networks(of(setups, *row))
-        for row in frame[suite_table.VARIANT].drop_duplicates().itertuples(index=False)
-    }
-    rows = frame[suite_table.VARIANT].itertuples(index=False)
-    return frame.assign(networks=[names[row] for row in rows])
+    """The frame with the columns `networks` and `warmup`, the steps without updates.
 
-
-def budgets(frame: pd.DataFrame, courses: pd.DataFrame, setups: Setups) -> Table:
-    """Table of the lengths and networks of every row.
-
-    Args:
-        frame: from `results.read`.
-        courses: from `seed_outcomes.of`.
-        setups: from `read`.
+    They are empty and 0 where the config is not recorded.
     """
+    rows = list(frame[tidy_table.VARIANT].itertuples(index=False, name=None))
+    configs = {row: of(setups, *row) for row in set(rows)}
+    names = {row: networks(config) for row, config in configs.items()}
+    steps = {row: config.get("online.warmup_steps") for row, config in configs.items()}
+    return frame.assign(
+        networks=[names[row] for row in rows], warmup=[steps[row] or 0 for row in rows]
+    )
+
+
+def budgets(frame: pd.DataFrame, outcomes: pd.DataFrame, setups: Setups) -> Table:
+    """Table of the lengths and networks of every row."""
     rows = []
     for (dataset, algorithm), own in frame.groupby(["dataset", "algorithm"]):
-        tuned = courses[
-            (courses["dataset"] == dataset) & (courses["algorithm"] == algorithm)
+        tuned = outcomes[
+            (outcomes["dataset"] == dataset) & (outcomes["algorithm"] == algorithm)
         ]
-        updates = suite_table.updates(own)
-        for variant in suite_table.in_order(own["variant"]):
-            mine = tuned[tuned["variant"] == variant]
+        for variant in tidy_table.in_order(own["variant"]):
+            steps = tuned.loc[tuned["variant"] == variant, "steps"].max()
             config = of(setups, algorithm, variant, dataset)
-            phase = "online" if len(mine) else "offline"
-            cells = (
-                UNKNOWN if updates is None else f"{updates:,}",
-                f"{mine['steps'].max():,.0f}" if len(mine) else "-",
-                _value(config, "online.updates_per_step") if len(mine) else "-",
-                _value(config, f"{phase}.batch_size"),
-                networks(config) or UNKNOWN,
+            online = np.isfinite(steps)
+            phase = "online" if online else "offline"
+            updates = own.loc[own["variant"] == variant, "updates"].max()
+            per_step = _value(config, "online.updates_per_step")
+            rows.append(
+                {
+                    "dataset": str(dataset),
+                    "algorithm": str(algorithm),
+                    "variant": variant,
+                    "offline updates": UNKNOWN if updates < 0 else f"{updates:,}",
+                    "online steps": f"{steps:,.0f}" if online else NONE,
+                    "updates per step": per_step if online else NONE,
+                    "batch": _value(config, f"{phase}.batch_size"),
+                    "networks": networks(config) or UNKNOWN,
+                }
             )
-            rows.append((str(dataset), str(algorithm), variant, *cells))
-    return Table(
-        name="budgets",
-        title="Budgets and networks",
-        header=(
-            "dataset",
-            "algorithm",
-            "variant",
-            "offline updates",
-            "online steps",
-            "updates per step",
-            "batch",
-            "networks",
-        ),
-        rows=tuple(rows),
-        note=(
-            "Updates and steps are those of the last evaluation in the results. The "
-            "other columns come from the configs of the jobs. Rows with different "
-            "updates, steps or networks are never pooled."
-        ),
-        caution=suite_table.caution(frame),
+    return report_tables.of_rows(
+        "budgets",
+        "Budgets and networks",
+        rows,
+        "Updates and steps are those of the last evaluation in the results. The other "
+        "columns come from the configs of the jobs. Rows with different updates, steps "
+        "or networks are never pooled.",
+        tidy_table.disclaimer(frame),
     )
 
 
 def hyperparameters(frame: pd.DataFrame, setups: Setups) -> Table:
-    """Table of what all variants of an algorithm share, and what each one adds.
-
-    Args:
-        frame: from `results.read`.
-        setups: from `read`.
-    """
+    """Table of what all variants of an algorithm share, and what each one adds."""
     rows = []
     for (dataset, algorithm), own in frame.groupby(["dataset", "algorithm"]):
         configs = {
             variant: decisive(of(setups, algorithm, variant, dataset), algorithm)
-            for variant in suite_table.in_order(own["variant"])
+            for variant in tidy_table.in_order(own["variant"])
         }
         _drop_pre_training(configs)
         if not any(configs.values()):
@@ -240,7 +212,7 @@ def hyperparameters(frame: pd.DataFrame, setups: Setups) -> Table:
             "read are left out. The pre-training (offline) has a row only if its "
             "fields differ from those of every variant."
         ),
-        caution=suite_table.caution(frame),
+        disclaimer=tidy_table.disclaimer(frame),
     )
 
 
@@ -265,6 +237,15 @@ def decisive(config: Mapping[str, Any], algorithm: str) -> dict[str, Any]:
         and value is not None
         and not _is_widths(field)
         and not unread_fields.of_fields(field, fields)
+    }
+
+
+def recorded(config: Mapping[str, Any], algorithm: str) -> dict[str, Any]:
+    """`decisive`, with networks and lengths."""
+    return decisive(config, algorithm) | {
+        field: value
+        for field, value in sorted(config.items())
+        if value is not None and (_is_widths(field) or field in LENGTHS)
     }
 
 

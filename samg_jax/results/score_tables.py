@@ -11,11 +11,11 @@ from samg_jax.envs import tasks
 from samg_jax.results import seed_statistics
 from samg_jax.runs import evaluation
 
-WIDTH = 9
+FIRST, WIDTH = 14, 10  # Letters of the first and of every other column.
 
 
 def columns(scores: evaluation.Scores, task: tasks.Task) -> dict[str, np.ndarray]:
-    """Returns name -> `[S]`, those that are defined on the task.
+    """Name -> `[S]`, of what is defined on the task.
 
     The spread is the standard deviation over the episodes of a seed.
     """
@@ -47,45 +47,24 @@ def table(
     results: Mapping[str, evaluation.Scores],
     task: tasks.Task,
 ) -> str:
-    """Returns one row per seed, and the mean of those that lasted.
+    """One row per seed, the mean of those that lasted, and its interval.
 
     Args:
         seeds: `[S]` values of the seeds.
-        alive: `[S]`.
-        results: physics -> scores; side by side.
-        task: that was played.
+        alive: `[S]` whether a seed stayed finite.
+        results: physics -> scores, which are side by side.
+        task: The task that was played.
     """
     blocks = {name: columns(scores, task) for name, scores in results.items()}
     headings = [HEADINGS[name] for block in blocks.values() for name in block]
     values = np.stack([v for block in blocks.values() for v in block.values()], axis=1)
-    groups = [
-        f"{f'physics {name}':>{(WIDTH + 1) * len(block)}}"
-        for name, block in blocks.items()
-    ]
-    lines = [
-        f"{'':<14}{''.join(groups)}",
-        f"{'':<14}{''.join(f'{heading:>{WIDTH + 1}}' for heading, _ in headings)}",
-    ]
-    for seed, row, lasted in zip(seeds, values, alive, strict=True):
-        note = "" if lasted else "  failed"
-        lines.append(f"{f'seed {seed}':<14}{_cells(row, headings)}{note}")
-    kept = values[np.asarray(alive, bool)]
-    if len(kept):
-        note = "" if len(kept) == len(values) else f"  of {len(kept)} that lasted"
-        lines.append(f"{'mean':<14}{_cells(kept.mean(axis=0), headings)}{note}")
-    if len(kept) > 1:
-        widths = [seed_statistics.interval(column)[1] for column in kept.T]
-        cells = [
-            f"{'' if heading == '±std' else f'±{width:.{digits}f}':>{WIDTH + 1}}"
-            for width, (heading, digits) in zip(widths, headings, strict=True)
-        ]
-        lines.append(f"{'95 % interval':<14}{''.join(cells)}")
-    return "\n".join(lines)
-
-
-def _cells(row: np.ndarray, headings: Sequence[tuple[str, int]]) -> str:
-    pairs = zip(row, headings, strict=True)
-    return "".join(f"{value:>{WIDTH + 1}.{digits}f}" for value, (_, digits) in pairs)
+    groups = [f"{f'physics {n}':>{WIDTH * len(block)}}" for n, block in blocks.items()]
+    forms = [f".{digits}f" for _, digits in headings]
+    spreads = [i for i, (heading, _) in enumerate(headings) if heading == "±std"]
+    widths = (FIRST, WIDTH)
+    lines = seed_statistics.seed_lines(seeds, values, alive, forms, widths, spreads)
+    titles = "".join(f"{heading:>{WIDTH}}" for heading, _ in headings)
+    return "\n".join([" " * FIRST + "".join(groups), " " * FIRST + titles, *lines])
 
 
 def as_json(
@@ -94,9 +73,9 @@ def as_json(
     results: Mapping[str, evaluation.Scores],
     task: tasks.Task,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Returns physics -> one dictionary per seed, every return included.
+    """Physics -> one dictionary per seed, every return included.
 
-    Takes what `table` takes. What is not defined on the task is not there.
+    Takes the arguments of `table`. What is not defined on the task is left out.
     """
     return {
         name: [

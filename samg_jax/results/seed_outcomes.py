@@ -1,4 +1,4 @@
-"""What each seed's fine-tuning came to: its end, dip, recovery, area and regret."""
+"""The outcome of each seed's fine-tuning: end, dip, recovery, area and regret."""
 
 from __future__ import annotations
 
@@ -10,44 +10,59 @@ import numpy as np
 import pandas as pd
 from scipy import integrate
 
-from samg_jax.results import suite_table
+from samg_jax.results import tidy_table
 
 FAILED, UNFINISHED = "failed", "unfinished"
+EARLY = 1 / 5  # The part of the online phase in which a dip is looked for.
+SAME = ["data_source", "physics", "unit", "networks", "updates", "regret"]
+NUMBERS = ["steps", "start", "final", "dip", "recovery", "area", "regret"]
 
 
 class Dip(NamedTuple):
-    """How far a seed fell below the score with which fine-tuning began.
+    """The change of a seed's score just after the switch to the online phase.
 
     Attributes:
-        depth: first score minus the lowest since, at least 0.
-        recovery: steps from the switch to the first evaluation, from the lowest on,
-            that reaches the first score again; infinite if none does.
+        change: Mean score of the first fifth of the steps with updates minus the score
+            at the switch; negative if the score falls. The lowest score would be
+            biased: the more evaluations and the noisier they are, the lower their
+            minimum. A mean is not.
+        recovery: Steps from the switch to the first evaluation after that fifth that
+            reaches the score at the switch; 0 without a fall, infinite if none does.
     """
 
-    depth: float
+    change: float
     recovery: float
 
 
-def dip(steps: Sequence[float], scores: Sequence[float]) -> Dip:
-    """Returns a seed's dip.
+def dip(steps: Sequence[float], scores: Sequence[float], warmup: float = 0) -> Dip:
+    """A seed's dip; NaN if nothing was evaluated after the first update.
 
     Args:
         steps: `[T]` environment steps of the evaluations, rising.
-        scores: `[T]`.
+        scores: `[T]` scores.
+        warmup: First steps without updates, in which the policy stays as it was.
     """
     steps, scores = np.asarray(steps, float), np.asarray(scores, float)
-    lowest = int(np.argmin(scores))
-    back = steps[lowest:][scores[lowest:] >= scores[0]]
-    recovery = back[0] - steps[0] if len(back) else math.inf
-    return Dip(float(scores[0] - scores[lowest]), float(recovery))
+    begin = steps[0] + warmup
+    later = steps[steps > begin]
+    if not len(later):
+        return Dip(math.nan, math.nan)
+    # If evaluations are rare, the first one may be later than a fifth.
+    end = max(begin + EARLY * (steps[-1] - begin), later[0])
+    early = (steps > begin) & (steps <= end)
+    change = float(scores[early].mean() - scores[0])
+    back = steps[(steps > end) & (scores >= scores[0])]
+    if change >= 0:
+        return Dip(change, 0.0)
+    return Dip(change, float(back[0] - steps[0]) if len(back) else math.inf)
 
 
 def area(steps: Sequence[float], scores: Sequence[float]) -> float:
-    """Returns the area under a curve by its length, the mean score while fine-tuning.
+    """The mean height of a learning curve; NaN for a single evaluation.
 
     Args:
-        steps: `[T]`, rising; of a single one the area is NaN.
-        scores: `[T]`, joined by straight lines.
+        steps: `[T]` steps, rising.
+        scores: `[T]` scores, joined by straight lines.
     """
     if len(steps) < 2:
         return math.nan
@@ -56,98 +71,52 @@ def area(steps: Sequence[float], scores: Sequence[float]) -> float:
 
 
 def of(frame: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row per fine-tuned seed.
+    """One row per fine-tuned seed.
 
-    Its columns: those of `suite_table.RUN`, `data_source`, `physics`, `unit` and
-    `networks`; `updates` of the pre-training, -1 where unknown, and `steps` taken;
-    `start` and `final`, the first and the last online score; `depth` and `recovery` of
-    the dip; `area`; `regret`, the share of failures among all training episodes, NaN
-    where there is no success; and `status`: empty, `failed` where the seed became
-    non-finite, `unfinished` where another seed of the same variant has gone further:
-    another variant may have been given more steps, of which `suite_table.caution`
-    warns. Only those with an empty status belong in statistics.
-
-    Args:
-        frame: from `results.read`.
+    The columns are those of `tidy_table.RUN` and `SAME`; `steps` taken; `start` and
+    `final`, the first and the last online score; `dip` and its `recovery`; `area`;
+    `regret`, the share of failures among all training episodes, NaN without successes;
+    and `status`: empty, `failed` if the seed became non-finite, or `unfinished` if
+    another seed of the same variant has more steps. (Another variant may have been
+    given more steps; `tidy_table.disclaimer` says so.) Only rows with an empty status
+    belong in statistics.
     """
-    online = frame[frame["phase"] == "online"]
-    furthest = online.groupby(suite_table.VARIANT)["step"].transform("max")
-    online = online.assign(budget=furthest)
-    rows = [_course(own) for _, own in online.groupby(suite_table.RUN)]
-    # A suite without fine-tuning has no rows; its columns are numbers nevertheless.
-    courses = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(NUMBERS, float))
-    known = {
-        task: suite_table.updates(own) for task, own in frame.groupby(suite_table.TASK)
-    }
-    tasks = zip(*(courses[name] for name in suite_table.TASK), strict=True)
-    counts = [known[task] for task in tasks]
-    courses["updates"] = [-1 if count is None else count for count in counts]
-    return courses
+    online = frame[frame["phase"] == tidy_table.ONLINE]
+    budget = online.groupby(tidy_table.VARIANT)["step"].transform("max")
+    runs = online.assign(budget=budget).groupby(tidy_table.RUN)
+    columns = [*tidy_table.RUN, *SAME[:-1], *NUMBERS, "status"]
+    rows = pd.DataFrame([_outcome(own) for _, own in runs], columns=columns)
+    # Without fine-tuning there are no rows; the columns are numbers nevertheless.
+    return rows.astype(dict.fromkeys(NUMBERS, float))
 
 
-COLUMNS = [
-    *suite_table.RUN,
-    "data_source",
-    "physics",
-    "unit",
-    "networks",
-    "updates",
-    "steps",
-    "start",
-    "final",
-    "depth",
-    "recovery",
-    "area",
-    "regret",
-    "status",
-]
-NUMBERS = ("steps", "start", "final", "depth", "recovery", "area", "regret")
-
-
-def _course(own: pd.DataFrame) -> dict:
+def _outcome(own: pd.DataFrame) -> dict:
     steps, scores = own["step"].to_numpy(float), own["score"].to_numpy(float)
     last = own.iloc[-1]
     status = UNFINISHED if last["step"] < last["budget"] else ""
     if own["failed"].any() or not np.isfinite(scores).all():
         status = FAILED
-    fell = dip(steps, scores)
-    names = [*suite_table.RUN, "data_source", "physics", "unit", "networks", "regret"]
+    change, recovery = dip(steps, scores, last["warmup"])
     return {
-        **{name: last[name] for name in names},
+        **last[[*tidy_table.RUN, *SAME]],
         "steps": steps[-1],
         "start": scores[0],
         "final": scores[-1],
-        "depth": fell.depth,
-        "recovery": fell.recovery,
+        "dip": change,
+        "recovery": recovery,
         "area": area(steps, scores),
         "status": status,
     }
 
 
-def finished(courses: pd.DataFrame) -> pd.DataFrame:
-    """Returns those that belong in statistics."""
-    return courses[courses["status"] == ""]
+def finished(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """The outcomes that belong in statistics."""
+    return outcomes[outcomes["status"] == ""]
 
 
-def budgets(courses: pd.DataFrame) -> pd.Series:
-    """What a run's score may depend on beside its variant: lengths and networks."""
-    names = ("updates", "steps", "networks")
-    columns = (courses[name] for name in names)
-    rows = list(zip(*columns, strict=True))
-    return pd.Series(rows, index=courses.index, dtype=object)
-
-
-def budget_text(budget: tuple[float, float, str]) -> str:
-    """A budget in words, such as `10,000 updates, 3,000 steps, 256x256`."""
-    updates, steps, networks = budget
-    parts = [f"{updates:,.0f} updates"] if updates >= 0 else []
-    parts.append(f"{steps:,.0f} steps")
-    return ", ".join([*parts, networks] if networks else parts)
-
-
-def left_out(courses: pd.DataFrame) -> str:
-    """Returns which seeds are in no statistics, and why; empty for none."""
-    others = courses[courses["status"] != ""]
+def left_out(outcomes: pd.DataFrame) -> str:
+    """A sentence on the seeds that are in no statistics, and why; may be empty."""
+    others = outcomes[outcomes["status"] != ""]
     parts = []
     for keys, own in others.groupby(["status", "dataset", "algorithm", "variant"]):
         seeds = ", ".join(str(seed) for seed in own["seed"])

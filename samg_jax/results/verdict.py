@@ -7,62 +7,59 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from samg_jax.results import aggregates, seed_outcomes, suite_table
+from samg_jax.results import pairing, seed_outcomes, tidy_table
 
 NAMED = 4  # A sentence names this many comparisons or datasets, and counts the rest.
 
 
-def sentences(frame: pd.DataFrame, courses: pd.DataFrame) -> tuple[str, ...]:
+def sentences(frame: pd.DataFrame, outcomes: pd.DataFrame) -> tuple[str, str, str]:
     """What was compared, what is established, and what is not.
 
     A difference between SAMG and another variant is established if the 95 % interval
     of the final score's paired difference has a width and excludes 0.
-
-    Args:
-        frame: from `results.read`.
-        courses: from `seed_outcomes.of`.
     """
-    final = aggregates.differences(courses, "final")
-    known = [aggregates.established(values) for values in final["values"]]
+    final = pairing.differences(outcomes, "final")
+    known = [pairing.established(values) for values in final["values"]]
     final = final.assign(known=np.array(known, bool))
-    few = final["values"].map(len) < suite_table.FEWEST_SEEDS
+    few = final["values"].map(len) < tidy_table.FEWEST_SEEDS
     said = (
-        compared(frame, courses),
-        _established(courses, final[final["known"]]),
-        _open(courses, final[~final["known"] & ~few], final[few]),
+        compared(frame, outcomes),
+        _established(outcomes, final[final["known"]]),
+        _open(outcomes, final[~final["known"] & ~few], final[few]),
     )
     return tuple(text.replace(" ± ", "\u00a0±\u00a0") for text in said)
 
 
-def compared(frame: pd.DataFrame, courses: pd.DataFrame) -> str:
+def compared(frame: pd.DataFrame, outcomes: pd.DataFrame) -> str:
     """The sentence on what was compared, on which data, with which lengths."""
     algorithms = listed(sorted(set(frame["algorithm"])))
     data = listed(
         f"{source} data ({_few(sorted(set(own['dataset'])), 'datasets')})"
         for source, own in frame.groupby("data_source")
     )
-    updates = [suite_table.updates(own) for _, own in frame.groupby(suite_table.TASK)]
-    offline = _span([count for count in updates if count is not None])
+    keys = [*tidy_table.TASK, frame["variant"].mask(frame["phase"] == "offline", "")]
+    updates = frame.groupby(keys)["updates"].max()
+    offline = _span(updates[updates >= 0])
     offline = f"{offline} offline updates" if offline else "pre-training"
-    if courses.empty:
-        seeds = frame.groupby(suite_table.TASK)["seed"].nunique()
+    if outcomes.empty:
+        seeds = frame.groupby(tidy_table.TASK)["seed"].nunique()
         return (
             f"This report shows {algorithms} with {_seeds(seeds)} on {data} after "
             f"{offline}, without fine-tuning."
         )
-    kept = seed_outcomes.finished(courses)
-    seeds = kept.groupby(suite_table.VARIANT)["seed"].nunique()
-    left = len(courses) - len(kept)
+    kept = seed_outcomes.finished(outcomes)
+    seeds = kept.groupby(tidy_table.VARIANT)["seed"].nunique()
+    left = len(outcomes) - len(kept)
     dropped = f"; {_count(left, 'seed')} failed or unfinished" if left else ""
     return (
-        f"This report compares {listed(suite_table.in_order(courses['variant']))} for "
+        f"This report compares {listed(tidy_table.in_order(outcomes['variant']))} for "
         f"{algorithms} with {_seeds(seeds)}{dropped} on {data}, after {offline} and "
-        f"{_span(courses['steps'])} environment steps."
+        f"{_span(outcomes['steps'])} environment steps."
     )
 
 
-def _established(courses: pd.DataFrame, rows: pd.DataFrame) -> str:
-    if not (courses["variant"] == aggregates.SAMG).any():
+def _established(outcomes: pd.DataFrame, rows: pd.DataFrame) -> str:
+    if not (outcomes["variant"] == pairing.SAMG).any():
         return "Nothing about SAMG is established: the results have no variant samg."
     if rows.empty:
         return (
@@ -79,8 +76,8 @@ def _established(courses: pd.DataFrame, rows: pd.DataFrame) -> str:
     )
 
 
-def _open(courses: pd.DataFrame, rows: pd.DataFrame, few: pd.DataFrame) -> str:
-    if not (courses["variant"] == aggregates.SAMG).any():
+def _open(outcomes: pd.DataFrame, rows: pd.DataFrame, few: pd.DataFrame) -> str:
+    if not (outcomes["variant"] == pairing.SAMG).any():
         return "No comparison is left open."
     parts = []
     if len(rows):
@@ -91,7 +88,7 @@ def _open(courses: pd.DataFrame, rows: pd.DataFrame, few: pd.DataFrame) -> str:
         texts = "; ".join(f"against {text}" for text in _by_other(few, width=False))
         verb = "gives" if count == "1 seed" else "give"
         parts.append(f"{count} {verb} no interval {texts}")
-    apart = aggregates.incomparable(courses)
+    apart = pairing.incomparable(outcomes)
     if apart:
         names = [
             f"{other} for {algorithm} on {dataset}"
@@ -100,7 +97,7 @@ def _open(courses: pd.DataFrame, rows: pd.DataFrame, few: pd.DataFrame) -> str:
         parts.append(f"budgets differ against {_few(names, 'comparisons')}")
     if parts:
         return f"Not established: {'; '.join(parts)}."
-    if not set(courses["variant"]) - {aggregates.SAMG}:
+    if not set(outcomes["variant"]) - {pairing.SAMG}:
         return "Not established: the results have no variant except samg."
     return "No comparison of samg with another variant is left open."
 
@@ -111,13 +108,13 @@ def _by_other(
     """Texts such as `vanilla on hopper for awac (+4.1 ± 2.0)`, one per variant.
 
     Args:
-        rows: Rows of `aggregates.differences`.
+        rows: Rows of `pairing.differences`.
         width: Whether the half-widths of the intervals are given.
         listing: Whether the first few of many tasks are named; else the text has their
             number and the range of the means.
     """
     texts = []
-    for other in suite_table.in_order(rows["over"]):
+    for other in tidy_table.in_order(rows["over"]):
         own = rows[rows["over"] == other].sort_values(["dataset", "algorithm"])
         if len(own) > NAMED and not listing:
             low, high = own["mean"].min(), own["mean"].max()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import ml_collections
@@ -42,6 +42,7 @@ def run(
     config: ml_collections.ConfigDict,
     workdir: pathlib.Path,
     given: Mapping[str, Any] | None = None,
+    evaluated: Callable[[Run], None] | None = None,
 ) -> Run:
     """Runs an experiment, or what is left of it, in its workdir; returns the run.
 
@@ -50,6 +51,7 @@ def run(
         workdir: where everything is written.
         given: fields that the user has set -> the values that they would have
             otherwise; those that the run does not read are warned of.
+        evaluated: Called with the run after each evaluation.
 
     Raises:
         checks.UserError: before any compute is spent, if config, data, environment or
@@ -67,6 +69,7 @@ def run(
         stack.enter_context(live_run.locked(workdir))
         stack.enter_context(logs.to_file(workdir / "log.txt"))
         run, plan = start(experiment, workdir, stack)
+        run.evaluated = evaluated
         for line in environments.describe(experiment.trial):
             logs.LOGGER.info(line)
         if idle:  # Only now: an error of the start comes alone.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import filelock
@@ -44,7 +43,8 @@ class Run:
         failed: positions of the seeds that were reported as failed.
         restart: compiled, from `environments.make_restart`.
         clock: where the time of fine-tuning goes, one lap per log.
-        next_drawing: monotonic time before which the learning curves stay as they are.
+        evaluated: Called with the run after each evaluation, if given.
+        next_drawing: Monotonic time before which the learning curves stay as they are.
     """
 
     experiment: Experiment
@@ -58,6 +58,7 @@ class Run:
     failed: set[int] = dataclasses.field(default_factory=set)
     restart: Any = None
     clock: stopwatch.Clock = dataclasses.field(default_factory=stopwatch.Clock)
+    evaluated: Callable[[Run], None] | None = None
     next_drawing: float = 0.0
 
     def spread(self) -> None:
@@ -90,8 +91,8 @@ class Run:
             self.writer.training(phase, steps, {"success_rate": rates})
         text = ", ".join(f"{value:.1f}" for value in best_scale(scores))
         logs.LOGGER.info("%s %s: %s", phase, steps, text)
-        # Imported here: it needs matplotlib, and the layer above this one.
-        importlib.import_module("samg_jax.results.run_summary").redraw(self)
+        if self.evaluated is not None:
+            self.evaluated(self)
         return text
 
     def bar(self, phase: str, done: int, total: int, unit: str) -> tqdm:

@@ -128,7 +128,7 @@ def train(job: Job, workdir: pathlib.Path) -> Run:
         config.offline.restore = str(source / job_folders.COMPLETE)
     compilation.start()
     compilation.use_cache(config.compilation_cache)
-    run = lifecycle.run(config, workdir)
+    run = lifecycle.run(config, workdir, evaluated=run_summary.redraw)
     run_summary.report(run)
     return run
 

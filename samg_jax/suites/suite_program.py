@@ -20,7 +20,7 @@ from samg_jax.suites import executors, job_folders, job_list, suite_plan
 from samg_jax.suites.job_folders import Status
 from samg_jax.suites.job_list import Job
 
-NEEDED = ("pandas", "pyarrow")
+NEEDED = ("pyarrow",)
 
 
 def run(

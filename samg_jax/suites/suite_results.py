@@ -1,64 +1,25 @@
-"""The results of a suite as data: one tidy table, as Parquet and as CSV.
+"""The results of a suite as data: the tidy table, as Parquet and as CSV.
 
-It is made anew, from the files of the complete jobs, whenever a job has ended. One row
-per evaluation of a seed:
-
-    algorithm, variant, dataset   as the job's; the offline phase is variant `offline`,
-                                  a swept value stands behind the variant
-    data_source                   `D4RL`, `locally collected`, ...
-    seed, phase, step             updates of the offline phase, environment steps online
-    return, normalized_score      of the evaluation episodes; NaN without a reference
-    success                       share of them that reached the goal; sparse tasks only
-    regret                        share of failures among training episodes so far
-    wall_time                     seconds of the whole job, compilation included
-    peak_memory                   bytes of the job, of the device where it counts them
-    physics, processor, devices,  what it was measured with; where a job was continued
-    versions, git_commit          on another machine, with the last one
-    failed                        1 from where the seed became non-finite
+It is written anew, from the files of the complete jobs, when a job has ended.
+`results.tidy_table` explains the columns. If a job was continued on another machine,
+its rows name the last one.
 """
 
 from __future__ import annotations
 
 import io
 import pathlib
-import re
-from collections.abc import Sequence
 
 import pandas as pd
 
 from samg_jax import checks, durable
-from samg_jax.results import seed_statistics
-from samg_jax.runs import run_output
+from samg_jax.results import seed_statistics, tidy_table
 from samg_jax.suites import job_folders
-from samg_jax.suites.job_list import OFFLINE, Job
+from samg_jax.suites.job_list import Job
 
-COLUMNS = (
-    "algorithm",
-    "variant",
-    "dataset",
-    "data_source",
-    "seed",
-    "phase",
-    "step",
-    "return",
-    "normalized_score",
-    "success",
-    "regret",
-    "wall_time",
-    "peak_memory",
-    "physics",
-    "processor",
-    "devices",
-    "versions",
-    "git_commit",
-    "failed",
-)
 ORDER = ["dataset", "algorithm", "phase", "variant", "seed", "step"]
 # Of `provenance.describe`, what is not a version.
 NOT_VERSIONS = ("processor", "devices", "commit")
-WORDS = ("phase", "name")  # Columns of a run's tables; a sweep's are words too.
-# Column -> name in `training.csv`.
-LOGGED = {"success": "success_rate", "regret": "regret"}
 
 
 class Table:
@@ -81,7 +42,7 @@ class Table:
             if job.name not in self._rows and job_folders.done(folder) is not None:
                 self._rows[job.name] = self._read(folder, job)
         tables = [rows for rows in self._rows.values() if rows is not None]
-        table = pd.DataFrame(columns=list(COLUMNS))
+        table = pd.DataFrame(columns=list(tidy_table.COLUMNS))
         if tables:
             table = pd.concat(tables, ignore_index=True)
             table = table.sort_values(ORDER, ignore_index=True)
@@ -121,34 +82,29 @@ def read(folder: pathlib.Path, job: Job) -> pd.DataFrame:
     """
     facts = job_folders.done(folder)
     run = folder / job_folders.COMPLETE
-    rows = _table(run / "metrics.csv", run_output.EVALUATION_COLUMNS)
-    places = ["phase", "seed", "offline_step", "env_step"]
-    variant = job.variant
-    if "sweep" in rows:
-        places.append("sweep")
-        variant = variant + " " + rows["sweep"]
-    logged = _table(run / "training.csv", run_output.TRAINING_COLUMNS)
-    for column, name in LOGGED.items():
-        values = logged[logged["name"] == name].set_index(places)["value"]
-        rows = rows.join(values.rename(column), on=places)
-    offline = rows["phase"] == OFFLINE
     about = facts["machine"]
     versions = {k: v for k, v in about.items() if k not in NOT_VERSIONS}
-    rows = rows.rename(columns={"return_mean": "return"}).assign(
-        algorithm=job.algorithm,
-        variant=variant,
-        dataset=job.dataset,
-        data_source=kind_of(facts["data_source"]),
-        step=rows["offline_step"].where(offline, rows["env_step"]),
-        wall_time=facts["wall_time"],
-        peak_memory=facts["peak_memory"],
-        physics=facts["physics"],
-        processor=about["processor"],
-        devices=about["devices"],
-        versions=", ".join(f"{name} {value}" for name, value in versions.items()),
-        git_commit=about["commit"],
-    )
-    return rows[list(COLUMNS)].astype({"success": float, "regret": float})
+    try:
+        return tidy_table.of_run(
+            run,
+            algorithm=job.algorithm,
+            variant=job.variant,
+            dataset=job.dataset,
+            data_source=tidy_table.kind_of(facts["data_source"]),
+            wall_time=facts["wall_time"],
+            peak_memory=facts["peak_memory"],
+            physics=facts["physics"],
+            processor=about["processor"],
+            devices=about["devices"],
+            versions=", ".join(f"{name} {value}" for name, value in versions.items()),
+            git_commit=about["commit"],
+        )
+    except checks.UserError as error:
+        raise checks.UserError(
+            f"{error} The results are without its job. Restore the file, or delete the "
+            f"folder {run} and give the suite's command again, which trains the job "
+            "anew."
+        ) from error
 
 
 def scores(rows: pd.DataFrame) -> str:
@@ -171,32 +127,3 @@ def scores(rows: pd.DataFrame) -> str:
         several = rows["variant"].nunique() > 1
         parts.append(f"{variant}: {text}" if several else text)
     return "; ".join(parts)
-
-
-def _table(path: pathlib.Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Returns a table of a run, all of it numbers but for its words."""
-    try:
-        table = pd.read_csv(path)
-        missing = sorted(set(columns) - set(table))
-        if missing:
-            raise ValueError(f"it has no column {', '.join(missing)}")
-        for name in set(columns) - set(WORDS):
-            table[name] = pd.to_numeric(table[name])
-    except (OSError, ValueError) as error:  # The library's own are of the latter.
-        raise checks.UserError(
-            f"{path} cannot be read: {error}. The results are without its job. Restore "
-            f"the file, or delete the folder {path.parent} and give the suite's "
-            "command again, which trains the job anew."
-        ) from error
-    return table
-
-
-def kind_of(data_source: str) -> str:
-    """Returns what kind of data these are: `D4RL`, `locally collected`, ...
-
-    Args:
-        data_source: as the trainer describes them, such as `hopper-demo (100,000 rows,
-            locally collected, not D4RL)`.
-    """
-    found = re.search(r"\([\d,]+ rows, (.*)\)$", data_source)
-    return found[1].removesuffix(", not D4RL") if found else data_source

@@ -167,7 +167,7 @@ def test_a_wrong_command_line_ends_with_one_line(arguments, texts, capsys):
         ("coverage", ["--datasets=x", "--out="], ["--out is given, but empty"]),
         ("diagnose", ["--checkpont=x"], ["Did you mean --checkpoint?"]),
         ("coverage", ["--datasets=x", "--max_row=3"], ["Did you mean --max_rows?"]),
-        ("report", ["--tilte=x"], ["Did you mean --title?"]),
+        ("report", ["--evry=3"], ["Did you mean --every?"]),
         ("benchmark", ["updates", "--rwos=1"], ["Did you mean --rows?"]),
         ("benchmark", ["updates", "--seed=1"], ["Did you mean --seeds?"]),
     ],

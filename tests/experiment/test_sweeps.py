@@ -8,7 +8,7 @@ import pytest
 
 from samg_jax import checks
 from samg_jax.experiment import resolve, sweeps
-from samg_jax.results import curves, run_comparison
+from samg_jax.results import result_folders
 from samg_jax.runs import dry_run, saved_policies
 from samg_jax.training import handover, offline_phase, online_phase
 from tests.fixtures import recording_algorithm, small_runs
@@ -333,14 +333,14 @@ def test_all_tables_tell_the_places_apart(sweep_run):
     for label in labels:
         name = "guidance_" + label.replace("=", "_")
         assert (sweep_run / f"{name}.png").stat().st_size > 10_000
-    outcomes = run_comparison.read(sweep_run)
-    assert [one.variant for one in outcomes] == [f"samg {label}" for label in labels]
-    by_label = curves.by_combination(rows)
-    for one in outcomes:
-        own = by_label[one.variant.removeprefix("samg ")]
-        assert [course.end for course in one.courses] == [
-            row.normalized_score for row in own[-2:]
-        ]
+    results = result_folders.read([sweep_run])
+    found = results.frame
+    assert set(found["variant"]) == {f"samg {label}" for label in labels}
+    for label in labels:
+        own = found[found["variant"] == f"samg {label}"].groupby("seed")["score"].last()
+        expected = [row.normalized_score for row in rows if row.sweep == label][-2:]
+        assert own.tolist() == expected
+    assert set(found["networks"]) - {""}
 
 
 def test_a_sweep_continues_bit_for_bit(

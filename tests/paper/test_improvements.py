@@ -1,50 +1,13 @@
 """SAMG's improvement by level, read from runs and held against coverage."""
 
 import csv
-import dataclasses
 import shutil
 
 import numpy as np
 import pytest
 
 from samg_jax.paper import data_coverage, improvements
-from samg_jax.results.seed_statistics import SeedOutcome
-from tests.fixtures import called_programs, made_outcomes, small_runs
-
-
-def outcome(ends, failed=(), **fields):
-    """Returns what a run's workdir says, with the final score of every seed."""
-    courses = tuple(
-        SeedOutcome(seed, 0.0, end, 0.0, seed in failed) for seed, end in ends.items()
-    )
-    own = {"data_source": "data", "updates": 5, "steps": 10, **fields}
-    return made_outcomes.made(courses=courses, **own)
-
-
-def test_scores_are_paired_by_seed():
-    vanilla = outcome({0: 10.0, 1: 20.0, 2: 30.0, 3: 1.0}, failed=[2])
-    samg = outcome({1: 26.0, 0: 12.0, 2: 99.0, 5: 70.0})
-    found = improvements.difference("level", "awac", vanilla, samg)
-    assert found.seeds == (0, 1)
-    np.testing.assert_allclose(found.gains, [2, 6])
-    mean, half = found.interval
-    assert mean == 4
-    assert half == pytest.approx(12.706 * np.std([2, 6], ddof=1) / np.sqrt(2), rel=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"physics": "stock"}, "differ in physics: d4rl and stock"),
-        ({"steps": 11}, "differ in steps: 10 and 11"),
-        ({"courses": ()}, "no seed in common"),
-    ],
-)
-def test_what_is_not_alike_is_not_compared(changes, message):
-    vanilla = outcome({0: 1.0})
-    samg = dataclasses.replace(vanilla, **changes)
-    with pytest.raises(ValueError, match=message):
-        improvements.difference("level", "awac", vanilla, samg)
+from tests.fixtures import called_programs, small_runs
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +35,25 @@ def test_runs_are_found_by_level_and_base(studies, dataset):
         improvements.read([str(studies)], ["hopper-demo"])
     with pytest.raises(ValueError, match="No level of random has a vanilla run"):
         improvements.read([str(studies / "other")], ["random"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"d4rl"', '"stock"', "differ in physics: d4rl and stock"),
+        ("online,0,", "online,7,", "no seed in common"),
+    ],
+)
+def test_what_is_not_alike_is_not_compared(old, new, message, studies, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(studies / "samg", other)
+    for name in ("config.json", "metrics.csv"):
+        path = other / name
+        text = path.read_text().replace(old, new)
+        path.write_text(text.replace("online,1,", "online,8,") if "7" in new else text)
+    pair = [studies / "other" / "vanilla", other]
+    with pytest.raises(ValueError, match=message):
+        improvements.difference("random", "awac", pair)
 
 
 def test_a_second_run_of_a_kind_is_refused(studies, tmp_path):

@@ -8,17 +8,17 @@ import pandas as pd
 import pytest
 from rliable import metrics
 
-from samg_jax.results import aggregates, seed_outcomes, seed_statistics, suite_table
+from samg_jax.results import aggregates, pairing, seed_outcomes, tidy_table
 from tests.fixtures import made_suite
 
 
-def courses_of(ends, **changes):
-    """Returns courses that end in `{(variant, dataset, seed): score}`."""
+def outcomes_of(ends, **changes):
+    """Returns outcomes that end in `{(variant, dataset, seed): score}`."""
     rows = [
         made_suite.rows(variant=v, dataset=d, seed=s, scores=(10.0, end), **changes)
         for (v, d, s), end in ends.items()
     ]
-    return seed_outcomes.of(suite_table.check(pd.concat(rows), "made"))
+    return seed_outcomes.of(tidy_table.check(pd.concat(rows), "made"))
 
 
 def group_of(**scores):
@@ -42,8 +42,8 @@ def test_one_seed_has_no_interval():
     row = aggregates.summary(group, reps=20).iloc[0]
     assert np.isnan([row["iqm_low"], row["iqm_high"], row["gap_low"]]).all()
     assert np.isnan(aggregates.improvements(group, 20)[["low", "high"]]).all(axis=None)
-    _, low, high = aggregates.profiles(group, np.array([0.0, 25.0]), 20)["samg"]
-    assert np.isnan([low, high]).all()
+    _, bands = aggregates.profiles(group, np.array([0.0, 25.0]), 20)
+    assert np.isnan(bands["samg"]).all()
 
 
 def test_the_interval_of_the_iqm_covers_what_it_should():
@@ -57,22 +57,14 @@ def test_the_interval_of_the_iqm_covers_what_it_should():
     assert 0.86 < covered / runs < 0.99
 
 
-def test_the_band_of_a_curve_covers_what_it_should():
-    rng = np.random.default_rng(0)
-    cells = [
-        seed_statistics.interval(own) for own in rng.normal(50, 10, size=(2000, 5))
-    ]
-    means, widths = np.transpose(cells)
-    assert 0.935 < (np.abs(means - 50) <= widths).mean() < 0.965
-
-
 def test_profiles_by_hand():
     group = group_of(samg=[[10, 20], [30, 40]])
     thresholds = np.array([0.0, 10.0, 25.0, 40.0])
     for name, scores in group.scores.items():  # An interval takes five seeds.
         group.scores[name] = np.tile(scores, (3, 1))
     group = dataclasses.replace(group, seeds=tuple(range(6)))
-    share, low, high = aggregates.profiles(group, thresholds, 50)["samg"]
+    shares, bands = aggregates.profiles(group, thresholds, 50)
+    share, (low, high) = shares["samg"], bands["samg"]
     np.testing.assert_array_equal(share, [1.0, 0.75, 0.5, 0.0])
     assert (low <= share).all()
     assert (share <= high).all()
@@ -110,7 +102,7 @@ def test_a_group_has_the_tasks_and_seeds_that_every_variant_finished():
     ends = {name: 10.0 * index for index, name in enumerate(names)}
     del ends["samg", "c", 0], ends["samg", "c", 1], ends["samg", "c", 2]
     del ends["vanilla", "a", 1]
-    (group,) = aggregates.groups(courses_of(ends))
+    (group,) = aggregates.groups(outcomes_of(ends))
     assert group.tasks == (("awac", "a"), ("awac", "b"))
     assert group.seeds == (0, 2)
     assert group.scores["samg"].tolist() == [
@@ -122,17 +114,17 @@ def test_a_group_has_the_tasks_and_seeds_that_every_variant_finished():
 def test_a_variant_of_few_tasks_takes_none_from_the_others():
     names = itertools.product(("vanilla", "samg"), ("a", "b"), (0, 1))
     ends = {name: 10.0 * index for index, name in enumerate(names)}
-    expected = aggregates.groups(courses_of(ends))
+    expected = aggregates.groups(outcomes_of(ends))
     more = {**ends, ("samg_best", "a", 0): 1.0, ("samg_best", "a", 1): 2.0}
-    (group,) = aggregates.groups(courses_of(more))
+    (group,) = aggregates.groups(outcomes_of(more))
     assert group.tasks == expected[0].tasks == (("awac", "a"), ("awac", "b"))
     assert list(group.scores) == ["vanilla", "samg"]
 
 
 def test_sources_are_never_pooled_and_returns_not_at_all():
     ends = {(v, "a", s): 1.0 for v in ("vanilla", "samg") for s in (0, 1)}
-    local = courses_of(ends)
-    d4rl = courses_of({(v, "b", s): x for (v, _, s), x in ends.items()}).assign(
+    local = outcomes_of(ends)
+    d4rl = outcomes_of({(v, "b", s): x for (v, _, s), x in ends.items()}).assign(
         data_source="D4RL"
     )
     more = d4rl.assign(algorithm="iql")
@@ -144,7 +136,7 @@ def test_sources_are_never_pooled_and_returns_not_at_all():
         ("locally collected", "awac"),
     ]
     assert groups[2].tasks == (("awac", "b"), ("iql", "b"))
-    assert aggregates.groups(courses_of(ends, normalized_score=np.nan)) == []
+    assert aggregates.groups(outcomes_of(ends, normalized_score=np.nan)) == []
 
 
 def test_paired_differences_by_hand():
@@ -155,7 +147,7 @@ def test_paired_differences_by_hand():
         ("samg", "a", 0): 14.0,
         ("samg", "a", 1): 38.0,
     }
-    (row,) = aggregates.differences(courses_of(ends), "final").to_dict("records")
+    (row,) = pairing.differences(outcomes_of(ends), "final").to_dict("records")
     assert row["values"].tolist() == [4.0, -2.0]
     assert (row["over"], row["mean"], row["wins"]) == ("vanilla", 1.0, 1)
     assert row["width"] == pytest.approx(12.7062 * 3, rel=1e-4)
@@ -168,7 +160,7 @@ def ends_of(gains, seeds=5, **changes):
         for seed in range(seeds):
             ends["vanilla", dataset, seed] = 30.0 + seed
             ends["samg", dataset, seed] = 30.0 + seed + gain + 0.1 * seed
-    return courses_of(ends, **changes)
+    return outcomes_of(ends, **changes)
 
 
 def test_a_pooled_number_takes_three_datasets():
@@ -201,19 +193,19 @@ def test_four_seeds_have_no_interval_and_five_do():
         group = group_of(**scores)
         table = aggregates.improvements(group, 50)
         assert np.isfinite(table[["low", "high"]]).all(axis=None) == known
-        _, low, _ = aggregates.profiles(group, np.array([50.0]), 50)["samg"]
-        assert np.isfinite(low).all() == known
+        _, bands = aggregates.profiles(group, np.array([50.0]), 50)
+        assert np.isfinite(bands["samg"]).all() == known
 
 
-def with_budget(courses, dataset, variant=None, **budget):
-    """Returns the courses with another budget where dataset and variant are these."""
-    courses = courses.copy()
-    chosen = courses["dataset"] == dataset
+def with_budget(outcomes, dataset, variant=None, **budget):
+    """Returns the outcomes with another budget where dataset and variant are these."""
+    outcomes = outcomes.copy()
+    chosen = outcomes["dataset"] == dataset
     if variant:
-        chosen &= courses["variant"] == variant
+        chosen &= outcomes["variant"] == variant
     for name, value in budget.items():
-        courses.loc[chosen, name] = value
-    return courses
+        outcomes.loc[chosen, name] = value
+    return outcomes
 
 
 @pytest.mark.parametrize(
@@ -238,8 +230,8 @@ def test_different_budgets_are_never_pooled(budget, words):
     unequal = with_budget(found, "d", "samg", **budget)
     (group,) = aggregates.groups(unequal)
     assert len(group.tasks) == 3
-    assert set(aggregates.differences(unequal, "final")["dataset"]) == {"a", "b", "c"}
-    assert aggregates.incomparable(unequal) == [("awac", "d", "vanilla")]
+    assert set(pairing.differences(unequal, "final")["dataset"]) == {"a", "b", "c"}
+    assert pairing.incomparable(unequal) == [("awac", "d", "vanilla")]
 
 
 @pytest.mark.parametrize(
@@ -254,4 +246,4 @@ def test_different_budgets_are_never_pooled(budget, words):
     ],
 )
 def test_what_an_interval_establishes(values, known):
-    assert aggregates.established(np.array(values)) is known
+    assert pairing.established(np.array(values)) is known

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib import collections
 
-from samg_jax.results import guidance_curves
+from samg_jax.results import figures, guidance_curves
 from samg_jax.runs import run_output
 
 QUANTILES = ("q05", "q25", "q50", "q75", "q95")
@@ -112,6 +112,6 @@ def test_a_run_without_guidance_has_no_picture(table, tmp_path):
 @pytest.mark.parametrize("count", [1, 4, 10, 11, 30])
 def test_no_two_seeds_share_a_color(count):
     seeds = tuple(range(5, 5 + count))
-    found = guidance_curves.colors(seeds)
+    found = figures.seed_colors(seeds)
     assert tuple(found) == seeds
     assert len(set(found.values())) == count

@@ -14,15 +14,15 @@ from matplotlib import image
 
 from samg_jax import checks, durable, logs
 from samg_jax.results import (
-    curves,
     figures,
     guidance_curves,
+    learning_curves,
     markup,
     report_page,
-    run_comparison,
-    suite_table,
+    run_files,
+    tidy_table,
 )
-from tests.fixtures import called_programs, made_outcomes, made_suite, small_disks
+from tests.fixtures import called_programs, made_suite, small_disks
 
 NAMES = {
     "command": r"a\input{/etc/passwd}\write18{rm}\label{x}",
@@ -94,7 +94,7 @@ def reported(tmp_path_factory):
         for variant in ("vanilla", "samg", names[(place + 1) % len(names)])
     ]
     pd.concat(tables).to_parquet(folder / "results.parquet")
-    report_page.write(folder, folder / "report", reps=10)
+    report_page.write([folder], folder / "report", reps=10)
     return folder / "report"
 
 
@@ -140,32 +140,11 @@ def test_latex_accepts_the_tables(reported, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_comparison_of_runs_holds_such_names_as_letters(name):
-    course = curves_of(0)
-    runs = [
-        made_outcomes.made(
-            algorithm=name, variant=name, data_source=name, courses=course
-        ),
-        made_outcomes.made(variant=name, data_source=name, courses=course),
-    ]
-    text = run_comparison.table(runs) + "\n\n" + run_comparison.below(runs, name)
-    assert_markdown(text)
-    assert_markdown(markup.markdown_table(["a"], [[name]]))
-    code = markup.markdown_code(name)
-    assert "\n" not in code
-
-
-def curves_of(seed):
-    course = run_comparison.SeedOutcome(
-        seed, 50.0, 60.0, 45.0, False, {0: 50.0, 20: 60.0}
-    )
-    return (course,)
-
-
-@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
 def test_learning_curves_are_drawn_under_any_name(name, tmp_path):
-    row = curves.Row("online", 0, 60, 20, 1.0, 0.5, 50.0, 7.0, 0, name)
-    path = curves.draw([row, row._replace(env_step=40)], tmp_path / "a.png", name)
+    assert_markdown(markup.markdown_table(["a"], [[name]]))
+    assert "\n" not in markup.markdown_code(name)
+    frame = tidy_table.check(made_suite.rows(variant=name), "made")
+    path = learning_curves.draw_run(frame, tmp_path / "a.png", name)
     assert image.imread(path).shape[2] == 4
 
 
@@ -180,7 +159,15 @@ def test_a_picture_that_cannot_be_drawn_is_a_warning(
 
     for draw, given, words in [
         (bad, (), "ZeroDivisionError: a bug of ours"),
-        (curves.draw, ([], tmp_path / "no/such/folder/a.png", "title"), "FileNotFound"),
+        (
+            learning_curves.draw_run,
+            (
+                tidy_table.check(made_suite.rows(), "made"),
+                tmp_path / "no/such/folder/a.png",
+                "title",
+            ),
+            "FileNotFound",
+        ),
     ]:
         caplog.clear()
         with contextlib.ExitStack() as stack:
@@ -220,7 +207,7 @@ TRAINING = "phase,seed,offline_step,env_step,name,value\nonline,0,60,0,loss,1.5\
 
 
 @pytest.mark.parametrize(
-    ("read", "good"), [(curves.read, METRICS), (guidance_curves.read, TRAINING)]
+    ("read", "good"), [(run_files.rows, METRICS), (guidance_curves.read, TRAINING)]
 )
 def test_damaged_tables_of_a_run_are_named(read, good, tmp_path):
     path = tmp_path / "table.csv"
@@ -276,7 +263,7 @@ def test_a_suites_table_is_read_from_what_is_whole(tmp_path, capsys):
     rows.to_csv(tmp_path / "results.csv", index=False)
     for content in (b"", b"PAR1", bytes(2000), b"\xff\xfe"):
         (tmp_path / "results.parquet").write_bytes(content)
-        assert len(suite_table.read(tmp_path)) == len(rows)
+        assert len(tidy_table.read(tmp_path)) == len(rows)
     for content in (b"", b"\xff\xfe\x00", b'"', b"algorithm\n"):
         (tmp_path / "results.csv").write_bytes(content)
         line = report(capsys, tmp_path)

@@ -15,7 +15,13 @@ import pandas as pd
 import pytest
 from matplotlib import image
 
-from samg_jax.results import pictures, report_page, watching
+from samg_jax.results import (
+    pictures,
+    report_contents,
+    report_page,
+    seed_outcomes,
+    tidy_table,
+)
 from tests.fixtures import called_programs, made_suite
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -107,7 +113,7 @@ def test_whatever_is_not_d4rls_says_so_everywhere(suite):
         assert words not in (out / "tables" / f"{name}.md").read_text()
     # The page says it once in full; tables and pictures are marked.
     html = (out / report_page.PAGE).read_text()
-    assert html.count(words) == html.count('class="caution"') == 1
+    assert html.count(words) == html.count('class="disclaimer"') == 1
     assert html.count('<span class="mark">Locally collected, not D4RL</span>') == 7
     text = (out / "report.md").read_text()
     assert text.count(words) == 1
@@ -260,7 +266,7 @@ def test_a_suite_without_fine_tuning_has_a_page(tmp_path):
         ("bc", "iql"), ("hopper-local",), (), seeds=2, evaluations=3
     )
     table.to_csv(tmp_path / "results.csv", index=False)
-    report_page.write(tmp_path, tmp_path / "report", 50)
+    report_page.write([tmp_path], tmp_path / "report", 50)
     text = (tmp_path / "report" / "report.md").read_text()
     assert "without fine-tuning" in text
     assert re.search(r"\| bc +\| offline only +\| 2 ", text)
@@ -270,10 +276,11 @@ def test_a_suite_without_fine_tuning_has_a_page(tmp_path):
 def test_watching_waits_for_results_and_ends_in_time(tmp_path, capsys):
     began = time.monotonic()
     assert (
-        watching.watch(tmp_path, tmp_path / "out", 10, every_s=0.1, limit_s=0.35) == 0
+        report_page.watch(tmp_path, tmp_path / "out", 10, every_s=0.1, limit_s=0.35)
+        == 0
     )
     assert 0.2 < time.monotonic() - began < 5
-    assert capsys.readouterr().out.startswith("waiting: There are no results in")
+    assert capsys.readouterr().out.startswith("waiting: There is no run in")
     assert not (tmp_path / "out").exists()
 
 
@@ -292,3 +299,26 @@ def test_what_is_missing_is_said(tmp_path, monkeypatch):
         pytest.raises(SystemExit, match="2 folders were named with --watch"),
     ):
         program.main(["report", str(tmp_path), str(tmp_path)])
+
+
+@pytest.mark.parametrize("gains", [{"a": 20.0, "b": -20.0}, {"a": 1.0, "b": 2.0}])
+def test_two_tasks_stand_apart(gains, tmp_path):
+    rows = [
+        made_suite.rows("awac", variant, dataset, seed, (30.0, 40.0 + seed + gain))
+        for dataset, change in gains.items()
+        for variant, gain in (("vanilla", 0.0), ("samg", change))
+        for seed in range(5)
+    ]
+    frame = tidy_table.check(pd.concat(rows), "made")
+    source, found = "locally collected", seed_outcomes.of(frame)
+    (section,) = report_contents.across(source, frame, found, tmp_path, 20)
+    assert not section.tables
+    assert not section.pictures
+    assert section.note == (
+        "Fewer than 3 datasets with equal budgets give no pooled number (awac). Their "
+        "sections above show each task by itself."
+    )
+    (paired,) = report_contents.by_seed(source, frame, found, tmp_path)
+    cells = {row[0]: row[4] for row in paired.tables[0].rows}
+    wins = {name: "5 of 5" if gain > 0 else "0 of 5" for name, gain in gains.items()}
+    assert cells == wins

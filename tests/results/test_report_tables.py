@@ -8,10 +8,9 @@ from samg_jax.results import (
     computing,
     markup,
     published_comparisons,
-    published_scores,
     report_tables,
     seed_outcomes,
-    suite_table,
+    tidy_table,
 )
 from tests.fixtures import made_suite
 
@@ -21,7 +20,7 @@ TABLE = report_tables.Table(
     header=("name", "score"),
     rows=(("no_data", "1.0 ± 0.5 %"), ("a|b", "-")),
     note="What it is.",
-    caution="Locally collected, not D4RL: x_y",
+    disclaimer="Locally collected, not D4RL: x_y",
 )
 
 
@@ -62,11 +61,11 @@ def test_latex_is_escaped_and_complete():
     ],
 )
 def test_published_numbers_are_where_they_belong(name, dataset, column, cell):
-    assert published_scores.read(name).cell(dataset, column) == cell
+    assert published_comparisons.read(name).cell(dataset, column) == cell
 
 
 def test_published_tables_are_complete_and_average_to_what_was_printed():
-    tables = published_scores.everything()
+    tables = published_comparisons.everything()
     for table in tables.values():
         assert all(len(row) == len(table.columns) for row in table.cells.values())
     sizes = {name: len(table.cells) for name, table in tables.items()}
@@ -98,8 +97,8 @@ def test_ours_stand_beside_the_published():
         made_suite.rows("iql", "offline", scores=(60.0, 71.0), phase="offline", **d4rl),
         made_suite.rows("iql", "samg", scores=(1.0, 2.0)),
     ]
-    frame = suite_table.check(pd.concat(rows), "made")
-    ours = seed_outcomes.of(frame), published_scores.everything()
+    frame = tidy_table.check(pd.concat(rows), "made")
+    ours = seed_outcomes.of(frame), published_comparisons.everything()
     table = published_comparisons.scores(frame, *ours)
     found = dict(zip(table.header, table.rows[0], strict=True))
     assert found["data source"] == "D4RL"
@@ -111,13 +110,13 @@ def test_ours_stand_beside_the_published():
     assert "no baseline for rows with another data source" in table.note
     own = published_comparisons.scores(frame[frame["data_source"] == "D4RL"], *ours)
     assert "We have no number" not in own.note
-    whole = published_comparisons.in_full(ours[1]["paper_scores"])
+    whole = ours[1]["paper_scores"].in_full()
     assert "numbers for half-cheetah and walker2d could not be obtained" in whole.note
-    assert table.caution == "Locally collected, not D4RL: hopper-local"
+    assert table.disclaimer == "Locally collected, not D4RL: hopper-local"
     table = published_comparisons.regret(frame, *ours)
     found = dict(zip(table.header, table.rows[0], strict=True))
     assert len(table.rows) == 1
-    assert table.caution == ""
+    assert table.disclaimer == ""
     assert found["samg: ours"] == "0.250 (0.000)"
     assert (found["samg: paper"], found["vanilla: CORL"]) == ("0.063", "0.070 (0.004)")
     assert (
@@ -137,15 +136,13 @@ def test_compute_by_hand():
             variant="offline", phase="offline", wall_time=10.0, scores=[1.0] * 6
         ),
     ]
-    frame = suite_table.check(pd.concat(rows), "made")
+    frame = tidy_table.check(pd.concat(rows), "made")
     table = computing.table(frame)
     found = dict(zip(table.header, table.rows[0], strict=True))
     # A thousand steps apart: 5,000 in the 10 s of the whole job.
     assert found["time, s"] == "10"
     assert found["updates/s or steps/s"] == "500"
     costs = computing.costs(frame).set_index(["phase", "variant"])
-    assert costs.loc[("online", "samg"), "guidance"] == pytest.approx((0.2 + 0.25) / 2)
     assert costs.loc[("online", "no_data"), "per_second"] == (100 + 2000 / 30) / 2
     assert costs.loc[("offline", ""), "per_second"] == 500
     assert (costs["memory"] == 800).all()
-    assert costs["guidance"].notna().sum() == 1

@@ -6,7 +6,7 @@ import pathlib
 import pandas as pd
 import pytest
 
-from samg_jax.results import glossary, run_setups, seed_outcomes, suite_table
+from samg_jax.results import glossary, run_setups, seed_outcomes, tidy_table
 from tests.fixtures import made_suite
 
 RESULTS = pathlib.Path(__file__).parents[2] / "launch" / "results"
@@ -48,7 +48,7 @@ def frame(folder):
     names = ("vanilla", "samg", "samg_mine", "samg guidance.threshold=0.3")
     rows = [made_suite.rows("cql", variant) for variant in names]
     return run_setups.add(
-        suite_table.check(pd.concat(rows), "made"), run_setups.read(folder)
+        tidy_table.check(pd.concat(rows), "made"), run_setups.read(folder)
     )
 
 
@@ -71,7 +71,7 @@ def test_budgets_say_what_is_not_recorded(folder, frame):
     assert rows["vanilla"] == (unknown, "2,000", unknown, unknown, unknown)
     assert rows["samg"] == (unknown, "2,000", "4", "128", "actor 64x64, critic 32")
     offline = made_suite.rows("cql", "offline", phase="offline", step=[10, 500, 1500])
-    frame = suite_table.check(pd.concat([frame, offline]), "made")
+    frame = tidy_table.check(pd.concat([frame, offline]), "made")
     table = run_setups.budgets(frame, seed_outcomes.of(frame), {})
     rows = {row[2]: row[3:] for row in table.rows}
     assert rows["samg"] == ("1,500", "2,000", unknown, unknown, unknown)
@@ -122,7 +122,7 @@ def test_fields_that_a_run_does_not_read_are_left_out():
 
 def test_the_pre_training_has_a_row_only_if_it_differs(frame):
     rows = made_suite.rows("cql", "offline", phase="offline", step=[10, 500, 1500])
-    frame = suite_table.check(pd.concat([frame, rows]), "made")
+    frame = tidy_table.check(pd.concat([frame, rows]), "made")
     base = {"guidance.weight": "cvae", "online.steps": 9, "online.data": "buffer"}
     for rate, shown in ((0.1, False), (0.2, True)):
         found = {
@@ -169,7 +169,7 @@ def test_damaged_configs_are_not_recorded(damaged, tmp_path):
 
 @pytest.mark.parametrize("name", ["demo", "local"])
 def test_the_committed_results_have_the_configs_of_all_rows(name):
-    frame = suite_table.read(RESULTS / name)
+    frame = tidy_table.read(RESULTS / name)
     found = run_setups.read(RESULTS / name)
     frame = run_setups.add(frame, found)
     table = run_setups.budgets(frame, seed_outcomes.of(frame), found)
@@ -179,7 +179,7 @@ def test_the_committed_results_have_the_configs_of_all_rows(name):
     table = glossary.table(frame, found)
     assert all(run_setups.UNKNOWN not in row[1] for row in table.rows)
     # The lengths of the configs are those of the results.
-    for row, own in frame.groupby(suite_table.VARIANT):
+    for row, own in frame.groupby(tidy_table.VARIANT):
         phase = "offline" if row[1] == "offline" else "online"
         field = {"offline": "offline.updates", "online": "online.steps"}[phase]
         assert own["step"].max() == found[row][field]
@@ -191,7 +191,7 @@ def test_the_glossary_has_known_variants_and_a_suites_own(folder, frame):
     assert list(rows)[:2] == ["vanilla", "samg"]
     assert rows["vanilla"] == glossary.MEANINGS["vanilla"]
     assert rows["samg_mine"] == (
-        "A variant of this suite: as samg, with guidance.weight=even."
+        "A variant of these results: as samg, with guidance.weight=even."
     )
     assert (
         rows["samg guidance.threshold=0.3"] == "As samg, with guidance.threshold=0.3."

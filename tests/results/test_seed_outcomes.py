@@ -6,25 +6,49 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from samg_jax.results import seed_outcomes, suite_summaries, suite_table
+from samg_jax.results import outcome_tables, pairing, seed_outcomes, tidy_table
 from tests.fixtures import made_suite
 
 STEPS = [0, 1000, 2000, 4000]
 
 
 @pytest.mark.parametrize(
-    ("scores", "depth", "recovery"),
+    ("steps", "scores", "change", "recovery"),
     [
-        ([50, 42, 47, 50], 8, 4000),
-        ([50, 42, 47, 49], 8, math.inf),
-        ([50, 51, 52, 50], 0, 0),
-        # It was back at once, but fell further later on: that is its dip.
-        ([50, 45, 55, 40], 10, math.inf),
-        ([50, 40, 60, 45], 10, 2000),
+        # The first evaluation after the switch is later than a fifth of 4,000 steps.
+        (STEPS, [50, 42, 47, 50], -8, 4000),
+        (STEPS, [50, 42, 47, 49], -8, math.inf),
+        (STEPS, [50, 40, 60, 45], -10, 2000),
+        (STEPS, [50, 51, 40, 50], 1, 0),
+        # Two evaluations are in the first fifth; the score of the switch is none.
+        ([0, 100, 200, 300, 1000], [50, 40, 46, 52, 60], -7, 300),
+        ([0, 100, 200, 300, 1000], [50, 40, 60, 20, 60], 0, 0),
     ],
 )
-def test_the_dip_by_hand(scores, depth, recovery):
-    assert seed_outcomes.dip(STEPS, scores) == (depth, recovery)
+def test_the_dip_by_hand(steps, scores, change, recovery):
+    assert seed_outcomes.dip(steps, scores) == (change, recovery)
+
+
+def test_the_dip_begins_after_the_warm_up():
+    steps, scores = np.arange(0, 1200, 100), [50, 50, 50, 40, 46, *[60] * 7]
+    assert seed_outcomes.dip(steps, scores, 200) == (-10, 500)
+    frame = tidy_table.check(made_suite.rows(scores=(50, 50, 40, 60)), "made")
+    (row,) = seed_outcomes.of(frame.assign(warmup=1000)).to_dict("records")
+    assert (row["dip"], row["recovery"]) == (-10, 3000)
+    assert np.isnan(seed_outcomes.dip(steps, scores, 1100)).all()
+
+
+def test_the_dip_is_not_biased_by_noise():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 5, (4000, 51))
+    changes = [seed_outcomes.dip(np.arange(51), own).change for own in noise]
+    lowest = np.mean(noise.min(axis=1) - noise[:, 0])
+    assert abs(np.mean(changes)) < 0.3
+    assert lowest < -10  # What a minimum would say of scores that do not change.
+
+
+def test_a_seed_that_was_evaluated_once_has_no_dip():
+    assert np.isnan(seed_outcomes.dip([0], [50])).all()
 
 
 def test_the_area_by_hand():
@@ -35,12 +59,12 @@ def test_the_area_by_hand():
 
 def test_a_seed_by_hand():
     regret = [np.nan, 1.0, 0.75]
-    frame = suite_table.check(
+    frame = tidy_table.check(
         made_suite.rows(scores=(40.0, 30.0, 46.0), regret=regret), "made"
     )
     (row,) = seed_outcomes.of(frame).to_dict("records")
     assert (row["start"], row["final"], row["steps"]) == (40, 46, 2000)
-    assert (row["depth"], row["recovery"], row["area"]) == (10, 2000, 36.5)
+    assert (row["dip"], row["recovery"], row["area"]) == (-10, 2000, 36.5)
     assert (row["regret"], row["status"]) == (0.75, "")
 
 
@@ -51,7 +75,7 @@ def test_seeds_that_failed_or_are_under_way_are_left_out_and_named():
         made_suite.rows(seed=2).assign(failed=[0, 1, 1]),
         made_suite.rows(seed=3, scores=(40.0, 30.0, np.nan)).assign(failed=0),
     ]
-    found = seed_outcomes.of(suite_table.check(pd.concat(rows), "made"))
+    found = seed_outcomes.of(tidy_table.check(pd.concat(rows), "made"))
     assert list(found["status"]) == ["", "unfinished", "failed", "failed"]
     assert list(seed_outcomes.finished(found)["seed"]) == [0]
     assert seed_outcomes.left_out(found) == (
@@ -68,7 +92,7 @@ def test_a_variant_with_fewer_steps_is_finished_and_warned_of():
         made_suite.rows(variant="samg", seed=0, scores=(40.0, 30.0)),
         made_suite.rows(variant="samg", seed=1, scores=(40.0,)),
     ]
-    frame = suite_table.check(pd.concat(rows), "made")
+    frame = tidy_table.check(pd.concat(rows), "made")
     found = seed_outcomes.of(frame).set_index(["variant", "seed"])["status"]
     assert found.to_dict() == {
         ("samg", 0): "",
@@ -76,7 +100,7 @@ def test_a_variant_with_fewer_steps_is_finished_and_warned_of():
         ("vanilla", 0): "",
         ("vanilla", 1): "",
     }
-    assert suite_table.caution(frame) == (
+    assert tidy_table.disclaimer(frame) == (
         "Locally collected, not D4RL: hopper-local; "
         "Variants with different steps: hopper-local awac"
     )
@@ -88,8 +112,8 @@ def test_the_line_of_a_dataset_by_hand():
         made_suite.rows(seed=1, scores=(44.0, 40.0, 42.0)),
         made_suite.rows("bc", "offline", seed=0, scores=(7.0, 9.0), phase="offline"),
     ]
-    frame = suite_table.check(pd.concat(rows), "made")
-    table = suite_summaries.of_dataset(frame, seed_outcomes.of(frame), "hopper-local")
+    frame = tidy_table.check(pd.concat(rows), "made")
+    table = outcome_tables.of_dataset(frame, seed_outcomes.of(frame), "hopper-local")
     assert table.rows[0] == (
         "awac",
         "samg",
@@ -98,13 +122,13 @@ def test_the_line_of_a_dataset_by_hand():
         "42.0 (40.0, 44.0)",
         "46.0 (50.0, 42.0)",
         "4.0 (10.0, -2.0)",
-        "7.0 (10.0, 4.0)",
+        "-7.0 (-10.0, -4.0)",
         "2,000 (1 of 2)",
         "39.5 (37.5, 41.5)",
         "-",
     )
     assert table.rows[1] == ("bc", "offline only", "1", "-", "9.0", *["-"] * 6)
-    assert table.caution == "Locally collected, not D4RL: hopper-local"
+    assert table.disclaimer == "Locally collected, not D4RL: hopper-local"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +145,7 @@ def test_the_line_of_a_dataset_by_hand():
     ],
 )
 def test_under_five_seeds_there_are_seeds_and_no_interval(values, words):
-    assert suite_summaries.interval(values) == words
+    assert outcome_tables.interval(values) == words
 
 
 def test_the_budget_of_a_seed_has_its_pre_training_steps_and_networks():
@@ -130,10 +154,10 @@ def test_the_budget_of_a_seed_has_its_pre_training_steps_and_networks():
         made_suite.rows("awac", "offline", phase="offline", step=[10, 20, 30]),
         made_suite.rows("iql"),
     ]
-    found = seed_outcomes.of(suite_table.check(pd.concat(rows), "made"))
-    budgets = list(seed_outcomes.budgets(found))
+    found = seed_outcomes.of(tidy_table.check(pd.concat(rows), "made"))
+    budgets = list(pairing.budgets(found))
     assert budgets == [(30, 2000, ""), (-1, 2000, "")]
-    assert seed_outcomes.budget_text((30_000, 2000, "256x256")) == (
+    assert pairing.budget_text((30_000, 2000, "256x256")) == (
         "30,000 updates, 2,000 steps, 256x256"
     )
-    assert seed_outcomes.budget_text(budgets[1]) == "2,000 steps"
+    assert pairing.budget_text(budgets[1]) == "2,000 steps"

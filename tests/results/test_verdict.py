@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from samg_jax.results import seed_outcomes, suite_table, verdict
+from samg_jax.results import seed_outcomes, tidy_table, verdict
 from tests.fixtures import made_suite
 
 
@@ -29,7 +29,7 @@ def said(gains, seeds=5, noise=0.2, **changes):
 
 
 def sentences(tables):
-    frame = suite_table.check(pd.concat(tables), "made")
+    frame = tidy_table.check(pd.concat(tables), "made")
     found = verdict.sentences(frame, seed_outcomes.of(frame))
     assert len(found) == 3
     assert all(text.endswith(".") and "  " not in text for text in found)

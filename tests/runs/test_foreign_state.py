@@ -12,7 +12,7 @@ import pytest
 from samg_jax import checks, logs
 from samg_jax.data import d4rl, fingerprints
 from samg_jax.diagnosis import candidates
-from samg_jax.results import run_comparison
+from samg_jax.results import workdirs
 from samg_jax.runs import (
     dry_run,
     evaluation,
@@ -484,7 +484,7 @@ def test_a_lost_online_phase_begins_anew_and_the_tables_so_far_are_kept(
     assert saved_policies.find(str(workdir)).phase == "offline"
     assert "The policy before fine-tuning is read" in caplog.text
     with pytest.raises(checks.UserError, match="though the tables go on to where"):
-        run_comparison.read(workdir)
+        workdirs.read_run(workdir)
     small_runs.run("awac", dataset, workdir, num_seeds=1)
     assert small_runs.tables(workdir) == small_runs.tables(seed_0)
     for name, content in before.items():
@@ -540,7 +540,7 @@ def test_a_config_with_a_wrong_field_is_refused_by_report_and_evaluation(
     inner = config[groups[0]] if groups else config
     inner[field] = value
     path.write_text(json.dumps(config))
-    for read in (run_comparison.read, lambda folder: saved_policies.find(str(folder))):
+    for read in (workdirs.read_run, lambda folder: saved_policies.find(str(folder))):
         with pytest.raises(checks.UserError, match=r"config\.json"):
             read(workdir)
 

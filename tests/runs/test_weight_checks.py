@@ -198,7 +198,7 @@ def test_a_picture_that_fails_at_the_end_leaves_its_cause_in_the_log(
         raise ZeroDivisionError("a bug of ours")
 
     run = lifecycle.run(config(small_actions, online__steps=0), tmp_path)
-    monkeypatch.setattr(run_summary.curves, "draw", fail)
+    monkeypatch.setattr(run_summary.learning_curves, "draw_run", fail)
     run_summary.report(run)
     assert "Traceback" not in "".join(capsys.readouterr())
     text = (tmp_path / "log.txt").read_text()

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from samg_jax.results import tidy_table
 from samg_jax.suites import suite_results
 from samg_jax.suites.job_list import Job
 from tests.fixtures import tiny_suite
@@ -34,7 +35,7 @@ def finished(tmp_path_factory, dataset):
 def test_one_offline_phase_is_forked_and_its_results_are_a_table(finished):
     _, out = finished
     table = pd.read_parquet(out / "results.parquet")
-    assert tuple(table.columns) == suite_results.COLUMNS
+    assert tuple(table.columns) == tidy_table.COLUMNS
     pd.testing.assert_frame_equal(
         table, pd.read_csv(out / "results.csv"), check_dtype=False
     )
@@ -44,7 +45,8 @@ def test_one_offline_phase_is_forked_and_its_results_are_a_table(finished):
         ("offline", "offline", "offline_step"),
         ("samg", "online", "env_step"),
     ):
-        own = pd.read_csv(jobs / variant / "complete/metrics.csv")
+        path = jobs / variant / "complete/metrics.csv"
+        own = pd.read_csv(path, float_precision="round_trip")
         found = table[table["variant"] == variant]
         assert set(found["phase"]) == {phase}
         merged = own.merge(found, left_on=["seed", step], right_on=["seed", "step"])
@@ -214,7 +216,7 @@ def test_the_kind_of_data_is_what_the_trainer_says_of_them():
         ("minari:a/b (5 rows, Minari, not D4RL)", "Minari"),
         ("x (5 rows, not as published by D4RL)", "not as published by D4RL"),
     ):
-        assert suite_results.kind_of(text) == kind
+        assert tidy_table.kind_of(text) == kind
 
 
 def test_the_old_spelling_of_the_command_works_and_says_so():
