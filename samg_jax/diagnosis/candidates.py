@@ -118,7 +118,7 @@ def of_state(
             others = [kind for kind in others if kind not in normals.MEANS_ONLY]
         configs += [dataclasses.replace(own, kind=kind) for kind in others]
 
-    def health(pairs: Pairs) -> dict[str, np.ndarray]:
+    def health(pairs: Pairs) -> Mapping[str, np.ndarray]:
         return (
             {}
             if experiment.model is None

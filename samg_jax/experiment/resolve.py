@@ -61,22 +61,22 @@ def complete(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tasks.Task]:
 
     The user's module is imported first: it may register the algorithm, too.
     """
-    fields = copy.deepcopy(dict(fields))
-    dataset, guidance = fields["dataset"], fields["guidance"]
+    complete: dict[str, Any] = copy.deepcopy(dict(fields))
+    dataset, guidance = complete["dataset"], complete["guidance"]
     import_weights(guidance.get("module"))
-    task = task_of(fields)
+    task = task_of(complete)
     named = None if dataset["path"] else dataset["name"]
     if dataset["path"]:
         # The file is what the run learns from, whatever dataset the config is for.
         dataset["name"] = pathlib.Path(dataset["path"]).stem
-    fields["env_id"] = task.env_id
-    fields["physics"] = physics_of(fields, task)
+    complete["env_id"] = task.env_id
+    complete["physics"] = physics_of(complete, task)
     presets.fill(guidance)
-    settings_of_cvae = guidance.get("cvae") or {}
+    of_cvae = guidance.get("cvae") or {}
     for name, value in cvae_settings.published(named, task.env_id).items():
-        if name in settings_of_cvae and settings_of_cvae[name] is None:
-            settings_of_cvae[name] = value
-    return fields, task
+        if name in of_cvae and of_cvae[name] is None:
+            of_cvae[name] = value
+    return complete, task
 
 
 def _build(fields: dict[str, Any], task: tasks.Task) -> Experiment:
@@ -154,13 +154,10 @@ def guidance_config(fields: Mapping[str, Any]) -> weights.GuidanceConfig:
     Args:
         fields: The group `guidance` of a config.
     """
-    fields = copy.deepcopy(dict(fields))
     import_weights(fields.get("module"))
-    return weights.GuidanceConfig(
-        cvae=cvae.Config(**fields.pop("cvae", {})),
-        embedding=embedding.Config(**fields.pop("embedding", {})),
-        **fields,
-    )
+    groups = {"cvae": cvae.Config, "embedding": embedding.Config}
+    built = {name: make(**fields.get(name, {})) for name, make in groups.items()}
+    return weights.GuidanceConfig(**{**fields, **built})
 
 
 def import_weights(module: str | None) -> None:

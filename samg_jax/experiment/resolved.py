@@ -82,4 +82,5 @@ class Experiment:
         if not hyperparameters:
             return self.online
         config = dataclasses.replace(self.algorithm.config, **hyperparameters)
-        return dataclasses.replace(self.algorithm, config=config).online()
+        algorithm: Any = self.algorithm
+        return dataclasses.replace(algorithm, config=config).online()

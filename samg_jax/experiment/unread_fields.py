@@ -50,7 +50,7 @@ class Run(NamedTuple):
     @property
     def declared(self) -> Mapping[str, settings.Setting]:
         """What is known of the algorithm's fields; empty for an unknown algorithm."""
-        own = algorithms.MODULES.get(self["algorithm"])
+        own = algorithms.MODULES.get(self.fields.get("algorithm", ""))
         return {} if own is None else settings.settings(own.Config)
 
 
@@ -234,7 +234,7 @@ RULES: tuple[Rule, ...] = (
             "dataset.reward_bias",
         ),
         _where(
-            lambda run: not algorithms.learns_values(run["algorithm"]),
+            lambda run: not algorithms.learns_values(run.fields["algorithm"]),
             "config.algorithm is {algorithm}, which learns from no rewards",
         ),
     ),

@@ -73,18 +73,18 @@ def read(folders: Sequence[str], levels: Sequence[str]) -> list[Improvement]:
         kind = kind_of(workdir)
         if kind is None or kind[0] not in levels:
             continue
-        *place, variant = kind
-        pair = found[tuple(place)]
+        level, algorithm, variant = kind
+        pair = found[level, algorithm]
         if variant in pair:
             raise checks.UserError(
-                f"results has two runs of {place[1]} {variant} on {place[0]}: "
+                f"results has two runs of {algorithm} {variant} on {level}: "
                 f"{str(pair[variant])!r} and {str(workdir)!r}. One of each is compared "
                 "with its counterpart. Name folders that have no other."
             )
         pair[variant] = workdir
     result = [
-        difference(*place, [pair[name] for name in COMPARED])
-        for place, pair in sorted(found.items())
+        difference(level, algorithm, [pair[name] for name in COMPARED])
+        for (level, algorithm), pair in sorted(found.items())
         if len(pair) == len(COMPARED)
     ]
     if not result:

@@ -43,7 +43,7 @@ def draw(
     if seed_looks or 1 < table.shape[1] < fewest:
         thin = {"color": look["color"], "alpha": 0.4, "linewidth": 0.8}
         for seed, own in table.items():
-            axis.plot(own.index, own, **thin | (seed_looks or {}).get(seed, {}))
+            axis.plot(own.index, own, **thin | dict((seed_looks or {}).get(seed, {})))
     means, widths = np.transpose(
         [seed_statistics.interval(row) for row in table.to_numpy()]
     )

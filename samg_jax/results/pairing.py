@@ -55,7 +55,7 @@ def differences(outcomes: pd.DataFrame, quantity: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def incomparable(outcomes: pd.DataFrame) -> list[tuple[str, str, str]]:
+def incomparable(outcomes: pd.DataFrame) -> list[tuple[str, ...]]:
     """Algorithm, dataset and variant of each budget that differs from SAMG's."""
     found = []
     for task, own in seed_outcomes.finished(outcomes).groupby(tidy_table.TASK):

@@ -12,7 +12,7 @@ from samg_jax.results import pairing, seed_outcomes, tidy_table
 NAMED = 4  # A sentence names this many comparisons or datasets, and counts the rest.
 
 
-def sentences(frame: pd.DataFrame, outcomes: pd.DataFrame) -> tuple[str, str, str]:
+def sentences(frame: pd.DataFrame, outcomes: pd.DataFrame) -> tuple[str, ...]:
     """What was compared, what is established, and what is not.
 
     A difference between SAMG and another variant is established if the 95 % interval

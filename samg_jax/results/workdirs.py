@@ -17,7 +17,7 @@ from samg_jax.results import run_files, run_setups, tidy_table
 from samg_jax.runs import checkpoints, lifecycle, lost_checkpoints
 
 # Fields of a config that a report reads.
-NEEDED = {
+NEEDED: dict[str, Any] = {
     "algorithm": str,
     "env_id": str,
     "physics": str,

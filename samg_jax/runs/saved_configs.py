@@ -243,7 +243,9 @@ def _edited(saved: dict[str, Any], workdir: pathlib.Path) -> str | None:
         return None
     path = workdir / CONFIG
     different = differences(config_checks.completed(kept), saved)
-    return different and (
+    if not different:
+        return None
+    return (
         f"{path} was edited since the checkpoint {copies[-1].parent} was saved:\n"
         + "\n".join(f"  {line}" for line in different)
         + "\nThe checkpoint keeps a copy; the run goes on, with the values before, "

@@ -29,7 +29,7 @@ class Events:
     Offline they lie in `wandb/` of the workdir until `wandb sync` uploads them.
     """
 
-    def __init__(self, workdir: pathlib.Path, mode: str, config: dict[str, Any]):
+    def __init__(self, workdir: pathlib.Path, mode: str, config: Mapping[str, Any]):
         """Begins the run of a workdir, or goes on with it.
 
         Args:

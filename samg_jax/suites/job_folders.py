@@ -36,10 +36,11 @@ RUN, COMPLETE = "run", "complete"
 DONE, OUTPUT, LOCK = "done.json", "output.txt", ".lock"
 JOB, FAILED, USAGE = "job.json", "failed.json", "usage.json"
 # What `done.json` holds of every job, and of its machine.
-FACTS = dict.fromkeys(("data_source", "physics"), str)
+FACTS: dict[str, Any] = dict.fromkeys(("data_source", "physics"), str)
 FACTS |= dict.fromkeys(("wall_time", "peak_memory"), (int, float))
 MACHINE = ("processor", "devices", "commit")
-JOB_FIELDS = dict.fromkeys(("name", "algorithm", "variant", "dataset"), str)
+NAMES = ("name", "algorithm", "variant", "dataset")
+JOB_FIELDS: dict[str, Any] = dict.fromkeys(NAMES, str)
 JOB_FIELDS |= {"source": (str, type(None)), "config": dict}
 # What may differ between two commands of a suite, besides `saved_configs.may_differ`.
 FREE_FIELDS = ("offline.restore",)

@@ -52,7 +52,7 @@ class Executor:
 
 def _start(
     work: Work, pool: list[subprocess.Popen], jobs: Sequence[Job]
-) -> list[Callable[[], Status | None]]:
+) -> Sequence[Callable[[], Status | None]]:
     """Starts a process per job, and adds it to the pool."""
     package = pathlib.Path(samg_jax.__file__).parent.parent
     known = os.environ.get("PYTHONPATH", "").split(os.pathsep)

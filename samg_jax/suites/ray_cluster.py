@@ -58,7 +58,7 @@ class Executor:
         limit = max(node["Resources"].get("memory", 0) for node in ray.nodes())
         submitted: list[ray.ObjectRef] = []
 
-        def start(jobs: Sequence[Job]) -> list[Callable[[], Status | None]]:
+        def start(jobs: Sequence[Job]) -> Sequence[Callable[[], Status | None]]:
             polls = []
             for job in jobs:
                 task = ray.remote(**self.options(work, job, gpus, limit))(_run)

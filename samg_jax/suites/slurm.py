@@ -7,6 +7,7 @@ path, and have this package.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -61,11 +62,11 @@ class Executor:
     def run(self, work: Work) -> None:
         submitted: list[submitit.Job] = []
 
-        def start(jobs: Sequence[Job]) -> list[Callable[[], Status | None]]:
+        def start(jobs: Sequence[Job]) -> Sequence[Callable[[], Status | None]]:
             handles = self._submit(work, jobs)
             submitted.extend(handles)
             pairs = zip(jobs, handles, strict=True)
-            return [lambda job=j, handle=h: _poll(work, job, handle) for j, h in pairs]
+            return [functools.partial(_poll, work, *pair) for pair in pairs]
 
         try:
             executors.drive(work, start, work.retries)

@@ -96,10 +96,8 @@ def _init(experiment, values, preprocessing, measured):
     )
 
 
-def make_updates(
-    experiment: Experiment, batch_size: int
-) -> Callable[..., tuple[State, Metrics]]:
-    """Returns `(state, dataset, start, length) -> (state, metrics)` of the algorithm.
+def make_updates(experiment: Experiment, batch_size: int) -> Any:
+    """The compiled `(state, dataset, start, length) -> (state, metrics)`.
 
     The function is one compiled scan over `length` updates of all seeds. It donates
     the state, and returns the new one and metrics, means over the scan, `[S]` each. A

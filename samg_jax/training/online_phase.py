@@ -157,9 +157,7 @@ def before_metrics(
     )
 
 
-def make_step(
-    experiment: Experiment, online: spec.Online
-) -> Callable[[State, EnvStep, Any], State]:
+def make_step(experiment: Experiment, online: spec.Online) -> Any:
     """Returns the compiled step `(state, env_step, dataset, turns) -> state`.
 
     One call stores the transition with its weight, takes `turns` updates, and draws
