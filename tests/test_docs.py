@@ -1,7 +1,9 @@
 """The documentation: its commands and fields exist, its numbers hold, it builds."""
 
+import importlib
 import os
 import pathlib
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -94,6 +96,31 @@ def test_scripts_and_paths_exist():
         for path in re.findall(pattern, content):
             later = "mine" in path or "NAME" in path or path.endswith("gpu/")
             assert later or (ROOT / path).exists(), (page, path)
+
+
+def test_modules_that_the_api_pages_document_exist():
+    pattern = r"^::: ([\w.]+)\n(?:    options:\n      members: \[(.*)\]\n)?"
+    found = [
+        (page, *match)
+        for page, content in PAGES.items()
+        for match in re.findall(pattern, content, re.MULTILINE)
+    ]
+    assert len(found) == sum(text.count("::: ") for text in PAGES.values()) > 30
+    for page, name, members in found:
+        module = importlib.import_module(name)
+        for member in filter(None, members.split(", ")):
+            assert hasattr(module, member), (page, name, member)
+
+
+def test_dotted_names_that_pages_use_exist():
+    names = {
+        (page, name)
+        for page, content in PAGES.items()
+        for name in re.findall(r"`(?:python -m )?(samg_jax(?:\.\w+)+)\b", content)
+    }
+    assert len(names) > 5
+    for page, name in sorted(names):
+        assert pkgutil.resolve_name(name), page
 
 
 def test_fields_that_pages_name_exist():
