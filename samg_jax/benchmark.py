@@ -97,9 +97,10 @@ CONFIGS = flags.DEFINE_string(
 OUT = flags.DEFINE_string(
     "out",
     None,
-    "JSON file to write, with a .md beside it; for `profile` and `suite` a folder. "
-    "Rows are in NAME.unfinished.json until all are measured; only then is NAME.json "
-    "replaced. A measurement that was stopped is not continued.",
+    "For a suite and for `profile`: the folder to write. For other measurements: a "
+    "JSON file to write, with a .md file beside it. Rows are in "
+    "NAME.unfinished.json until all are measured; only then is NAME.json replaced. A "
+    "measurement that was stopped is not continued.",
 )
 SUITE = flags.DEFINE_string(
     "suite", None, "The name of a suite, or the path of a file with one."

@@ -59,7 +59,7 @@ def use_cache(folder: str) -> None:
         reason = getattr(error, "strerror", None) or error
         text = (
             f"Compiled programs are not kept: {given or folder!r} cannot be written to "
-            f"({reason}). Every run compiles them anew. Set config.compilation_cache "
+            f"({reason}). Every run compiles them again. Set config.compilation_cache "
             "to another folder, or to nothing."
         )
         logs.LOGGER.warning(checks.with_flags(text))

@@ -13,9 +13,11 @@ import venv
 import pytest
 
 from configs import awac_samg
+from samg_jax import checks, settings
 from samg_jax.experiment import command_line, field_table
 from samg_jax.guidance import weights
 from samg_jax.runs import lifecycle
+from samg_jax.training import seed_axis
 from tests.fixtures import called_programs, small_experiments
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -157,11 +159,21 @@ def test_python_of_the_pages_runs(capsys, monkeypatch):
     assert capsys.readouterr().out.strip() == "21"
     exec(texts["configuration.md"], {})
     assert capsys.readouterr().out.startswith("config.guidance.penalty")
-    exec(texts["extend.md"], {})
+    for page, _, text in blocks("python"):
+        if page == "extend.md":
+            exec(text, names := {})
     assert "gentle" in weights.REGISTRY
-    settings, run = texts["api/runs.md"].split("run = ")
-    names: dict = {}
-    exec(settings, names)
+    declared = names["Config"]
+    config = settings.to_config(declared).to_dict()
+    settings.check(declared, config, "config.agent.")
+    with pytest.raises(checks.UserError, match=r"config\.agent\.samples"):
+        settings.check(declared, {**config, "samples": 0}, "config.agent.")
+    state = names["State"](step=0, actor=0, critic=0)
+    assert seed_axis.shared(state) == names["State"](
+        step=True, actor=False, critic=False
+    )
+    fields, run = texts["api/runs.md"].split("run = ")
+    exec(fields, names)
     assert names["config"].num_seeds == 2
     assert run.startswith("lifecycle.run(config, ")
     for text in texts.values():

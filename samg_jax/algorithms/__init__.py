@@ -22,9 +22,9 @@ MODULES: dict[str, builtin_types.ModuleType] = {
 
 
 def register(name: str, own: builtin_types.ModuleType) -> None:
-    """Makes an algorithm of yours available as `config.algorithm=name`.
+    """Makes your own algorithm available as `config.algorithm=name`.
 
-    Call it in a module of yours that `config.guidance.module` names; see
+    Call it in the module that `config.guidance.module` names; see
     examples/own_algorithm.py.
 
     Args:

@@ -188,7 +188,7 @@ def check_successes(source: str | pathlib.Path, raw: d4rl.Raw) -> None:
             f"All {len(raw.rewards):,} rewards in {source} are 0. The task rewards its "
             "goal alone, so at least one row must have another reward; without it "
             "nothing can be learned. Take D4RL's '..._sparse_fixed.hdf5' of the "
-            "-v2 datasets, or label the rewards of your file anew."
+            "-v2 datasets, or correct the rewards of your file."
         )
     low, high = float(raw.rewards.min()), float(raw.rewards.max())
     if low != 0:

@@ -191,7 +191,7 @@ def resolve_task(config: ml_collections.ConfigDict) -> tasks.Task:
     if config.dataset.path:
         raise checks.UserError(
             f"config.dataset.path is {config.dataset.path!r} but config.env_id is "
-            "empty. A file of your own does not say where its policies are evaluated. "
+            "empty. Your own file does not say where its policies are evaluated. "
             "Set the environment too, as in config.env_id=Hopper-v4."
         )
     return tasks.for_dataset(config.dataset.name)

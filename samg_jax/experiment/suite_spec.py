@@ -59,7 +59,7 @@ class Suite:
     variants: tuple[str, ...] = settings.field(
         ("vanilla", "no_data", "samg"),
         allowed="one or more, each once: `vanilla`, `no_data`, `samg`, `samg_even`, "
-        "`samg_random`, `samg_embedding`, or one of your own",
+        "`samg_random`, `samg_embedding`, or your own",
     )
     seed: int = settings.count(0, 0)
     num_seeds: int = settings.count(5, 1)

@@ -266,9 +266,9 @@ def recover_online(this: Run) -> dict[str, Any] | None:
 
 
 def refuse_lost(this: Run, plan: Plan, meta: dict[str, Any] | None) -> None:
-    """Refuses to train everything anew over the tables of a run that had saved.
+    """Refuses to train from the start over the tables of a run that had saved.
 
-    Where only fine-tuning begins anew, the tables so far are kept beside the new ones.
+    If only fine-tuning restarts, the tables so far are kept beside the new ones.
 
     Args:
         this: the run.
@@ -285,7 +285,7 @@ def refuse_lost(this: Run, plan: Plan, meta: dict[str, Any] | None) -> None:
         kept = run_tables.keep(this.workdir)
         logs.LOGGER.warning(
             "%s has no checkpoint that can be read, though the tables go on to where "
-            "one is due. The %s phase begins anew; the tables so far are kept as %s.",
+            "one is due. The %s phase restarts; the tables so far are kept as %s.",
             *(this.workdir / had, had, " and ".join(map(str, kept))),
         )
 

@@ -112,7 +112,7 @@ def load(out: pathlib.Path, name: str) -> Job:
     if job is None:
         raise checks.UserError(
             f"{path} is missing or damaged; it says what the job is. Give the suite's "
-            "command again, which writes it anew."
+            "command again, which rewrites it."
         )
     return job
 

@@ -108,7 +108,7 @@ def check_names(suite: ml_collections.ConfigDict, configs: pathlib.Path) -> None
             hint = checks.hint(name, allowed)
             raise checks.UserError(
                 f"{field} of the suite has {name!r}, which is not known. {hint}Known "
-                f"are {', '.join(allowed)}. Correct it; a variant of SAMG of your own "
+                f"are {', '.join(allowed)}. Correct it; your own variant of SAMG "
                 "needs a row in by_variant."
             )
 

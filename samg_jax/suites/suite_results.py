@@ -107,7 +107,7 @@ class Table:
     def _damaged(self, path: pathlib.Path) -> None:
         self._tell(
             f"WARNING: {path} is damaged, so its job is not among the results. The "
-            "command of its suite writes it anew."
+            "command of its suite rewrites it."
         )
 
     def _tell(self, text: str) -> None:
@@ -201,7 +201,7 @@ def _table(path: pathlib.Path, columns: Sequence[str]) -> pd.DataFrame:
         raise checks.UserError(
             f"{path} cannot be read: {error}. The results are without its job. Restore "
             f"the file, or delete the folder {path.parent} and give the suite's "
-            "command again, which trains the job anew."
+            "command again, which trains the job again."
         ) from error
     return table
 
