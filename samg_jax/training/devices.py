@@ -28,11 +28,11 @@ def choose(count: int, wanted: int) -> Mesh | None:
 
     Args:
         count: `S` of seeds, or of places in a sweep.
-        wanted: how many devices; 0 for the most that take equally many seeds each.
+        wanted: the number of devices; 0 for the most that divide the seeds evenly.
 
     Raises:
-        checks.UserError: where there are not so many, or they would not take equally
-            many.
+        checks.UserError: if fewer devices exist, or the seeds do not divide evenly
+            among them.
     """
     devices = jax.local_devices()
     if wanted > len(devices):
