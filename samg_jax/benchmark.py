@@ -11,9 +11,9 @@ It also runs suites of experiments; see `suite --help`.
     python -m samg_jax.benchmark suite --suite=smoke --out=runs/smoke
 
 The programs that training compiles are timed, on random data of a task's shapes.
-It prints a Markdown table. `--out` keeps the table, and as JSON everything measured,
-also after the program was stopped. Measure on a machine that does nothing else. The
-`--out` of a suite is the folder of its jobs and results. `suite --help` lists the
+It prints a Markdown table. `--out` writes the table, and all measurements as JSON, also
+if the program is stopped. Measure on a machine that does nothing else. For a suite,
+`--out` is the folder of its jobs and results. `suite --help` lists the
 suites and the flags of `suite` alone.
 """
 

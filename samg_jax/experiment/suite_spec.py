@@ -43,7 +43,7 @@ class Suite:
         budgets: The lengths of all jobs.
         overrides: Further config fields of all experiments, as FIELD=VALUE.
         by_algorithm: Overrides for one algorithm each, by its name.
-        by_variant: Overrides for one variant each, by its name; a name of your own is a
+        by_variant: Overrides for one variant each, by its name; your own name is a
             variant of SAMG.
     """
 
