@@ -83,7 +83,7 @@ def task_of(dataset: str) -> str:
     hint = checks.hint(task, known)
     raise checks.UserError(
         f"Unknown dataset {dataset!r}. {hint}Known datasets: {', '.join(known)}. For "
-        "a file of your own leave the name out and set config.dataset.path=FILE "
+        "your own file leave the name out and set config.dataset.path=FILE "
         "config.env_id=ENVIRONMENT; for a Minari dataset write minari:ID."
     )
 

@@ -1,28 +1,38 @@
-r"""An algorithm of your own: AWAC whose weights have the mean 1 in every batch.
+r"""Your own algorithm: AWAC whose weights have a fixed mean in every batch.
 
     python -m samg_jax.train --config=examples/quick.py:hopper-demo \
         --config.guidance.module=examples.own_algorithm \
         --config.algorithm=normalized_awac
 
 The authors of AWAC normalize the weights over the batch; CORL and this package's AWAC
-do not. All else is AWAC's, SAMG included: `guide` stands where it stood.
+do not. Everything else is AWAC's, including the support of SAMG.
 """
 
 import dataclasses
 import sys
 
-from samg_jax import algorithms
+from samg_jax import algorithms, settings
 from samg_jax.algorithms import awac
 
-Config = awac.Config
+
+@dataclasses.dataclass(frozen=True)
+class Config(awac.Config):
+    """AWAC's hyperparameters, and one more.
+
+    Attributes:
+        mean_weight: The mean of the actor's weights in every batch.
+    """
+
+    mean_weight: float = settings.number(1.0, 0, open=True, sweepable=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class NormalizedAWAC(awac.AWAC):
-    """AWAC with normalized weights; `types.Algorithm` is all that it may change."""
+    """AWAC with normalized weights; see `types.Algorithm` for its methods."""
 
     def actor_loss(self, params, batch, weights):
-        return super().actor_loss(params, batch, weights / weights.mean())
+        weights = weights / weights.mean() * self.config.mean_weight
+        return super().actor_loss(params, batch, weights)
 
 
 def make(config: Config, action_size: int) -> NormalizedAWAC:

@@ -1,4 +1,4 @@
-r"""A weight of your own: trusts the frozen critic where actions are small.
+r"""Your own weight: trusts the frozen critic where actions are small.
 
 python -m samg_jax.train --config=examples/quick.py:hopper-demo \
         --config.guidance.module=examples.own_weight --config.guidance.weight=gentle

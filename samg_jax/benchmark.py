@@ -8,8 +8,8 @@ r"""Measures the trainer: updates, the online loop, start-up, memory; or profile
     python -m samg_jax.benchmark profile --algorithms=cql --seeds=1 --out=traces
 
 The programs that training compiles are timed, on random data of a task's shapes.
-It prints a Markdown table. `--out` keeps the table, and as JSON everything measured,
-also after the program was stopped. Measure on a machine that does nothing else.
+It prints a Markdown table. `--out` writes the table, and all measurements as JSON, also
+if the program is stopped. Measure on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -90,9 +90,9 @@ CONFIGS = flags.DEFINE_string(
 OUT = flags.DEFINE_string(
     "out",
     None,
-    "JSON file to write, with a .md beside it; for `profile` a folder. "
-    "Rows are in NAME.unfinished.json until all are measured; only then is NAME.json "
-    "replaced. A measurement that was stopped is not continued.",
+    "The JSON file to write, with a .md file beside it; for `profile` a folder. Rows are "
+    "in NAME.unfinished.json until all are measured; only then is NAME.json replaced. A "
+    "measurement that was stopped is not continued.",
 )
 SWITCH = {"off": False, "on": True}
 # Flags that not all kinds read.

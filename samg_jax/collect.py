@@ -1,4 +1,4 @@
-r"""Makes a dataset of your own, a file in D4RL's format.
+r"""Makes your own dataset, a file in D4RL's format.
 
 By training SAC on an environment:
 
@@ -12,7 +12,7 @@ On D4RL's AntMaze with a scripted controller:
     python -m samg_jax.train --config=configs/iql_samg.py:antmaze-umaze \
         --config.dataset.path=umaze.hdf5 --config.env_id=antmaze-umaze
 
-The file says that it is locally collected, by what policy and with which returns.
+The file records that it is locally collected, the policy and the returns.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ LEVEL = flags.DEFINE_enum(
     "level",
     None,
     [*OF_SAC.constant("LEVELS"), *OF_MAZES.constant("LEVELS")],
-    "Whose data, by default medium; of AntMaze where episodes start and where they "
-    "lead, by default as in D4RL's data of that name.",
+    "The policy that collects the data; by default medium. On AntMaze, the start and "
+    "goal cells; by default those of D4RL's data of the same name.",
 )
 OUT = flags.DEFINE_string("out", None, "HDF5 file to write.")
 STEPS = command_line.define_integer(
@@ -68,7 +68,7 @@ PHYSICS = flags.DEFINE_enum(
     "physics",
     None,
     declarations.load("envs.d4rl_physics").constant("PHYSICS"),
-    "By default d4rl where it is defined.",
+    "The simulator; by default d4rl if it is defined for the environment.",
 )
 TRAIN_STEPS = command_line.define_integer(
     "train_steps", 1_000_000, "The most environment steps of SAC.", 1
@@ -79,7 +79,8 @@ MEDIUM_SCORE = flags.DEFINE_float(
 MEDIUM_RETURN = flags.DEFINE_float(
     "medium_return",
     None,
-    "The same as a raw return, for tasks without reference scores.",
+    "Raw return at which a policy counts as medium; for tasks without reference "
+    "scores.",
 )
 HIDDEN_DIMS = flags.DEFINE_list("hidden_dims", ["256", "256"], "Layer widths of SAC.")
 EVAL_EVERY = command_line.define_integer(

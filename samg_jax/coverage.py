@@ -5,11 +5,10 @@ r"""Measures which share of state and action space the data of each level cover.
     python -m samg_jax.coverage --datasets=hopper-demo --results=runs/studies
 
 Levels are D4RL names, HDF5 files (such as D4RL's random and expert levels, which have
-no name here) or `minari:ID`, all of one environment. Prints a table, and
-writes it as `coverage.csv`, one row per level, space and repeat, and as
-`coverage.png`. With folders of results, what SAMG gains over vanilla fine-tuning on
-these levels is held against their coverage, in a second table, `improvement.csv` and
-`improvement.png`.
+no name here) or `minari:ID`, all of one environment. The program prints a table. It
+writes `coverage.csv`, with one row per level, space and repeat, and `coverage.png`.
+With folders of results, a second table, `improvement.csv` and `improvement.png` compare
+SAMG's gain over vanilla fine-tuning on these levels with their coverage.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-r"""Judges the weight p(s, a) of an offline checkpoint: can it tell what is familiar.
+r"""Tests whether the weight p(s, a) of an offline checkpoint recognizes familiar pairs.
 
     python -m samg_jax.diagnose --checkpoint=runs/pretrained
     python -m samg_jax.diagnose --checkpoint=runs/pretrained --presets=paper,best \
         --settings=wide:cvae.latent_size=16,kind=joint --steps=20000 --out=evidence
 
-Held-out offline pairs are told from uniform actions in the same states, from noisy
-actions, and from pairs of another policy; a nearest-neighbor distance is the
-yardstick.
+The program compares held-out offline pairs with uniform actions in the same states,
+with noisy actions, and with the pairs of another policy. The baseline is the distance
+to the nearest offline pair.
 """
 
 import shlex

@@ -4,7 +4,8 @@ r"""Scores of a checkpoint, per seed, and a video of an episode; opens no datase
     python -m samg_jax.evaluate --checkpoint=runs/mine/offline --physics=both \
         --out=scores.json --video=episode.mp4
 
-Of a workdir it takes the online checkpoint if there is one, else the offline one.
+For a workdir, the program takes the online checkpoint if it exists, otherwise the
+offline one.
 """
 
 from __future__ import annotations

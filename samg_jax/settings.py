@@ -243,7 +243,9 @@ def build(cls: type, values: Mapping[str, Any]) -> Any:
 def kind(cls: type, name: str) -> tuple[type, bool]:
     """The type of a field, without None; and whether it may be None."""
     one = next(one for one in dataclasses.fields(cls) if one.name == name)
-    parts = [part.strip() for part in str(one.type).split("|")]
+    # Without `from __future__ import annotations` this is the type, not its name.
+    text = one.type.__name__ if isinstance(one.type, type) else str(one.type)
+    parts = [part.strip() for part in text.split("|")]
     names = (bool, int, float, str, tuple, dict)
     known = {name.__name__: name for name in names}
     return known[parts[0].split("[")[0]], "None" in parts

@@ -4,8 +4,8 @@ r"""The main job: offline pre-training, then fine-tuning, of several seeds at on
     python -m samg_jax.train --config=configs/awac_samg.py:hopper-demo \
         --config.num_seeds=8 --config.online.steps=20000 --workdir=runs/mine
 
-The same command resumes a run that was stopped. `--dry_run` says what would be done,
-`--explain=guidance.penalty` what a field means.
+The same command resumes a run that was stopped. `--dry_run` reads the data and prints
+what the run would do. `--explain=guidance.penalty` documents a field.
 """
 
 import pathlib

@@ -25,8 +25,8 @@ def define_flag() -> flags.FlagHolder:
     return flags.DEFINE_bool(
         "trust",
         False,
-        "Let the files that are read import the modules, and call what their pickles "
-        "name. This runs code of whoever wrote them.",
+        "Allow input files to run code: module imports and pickles. Use it only for "
+        "files that you trust.",
     )
 
 

@@ -1,7 +1,9 @@
 """The documentation: its commands and fields exist, its numbers hold, it builds."""
 
+import importlib.util
 import os
 import pathlib
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -11,9 +13,11 @@ import venv
 import pytest
 
 from configs import awac_samg
+from samg_jax import checks, settings
 from samg_jax.experiment import command_line, field_table
 from samg_jax.guidance import weights
 from samg_jax.runs import lifecycle
+from samg_jax.training import seed_axis
 from tests.fixtures import called_programs, small_experiments
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -96,6 +100,35 @@ def test_scripts_and_paths_exist():
             assert later or (ROOT / path).exists(), (page, path)
 
 
+def test_modules_that_the_api_pages_document_exist():
+    pattern = r"^::: ([\w.]+)\n(?:    options:\n      members: \[(.*)\]\n)?"
+    found = [
+        (page, *match)
+        for page, content in PAGES.items()
+        for match in re.findall(pattern, content, re.MULTILINE)
+    ]
+    assert len(found) == sum(text.count("::: ") for text in PAGES.values()) > 30
+    for page, name, members in found:
+        module = importlib.import_module(name)
+        for member in filter(None, members.split(", ")):
+            assert hasattr(module, member), (page, name, member)
+
+
+def test_dotted_names_that_pages_use_exist():
+    names = {
+        (page, name)
+        for page, content in PAGES.items()
+        for name in re.findall(r"`(?:python -m )?(samg_jax(?:\.\w+)+)\b", content)
+    }
+    assert len(names) > 5
+    for page, name in sorted(names):
+        try:  # Programs are not imported, since their flags would collide.
+            found = importlib.util.find_spec(name)
+        except ModuleNotFoundError:  # Something in a module.
+            found = pkgutil.resolve_name(name)
+        assert found, (page, name)
+
+
 def test_fields_that_pages_name_exist():
     known = {*field_table.table(), *field_table.GROUPS}
     for page, content in PAGES.items():
@@ -130,11 +163,21 @@ def test_python_of_the_pages_runs(capsys, monkeypatch):
     assert capsys.readouterr().out.strip() == "21"
     exec(texts["configuration.md"], {})
     assert capsys.readouterr().out.startswith("config.guidance.penalty")
-    exec(texts["extend.md"], {})
+    for page, _, text in blocks("python"):
+        if page == "extend.md":
+            exec(text, names := {})
     assert "gentle" in weights.REGISTRY
-    settings, run = texts["api/runs.md"].split("run = ")
-    names: dict = {}
-    exec(settings, names)
+    declared = names["Config"]
+    config = settings.to_config(declared).to_dict()
+    settings.check(declared, config, "config.agent.")
+    with pytest.raises(checks.UserError, match=r"config\.agent\.samples"):
+        settings.check(declared, {**config, "samples": 0}, "config.agent.")
+    state = names["State"](step=0, actor=0, critic=0)
+    assert seed_axis.shared(state) == names["State"](
+        step=True, actor=False, critic=False
+    )
+    fields, run = texts["api/runs.md"].split("run = ")
+    exec(fields, names)
     assert names["config"].num_seeds == 2
     assert run.startswith("lifecycle.run(config, ")
     for text in texts.values():

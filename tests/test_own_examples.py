@@ -1,5 +1,6 @@
-"""The examples of a weight and an algorithm of one's own, through the program."""
+"""The examples of an own weight and an own algorithm, through the program."""
 
+import importlib
 import json
 import pathlib
 import sys
@@ -7,7 +8,8 @@ import types
 
 import pytest
 
-from samg_jax import algorithms, checks
+from samg_jax import algorithms, checks, settings
+from samg_jax.experiment import config_checks
 from samg_jax.guidance import weights
 from samg_jax.runs import lifecycle
 from tests.fixtures import small_experiments
@@ -52,6 +54,24 @@ def test_an_example_trains(module, fields, dataset, tmp_path, monkeypatch):
         assert type(run.experiment.online).__name__ == "NormalizedAWAC"
         rows = (run.workdir / "training.csv").read_text()
         assert "actor_loss" in rows
+
+
+def test_bounds_of_an_own_hyperparameter_hold(dataset, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(str(ROOT))
+    fields = {
+        "guidance.module": "examples.own_algorithm",
+        "algorithm": "normalized_awac",
+    }
+    config = small_experiments.config("awac_samg", dataset, fields)
+    own = importlib.import_module("examples.own_algorithm")
+    with config.unlocked():
+        config.agent = settings.to_config(own.Config)
+    assert config.agent.mean_weight == 1.0
+    config_checks.check(config)
+    config.agent.mean_weight = 0.0
+    with pytest.raises(checks.UserError, match=r"config\.agent\.mean_weight is 0"):
+        config_checks.check(config)
 
 
 def test_a_name_is_registered_once_and_with_what_it_needs():

@@ -160,7 +160,7 @@ def canonical_name(name: str) -> str:
     hint = checks.hint(name, [*known, *FILES])
     raise checks.UserError(
         f"Unknown dataset {name!r}. {hint}Known, each but the demo also with "
-        f"{VERSION!r}: {', '.join(known)}. A file of your own is given by its "
+        f"{VERSION!r}: {', '.join(known)}. Your own file is given by its "
         "path, FILE.hdf5; in training, as config.dataset.path=FILE."
     )
 

@@ -62,7 +62,7 @@ def for_dataset(name: str) -> Task:
         nearest = checks.hint(base, known)
         raise checks.UserError(
             f"Unknown dataset {name!r}. {nearest}Known datasets, with or "
-            f"without '-v2': {', '.join(sorted(known))}. For a file of your own "
+            f"without '-v2': {', '.join(sorted(known))}. For your own file "
             "set config.dataset.path=FILE and config.env_id=ENVIRONMENT; for a Minari "
             "dataset write minari:ID."
         )

@@ -74,8 +74,8 @@ def find(file: str) -> pathlib.Path:
     if file and path.name == file and not path.suffix and not path.exists():
         raise checks.UserError(
             f"There is no config {file!r}. {checks.hint(file, named)}Known are "
-            f"{', '.join(sorted(named))}. Write one of these, or the path of a Python "
-            f"file of your own, and a dataset, as in {EXAMPLE}."
+            f"{', '.join(sorted(named))}. Write one of these, or the path of your own "
+            f"Python file, and a dataset, as in {EXAMPLE}."
         )
     folder = path if path.is_dir() else path.parent
     known = [str(other) for other in sorted(folder.glob("*.py"))]

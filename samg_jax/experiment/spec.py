@@ -181,7 +181,7 @@ class Run:
     num_seeds: int = settings.count(1, 1)
     env_id: str | None = settings.field(
         None,
-        allowed="an id that gymnasium knows, or module:Id-v0 for one of your own",
+        allowed="an id that gymnasium knows, or module:Id-v0 for your own",
         agrees=True,
     )
     physics: str | None = settings.choice(None, "d4rl", "stock")

@@ -56,7 +56,7 @@ def check_given(name: str | None, out: str | None, configs: pathlib.Path) -> Non
             raise checks.UserError(
                 f"{setting} is empty. It must be given. Write, for example, "
                 "suite=smoke and out=runs/smoke. The suites are "
-                f"{', '.join(known(configs)) or 'none'}, and files of your own."
+                f"{', '.join(known(configs)) or 'none'}, and your own files."
             )
 
 

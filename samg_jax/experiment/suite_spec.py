@@ -43,7 +43,7 @@ class Suite:
         budgets: The lengths of all jobs.
         overrides: Further config fields of all experiments, as FIELD=VALUE.
         by_algorithm: Overrides for one algorithm each, by its name.
-        by_variant: Overrides for one variant each, by its name; a name of your own is a
+        by_variant: Overrides for one variant each, by its name; your own name is a
             variant of SAMG.
     """
 
@@ -59,7 +59,7 @@ class Suite:
     variants: tuple[str, ...] = settings.field(
         ("vanilla", "no_data", "samg"),
         allowed="one or more, each once: `vanilla`, `no_data`, `samg`, `samg_even`, "
-        "`samg_random`, `samg_embedding`, or one of your own",
+        "`samg_random`, `samg_embedding`, or your own",
     )
     seed: int = settings.count(0, 0)
     num_seeds: int = settings.count(5, 1)

@@ -62,7 +62,7 @@ class GuidanceConfig:
 
     weight: str = settings.field(
         "cvae",
-        allowed="`cvae`, `embedding`, `even`, `constant`, `random`, `none`, or one of "
+        allowed="`cvae`, `embedding`, `even`, `constant`, `random`, `none`, or "
         "your own",
     )
     module: str | None = settings.field(

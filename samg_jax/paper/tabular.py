@@ -3,8 +3,9 @@ r"""Checks SAMG's theory numerically, on random tabular decision processes.
     python -m samg_jax.paper.tabular
     python -m samg_jax.paper.tabular --discount=0.95 --iterations=40000
 
-Prints a table of measurements and their bounds, draws error against iteration, and ends
-with an error if a bound is broken. Takes about ten seconds of one core.
+The program prints a table of each measured value and its bound, and draws error against
+iteration. It ends with an error if a bound is broken. It takes about ten seconds on one
+core.
 """
 
 from __future__ import annotations

@@ -140,7 +140,10 @@ def draw_switch(axis, frame: pd.DataFrame, algorithm: str, dataset: str) -> None
         draw(axis, near, {**look, "label": "offline, shared"})
     _draw_variants(axis, online[online["step"] <= reach], marked=True)
     axis.axvline(0, color=pictures.OFFLINE_COLOR, linewidth=1, linestyle=":")
-    _finish(axis, online, "offline updates  ◂  switch  ▸  environment steps")
+    # Nothing is drawn left of the switch if offline scores are farther away.
+    earlier = offline["step"].between(-reach, 0, inclusive="left").any()
+    label = "switch  ▸  environment steps"
+    _finish(axis, online, f"offline updates  ◂  {label}" if earlier else label)
 
 
 def switch_reach(online: pd.DataFrame) -> float:

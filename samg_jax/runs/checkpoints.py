@@ -308,7 +308,7 @@ def check_version(meta: dict[str, Any], path: pathlib.Path) -> None:
             f"The checkpoint {path} has format version {found}, written by "
             f"samg_jax {meta.get('samg_jax', 'unknown')}; this is samg_jax "
             f"{samg_jax.__version__}, which reads version {FORMAT_VERSION}. Install "
-            "the version that wrote it, or train anew."
+            "the version that wrote it, or train again."
         )
 
 
@@ -323,7 +323,7 @@ def _none_readable(
     return (
         f"No checkpoint in {str(directory)!r} can be read: {found}. Their files must "
         f"be as they were saved. Restore them from a copy, or rename {directory} and "
-        f"give the run's command again, to begin {begin} anew."
+        f"run the same command again, to restart {begin}."
     )
 
 

@@ -265,9 +265,9 @@ def recover_online(run: Run) -> dict[str, Any] | None:
 
 
 def refuse_lost(run: Run, plan: ResumePlan, meta: dict[str, Any] | None) -> None:
-    """Refuses to train everything anew over the tables of a run that had saved.
+    """Refuses to train from the start over the tables of a run that had saved.
 
-    Where only fine-tuning begins anew, the tables so far are kept beside the new ones.
+    If only fine-tuning restarts, the tables so far are kept beside the new ones.
 
     Args:
         run: The run.
@@ -286,7 +286,7 @@ def refuse_lost(run: Run, plan: ResumePlan, meta: dict[str, Any] | None) -> None
         kept = run_tables.keep(run.workdir)
         logs.LOGGER.warning(
             "%s has no checkpoint that can be read, though the tables go on to where "
-            "one is due. The %s phase begins anew; the tables so far are kept as %s.",
+            "one is due. The %s phase restarts; the tables so far are kept as %s.",
             *(run.workdir / had, had, " and ".join(map(str, kept))),
         )
 

@@ -93,6 +93,6 @@ def refuse(workdir: pathlib.Path) -> checks.UserError:
         f"The workdir {str(workdir)!r} has no checkpoint, but its run had saved some: "
         f"its tables go on to offline update {updates} and environment step {taken}. "
         "They were moved, or are gone. Restore the folders offline and online from a "
-        f"copy. To train everything anew, rename {' and '.join(run_tables.NAMES)}, or "
+        f"copy. To train from the start, rename {' and '.join(run_tables.NAMES)}, or "
         "give another workdir=FOLDER."
     )

@@ -55,7 +55,7 @@ class Table:
             raise checks.UserError(
                 f"{path} has {path.stat().st_size} bytes, but the checkpoint was saved "
                 f"when it had {length}. It was shortened or replaced since. Restore "
-                "the file, or begin anew and give workdir=FOLDER."
+                "the file, or restart and set workdir=FOLDER."
             )
         _check_header(path, columns, length)
         with durable.writing(self._folder):

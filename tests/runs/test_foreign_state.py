@@ -489,7 +489,7 @@ def test_a_lost_online_phase_begins_anew_and_the_tables_so_far_are_kept(
     assert small_runs.tables(workdir) == small_runs.tables(seed_0)
     for name, content in before.items():
         assert (workdir / f"{name}.found1").read_bytes() == content
-    assert "The online phase begins anew" in (workdir / "log.txt").read_text()
+    assert "The online phase restarts" in (workdir / "log.txt").read_text()
 
 
 @pytest.mark.parametrize("lost", ["damaged", "emptied"])
