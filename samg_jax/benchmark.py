@@ -90,9 +90,9 @@ CONFIGS = flags.DEFINE_string(
 OUT = flags.DEFINE_string(
     "out",
     None,
-    "The JSON file to write, with a .md file beside it; for `profile` a folder. Rows are "
-    "in NAME.unfinished.json until all are measured; only then is NAME.json replaced. A "
-    "measurement that was stopped is not continued.",
+    "The JSON file to write, with a .md file beside it; for `profile` a folder. Rows "
+    "are in NAME.unfinished.json until all are measured; only then is NAME.json "
+    "replaced. A measurement that was stopped is not continued.",
 )
 SWITCH = {"off": False, "on": True}
 # Flags that not all kinds read.
