@@ -341,18 +341,13 @@ def test_all_tables_tell_the_places_apart(sweep_run):
         ]
 
 
-def test_a_sweep_continues_bit_for_bit(
-    sweep_run, samg_run, dataset, tmp_path, monkeypatch
-):
+def test_a_sweep_continues_bit_for_bit(sweep_run, samg_run, dataset, tmp_path):
     config = swept(dataset, *THRESHOLDS, offline__restore=str(samg_run))
-    with monkeypatch.context() as patch:
-        small_runs.stop_at(patch, "online", 53)
-        with pytest.raises(small_runs.Stopped):
-            run(config.copy_and_resolve_references(), tmp_path)
-    run(config, tmp_path)
-    assert small_runs.tables(tmp_path) == small_runs.tables(sweep_run)
+    workdir = small_runs.as_if_killed(sweep_run, tmp_path / "run")
+    run(config, workdir)
+    assert small_runs.tables(workdir) == small_runs.tables(sweep_run)
     small_runs.assert_same_arrays(
-        small_runs.saved(tmp_path), small_runs.saved(sweep_run)
+        small_runs.saved(workdir), small_runs.saved(sweep_run)
     )
 
 
