@@ -74,15 +74,11 @@ def test_runs_that_cannot_be_compared_are_refused(change):
         run_comparison.table([outcome(), outcome(**change)])
 
 
-def test_the_program_reports_real_runs(tmp_path, dataset):
+def test_the_program_reports_real_runs(samg_run, tmp_path, dataset):
     offline = small_runs.run(
         "bc", dataset, tmp_path / "bc", num_seeds=1, online__steps=0
     )
-    online = small_runs.run(
-        "awac_samg",
-        dataset,
-        tmp_path / "awac",
-    )
+    online = samg_run
     file = tmp_path / "table.md"
     command = [sys.executable, "-m", "samg_jax.report", str(offline), str(online)]
     done = subprocess.run(
@@ -125,13 +121,10 @@ def test_a_preset_other_than_the_papers_is_named(weight, preset, expected):
     assert run_comparison.variant(config) == expected
 
 
-def test_unfinished_and_missing_runs_are_refused(tmp_path, dataset, monkeypatch):
+def test_unfinished_and_missing_runs_are_refused(samg_run, tmp_path):
     with pytest.raises(ValueError, match="it has no config"):
         run_comparison.read(tmp_path)
-    with monkeypatch.context() as patch:
-        small_runs.stop_at(patch, "online", 5)
-        with pytest.raises(small_runs.Stopped):
-            small_runs.run("awac_samg", dataset, tmp_path / "run")
+    small_runs.as_if_killed(samg_run, tmp_path / "run")
     with pytest.raises(ValueError, match="is not complete"):
         run_comparison.read(tmp_path / "run")
 
