@@ -24,6 +24,27 @@ import pytest  # noqa: E402
 
 from tests.fixtures import small_experiments  # noqa: E402
 
+# Take longest, so they come first: a worker that got one of them last would be alone.
+LONG = {
+    "test_algorithms.py",
+    "test_benchmark.py",
+    "test_collect.py",
+    "test_configs.py",
+    "test_devices.py",
+    "test_foreign_state.py",
+    "test_forks.py",
+    "test_protocols.py",
+    "test_readme.py",
+    "test_resume.py",
+    "test_stepping.py",
+    "test_train.py",
+    "test_wheel.py",
+}
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONG)
+
 
 def pytest_unconfigure(config):
     del config
