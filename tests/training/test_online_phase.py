@@ -470,7 +470,7 @@ def test_a_strength_of_zero_is_the_run_without_guidance(samg_run, dataset, tmp_p
     ).any()  # The buffer stores p before the strength.
     assert not bare.pop(small_runs.WEIGHTS).any()
     small_runs.assert_close_arrays({name: zero[name] for name in bare}, bare)
-    critic = "['agent']['critic']['params']['params']['MLP_0']['Dense_2']['kernel']"
+    critic = "['agent']['critic']['params']['params']['MLP_0']['Dense_1']['kernel']"
     assert not np.allclose(guided[critic], bare[critic], rtol=1e-5, atol=1e-6)
     returns = [
         [row.return_mean for row in small_runs.evaluations(tmp_path / name)]
