@@ -136,7 +136,7 @@ def test_ctrl_c_is_no_mistake_of_a_module(handled):
         ("Spaceless", "an observation_space, .*does not have it"),
         ("Actionless", "an action_space, .*does not have it"),
         ("Shaped", "observation_space, .* has a tuple of 1 there"),
-        ("Asking", "action_space .*raised AttributeError: .*robot.*cases.py"),
+        ("Asking", "action_space .*raised AttributeError: .*robot.*awkward_envs.py"),
     ],
 )
 def test_an_environment_without_its_spaces_is_refused(name, said):

@@ -88,7 +88,7 @@ def test_a_constructor_that_raises_has_its_traceback_in_the_log(
     assert refused(name).endswith(f"Its traceback is in {log}.")
     text = log.read_text()
     assert "Traceback (most recent call last)" in text
-    assert re.search(rf'cases\.py", line \d+.*{said}', text, re.DOTALL)
+    assert re.search(rf'awkward_envs\.py", line \d+.*{said}', text, re.DOTALL)
 
 
 @pytest.mark.parametrize(
@@ -291,8 +291,8 @@ def test_a_checkpoint_of_others_is_evaluated_only_if_trusted(
     start, tmp_path, monkeypatch
 ):
     (tmp_path / "their_arm.py").write_text(
-        "import gymnasium\nfrom tests import cases\n"
-        "gymnasium.register('TheirArm-v0', cases.Walk, max_episode_steps=20)\n"
+        "import gymnasium\nfrom tests.fixtures import awkward_envs\n"
+        "gymnasium.register('TheirArm-v0', awkward_envs.Walk, max_episode_steps=20)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     workdir = start("their_arm:TheirArm-v0", online__steps=0)

@@ -16,6 +16,9 @@ TASK = {
     "dataset__reward_transform": "affine",
     "dataset__reward_scale": 10.0,
     "dataset__reward_bias": -5.0,
+    # By chance such a policy reaches the goal within its few steps.
+    "agent__actor_hidden_dims": (16, 16),
+    "agent__critic_hidden_dims": (16, 16),
 }
 KEPT = {**TASK, "agent__calibrated_online": True}
 
