@@ -105,5 +105,5 @@ def test_a_strength_of_zero_is_no_guidance(forked):
     assert not bare.pop(small_runs.WEIGHTS).any()
     small_runs.assert_close_arrays({name: zero[name] for name in bare}, bare)
     # With a strength something else is learned.
-    critic = "['agent']['critic']['params']['params']['MLP_0']['Dense_1']['bias']"
+    critic = "['agent']['critic']['params']['params']['MLP_0']['Dense_0']['bias']"
     assert not np.allclose(guided[critic], bare[critic], rtol=1e-4, atol=1e-7)
