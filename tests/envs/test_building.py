@@ -32,7 +32,7 @@ def modules(tmp_path, monkeypatch):
     ("name", "said"),
     [
         ("NeedsArguments", r"missing a required .*'length'.*kwargs="),
-        ("Disconnected", r"ConnectionError: no robot answers .*cases\.py, line \d+"),
+        ("Disconnected", r"ConnectionError: no robot answers .*awkward_envs\.py, line \d+"),
         ("Particular", r"ValueError: the arm must be calibrated"),
         ("Undrawn", r"pip install"),
         ("Reversed", r"could not be built|finite bounds"),
@@ -81,7 +81,7 @@ def test_a_constructor_that_raises_is_named_with_its_line(name, said):
     ):
         tasks.for_env_id(env_id)
     message = str(info.value)
-    assert re.search(r"its constructor raised .*cases\.py, line \d+", message)
+    assert re.search(r"its constructor raised .*awkward_envs\.py, line \d+", message)
     assert "\n" not in message
     assert len(message) < 1_000
 
@@ -97,7 +97,7 @@ def test_a_constructor_that_raises_is_named_with_its_line(name, said):
 def test_a_constructor_that_ends_the_program_is_named(name, said):
     with (
         awkward_envs.registered(name) as (env_id,),
-        pytest.raises(foreign.Raised, match=rf"{said} at .*cases\.py, line \d+"),
+        pytest.raises(foreign.Raised, match=rf"{said} at .*awkward_envs\.py, line \d+"),
     ):
         tasks.for_env_id(env_id)
 
