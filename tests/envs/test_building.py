@@ -32,7 +32,7 @@ def modules(tmp_path, monkeypatch):
     ("name", "said"),
     [
         ("NeedsArguments", r"missing a required .*'length'.*kwargs="),
-        ("Disconnected", r"ConnectionError: no robot answers .*awkward_envs\.py, line \d+"),
+        ("Disconnected", r"ConnectionError: no robot .*awkward_envs\.py, line \d+"),
         ("Particular", r"ValueError: the arm must be calibrated"),
         ("Undrawn", r"pip install"),
         ("Reversed", r"could not be built|finite bounds"),
