@@ -48,7 +48,7 @@ def forked(source, dataset, tmp_path_factory):
         place = base, *sorted(changes.items())
         if place not in made:
             folder = tmp_path_factory.mktemp(base) / "run"
-            changes |= {"offline__restore": str(source(base)), "online__steps": 30}
+            changes |= {"offline__restore": str(source(base)), "online__steps": 60}
             made[place] = small_runs.run(f"{base}_samg", dataset, folder, **changes)
         return made[place]
 
@@ -79,7 +79,7 @@ def test_a_base_fine_tunes_by_a_protocol(base, protocol, source, forked):
         small_runs.saved(source(base), "offline"),
         small_runs.saved(workdir),
     )
-    assert online["['agent']['step']"] - offline["['agent']['step']"] == 5
+    assert online["['agent']['step']"] - offline["['agent']['step']"] == 35
     weights = online["['buffer']['weights']"]
     if protocol == "samg_random":
         assert len(np.unique(weights)) > 20
@@ -106,4 +106,7 @@ def test_a_strength_of_zero_is_no_guidance(forked):
     small_runs.assert_close_arrays({name: zero[name] for name in bare}, bare)
     # With a strength something else is learned.
     critic = "['agent']['critic']['params']['params']['MLP_0']['Dense_0']['bias']"
-    assert not np.allclose(guided[critic], bare[critic], rtol=1e-4, atol=1e-7)
+    rounding, learned = (
+        np.abs(state[critic] - bare[critic]).max() for state in (zero, guided)
+    )
+    assert learned > 20 * max(rounding, 1e-7)
