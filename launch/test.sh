@@ -2,7 +2,7 @@
 # Installs what the tests need into .venv and runs all of them; takes pytest's options.
 #   bash launch/test.sh [OPTION ...]
 #   bash launch/test.sh fast [OPTION ...]    only formulas, algorithms, guidance, and one
-#                                            tiny run of each phase; minutes
+#                                            tiny run of each phase; two minutes
 # VENV and PYTHON are those of launch/install.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -12,16 +12,38 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Workers share the cores already.
 XLA_FLAGS = ["--xla_backend_optimization_level=0"]
-# Without this flag, programs take twice as long to compile. jaxlib 0.11 dropped it, and
-# XLA aborts a process that sets a flag it does not know.
+# Without these flags, programs take twice as long to compile, and half as long again.
+# jaxlib 0.11 dropped the first; XLA aborts a process that sets a flag it does not know.
 JAXLIB = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2]))
 if JAXLIB < (0, 11):
     XLA_FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+    XLA_FLAGS.append("--xla_cpu_parallel_codegen_split_count=1")
 os.environ.setdefault("XLA_FLAGS", " ".join(XLA_FLAGS))
 
 import pytest  # noqa: E402
 
 from tests.fixtures import small_experiments  # noqa: E402
+
+# Take longest, so they come first: a worker that got one of them last would be alone.
+LONG = {
+    "test_algorithms.py",
+    "test_benchmark.py",
+    "test_collect.py",
+    "test_configs.py",
+    "test_devices.py",
+    "test_foreign_state.py",
+    "test_forks.py",
+    "test_protocols.py",
+    "test_readme.py",
+    "test_resume.py",
+    "test_stepping.py",
+    "test_train.py",
+    "test_wheel.py",
+}
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONG)
 
 
 def pytest_unconfigure(config):

@@ -1,5 +1,6 @@
 """Collecting data of one's own: what is in the files, and what is refused."""
 
+import functools
 import pathlib
 import shlex
 import shutil
@@ -67,11 +68,21 @@ SETTINGS = sac_collection.Settings(
 STEPS = 95
 
 
+def collect(level, seed=3, steps=STEPS):
+    experiment = sac_collection.make_experiment("CollectLine-v0", None, seed, SETTINGS)
+    return sac_collection.collect(experiment, SETTINGS, level, steps)
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Returns a function level -> rows and attributes of the policy, made once each."""
+    return functools.cache(collect)
+
+
 @pytest.fixture(scope="module", params=sac_collection.LEVELS)
-def collected(request, tmp_path_factory):
+def collected(request, made, tmp_path_factory):
     """Rows of every level on the line, attributes of the policy, and the file."""
-    experiment = sac_collection.make_experiment("CollectLine-v0", None, 3, SETTINGS)
-    rows, policy = sac_collection.collect(experiment, SETTINGS, request.param, STEPS)
+    rows, policy = made(request.param)
     path = tmp_path_factory.mktemp("collected") / "line.hdf5"
     recording.write(path, rows, policy)
     return request.param, rows, policy, path
@@ -136,25 +147,20 @@ def test_policy_is_described(collected):
         assert policy["policy_train_steps"] == 20
 
 
-def test_medium_expert_is_half_of_each():
-    experiment = sac_collection.make_experiment("CollectLine-v0", None, 3, SETTINGS)
-    both, _ = sac_collection.collect(experiment, SETTINGS, "medium-expert", 41)
-    expert, _ = sac_collection.collect(experiment, SETTINGS, "expert", 21)
-    medium, _ = sac_collection.collect(experiment, SETTINGS, "medium", 20)
+def test_medium_expert_is_half_of_each(made):
+    both, _ = made("medium-expert")
+    expert, _ = collect("expert", steps=STEPS - STEPS // 2)
+    medium, _ = collect("medium", steps=STEPS // 2)
     for key, values in both.items():
         np.testing.assert_array_equal(
             values, np.concatenate([expert[key], medium[key]])
         )
 
 
-def test_replay_is_reproducible_and_depends_on_the_seed():
-    def replay(seed):
-        experiment = sac_collection.make_experiment(
-            "CollectLine-v0", None, seed, SETTINGS
-        )
-        return sac_collection.collect(experiment, SETTINGS, "medium-replay", STEPS)[0]
-
-    first, again, other = replay(0), replay(0), replay(1)
+def test_replay_is_reproducible_and_depends_on_the_seed(made):
+    first, _ = made("medium-replay")
+    again, _ = collect("medium-replay")
+    other, _ = collect("medium-replay", seed=1)
     for key, values in first.items():
         np.testing.assert_array_equal(values, again[key])
     assert not np.array_equal(first["observations"], other["observations"])

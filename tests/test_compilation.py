@@ -111,7 +111,7 @@ def test_an_update_with_rounded_factors_deviates_little(name, monkeypatch):
 
 
 def test_the_precision_is_that_of_the_config_while_the_run_lasts(
-    samg_run, dataset, tmp_path, monkeypatch
+    dataset, tmp_path, monkeypatch
 ):
     seen = []
     make = evaluation.make_evaluator
@@ -122,8 +122,9 @@ def test_the_precision_is_that_of_the_config_while_the_run_lasts(
 
     monkeypatch.setattr(evaluation, "make_evaluator", recording)
     before = jax.config.jax_default_matmul_precision
-    changes = {"offline__restore": str(samg_run), "matmul_precision": "bfloat16"}
-    small_runs.run("awac_samg", dataset, tmp_path, **changes)
+    changes = {"offline__updates": 0, "online__steps": 0}
+    changes["matmul_precision"] = "bfloat16"
+    small_runs.run("awac", dataset, tmp_path, **changes)
     assert seen == [compilation.PRECISIONS["bfloat16"]]
     assert jax.config.jax_default_matmul_precision == before
     assert '"matmul_precision": "bfloat16"' in (tmp_path / "config.json").read_text()

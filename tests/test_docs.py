@@ -210,22 +210,6 @@ def folder(tmp_path_factory):
     return path
 
 
-def call(words: list[str]) -> None:
-    """Runs `python -m PROGRAM FLAG ...` in this process; it must succeed."""
-    program, *arguments = words[2:]
-    name = program.removeprefix("samg_jax.")
-    with called_programs.running(name) as module:
-        experiment_flag = getattr(module, "CONFIG", None)
-        arguments += SHORTER.get(program, [])
-        words = [program, *arguments]
-        status = None
-        try:
-            module.main(command_line.parse(words, experiment_flag, positional=True))
-        except SystemExit as end:  # Of --help, --explain and suites.
-            status = end.code
-        assert not status, (words, status)
-
-
 def test_every_command_runs_or_is_marked(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     ran = set()
@@ -236,7 +220,7 @@ def test_every_command_runs_or_is_marked(folder, monkeypatch, capsys):
         if words[1] == "-c":
             exec(words[2], {})
         else:
-            call(words)
+            called_programs.call([*words[2:], *SHORTER.get(words[2], ())])
         printed = capsys.readouterr().out
         assert printed.strip(), (page, words)
         ran.add(words[2])

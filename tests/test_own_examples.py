@@ -1,7 +1,6 @@
-"""The examples of an own weight and an own algorithm, through the program."""
+"""An own algorithm: its fields and its name. The README's tests train the examples."""
 
 import importlib
-import json
 import pathlib
 import sys
 import types
@@ -11,7 +10,6 @@ import pytest
 from samg_jax import algorithms, checks, settings
 from samg_jax.experiment import config_checks
 from samg_jax.guidance import weights
-from samg_jax.runs import lifecycle
 from tests.fixtures import small_experiments
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -29,31 +27,6 @@ def registered():
         registry.update(own)
     for name in ("own_weight", "own_algorithm"):
         sys.modules.pop(f"examples.{name}", None)
-
-
-@pytest.mark.parametrize(
-    ("module", "fields"),
-    [
-        ("own_weight", {"guidance.weight": "gentle"}),
-        ("own_algorithm", {"algorithm": "normalized_awac"}),
-    ],
-)
-def test_an_example_trains(module, fields, dataset, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    monkeypatch.syspath_prepend(str(ROOT))
-    fields = {"guidance.module": f"examples.{module}", **fields}
-    config = small_experiments.config("awac_samg", dataset, fields)
-    run = lifecycle.run(config, tmp_path / "run")
-    meta = json.loads((run.workdir / "config.json").read_text())
-    for name, value in fields.items():
-        found = meta
-        for part in name.split("."):
-            found = found[part]
-        assert found == value
-    if "algorithm" in fields:
-        assert type(run.experiment.online).__name__ == "NormalizedAWAC"
-        rows = (run.workdir / "training.csv").read_text()
-        assert "actor_loss" in rows
 
 
 def test_bounds_of_an_own_hyperparameter_hold(dataset, monkeypatch):

@@ -1,6 +1,7 @@
 """The README: its length, its commands and its Python, run with small settings."""
 
 import importlib.util
+import json
 import pathlib
 import re
 import shlex
@@ -9,7 +10,9 @@ import sys
 
 import pytest
 
-from tests.fixtures import small_experiments
+from samg_jax import algorithms
+from samg_jax.guidance import weights
+from tests.fixtures import called_programs, small_experiments
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -73,20 +76,9 @@ def fields(command: str) -> list[str]:
     own = small_experiments.fields(name, pathlib.Path("unused"))
     for field in ("dataset.path", "env_id", "num_seeds"):
         del own[field]  # As the README says.
+    own |= {f"{phase}.eval_every": 60 for phase in ("offline", "online")}
+    own["evaluation.episodes"] = 1
     return [f"--config.{name}={value}" for name, value in own.items()]
-
-
-def run(arguments: list[str], folder: pathlib.Path) -> str:
-    result = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert result.returncode == 0, f"{arguments}\n{result.stderr[-3000:]}"
-    return result.stdout
 
 
 @pytest.fixture(scope="module")
@@ -100,34 +92,69 @@ def folder(tmp_path_factory):
     small_experiments.write_dataset(
         cache / "halfcheetah_medium-v2.hdf5", env_id="HalfCheetah-v4"
     )
+    registries = (weights.REGISTRY, algorithms.MODULES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("D4RL_DATASET_DIR", str(cache))
         patch.setenv("HOME", str(path))
-        patch.setenv("JAX_PLATFORMS", "cpu")
+        patch.chdir(path)
+        patch.syspath_prepend(str(path))
+        before = [dict(registry) for registry in registries]
         yield path
+        for registry, known in zip(registries, before, strict=True):
+            registry.clear()
+            registry.update(known)
+        for name in ("own_weight", "own_algorithm"):
+            sys.modules.pop(f"examples.{name}", None)
 
 
-def test_every_command_of_the_readme_runs(folder):
-    for command in COMMANDS:
-        words = shlex.split(command)
-        if words[0] == "bash":
-            continue
+def processed(words):
+    """What a command prints, run in a process as a reader does."""
+    result = subprocess.run(
+        [sys.executable, *words[1:]],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, f"{words}\n{result.stderr[-3000:]}"
+    return result.stdout
+
+
+def saved(folder, run):
+    return json.loads((folder / "runs" / run / "config.json").read_text())
+
+
+def test_every_command_of_the_readme_runs(folder, capsys):
+    programs = [words for words in map(shlex.split, COMMANDS) if words[0] == "python"]
+    for number, words in enumerate(programs):
         if words[2] == "samg_jax.evaluate":
             pytest.importorskip("imageio")
-            run([*words[1:], "--episodes=2"], folder)
+            called_programs.call([*words[2:], "--episodes=2"])
             continue
-        output = run([*words[1:], *fields(command)], folder)
+        words += fields(" ".join(words))
+        if number == 0:  # The others start no process of their own.
+            output = processed(words)
+        else:
+            called_programs.call(words[2:])
+            output = capsys.readouterr().out
         shown = output.split("learning curves: ")[1].strip()
         assert (folder / shown).stat().st_size > 5_000
-        if "examples/quick.py" in command and "sweep" not in command:
-            assert re.search(CLOSING, output), command
+        if "--config=examples/quick.py:hopper-demo" in words and not any(
+            word.startswith("--sweep") for word in words
+        ):
+            assert re.search(CLOSING, output), words
     assert (folder / "scores.json").exists()
     assert (folder / "episode.mp4").exists()
     runs = {path.name for path in (folder / "runs").iterdir()}
     assert {"quick", "no_data", "strengths", "gentle", "normalized"} <= runs
+    # The examples' own weight and own algorithm were those that trained.
+    assert saved(folder, "gentle")["guidance"]["weight"] == "gentle"
+    assert saved(folder, "normalized")["algorithm"] == "normalized_awac"
+    rows = (folder / "runs" / "normalized" / "training.csv").read_text()
+    assert "actor_loss" in rows
 
 
-def test_the_python_of_the_readme_prints_what_it_says(folder):
+def test_the_python_of_the_readme_prints_what_it_says(folder, capsys):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len([line for line in code.splitlines() if line]) <= 12
     shown = re.search(r"```text\n(.*?)```", README, re.DOTALL)[1]
@@ -138,10 +165,11 @@ def test_the_python_of_the_readme_prints_what_it_says(folder):
     reduced = f"config.update_from_flattened_dict({values!r})\nresult = "
     code = code.replace("result = ", reduced, 1)
     code = code.replace("config.update", "config.unlock()\nconfig.update", 1)
-    (folder / "snippet.py").write_text(code)
-    output = run(["snippet.py"], folder)
+    exec(code, {})
+    output = capsys.readouterr().out
     assert re.match(CLOSING, output[output.index("normalized score") :])
     assert len(re.findall(r"^seed \d: return -?\d+$", output, re.MULTILINE)) == 4
+    assert (folder / "runs" / "from_python").is_dir()
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "launch").glob("*.sh")))

@@ -196,7 +196,7 @@ def variant(config: ml_collections.ConfigDict) -> str:
     """The variant's name, with its preset unless that is the paper's."""
     preset = config.guidance.get("weight_preset", "paper")
     named = config.guidance.weight == "cvae" and preset != "paper"
-    return lifecycle.variant(config) + (f" {preset}" if named else "")
+    return lifecycle.variant(config.to_dict()) + (f" {preset}" if named else "")
 
 
 def dataset_of(config: ml_collections.ConfigDict) -> str:

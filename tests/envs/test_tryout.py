@@ -125,7 +125,7 @@ def test_the_try_out_leaves_the_shared_random_numbers_as_they_were():
         ("PartsOfAnotherShape", r"observation\['arm'\] is .*\(5,\)"),
         ("PartsBeyond", r"observation\['mode'\] is the number 7"),
         ("NoParts", "has no parts"),
-        ("LeavingLate", r"SystemExit \(0\) at .*awkward_envs\.py, line \d+"),
+        ("LeavingLate", r"ends .*: SystemExit \(0\) at .*awkward_envs\.py, line \d+"),
     ],
 )
 def test_what_cannot_be_used_is_refused(name, said):

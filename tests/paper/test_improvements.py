@@ -11,16 +11,15 @@ from tests.fixtures import called_programs, small_runs
 
 
 @pytest.fixture(scope="module")
-def studies(dataset, tmp_path_factory):
+def studies(awac_run, samg_run, tmp_path_factory):
     """A folder with a run of each kind on `random`, one deeper than the other."""
     folder = tmp_path_factory.mktemp("studies")
-    small = {"online__steps": 30, "offline__updates": 20}
-    small_runs.run("awac", dataset, folder / "other" / "vanilla", **small)
-    small_runs.run("awac_samg", dataset, folder / "samg", **small)
+    shutil.copytree(awac_run, folder / "other" / "vanilla")
+    shutil.copytree(samg_run, folder / "samg")
     return folder
 
 
-def test_runs_are_found_by_level_and_base(studies, dataset):
+def test_runs_are_found_by_level_and_base(studies):
     (found,) = improvements.read([str(studies)], ["random", "hopper-demo"])
     assert (found.level, found.algorithm, found.seeds) == ("random", "awac", (0, 1))
     ends = [

@@ -231,5 +231,5 @@ def test_a_run_on_a_file_of_any_name_ends_with_its_pictures(dataset, tmp_path, c
     config = small_runs.config("awac_samg", path)
     with config.unlocked():
         config.sweep = ("guidance.threshold=0.1,0.2",) * 30
-    folders = pathlib.Path(lifecycle.default_workdir(config)).parts
+    folders = pathlib.Path(lifecycle.default_workdir(config.to_dict())).parts
     assert all(len(part.encode()) <= 255 for part in folders)

@@ -37,7 +37,7 @@ def test_the_columns_of_a_sweep_and_of_success_are_read(tmp_path):
     writer = run_output.Writer(tmp_path, np.array([4]), tensorboard=False, sweep=True)
     scores = run_output_scores([50.0])
     writer.evaluation("offline", (100, 0), scores, np.array([True]))
-    writer.places = [(4, "threshold=0.3 tau=1"), (4, "threshold=1e-2 tau=1")]
+    writer.replicas = [(4, "threshold=0.3 tau=1"), (4, "threshold=1e-2 tau=1")]
     rates = {"success_rate": np.array([0.5, 1.0])}
     scores = run_output_scores([50.0, 60.0])
     writer.evaluation("online", (100, 30), scores, np.array([True, False]))

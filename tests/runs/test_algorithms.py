@@ -27,10 +27,9 @@ def run(dataset, tmp_path_factory):
     return get
 
 
-# AWAC is run by the tests of forking and resuming; CQL is Cal-QL without its bound.
-@pytest.mark.parametrize(
-    "name", ["iql", "iql_samg", "cal_ql", *small_experiments.BASELINES]
-)
+# AWAC is run by the tests of forking and resuming, guided IQL and CQL by those of
+# protocols, CQL by those of the program, Cal-QL by those of its online returns.
+@pytest.mark.parametrize("name", ["iql", *small_experiments.BASELINES])
 def test_an_experiment_trains_offline_and_online(name, run):
     workdir = run(name)
     rows = small_runs.evaluations(workdir)
@@ -69,9 +68,9 @@ def test_spot_cools_its_penalty_and_never_trains_its_behavior_model_again(run):
 
 
 def test_critics_of_unequal_depth_are_pre_trained_frozen_and_fine_tuned(
-    dataset, tmp_path
+    dataset, tmp_path, monkeypatch
 ):
-    changes = {"agent__second_critic_hidden_dims": (16,)}
+    changes = {"agent__second_critic_hidden_dims": (16, 16)}
     workdir = small_runs.run("cql_samg", dataset, tmp_path / "run", **changes)
     assert not any(row.failed for row in small_runs.evaluations(workdir))
     state = small_runs.saved(workdir)
@@ -84,11 +83,17 @@ def test_critics_of_unequal_depth_are_pre_trained_frozen_and_fine_tuned(
             ]
             for critic in ("Critic_0", "Critic_1")
         }
-        assert [len(names) for names in layers.values()] == [6, 4]  # With biases.
+        assert [len(names) for names in layers.values()] == [4, 6]  # With biases.
+    # A fork that was stopped fine-tunes bit for bit as the run that never stopped.
     changes["offline__restore"] = str(workdir)
+    with monkeypatch.context() as patch:
+        small_runs.stop_at(patch, "online", 47)
+        with pytest.raises(small_runs.Stopped):
+            small_runs.run("cql_samg", dataset, tmp_path / "fork", **changes)
     fork = small_runs.run("cql_samg", dataset, tmp_path / "fork", **changes)
     small_runs.assert_same_arrays(small_runs.saved(fork), state)
-    with pytest.raises(ValueError, match=r"second_critic_hidden_dims: \[16\] in"):
+    assert small_runs.scores(fork) == small_runs.scores(workdir)
+    with pytest.raises(ValueError, match=r"second_critic_hidden_dims: \[16, 16\] in"):
         small_runs.run(
             "cql_samg", dataset, tmp_path / "equal", offline__restore=str(workdir)
         )

@@ -243,17 +243,13 @@ def test_what_cannot_be_used_is_refused_before_any_compute(
 
 
 @pytest.mark.parametrize("name", ["flattened", "SampledSpace"])
-def test_wrapped_environments_continue_bit_for_bit(
-    name, walks, tmp_path, monkeypatch, capsys
-):
+def test_wrapped_environments_continue_bit_for_bit(name, walks, tmp_path, capsys):
     with awkward_envs.registered(name) as (env_id,):
         fields = {**RUN, "env_id": env_id, "offline__updates": 0}
+        fields["online__checkpoint_every"] = 30
         whole = small_runs.run("awac", walks, tmp_path / "whole", **fields)
-        with monkeypatch.context() as patch:
-            small_runs.stop_at(patch, "online", 40)
-            with pytest.raises(small_runs.Stopped):
-                small_runs.run("awac", walks, tmp_path / "stopped", **fields)
-        stopped = small_runs.run("awac", walks, tmp_path / "stopped", **fields)
+        stopped = small_runs.as_if_killed(whole, tmp_path / "stopped")
+        small_runs.run("awac", walks, stopped, **fields)
     assert small_runs.tables(stopped) == small_runs.tables(whole)
     assert "episode boundaries" not in capsys.readouterr().out
 
@@ -295,8 +291,8 @@ def test_a_checkpoint_of_others_is_evaluated_only_if_trusted(
     start, tmp_path, monkeypatch
 ):
     (tmp_path / "their_arm.py").write_text(
-        "import gymnasium\nfrom tests import cases\n"
-        "gymnasium.register('TheirArm-v0', cases.Walk, max_episode_steps=20)\n"
+        "import gymnasium\nfrom tests.fixtures import awkward_envs\n"
+        "gymnasium.register('TheirArm-v0', awkward_envs.Walk, max_episode_steps=20)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     workdir = start("their_arm:TheirArm-v0", online__steps=0)

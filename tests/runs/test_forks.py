@@ -39,11 +39,8 @@ def no_training(monkeypatch):
 
 
 @pytest.mark.usefixtures("without_data", "no_training")
-@pytest.mark.parametrize("folder", ["", "offline"])
-def test_forks_repeat_the_fine_tuning_without_the_dataset(
-    folder, samg_run, dataset, tmp_path
-):
-    fork("awac_samg", dataset, tmp_path, samg_run / folder)
+def test_forks_repeat_the_fine_tuning_without_the_dataset(samg_run, dataset, tmp_path):
+    fork("awac_samg", dataset, tmp_path, samg_run)
     assert_same_fine_tuning(tmp_path, samg_run)
     assert not small_runs.scores(tmp_path, "offline")
 
@@ -71,7 +68,7 @@ def test_a_fork_takes_the_rest_from_its_own_config(samg_run, dataset, tmp_path):
         "agent__learning_rate": 1e-30,
         "online__steps": 40,
     }
-    fork("awac_samg", dataset, tmp_path, samg_run, **changes)
+    fork("awac_samg", dataset, tmp_path, samg_run / "offline", **changes)
     own, source = small_runs.saved(tmp_path), small_runs.saved(samg_run, "offline")
     np.testing.assert_array_equal(own["['guidance']['threshold']"], np.float32(0.25))
     np.testing.assert_array_equal(own["['guidance']['strength']"], np.float32(0.75))

@@ -103,54 +103,6 @@ def test_the_order_is_that_of_a_plain_loop(overlap, samg_run, dataset, tmp_path)
     assert np.abs(actions[0] - wrong[0]).max() < 1e-5
 
 
-def test_two_runs_are_equal_bit_for_bit(overlapped, fork, samg_run, dataset, tmp_path):
-    small_runs.run("awac_samg", dataset, tmp_path, **fork)
-    assert small_runs.tables(tmp_path) == small_runs.tables(overlapped)
-    small_runs.assert_same_arrays(
-        small_runs.saved(tmp_path), small_runs.saved(overlapped)
-    )
-    strict = small_runs.saved(samg_run)["['buffer']['actions']"]
-    found = small_runs.saved(overlapped)["['buffer']['actions']"]
-    # The same draws by the same policy, until it has learned something.
-    np.testing.assert_array_equal(found[:, :26], strict[:, :26])
-    assert np.abs(found - strict).max() > 1e-5
-
-
-def test_it_resumes_bit_for_bit(overlapped, fork, dataset, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        small_runs.stop_at(patch, "online", 47)
-        with pytest.raises(small_runs.Stopped):
-            small_runs.run("awac_samg", dataset, tmp_path, **fork)
-    small_runs.run("awac_samg", dataset, tmp_path, **fork)
-    assert small_runs.tables(tmp_path) == small_runs.tables(overlapped)
-    small_runs.assert_same_arrays(
-        small_runs.saved(tmp_path), small_runs.saved(overlapped)
-    )
-
-
-def test_nothing_depends_on_when_it_is_logged_evaluated_or_saved(
-    overlapped, fork, dataset, tmp_path
-):
-    periods = {"online__eval_every": 60, "online__checkpoint_every": 60}
-    small_runs.run(
-        "awac_samg", dataset, tmp_path, **fork, **periods, online__log_every=60
-    )
-    own, expected = (small_runs.saved(folder) for folder in (tmp_path, overlapped))
-    for name in set(own) - {"host episode_sums", "host episode_counts"}:
-        np.testing.assert_array_equal(own[name], expected[name], name)
-    assert small_runs.scores(tmp_path)[-2:] == small_runs.scores(overlapped)[-2:]
-
-
-def test_its_scores_are_those_of_the_policy_that_is_saved(overlapped, dataset):
-    settings = small_runs.config("awac_samg", dataset)
-    experiment, state = small_runs.online_state(settings, overlapped)
-    evaluate = evaluation.make_evaluator(experiment, 2, 1)
-    scores = evaluate(state.agent, state.preprocessing)
-    last = small_runs.evaluations(overlapped)[-2:]
-    for seed in range(2):
-        assert last[seed].return_mean == pytest.approx(scores.returns[seed].mean())
-
-
 def recorded(monkeypatch):
     """Returns what fine-tuning compiles, by name, and the threads of its steps."""
     record = {"programs": {}, "threads": set()}
@@ -177,23 +129,70 @@ def recorded(monkeypatch):
     return record
 
 
-@pytest.mark.parametrize("overlap", [False, True])
-def test_no_program_of_the_loop_is_compiled_twice(
-    overlap, fork, dataset, tmp_path, monkeypatch
-):
-    changes = {**fork, "online__overlap": overlap, "online__updates_per_step": 2}
-    names = {"act", "learn"} if overlap else {"step"}
-    record = recorded(monkeypatch)
+def stopped_and_continued(dataset, workdir, changes, monkeypatch):
+    """Runs a fork in two halves; returns what `recorded` says of both."""
+    halves = []
     with monkeypatch.context() as patch:
-        small_runs.stop_at(patch, "online", 55)
-        with pytest.raises(small_runs.Stopped):
-            small_runs.run("awac_samg", dataset, tmp_path, **changes)
-    begun = dict(record["programs"])
-    small_runs.run("awac_samg", dataset, tmp_path, **changes)
-    for programs in (begun, record["programs"]):
-        assert set(programs) == names
+        record = recorded(patch)
+        with patch.context() as inner:
+            small_runs.stop_at(inner, "online", 47)
+            with pytest.raises(small_runs.Stopped):
+                small_runs.run("awac_samg", dataset, workdir, **changes)
+        halves.append(dict(record["programs"]))
+        small_runs.run("awac_samg", dataset, workdir, **changes)
+    return [*halves, record["programs"]], record["threads"]
+
+
+def test_it_resumes_bit_for_bit_and_compiles_no_program_twice(
+    overlapped, fork, samg_run, dataset, tmp_path, monkeypatch
+):
+    halves, threads = stopped_and_continued(dataset, tmp_path, fork, monkeypatch)
+    assert small_runs.tables(tmp_path) == small_runs.tables(overlapped)
+    found = small_runs.saved(overlapped)
+    small_runs.assert_same_arrays(small_runs.saved(tmp_path), found)
+    for programs in halves:
+        assert set(programs) == {"act", "learn"}
         assert {program._cache_size() for program in programs.values()} == {1}
-    assert record["threads"] == {"environments" if overlap else "MainThread"}
+    assert threads == {"environments"}
+    strict = small_runs.saved(samg_run)["['buffer']['actions']"]
+    found = found["['buffer']['actions']"]
+    # The same draws by the same policy, until it has learned something.
+    np.testing.assert_array_equal(found[:, :26], strict[:, :26])
+    assert np.abs(found - strict).max() > 1e-5
+
+
+def test_no_program_of_the_strict_loop_is_compiled_twice(
+    fork, dataset, tmp_path, monkeypatch
+):
+    changes = {**fork, "online__overlap": False, "online__updates_per_step": 2}
+    halves, threads = stopped_and_continued(dataset, tmp_path, changes, monkeypatch)
+    for programs in halves:
+        assert set(programs) == {"step"}
+        assert programs["step"]._cache_size() == 1
+    assert threads == {"MainThread"}
+
+
+def test_nothing_depends_on_when_it_is_logged_evaluated_or_saved(
+    overlapped, fork, dataset, tmp_path
+):
+    periods = {"online__eval_every": 60, "online__checkpoint_every": 60}
+    small_runs.run(
+        "awac_samg", dataset, tmp_path, **fork, **periods, online__log_every=60
+    )
+    own, expected = (small_runs.saved(folder) for folder in (tmp_path, overlapped))
+    for name in set(own) - {"host episode_sums", "host episode_counts"}:
+        np.testing.assert_array_equal(own[name], expected[name], name)
+    assert small_runs.scores(tmp_path)[-2:] == small_runs.scores(overlapped)[-2:]
+
+
+def test_its_scores_are_those_of_the_policy_that_is_saved(overlapped, dataset):
+    settings = small_runs.config("awac_samg", dataset)
+    experiment, state = small_runs.online_state(settings, overlapped)
+    evaluate = evaluation.make_evaluator(experiment, 2, 1)
+    scores = evaluate(state.agent, state.preprocessing)
+    last = small_runs.evaluations(overlapped)[-2:]
+    for seed in range(2):
+        assert last[seed].return_mean == pytest.approx(scores.returns[seed].mean())
 
 
 def test_a_failure_of_the_simulator_ends_the_run(fork, dataset, tmp_path, monkeypatch):

@@ -72,10 +72,9 @@ def test_an_offline_run_holds_the_scores_and_is_resumed(tmp_path, dataset, monke
         assert values[name, sum(steps)] == pytest.approx(value)
 
 
-def test_nothing_of_it_is_there_unless_asked_for(tmp_path, dataset):
-    workdir = small_runs.run("awac", dataset, tmp_path, online__steps=0)
-    assert not (workdir / "wandb").exists()
-    assert not (workdir / wandb_events.ID_FILE).exists()
+def test_nothing_of_it_is_there_unless_asked_for(awac_run):
+    assert not (awac_run / "wandb").exists()
+    assert not (awac_run / wandb_events.ID_FILE).exists()
 
 
 def test_a_missing_library_and_a_wrong_mode_are_refused(tmp_path, dataset, monkeypatch):
