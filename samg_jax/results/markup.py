@@ -29,6 +29,10 @@ LATEX = {
     ">": r"\textgreater{}",
     "→": r"$\rightarrow$",
 }
+# Tabulate's own "github" has no blanks in the rule, which our readers of tables expect.
+_ROW = tabulate.DataRow("| ", " | ", " |")
+_RULE = tabulate.Line("| ", "-", " | ", " |")
+_TABLE = tabulate.TableFormat(None, _RULE, None, None, _ROW, _ROW, 0, None)
 _LATEX = re.compile("|".join(map(re.escape, LATEX)))
 # An underscore between letters emphasizes nothing, and names are full of them.
 # Brackets of intervals stay too, unless a link follows.
@@ -83,4 +87,4 @@ def markdown_row(cells: Sequence[str]) -> str:
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; its cells are escaped unless they are `Markdown`."""
     cells = [[markdown(cell) for cell in line] for line in (header, *rows)]
-    return tabulate.tabulate(cells, "firstrow", "github", disable_numparse=True)
+    return tabulate.tabulate(cells, "firstrow", _TABLE, disable_numparse=True)
