@@ -186,11 +186,9 @@ def test_programs_are_measured_in_the_precision_that_was_asked_for(
     mark = {"float32": "HIGHEST, HIGHEST", "bfloat16": "lhs_precision_type = bf16"}
     assert len(seen) > 3
     assert all(mark[name] in product for product in seen)
-    # All operations are those of one trace, which lies in the folder.
     (trace,) = {pathlib.Path(row["trace"]) for row in report["rows"]}
     assert trace.is_relative_to(tmp_path / "traces")
-    assert trace.is_file()
-    assert sum(row["share"] for row in report["rows"]) <= 1.0 + 1e-9
+    assert any(trace.rglob("*.xplane.pb"))
 
 
 @pytest.mark.parametrize("kind", ["online", "compile"])

@@ -62,7 +62,7 @@ def test_the_result_is_that_of_the_committed_table():
     pytest.importorskip("pandas")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    frame = script.suite_table.read(ROOT / "launch" / "results" / "demo")
+    frame = script.tidy_table.read(ROOT / "launch" / "results" / "demo")
     rows = script.table(frame[frame["phase"] == "online"]).splitlines()[1:]
     assert len(rows) == 6
     for row in rows:

@@ -116,7 +116,7 @@ def read_run(workdir: pathlib.Path) -> tuple[ml_collections.ConfigDict, pd.DataF
     done = meta is not None and (
         meta["step"] == config.online.steps if config.online.steps else meta["complete"]
     )
-    if meta is None and lost_checkpoints.phase(workdir, config) == phase:
+    if meta is None and lost_checkpoints.phase(workdir, config.to_dict()) == phase:
         raise checks.UserError(
             f"There is no checkpoint in {str(workdir / phase)!r}, though the tables go "
             "on to where one is due. It says whether the run is complete, and on which "
