@@ -174,10 +174,7 @@ def main(argv: list[str]) -> None:
         with checks.program():
             check_suite()
         _ = suite_program.run  # Imported here, where signals end the process at once.
-        with (
-            checks.program(f"Interrupted. {goes_on}"),
-            signals.handled(f"Terminated. {goes_on}"),
-        ):
+        with signals.program(f"Interrupted. {goes_on}", f"Terminated. {goes_on}"):
             sys.exit(run_suite())
     with checks.program():
         request = parse(argv[1:])
@@ -190,7 +187,8 @@ def main(argv: list[str]) -> None:
         compilation.use_cache(compilation.DEFAULT_CACHE)
     command = shlex.join(["python", "-m", "samg_jax.benchmark", *sys.argv[1:]])
     stopped = report_files.stopped(request.kind, request.out)
-    with checks.program(stopped), tempfile.TemporaryDirectory() as folder:
+    ended = stopped.replace("Interrupted", "Terminated", 1)
+    with signals.program(stopped, ended), tempfile.TemporaryDirectory() as folder:
         report = measures.run(request, pathlib.Path(folder), command)
     print(benchmark_tables.describe(report))
 

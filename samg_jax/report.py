@@ -19,6 +19,7 @@ from absl import flags
 
 from samg_jax import checks, durable, lazy, logs, startup
 from samg_jax.experiment import command_line
+from samg_jax.runs import signals
 
 run_comparison = lazy.module("samg_jax.results.run_comparison")
 provenance = lazy.module("samg_jax.provenance")
@@ -79,7 +80,8 @@ def main(argv: list[str]) -> None:
     """Reports the suite whose folder, or the runs whose workdirs, are the arguments."""
     logs.quiet_libraries()
     folders = [pathlib.Path(name).expanduser() for name in argv[1:]]
-    with checks.program():
+    # Ctrl-C is how --watch ends.
+    with checks.program() if WATCH.value else signals.program():
         if WATCH.value or is_suite(folders):
             report_suite(folders)
             return

@@ -169,6 +169,8 @@ def check(cases: Sequence[Case], configs: pathlib.Path) -> None:
             )
         config = load(case, configs)
         task = resolution.resolve(config).task
+        sizes = task.observation_size, task.action_size
+        size_limits.check(size_limits.flatten(config.to_dict()), *sizes)
         row = size_limits.NUMBER * (2 * task.observation_size + task.action_size + 3)
         size_limits.count("rows", case.rows)
         needed = row * case.rows

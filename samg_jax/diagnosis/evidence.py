@@ -25,7 +25,7 @@ from samg_jax.diagnosis import (
 )
 from samg_jax.diagnosis.candidates import Candidate, Checkpoint
 from samg_jax.diagnosis.judged_pairs import Pairs
-from samg_jax.experiment import config_checks, resolution
+from samg_jax.experiment import config_checks, resolution, size_limits
 from samg_jax.experiment.resolution import Parts
 from samg_jax.guidance import collapse, normals
 from samg_jax.runs import forks
@@ -164,7 +164,10 @@ def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Parts]]:
     for name, fields in asked:
         config = candidates.with_settings(checkpoint.config, fields, request.steps)
         config_checks.check_annealing(config)
-        result.append((name, resolution.resolve(config)))
+        parts = resolution.resolve(config)
+        sizes = parts.task.observation_size, parts.task.action_size
+        size_limits.check_weight(f"The weight {name!r}: ", config, *sizes)
+        result.append((name, parts))
     return result
 
 
