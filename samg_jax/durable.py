@@ -67,11 +67,28 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def replace(temporary: pathlib.Path, path: pathlib.Path) -> None:
+    """Gives a file, written under another name, its own.
+
+    Raises:
+        checks.UserError: a folder has that name.
+    """
+    try:
+        temporary.replace(path)
+    except OSError as error:
+        if not path.is_dir():
+            raise
+        raise checks.UserError(
+            f"{str(path)!r} is a folder, where a file is written. Rename that folder, "
+            "then give the same command again."
+        ) from error
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

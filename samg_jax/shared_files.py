@@ -26,7 +26,7 @@ def replace(path: pathlib.Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         write_flushed(temporary, content)
-        temporary.replace(path)
+        durable.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     durable.sync_folder(path.parent)

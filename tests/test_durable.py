@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from samg_jax import checks, durable
+from samg_jax import checks, durable, shared_files
 from samg_jax.suites import repair
 
 
@@ -26,6 +26,24 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
         durable.write_text(path, "after")
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: durable.write_text(path, "x"),
+        lambda path: durable.write_result(path, b"x"),
+        lambda path: shared_files.write_json(path, {}),
+        lambda path: shared_files.replace(path, b"x"),
+    ],
+)
+@pytest.mark.parametrize("name", ["results.parquet", "results.csv", "job.json"])
+def test_a_folder_where_a_file_belongs_is_named(write, name, tmp_path):
+    path = tmp_path / name
+    (path / "inside").mkdir(parents=True)
+    with pytest.raises(checks.UserError, match=f"{name}' is a folder, where a file"):
+        write(path)
+    assert [found.name for found in tmp_path.iterdir()] == [name]
 
 
 def test_content_is_flushed_before_the_name_and_the_folder_last(tmp_path, monkeypatch):

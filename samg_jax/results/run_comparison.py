@@ -21,7 +21,7 @@ from samg_jax.results import (
     table_rows,
 )
 from samg_jax.results.seed_statistics import Course
-from samg_jax.runs import checkpoints, lifecycle, lost_checkpoints
+from samg_jax.runs import checkpoints, lifecycle, lost_checkpoints, saved_configs
 
 # What `training.csv` has of the guidance and a comparison tells.
 GUIDANCE = ("weight_active", "weight_mean", "guidance_term")
@@ -80,6 +80,7 @@ def read(workdir: pathlib.Path) -> list[Outcome]:
         checks.UserError: no run is there, or it is not complete.
     """
     config = read_config(workdir)
+    saved_configs.check_kept(workdir, config.to_dict())
     phase = "online" if config.online.steps else "offline"
     meta = _meta(workdir / phase)
     done = meta is not None and (

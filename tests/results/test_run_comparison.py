@@ -1,7 +1,9 @@
 """Finished runs side by side."""
 
 import dataclasses
+import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -9,9 +11,10 @@ import ml_collections
 import numpy as np
 import pytest
 
-from samg_jax import provenance
+from samg_jax import checks, provenance
 from samg_jax.results import run_comparison
 from samg_jax.results.seed_statistics import Course
+from samg_jax.runs import saved_configs
 from tests.fixtures import called_programs, made_outcomes, small_runs
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -134,6 +137,36 @@ def test_unfinished_and_missing_runs_are_refused(tmp_path, dataset, monkeypatch)
             small_runs.run("awac_samg", dataset, tmp_path / "run")
     with pytest.raises(ValueError, match="is not complete"):
         run_comparison.read(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"algorithm": "awac"', '"algorithm": "iql"'),
+        ('"weight": "cvae"', '"weight": "none"'),
+        ('"episodes": ', '"episodes": 1'),
+    ],
+)
+def test_an_edited_config_is_refused_by_name(samg_run, tmp_path, before, after):
+    workdir = tmp_path / "run"
+    shutil.copytree(samg_run, workdir)
+    config = json.loads((workdir / "config.json").read_text())
+    saved_configs.check_kept(workdir, config)
+    text = (workdir / "config.json").read_text()
+    assert before in text
+    edited = json.loads(text.replace(before, after, 1))
+    (workdir / "config.json").write_text(json.dumps(edited))
+    with pytest.raises(checks.UserError, match=r"config\.json was edited"):
+        run_comparison.read(workdir)
+    for copy in workdir.glob("o*line/[0-9]*/config_copy.json"):  # As sed would.
+        copy.write_text(json.dumps(edited))
+    with pytest.raises(checks.UserError, match=r"not the config with which"):
+        run_comparison.read(workdir)
+
+
+def test_a_config_that_nothing_keeps_is_said_to_be_believed(tmp_path, caplog):
+    saved_configs.check_kept(tmp_path, {"algorithm": "awac"})
+    assert "believed as it stands" in caplog.text
 
 
 def test_the_machine_is_described_without_naming_it():
