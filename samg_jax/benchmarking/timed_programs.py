@@ -102,7 +102,7 @@ class Program:
 def load(config: ml_collections.ConfigDict) -> Data:
     """Returns the data of a config as the trainer loads them."""
     task = resolution.resolve_task(config)
-    return to_device(*resolution.load_dataset(config, task, _quiet)[:2])
+    return to_device(*resolution.load_dataset(config, task, _quiet, _quiet)[:2])
 
 
 def to_device(dataset: transitions.Dataset, preprocessing: Preprocessing) -> Data:

@@ -150,6 +150,6 @@ def check_parts(source: str, rows: np.ndarray, raw: d4rl.Own) -> None:
         ):
             raise checks.UserError(
                 f"Rows {begin:,} to {end - 1:,} of {source} have nothing to do with "
-                "the following ones, as if a part of the file were shuffled, and there are "
-                f"no 'next_observations'. {row_order.REMEDY}."
+                "the following ones, as if a part of the file were shuffled, and there "
+                f"are no 'next_observations'. {row_order.REMEDY}."
             )

@@ -28,7 +28,7 @@ from typing import BinaryIO
 
 import tqdm
 
-from samg_jax import checks, durable
+from samg_jax import checks, durable, foreign
 
 CHUNK = 2**20
 TIMEOUT = 60.0  # Seconds without a byte before a connection counts as dead.
@@ -348,13 +348,12 @@ def _digest(file: BinaryIO) -> str:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
-        reason = " ".join(str(error.reason).split())
-        return f"the server answered {error.code} {reason}"
+        return f"the server answered {error.code} {foreign.printable(error.reason)}"
     if isinstance(error, urllib.error.URLError):
-        return f"no connection ({error.reason})"
+        return f"no connection ({foreign.printable(error.reason)})"
     if isinstance(error, TimeoutError):
         return f"no data for {TIMEOUT:g} seconds"
-    return str(error) or type(error).__name__
+    return foreign.printable(error) or type(error).__name__
 
 
 def _kept(part: pathlib.Path, size: int) -> str:

@@ -110,7 +110,7 @@ class Simulators:
     def close(self) -> None:
         """Closes the environments, but those that were given."""
         for env in self._envs if self._own else ():
-            env.close()
+            building.close(env, self._env_id)
 
     def _check_methods(self) -> None:
         env = self._envs[0]

@@ -92,7 +92,10 @@ def fine_tune(this: Run, state, env, episodes, dataset, offline_step: int) -> No
     finish = online_returns.make_finisher(this.parts, phase)
     saving = environments.Saving(this.parts, this.config.evaluation.get("max_steps"))
 
+    draws = environments.SharedDraws(this.parts.trial)
+
     def save():
+        draws.check(logs.LOGGER.warning)
         with clock.part("checkpoint"):
             save_online(this, state, env, episodes, offline_step)
 

@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Sequence
 
 from samg_jax import durable, shared_files
+from samg_jax.runs import run_tables
 from samg_jax.suites import claims, job_folders
 from samg_jax.suites.job_list import Job
 
@@ -48,7 +49,13 @@ def mend(folder: pathlib.Path) -> None:
     for path in (complete, *runs):
         if shared_files.exists(path) and not path.is_dir():
             shared_files.set_aside(path)
-    if complete.is_dir() and not job_folders.sound(job_folders.done(folder)):
+    if not complete.is_dir():
+        return
+    # The tables are put back from the checkpoint, by the process that takes it over.
+    lost = [name for name in run_tables.NAMES if not (complete / name).is_file()]
+    if lost:
+        print(f"{complete} has lost {' and '.join(lost)}; its job is opened again.")
+    if lost or not job_folders.sound(job_folders.done(folder)):
         _open_again(folder)
 
 

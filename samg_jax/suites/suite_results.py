@@ -199,9 +199,8 @@ def _table(path: pathlib.Path, columns: Sequence[str]) -> pd.DataFrame:
             table[name] = pd.to_numeric(table[name])
     except (OSError, ValueError) as error:  # The library's own are of the latter.
         raise checks.UserError(
-            f"{path} cannot be read: {error}. The results are without its job. Restore "
-            f"the file, or delete the folder {path.parent} and give the suite's "
-            "command again, which trains the job anew."
+            f"{path} cannot be read: {error}. The results are without its job. Give "
+            "the suite's command again: it takes the table from the job's checkpoint."
         ) from error
     return table
 

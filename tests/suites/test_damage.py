@@ -104,6 +104,19 @@ def test_a_complete_job_keeps_its_config_without_its_job_file(suite):
         repair.prepare(out, jobs)
 
 
+@pytest.mark.parametrize("lost", ["metrics.csv", "training.csv"])
+def test_a_complete_job_that_lost_a_table_is_opened_again(suite, lost, capsys):
+    out, jobs = suite
+    folder = job_folders.of(out, jobs[0].name)
+    (folder / "complete" / lost).unlink()
+    with pytest.raises(checks.UserError, match="Give the suite's command again: it"):
+        suite_results.read(folder, jobs[0])
+    repair.prepare(out, jobs)
+    assert f"has lost {lost}; its job is opened again" in capsys.readouterr().out
+    assert job_runner.status(out, jobs[0]) is None
+    assert job_folders.take_over(folder, 1) is not None
+
+
 def test_a_damaged_claim_is_free_after_a_while(tmp_path, damage, monkeypatch):
     monkeypatch.setattr(claims, "DAMAGED_TIMEOUT", 0.0)
     damage(claims.path_of(tmp_path, 0))
