@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from samg_jax import checks
+from samg_jax.collecting import recording
 from samg_jax.data import continuity, d4rl, plausibility, published_facts, sources
-from samg_jax.envs import tasks
+from samg_jax.envs import tasks, vector
 
 LIMIT = 50
 
@@ -137,6 +138,33 @@ def test_the_demo_passes_without_a_word():
     hopper = tasks.for_env_id("Hopper-v4")
     plausibility.check("demo", own(rows), hopper, (), found.append)
     assert found == []
+
+
+@pytest.mark.parametrize("smooth", [0.0, 0.9])
+def test_steps_of_half_cheetah_as_they_are_collected_pass_without_a_word(smooth):
+    env = vector.make("HalfCheetah-v4", 4, [0, 1, 2, 3], "d4rl")
+    rng, recorder = np.random.default_rng(0), recording.Recorder()
+    actions, observations = np.zeros((4, 6)), env.reset()
+    for _ in range(1_200):
+        noise = rng.uniform(-1, 1, actions.shape)
+        actions = np.clip(smooth * actions + (1 - smooth) * noise, -1, 1)
+        outcome = env.step(actions)
+        recorder.add(observations, actions, outcome)
+        observations = outcome.observations
+    env.close()
+    found = []
+    cheetah = tasks.for_env_id("HalfCheetah-v4")
+    plausibility.check("own", own(recorder.rows()), cheetah, (), found.append)
+    # Nothing terminates, and the last episodes were cut when the collection ended.
+    assert found == []
+
+
+def test_policies_of_all_levels_after_each_other_pass_without_a_word():
+    levels = [swing(20, seed, noise=0.01, limit=LIMIT) for seed in range(6)]
+    for level, rows in enumerate(levels):
+        rows["observations"] = rows["observations"] * (1 + level)
+    replay = {k: np.concatenate([rows[k] for rows in levels]) for k in d4rl.KEYS}
+    assert judge(replay) == []
 
 
 def test_a_million_rows_take_little_time():
