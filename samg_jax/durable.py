@@ -85,10 +85,14 @@ def replace(temporary: pathlib.Path, path: pathlib.Path) -> None:
     except OSError as error:
         if not path.is_dir():
             raise
-        raise checks.UserError(
-            f"{str(path)!r} is a folder, where a file is written. Rename that folder, "
-            "then give the same command again."
-        ) from error
+        raise _folder_there(path) from error
+
+
+def _folder_there(path: pathlib.Path | str) -> checks.UserError:
+    return checks.UserError(
+        f"{str(path)!r} is a folder, where a file is written. Rename that folder, "
+        "then give the same command again."
+    )
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -161,6 +165,8 @@ def writing(
     except checks.UserError:
         raise
     except Exception as error:
+        if isinstance(error, IsADirectoryError) and error.filename is not None:
+            raise _folder_there(os.fsdecode(error.filename)) from error
         reason = disk_error(error, folder, libraries)
         if reason is None:
             raise

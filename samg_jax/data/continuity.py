@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -20,7 +21,10 @@ MOST_BESIDE = 64  # Environments written in turn, at most.
 NEARER = 0.5  # Share of the usual step to the next row, of a step to the row that fits.
 LEAST_FLAGS = 5
 MOST = 0.7  # Share of the flags that must tell the same.
+SAME = 0.01  # Share of a step that is none.
 JUMP = 3.0  # A restart is so many times longer than the steps that go on.
+COMPACT = 0.3  # Deviation of the starts of episodes, at most.
+RESTARTS = 3
 PARTS = 8  # Parts of a file that are judged by themselves.
 LEAST_ROWS = 1_600
 MIXED, SMOOTH = 0.9, 0.5  # Step to the next row over that to any: shuffled, in order.
@@ -28,12 +32,13 @@ SAMPLE = 20_000
 COLUMNS = 24
 
 
-def check(source: str, raw: d4rl.Own) -> None:
+def check(source: str, raw: d4rl.Own, warn: Callable[[str], None]) -> None:
     """Refuses rows that do not go on as they must.
 
     Args:
         source: the file.
         raw: its rows, without `next_observations`.
+        warn: receives what is likely wrong.
     """
     rows = scaled(raw.observations)
     if not rows.size or len(rows) < row_order.LEAST_PAIRS:
@@ -42,6 +47,8 @@ def check(source: str, raw: d4rl.Own) -> None:
     check_runs_of_flags(source, raw)
     check_flags(source, rows, row_order.ends(raw))
     check_parts(source, rows, raw)
+    if raw.timeouts is not None:
+        warn_of_starts(source, rows, row_order.ends(raw), warn)
 
 
 def scaled(observations: np.ndarray) -> np.ndarray:
@@ -68,9 +75,10 @@ def check_side_by_side(source: str, rows: np.ndarray) -> None:
         float(np.median(distances(rows, first, first + k)))
         for k in range(1, 2 * most + 1)
     ]
-    step = int(np.argmin(usual[:most])) + 1
+    near = np.array(usual[:most])
+    step = int((near <= 1.1 * near.min() + SAME * usual[0]).argmax()) + 1
     # A system that swings comes back as near, and stays as near the next time.
-    away = usual[2 * step - 1] > 1.2 * usual[step - 1]
+    away = usual[2 * step - 1] > 1.2 * usual[step - 1] + SAME * usual[0]
     if step > 1 and usual[step - 1] < NEARER * usual[0] and away:
         raise checks.UserError(
             f"The rows of {source} go on {step} rows later, much nearer than in the "
@@ -123,6 +131,32 @@ def check_flags(source: str, rows: np.ndarray, ends: np.ndarray) -> None:
                 f"row {words}. 'terminals' and 'timeouts' seem to be set {cause}. Flag "
                 "the last row of each episode, that of its last action."
             )
+
+
+def warn_of_starts(
+    source: str, rows: np.ndarray, ends: np.ndarray, warn: Callable[[str], None]
+) -> None:
+    """Warns of jumps to where episodes begin, without a flag."""
+    begin = np.flatnonzero(ends[:-1]) + 1
+    if len(begin) < LEAST_FLAGS:
+        return
+    starts = rows[np.append(0, begin)]
+    low, high = starts.min(axis=0), starts.max(axis=0)
+    if (starts.std(axis=0) > COMPACT).any():  # In standard deviations of all rows.
+        return
+    margin = 0.2 * (high - low)
+    inside = ((rows >= low - margin) & (rows <= high + margin)).all(axis=1)
+    inside[begin] = inside[0] = False
+    again = np.flatnonzero(inside)
+    usual = distances(rows, begin - 1, begin)
+    jumps = again[distances(rows, again - 1, again) > 0.5 * np.median(usual)]
+    if len(jumps) >= RESTARTS and np.median(usual) > SMOOTH:
+        warn(
+            f"{len(jumps):,} rows in {source} jump to where an episode begins as after "
+            f"a flag, row {jumps[0]:,} for example, but no flag is set before them. "
+            "If episodes end there, set 'timeouts' or 'terminals' in the row before, "
+            "or add 'next_observations'."
+        )
 
 
 def check_parts(source: str, rows: np.ndarray, raw: d4rl.Own) -> None:

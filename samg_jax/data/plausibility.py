@@ -46,7 +46,7 @@ def check(
     check_units(source, raw.actions, task, warn)
     limit = task.max_episode_steps
     if raw.next_observations is None:
-        continuity.check(source, raw)
+        continuity.check(source, raw, warn)
         row_order.check_rows(source, raw, limit, warn)
         if raw.timeouts is not None:
             check_restarts(source, raw, limit, warn)
@@ -131,8 +131,6 @@ def check_restarts(
     lengths = np.diff(ends, prepend=-1)
     longest = int(lengths.max())
     flagged = int(raw.timeouts[:-1].sum())
-    if flagged and limit is not None and longest <= limit + 1:
-        return
     steps = step_sizes(raw)
     restarts = _outstanding(steps)
     if limit is not None and longest > limit + 1:
@@ -140,7 +138,9 @@ def check_restarts(
         ranks = np.searchsorted(np.sort(steps), steps[counted]) / len(steps)
         if ranks.mean() >= (0.9 if len(counted) >= RESTARTS else 0.99):
             restarts = counted
-    obvious = len(restarts) >= 2 and _alike(raw.observations, restarts + 1)
+    # What it begins with there is what the flagged episodes begin with, too.
+    starts = np.append(ends[:-1], restarts) + 1 if flagged else restarts + 1
+    obvious = len(restarts) >= 2 and _alike(raw.observations, starts)
     # A system whose episodes are flagged may jump by itself.
     beyond = (limit is None and not flagged) or (limit or longest) < longest - 1
     given = f"'timeouts' in {source} are "

@@ -190,13 +190,6 @@ def check_successes(source: str | pathlib.Path, raw: d4rl.Raw) -> None:
             "nothing can be learned. Take D4RL's '..._sparse_fixed.hdf5' of the "
             "-v2 datasets, or label the rewards of your file anew."
         )
-    successes = float((raw.rewards > 0).mean())
-    if successes > 0.5:
-        raise checks.UserError(
-            f"{successes:.0%} of the rewards in {source} are positive, which says that "
-            "these rows reach the goal. The task rewards its goal alone. If 0 stands "
-            "for success here, write 1 - reward, and the file again."
-        )
     low, high = float(raw.rewards.min()), float(raw.rewards.max())
     if low != 0:
         raise checks.UserError(
@@ -206,4 +199,11 @@ def check_successes(source: str | pathlib.Path, raw: d4rl.Raw) -> None:
             f"{'add' if low < 0 else 'subtract'} {abs(low):g} and write the file "
             "again. For rewards of -1 and 0 in training, set "
             "config.dataset.reward_transform=affine and config.dataset.reward_bias=-1."
+        )
+    successes = float((raw.rewards > 0).mean())
+    if successes > 0.5:
+        raise checks.UserError(
+            f"{successes:.0%} of the rewards in {source} are positive, which says that "
+            "these rows reach the goal. The task rewards its goal alone. If 0 stands "
+            "for success here, write 1 - reward, and the file again."
         )

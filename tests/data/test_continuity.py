@@ -13,12 +13,12 @@ from samg_jax.envs import tasks, vector
 LIMIT = 50
 
 
-def swing(episodes=40, seed=0, noise=0.0, size=4, limit=LIMIT):
+def swing(episodes=40, seed=0, noise=0.0, size=4, limit=LIMIT, start=1.0):
     """Episodes of a few oscillators that actions push; some end early."""
     rng = np.random.default_rng(seed)
     rows = {key: [] for key in d4rl.KEYS}
     for _ in range(episodes):
-        place, speed = rng.normal(size=size), rng.normal(size=size)
+        place, speed = start * rng.normal(size=(2, size))
         for step in range(limit):
             action = rng.uniform(-1, 1, size)
             state = np.concatenate([place, speed])
@@ -104,11 +104,23 @@ def test_rows_that_do_not_go_on_are_refused(change, said, noise):
 
 @pytest.mark.parametrize("kept", [1, 2, 10])
 def test_a_few_timeouts_do_not_hide_the_others(kept):
-    rows = swing(40)
+    rows = swing(40, start=0.05)
     flags = np.flatnonzero(rows["timeouts"])
     rows["timeouts"][flags[kept:]] = False
     with pytest.raises(checks.UserError, match=f"set in {kept} rows only.*restarts"):
         judge(rows)
+    rows = swing(40)  # It begins anywhere: no jump is beyond doubt.
+    rows["timeouts"][np.flatnonzero(rows["timeouts"])[kept:]] = False
+    assert f"set in {kept} rows only" in judge(rows)[0]
+
+
+@pytest.mark.parametrize("kept", [5, 12])
+def test_restarts_within_the_time_limit_are_seen_by_the_starts_of_others(kept):
+    rows = swing(40, start=0.02)
+    rows["timeouts"][np.flatnonzero(rows["timeouts"])[kept::2]] = False
+    assert judge(swing(40, start=0.02), 5_000) == []
+    found = " ".join(judge(rows, 5_000))
+    assert "begins as after a flag" in found or "it seems to restart" in found
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1, 1.0])
@@ -119,7 +131,7 @@ def test_rows_in_order_pass_without_a_word(noise, seed, limit):
     pieces = {**rows, "timeouts": np.zeros(len(rows["rewards"]), bool)}
     pieces["timeouts"][LIMIT - 1 :: LIMIT] = True
     assert judge(rows, limit) == []
-    continuity.check("own", own(pieces))
+    continuity.check("own", own(pieces), pytest.fail)
 
 
 def test_independent_rows_and_systems_that_swing_fast_are_not_in_turn():
@@ -179,7 +191,7 @@ def test_a_million_rows_take_little_time():
         attributes={},
     )
     began = time.process_time()
-    continuity.check("own", raw)
+    continuity.check("own", raw, lambda text: None)
     assert time.process_time() - began < 2
 
 
