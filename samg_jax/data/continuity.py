@@ -148,9 +148,12 @@ def warn_of_starts(
     inside = ((rows >= low - margin) & (rows <= high + margin)).all(axis=1)
     inside[begin] = inside[0] = False
     again = np.flatnonzero(inside)
-    usual = distances(rows, begin - 1, begin)
-    jumps = again[distances(rows, again - 1, again) > 0.5 * np.median(usual)]
-    if len(jumps) >= RESTARTS and np.median(usual) > SMOOTH:
+    jump = np.median(distances(rows, begin - 1, begin))
+    some = np.random.default_rng(0).permutation(len(rows) - 1)[:SAMPLE]
+    usual = np.median(distances(rows, some, some + 1))
+    far = max(0.25 * jump, JUMP * usual)
+    jumps = again[distances(rows, again - 1, again) > far]
+    if len(jumps) >= RESTARTS and jump > JUMP * usual:
         warn(
             f"{len(jumps):,} rows in {source} jump to where an episode begins as after "
             f"a flag, row {jumps[0]:,} for example, but no flag is set before them. "
