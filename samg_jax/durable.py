@@ -165,7 +165,7 @@ def writing(
     except checks.UserError:
         raise
     except Exception as error:
-        if isinstance(error, IsADirectoryError) and error.filename is not None:
+        if isinstance(error, IsADirectoryError) and _is_below(error, folder):
             raise _folder_there(os.fsdecode(error.filename)) from error
         reason = disk_error(error, folder, libraries)
         if reason is None:
@@ -233,6 +233,14 @@ def disk_error(
             return os.strerror(number)
         seen = seen.__cause__
     return None
+
+
+def _is_below(error: OSError, folder: pathlib.Path) -> bool:
+    """Whether an error names something in a folder, and not the folder itself."""
+    if error.filename is None:
+        return False
+    inside = pathlib.Path(os.path.realpath(os.fsdecode(error.filename)))
+    return pathlib.Path(os.path.realpath(folder)) in inside.parents
 
 
 def _concerns(error: OSError, folder: pathlib.Path) -> bool:
