@@ -102,7 +102,9 @@ def handled(
         for number, handler in handlers.items()
         if signal.getsignal(number) not in (signal.SIG_IGN, None)
     }
-    _STOPS.report, sys.unraisablehook = sys.unraisablehook, _STOPS.unraisable
+    hook = sys.unraisablehook
+    if hook != _STOPS.unraisable:  # Not within another block.
+        _STOPS.report, sys.unraisablehook = hook, _STOPS.unraisable
     try:
         yield
     except Terminated:
@@ -111,7 +113,7 @@ def handled(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        sys.unraisablehook = _STOPS.report
+        sys.unraisablehook = hook
         _STOPS.close()
 
 
