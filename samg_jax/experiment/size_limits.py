@@ -277,7 +277,7 @@ def _of_weight(
             needs[group + name] = float(NUMBER * COPIES * seeds * size * width)
     if fields.get("guidance.kind") == "nearest":
         latent = fields.get(f"{group}latent_size") or 1
-        codes = NUMBER * seeds * fields["guidance.references"] * latent
+        codes = NUMBER * seeds * fields.get("guidance.references", 0) * latent
         needs["guidance.references"] = float(codes)
     return needs
 
