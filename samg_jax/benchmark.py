@@ -25,6 +25,7 @@ from absl import flags
 
 from samg_jax import checks, declarations, lazy, logs, startup
 from samg_jax.experiment import command_line, config_files
+from samg_jax.runs import signals
 
 benchmark_cases = lazy.module("samg_jax.benchmarking.benchmark_cases")
 measures = lazy.module("samg_jax.benchmarking.measures")
@@ -119,7 +120,8 @@ def main(argv: list[str]) -> None:
         compilation.use_cache(compilation.DEFAULT_CACHE)
     command = shlex.join(["python", "-m", "samg_jax.benchmark", *sys.argv[1:]])
     stopped = report_files.stopped(request.kind, request.out)
-    with checks.program(stopped), tempfile.TemporaryDirectory() as folder:
+    ended = stopped.replace("Interrupted", "Terminated", 1)
+    with signals.program(stopped, ended), tempfile.TemporaryDirectory() as folder:
         report = measures.run(request, pathlib.Path(folder), command)
     print(benchmark_tables.describe(report))
 

@@ -27,6 +27,7 @@ from absl import flags
 import samg_jax
 from samg_jax import checks, declarations, lazy, logs
 from samg_jax.experiment import command_line, setting_values
+from samg_jax.runs import signals
 
 np = lazy.module("numpy")
 recording = lazy.module("samg_jax.collecting.recording")
@@ -120,8 +121,9 @@ def main(argv: list[str]) -> None:
     command = shlex.join(["python", "-m", "samg_jax.collect", *sys.argv[1:]])
     with checks.program():
         compilation.start()
-        with compilation.matmul_precision(compilation.DEFAULT_PRECISION):
-            collect(command)
+    precision = compilation.matmul_precision(compilation.DEFAULT_PRECISION)
+    with signals.program(), precision:
+        collect(command)
 
 
 def collect(command: str) -> None:
@@ -170,7 +172,9 @@ def check_sizes(task: tasks.Task) -> None:
         f"--steps={STEPS.value}: its rows take", row * STEPS.value, advice
     )
     widths = setting_values.positive(HIDDEN_DIMS.value)
+    inputs = task.observation_size + task.action_size
     weights = size_limits.dense((task.observation_size, *widths, task.action_size))
+    weights += 2 * size_limits.dense((inputs, *widths, 1))  # Both critics.
     size_limits.memory(
         f"--hidden_dims={','.join(HIDDEN_DIMS.value)} takes",
         size_limits.NUMBER * size_limits.COPIES * weights,

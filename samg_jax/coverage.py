@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from samg_jax import checks, declarations, lazy, logs, startup
 from samg_jax.experiment import command_line
+from samg_jax.runs import signals
 
 np = lazy.module("numpy")
 data_coverage = lazy.module("samg_jax.paper.data_coverage")
@@ -81,17 +82,37 @@ def main(argv: list[str]) -> None:
         out = pathlib.Path(OUT.value).expanduser()
         checks.folder(out, "--out=FOLDER")
         startup.begin()
-        levels = data_coverage.load(DATASETS.value)
-        pooled = sum(len(level.actions) for level in levels.values())
-        rows = data_coverage.sample_size(pooled, settings)
-        # The clustering compares every pair of rows, in 64 bits.
-        size_limits.memory(
-            f"A repeat of {rows:,} rows takes", 4 * rows**2, "Lower --max_rows."
-        )
-        least = data_coverage.bound(rows, pooled, settings)
-        gains = []
-        if RESULTS.value:
-            gains = improvements.read(RESULTS.value, list(levels))
+    with signals.program():
+        cover(settings, out)
+
+
+def cover(settings: data_coverage.Settings, out: pathlib.Path) -> None:
+    """Measures the levels, prints the table, and writes the files."""
+    levels = data_coverage.load(DATASETS.value)
+    pooled = sum(len(level.actions) for level in levels.values())
+    announce(pooled, settings)
+    names = list(levels)
+    gains = improvements.read(RESULTS.value, names) if RESULTS.value else []
+    rng = np.random.default_rng(SEED.value)
+    with tqdm(total=2 * settings.repeats, unit="embedding") as bar:
+        measured = data_coverage.measure(levels, settings, rng, bar.update)
+    print(checks.with_flags(data_coverage.table(names, measured)))
+    print(f"numbers: {coverage_figures.write(names, measured, out / 'coverage.csv')}")
+    show(coverage_figures.draw, names, measured, out / "coverage.png")
+    if gains:
+        print(improvements.table(names, measured, gains))
+        print(f"numbers: {improvements.write(gains, out / 'improvement.csv')}")
+        show(improvements.draw, names, measured, gains, out / "improvement.png")
+
+
+def announce(pooled: int, settings: data_coverage.Settings) -> None:
+    """Says what a repeat draws; refuses one that the memory does not hold."""
+    rows = data_coverage.sample_size(pooled, settings)
+    # The clustering compares every pair of rows, in 64 bits.
+    size_limits.memory(
+        f"A repeat of {rows:,} rows takes", 4 * rows**2, "Lower --max_rows."
+    )
+    least = data_coverage.bound(rows, pooled, settings)
     wanted = int(settings.share * pooled)
     if rows < wanted:
         print(
@@ -101,20 +122,6 @@ def main(argv: list[str]) -> None:
     print(f"a center is covered by more than {least:.3g} samples of a level")
     if said := data_coverage.warning(least, pooled, settings):
         print(checks.with_flags(said))
-    rng = np.random.default_rng(SEED.value)
-    with tqdm(total=2 * settings.repeats, unit="embedding") as bar:
-        measured = data_coverage.measure(levels, settings, rng, bar.update)
-    names = list(levels)
-    print(checks.with_flags(data_coverage.table(names, measured)))
-    with checks.program():
-        print(
-            f"numbers: {coverage_figures.write(names, measured, out / 'coverage.csv')}"
-        )
-        show(coverage_figures.draw, names, measured, out / "coverage.png")
-        if gains:
-            print(improvements.table(names, measured, gains))
-            print(f"numbers: {improvements.write(gains, out / 'improvement.csv')}")
-            show(improvements.draw, names, measured, gains, out / "improvement.png")
 
 
 def show(draw: Callable[..., pathlib.Path], *given: Any) -> None:

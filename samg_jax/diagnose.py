@@ -16,6 +16,7 @@ from absl import flags
 
 from samg_jax import checks, lazy, logs, trust
 from samg_jax.experiment import command_line
+from samg_jax.runs import signals
 
 evidence = lazy.module("samg_jax.diagnosis.evidence")
 diagnosis_tables = lazy.module("samg_jax.diagnosis.diagnosis_tables")
@@ -77,8 +78,9 @@ def main(argv: list[str]) -> None:
         seed=SEED.value,
         command=shlex.join(["python", "-m", "samg_jax.diagnose", *sys.argv[1:]]),
     )
-    with checks.program(), trust.files(TRUST.value):
+    with checks.program():
         compilation.start()
+    with signals.program(), trust.files(TRUST.value):
         size_limits.count("--rows", ROWS.value)
         size_limits.count("--steps", CVAE_STEPS.value or 0)
         # Each row has several numbers; this counts one of them.
@@ -86,8 +88,8 @@ def main(argv: list[str]) -> None:
         size_limits.memory(f"--rows={ROWS.value} takes", needed, "Lower --rows.")
         compilation.use_cache(compilation.DEFAULT_CACHE)
         report = evidence.run(request)
-    print(diagnosis_tables.text(report))
-    print("\npictures: " + ", ".join(report["pictures"]))
+        print(diagnosis_tables.text(report))
+        print("\npictures: " + ", ".join(report["pictures"]))
 
 
 def run() -> None:

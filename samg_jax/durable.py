@@ -67,11 +67,32 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def replace(temporary: pathlib.Path, path: pathlib.Path) -> None:
+    """Gives a file, written under another name, its own.
+
+    Raises:
+        checks.UserError: a folder has that name.
+    """
+    try:
+        temporary.replace(path)
+    except OSError as error:
+        if not path.is_dir():
+            raise
+        raise _folder_there(path) from error
+
+
+def _folder_there(path: pathlib.Path | str) -> checks.UserError:
+    return checks.UserError(
+        f"{str(path)!r} is a folder, where a file is written. Rename that folder, "
+        "then give the same command again."
+    )
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -158,6 +179,8 @@ def writing(
     except checks.UserError:
         raise
     except Exception as error:
+        if isinstance(error, IsADirectoryError) and _is_below(error, folder):
+            raise _folder_there(os.fsdecode(error.filename)) from error
         reason = disk_error(error, folder, libraries)
         if reason is None:
             raise
@@ -225,6 +248,14 @@ def disk_error(
             return os.strerror(number)
         seen = seen.__cause__
     return None
+
+
+def _is_below(error: OSError, folder: pathlib.Path) -> bool:
+    """Whether an error names something in a folder, and not the folder itself."""
+    if error.filename is None:
+        return False
+    inside = pathlib.Path(os.path.realpath(os.fsdecode(error.filename)))
+    return pathlib.Path(os.path.realpath(folder)) in inside.parents
 
 
 def _concerns(error: OSError, folder: pathlib.Path) -> bool:

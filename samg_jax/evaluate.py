@@ -21,6 +21,7 @@ from absl import flags
 import samg_jax
 from samg_jax import checks, declarations, durable, lazy, logs, trust
 from samg_jax.experiment import command_line
+from samg_jax.runs import signals
 
 gymnasium, jax, mujoco = map(lazy.module, ("gymnasium", "jax", "mujoco"))
 score_tables = lazy.module("samg_jax.results.score_tables")
@@ -72,8 +73,9 @@ def main(argv: list[str]) -> None:
     """Evaluates what the flags describe."""
     del argv
     logs.quiet_libraries()
-    with checks.program(), trust.files(TRUST.value):
+    with checks.program():
         compilation.start()
+    with signals.program(), trust.files(TRUST.value):
         saved = find()
         simulators = len(saved.experiment.seeds) * EPISODES.value
         needed = size_limits.HOST_PER_SIMULATOR * simulators

@@ -23,10 +23,15 @@ class Raised(checks.UserError):
     """A mistake in the user's code; the run's log gets the traceback of its cause."""
 
 
+def printable(text: object) -> str:
+    """A text of others on one line, what a terminal would obey escaped."""
+    words = " ".join(str(text).split())
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in words)
+
+
 def line(error: BaseException) -> str:
     """The message of an error on one line, without its last full stop."""
-    words = " ".join(str(error).split()).rstrip(".")
-    shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in words)
+    shown = printable(error).rstrip(".")
     if len(shown) > LONGEST:
         shown = f"{shown[:LONGEST]}..."
     return shown or "no message"

@@ -19,6 +19,7 @@ from absl import flags
 
 from samg_jax import checks, durable, lazy, logs, startup
 from samg_jax.experiment import command_line
+from samg_jax.runs import signals
 
 report_page = lazy.module("samg_jax.results.report_page")
 run_setups = lazy.module("samg_jax.results.run_setups")
@@ -52,7 +53,8 @@ def main(argv: list[str]) -> None:
     """Reports the suites and runs whose folders are the arguments."""
     logs.quiet_libraries()
     folders = [pathlib.Path(name).expanduser() for name in argv[1:]]
-    with checks.program():
+    # Ctrl-C is how --watch ends.
+    with checks.program() if WATCH.value else signals.program():
         check(folders)
         startup.begin()
         out = pathlib.Path(OUT.value or default_out(folders)).expanduser()

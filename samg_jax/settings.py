@@ -31,6 +31,7 @@ from ml_collections import config_dict
 from samg_jax import checks
 
 KEY = "setting"  # Of a field's metadata.
+LEAST = 2.0**-126  # Of float32; what is smaller counts as 0 on the devices.
 ANYTHING = -math.inf, math.inf
 # What a class statement of settings may need of its module; see `declared`.
 LIGHT = ("__future__", "dataclasses", "math")
@@ -283,6 +284,11 @@ def check_value(cls: type, name: str, value: Any, prefix: str) -> None:
         )
     elif known.whole:
         checks.integer(name, value, int(known.low))
+    elif isinstance(value, float) and 0 < abs(value) < LEAST:
+        raise checks.UserError(
+            f"{name} is {value!r}, which is 0 in float32, whose least number is "
+            f"{LEAST:.3g}. Set {name} to a larger number, or to 0 if that is allowed."
+        )
     elif known.bounded or known.finite:
         example: Any = one.default if known.example is None else known.example
         if math.isinf(value) and not known.finite:

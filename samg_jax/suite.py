@@ -71,10 +71,7 @@ def main(argv: list[str]) -> None:
         suite_files.check_given(SUITE.value, OUT.value, configs)
         suite = suite_files.load(SUITE.value, configs, SET.value)
     _ = suite_program.run  # Imported here, where signals end the process at once.
-    with (
-        checks.program(f"Interrupted. {GOES_ON}"),
-        signals.handled(f"Terminated. {GOES_ON}"),
-    ):
+    with signals.program(f"Interrupted. {GOES_ON}", f"Terminated. {GOES_ON}"):
         compilation.check()
         startup.check_platforms()
         status = suite_program.run(

@@ -54,7 +54,8 @@ def main(argv: list[str]) -> None:
         # Imported here, where signals end the process at once.
         chosen = WORKDIR.value or lifecycle.default_workdir(config.to_dict())
         workdir = pathlib.Path(chosen)
-    with checks.program(resumable), signals.handled(), trust.files(TRUST.value):
+    terminated = "Terminated. The same command goes on from the last checkpoint."
+    with signals.program(resumable, terminated), trust.files(TRUST.value):
         if DRY_RUN.value:
             print(dry_run.describe(config, workdir, CONFIG.given))
             return

@@ -27,6 +27,33 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: durable.write_text(path, "x"),
+        lambda path: durable.write_result(path, b"x"),
+        lambda path: durable.write_json(path, {}),
+    ],
+)
+@pytest.mark.parametrize("name", ["results.parquet", "results.csv", "job.json"])
+def test_a_folder_where_a_file_belongs_is_named(write, name, tmp_path):
+    path = tmp_path / name
+    (path / "inside").mkdir(parents=True)
+    with pytest.raises(checks.UserError, match=f"{name}' is a folder, where a file"):
+        write(path)
+    assert [found.name for found in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "output-0.txt"])
+def test_a_folder_where_a_file_is_opened_is_named(name, tmp_path):
+    (tmp_path / name).mkdir()
+    with (
+        pytest.raises(checks.UserError, match=f"{name}' is a folder, where a file"),
+        durable.writing(tmp_path),
+    ):
+        (tmp_path / name).open("a")
+
+
 def test_content_is_flushed_before_the_name_and_the_folder_last(tmp_path, monkeypatch):
     order = []
     fsync, replace = os.fsync, os.replace

@@ -177,7 +177,12 @@ def check(cases: Sequence[Case], configs: pathlib.Path) -> None:
                 "there is a whole episode to scale rewards by. Set "
                 f"rows={LEAST_ROWS} or more."
             )
-        task = experiment(case, configs).task
+        made = experiment(case, configs)
+        task = made.task
+        sizes = task.observation_size, task.action_size
+        # The buffer of an online phase is not what is measured.
+        fields = size_limits.flatten(made.record) | {"online.steps": 0}
+        size_limits.check(fields, *sizes)
         row = size_limits.NUMBER * (2 * task.observation_size + task.action_size + 3)
         size_limits.count("rows", case.rows)
         needed = row * case.rows

@@ -102,7 +102,7 @@ class Program:
 
 def load(experiment: Experiment) -> Data:
     """The data of an experiment as the trainer loads them."""
-    return to_device(*datasets.load(experiment, _quiet)[:2])
+    return to_device(*datasets.load(experiment, _quiet, _quiet)[:2])
 
 
 def to_device(dataset: transitions.Dataset, preprocessing: Preprocessing) -> Data:

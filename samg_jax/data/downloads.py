@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import filelock
 import tqdm
 
-from samg_jax import checks, durable, lazy
+from samg_jax import checks, durable, foreign, lazy
 
 pooch = lazy.module("pooch")
 
@@ -191,4 +191,4 @@ def _within(seconds: float, call: Callable[..., None], *arguments: Any) -> None:
 
 def _reason(error: Exception) -> str:
     """What an error says, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return foreign.printable(error) or type(error).__name__

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from samg_jax import checks
-from samg_jax.data import d4rl, row_order, successors
+from samg_jax.data import continuity, d4rl, row_order, successors
 from samg_jax.envs import tasks
 
 # A file in the units of its environment comes this close to the bounds.
@@ -23,6 +23,7 @@ RESTART_GAP = 3.0
 RESTARTS = 3
 # An episode of a single step is possible, a file full of them hardly.
 MANY_ENDS = 0.5
+MOST_COLUMNS = 32
 # Share of the spread of all rows that is left among rows that begin an episode.
 ALIKE = 0.7
 
@@ -46,8 +47,9 @@ def check(
     check_units(source, raw.actions, task, warn)
     limit = task.max_episode_steps
     if raw.next_observations is None:
+        continuity.check(source, raw, warn)
         row_order.check_rows(source, raw, limit, warn)
-        if raw.timeouts is not None and not raw.timeouts[:-1].any():
+        if raw.timeouts is not None:
             check_restarts(source, raw, limit, warn)
     else:
         successors.check(source, raw, warn)
@@ -118,7 +120,7 @@ def check_restarts(
     limit: int | None,
     warn: Callable[[str], None],
 ) -> None:
-    """Refuses `timeouts` that are never set, if episodes obviously restart.
+    """Refuses `timeouts` that are not set where episodes obviously restart.
 
     Args:
         source: the file.
@@ -126,9 +128,10 @@ def check_restarts(
         limit: time limit of the task, None without one.
         warn: receives what is likely only.
     """
-    ends = np.flatnonzero(np.append(raw.terminals[:-1], True))
+    ends = np.flatnonzero(np.append(row_order.ends(raw)[:-1], True))
     lengths = np.diff(ends, prepend=-1)
     longest = int(lengths.max())
+    flagged = int(raw.timeouts[:-1].sum())
     steps = step_sizes(raw)
     restarts = _outstanding(steps)
     if limit is not None and longest > limit + 1:
@@ -136,9 +139,13 @@ def check_restarts(
         ranks = np.searchsorted(np.sort(steps), steps[counted]) / len(steps)
         if ranks.mean() >= (0.9 if len(counted) >= RESTARTS else 0.99):
             restarts = counted
-    obvious = len(restarts) >= 2 and _alike(raw.observations, restarts + 1)
-    beyond = limit is None or longest > limit + 1
-    given = f"'timeouts' in {source} are never set"
+    # What it begins with there is what the flagged episodes begin with, too.
+    starts = np.append(ends[:-1], restarts) + 1 if flagged else restarts + 1
+    obvious = len(restarts) >= 2 and _alike(raw.observations, starts)
+    # A system whose episodes are flagged may jump by itself.
+    beyond = (limit is None and not flagged) or (limit or longest) < longest - 1
+    given = f"'timeouts' in {source} are "
+    given += f"set in {flagged:,} rows only" if flagged else "never set"
     remedy = (
         "Set 'timeouts' in the last row of each episode that was cut off, or write "
         "the true 'next_observations'"
@@ -158,14 +165,18 @@ def check_restarts(
 
 
 def step_sizes(raw: d4rl.Raw) -> np.ndarray:
-    """`[T - 1]` sizes of the steps to the following row, 0 after a terminal.
+    """`[T - 1]` sizes of the steps to the following row, 0 after the end of an episode.
 
-    Each column counts by its own usual step, and none for more than 100 of them.
+    Each column counts by its own usual step, and none for more than 100 of them. Of
+    many columns some are taken, and of many rows some say what is usual.
     """
-    steps = np.abs(np.diff(raw.observations, axis=0))
-    alive = ~raw.terminals[:-1]
+    columns = np.linspace(0, raw.observations.shape[1] - 1, MOST_COLUMNS).astype(int)
+    columns = np.unique(columns)
+    steps = np.abs(np.diff(raw.observations[:, columns], axis=0))
+    alive = ~row_order.ends(raw)[:-1]
+    sample = steps[:: max(len(steps) // row_order.PAIRS, 1)]
     usual = np.array(
-        [np.median(column[column > 0]) if column.any() else 0 for column in steps.T]
+        [np.median(column[column > 0]) if column.any() else 0 for column in sample.T]
     )
     moving = usual > 0
     if not moving.any():
@@ -300,4 +311,11 @@ def check_successes(source: str | pathlib.Path, raw: d4rl.Raw) -> None:
             f"{'add' if low < 0 else 'subtract'} {abs(low):g} and write the file "
             "again. For rewards of -1 and 0 in training, set "
             "config.dataset.reward_transform=affine and config.dataset.reward_bias=-1."
+        )
+    successes = float((raw.rewards > 0).mean())
+    if successes > 0.5:
+        raise checks.UserError(
+            f"{successes:.0%} of the rewards in {source} are positive, which says that "
+            "these rows reach the goal. The task rewards its goal alone. If 0 stands "
+            "for success here, write 1 - reward, and the file again."
         )

@@ -25,7 +25,7 @@ from samg_jax.diagnosis import (
 )
 from samg_jax.diagnosis.candidates import Candidate, Checkpoint
 from samg_jax.diagnosis.judged_pairs import Pairs
-from samg_jax.experiment import config_checks, datasets, resolve
+from samg_jax.experiment import config_checks, datasets, resolve, size_limits
 from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import collapse, normals
 from samg_jax.runs import forks
@@ -167,7 +167,11 @@ def plan(checkpoint: Checkpoint, request: Request) -> list[tuple[str, Experiment
         record = checkpoint.experiment.record
         changed = candidates.with_settings(record, fields, request.steps)
         config_checks.check_annealing(changed["guidance"])
-        result.append((name, resolve.from_fields(changed)))
+        experiment = resolve.from_fields(changed)
+        task = experiment.task
+        sizes = task.observation_size, task.action_size
+        size_limits.check_weight(f"The weight {name!r}: ", experiment.record, *sizes)
+        result.append((name, experiment))
     return result
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import gymnasium
 from gymnasium.envs import registration
 
-from samg_jax import checks, foreign
+from samg_jax import checks, foreign, logs
 from samg_jax.envs import flat_observations, interface, lookup
 
 MISSING = lookup.MISSING
@@ -29,6 +29,22 @@ NO_LIMIT = -1  # The value of `max_episode_steps` that removes the time limit.
 
 find = lookup.find
 not_importable = lookup.not_importable
+
+
+def close(env: gymnasium.Env, env_id: str) -> None:
+    """Closes an environment that is needed no more; says so if that fails.
+
+    Nothing depends on it: the process ends, or builds another.
+    """
+    try:
+        env.close()
+    except Exception as error:
+        logs.LOGGER.warning(
+            "The environment %r could not be closed: %s, at %s.",
+            env_id,
+            foreign.named(error),
+            foreign.place(error),
+        )
 
 
 def make(env_id: str, **kwargs: object) -> gymnasium.Env:

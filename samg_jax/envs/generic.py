@@ -109,7 +109,7 @@ class Simulators:
     def close(self) -> None:
         """Close the environments, except those passed to the constructor."""
         for env in self._envs if self._own else ():
-            env.close()
+            building.close(env, self._env_id)
 
     def _check_methods(self) -> None:
         env = self._envs[0]

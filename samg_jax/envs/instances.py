@@ -46,7 +46,7 @@ def close(env_id: str) -> None:
     """Closes the kept instance, if there is one."""
     _, env = _KEPT.pop(env_id, (None, None))
     if env is not None:
-        env.close()
+        building.close(env, env_id)
 
 
 @atexit.register

@@ -141,7 +141,7 @@ def _try(env_id: str, asked: bool | None, simulators: int) -> Trial:
         second = generic.Simulators(env_id, 1, [twin])
         repeats = _repeats(second, env_id)
         reason = _compare(first, second, env_id)
-    twin.close()
+    building.close(twin, env_id)
     instances.close(env_id)  # Training starts with a fresh instance.
     return Trial(not reason, reason, repeats=repeats, outside=first.outside)
 

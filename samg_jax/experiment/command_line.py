@@ -35,6 +35,12 @@ EXPLAIN = "explain"
 # What a field looks like on the command line, in all spellings.
 _FIELD = re.compile(r"--?(no)?config\.([^=]+)(?:=(.*))?", re.DOTALL)
 
+_NAMED_ENV = re.compile(r"--?config\.env_id(=[^:]*)?$")
+_OF_MODULE = (
+    " An environment that a module of yours registers is named with the module: "
+    "--config.env_id=MODULE:NAME-v0."
+)
+
 # Flags that we define belong to the program that calls.
 flags.disclaim_key_flags()
 
@@ -288,12 +294,13 @@ def _file(arguments: Sequence[str]) -> str:
     if found is None:
         refuse_unknown(arguments)
         fields = any(_FIELD.fullmatch(argument) for argument in arguments)
+        given = [argument for argument in arguments if _NAMED_ENV.match(argument)]
         raise checks.UserError(
             "--config is missing. It names the file of an experiment, and a dataset "
             "after a colon"
             + ("; its fields, which are given here, are those of that file" * fields)
             + ". Write, for example, python -m samg_jax.train "
-            f"--{config_files.EXAMPLE}."
+            f"--{config_files.EXAMPLE}." + _OF_MODULE * bool(given)
         )
     return found
 

@@ -122,6 +122,32 @@ def check_run(experiment: Any) -> None:
         )
 
 
+def check_weight(
+    where: str,
+    config: Mapping[str, Any],
+    observation_size: int,
+    action_size: int,
+) -> None:
+    """Refuses counters and sizes of a weight's model alone, as `check` does of a run.
+
+    Args:
+        where: the words that begin the message: what asks for this weight.
+        config: of the experiment that it belongs to, complete.
+        observation_size: of its environment.
+        action_size: likewise.
+    """
+    fields = flatten(config)
+    own = {name: fields[name] for name in fields if name.startswith("guidance.")}
+    own["num_seeds"] = fields["num_seeds"]
+    for name, value in own.items():
+        if type(value) is int:
+            count(f"{where}config.{name}", value)
+    sizes = observation_size, action_size
+    needed = sum(_of_weight(fields, fields["num_seeds"], *sizes).values())
+    name = largest(own)
+    memory(f"{where}{describe(own, name)} would take", needed, f"Lower config.{name}.")
+
+
 def largest(fields: Mapping[str, Any]) -> str:
     """The field that is the farthest above what is usual: the one to lower."""
     above = {}
@@ -249,7 +275,7 @@ def _of_weight(
             needs[group + name] = float(NUMBER * COPIES * seeds * size * width)
     if fields.get("guidance.kind") == "nearest":
         latent = fields.get(f"{group}latent_size") or 1
-        codes = NUMBER * seeds * fields["guidance.references"] * latent
+        codes = NUMBER * seeds * fields.get("guidance.references", 0) * latent
         needs["guidance.references"] = float(codes)
     return needs
 

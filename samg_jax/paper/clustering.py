@@ -21,6 +21,8 @@ def assign(points: np.ndarray, clusters: int, linkage: str) -> np.ndarray:
         clusters: The number of clusters, less than n.
         linkage: One of `LINKAGES`.
     """
+    if not np.ptp(points, axis=0).any():  # Qhull wants no such points.
+        return np.zeros(len(points), int)
     graph = neighbors(points) if len(points) > ALL_PAIRS_ROWS else None
     model = cluster.AgglomerativeClustering(
         n_clusters=clusters, linkage=linkage, connectivity=graph

@@ -23,6 +23,8 @@ from samg_jax.paper import clustering
 
 SPACES = ("states", "actions")
 PAPER_SHARE = 0.1  # The share of the pooled rows for which the bound of 50 holds.
+# t-SNE squares distances in 32 bits; only their ratios matter.
+MODERATE = 1e-12, 1e12
 FEW_SAMPLES = 5.0  # With a smaller bound the result is mostly noise, which is reported.
 
 
@@ -154,7 +156,19 @@ def load(datasets: list[str]) -> dict[str, Level]:
                 f"The datasets are of different {what}: {found}. Coverage compares the "
                 "levels of one environment. Pass only datasets of one."
             )
+    check_varied(levels)
     return levels
+
+
+def check_varied(levels: Mapping[str, Level]) -> None:
+    """Refuses data that are the same in every row: t-SNE has nothing to embed."""
+    rows = [level.observations for level in levels.values() if len(level.observations)]
+    first = rows[0][0]
+    if all((own == first).all() for own in rows):
+        raise checks.UserError(
+            f"All observations of {', '.join(levels)} are the same, so that coverage "
+            "cannot be compared. Give data in which the state changes."
+        )
 
 
 def measure(
@@ -272,6 +286,11 @@ def draw(lengths: list[int], rows: int, rng: np.random.Generator) -> list[np.nda
 def embed(rows: np.ndarray, settings: Settings, seed: int) -> np.ndarray:
     """Embed rows `[n, D]` in two dimensions, `[n, 2]`, by t-SNE."""
     rows = rows.astype(np.float64)
+    if not np.ptp(rows, axis=0).any():  # t-SNE would end the process.
+        return np.zeros((len(rows), 2), np.float32)
+    extent = np.ptp(rows, axis=0).max()
+    if not MODERATE[0] < extent < MODERATE[1]:
+        rows = (rows - rows.mean(axis=0)) / extent
     if settings.standardize:
         deviations = rows.std(axis=0)
         rows = (rows - rows.mean(axis=0)) / np.where(deviations > 0, deviations, 1.0)

@@ -18,6 +18,7 @@ from absl import flags
 
 from samg_jax import checks, declarations, lazy, logs
 from samg_jax.experiment import command_line
+from samg_jax.runs import signals
 
 jax, np = lazy.module("jax"), lazy.module("numpy")
 figures = lazy.module("samg_jax.results.figures")
@@ -83,11 +84,12 @@ def main(argv: list[str]) -> None:
         compilation.start()
         problem_key, td_key, check_key = jax.random.split(jax.random.key(SEED.value), 3)
         problems = random_problems.random_problems(problem_key, settings)
-    estimates = random_problems.learn(problems, td_key, settings)
-    kept = theory.check_all(problems, estimates, check_key, settings)
-    print(theory.table(kept))
-    if figures.drawn(draw, problems, estimates, settings, path):
-        print(f"picture: {path}")
+    with signals.program():
+        estimates = random_problems.learn(problems, td_key, settings)
+        kept = theory.check_all(problems, estimates, check_key, settings)
+        print(theory.table(kept))
+        if figures.drawn(draw, problems, estimates, settings, path):
+            print(f"picture: {path}")
     broken = [check.name for check in kept if not check.holds]
     if broken:
         sys.exit(

@@ -14,7 +14,7 @@ import pandas as pd
 from samg_jax import checks
 from samg_jax.experiment import setting_values
 from samg_jax.results import run_files, run_setups, tidy_table
-from samg_jax.runs import checkpoints, lifecycle, lost_checkpoints
+from samg_jax.runs import checkpoints, lifecycle, lost_checkpoints, saved_configs
 
 # Fields of a config that a report reads.
 NEEDED: dict[str, Any] = {
@@ -111,6 +111,7 @@ def read_run(workdir: pathlib.Path) -> tuple[ml_collections.ConfigDict, pd.DataF
         checks.UserError: No run is there, or it is not complete.
     """
     config = read_config(workdir)
+    saved_configs.check_kept(workdir, config.to_dict())
     phase = tidy_table.ONLINE if config.online.steps else tidy_table.OFFLINE
     meta = _meta(workdir / phase)
     done = meta is not None and (

@@ -126,6 +126,33 @@ def make_restart(
     return restart
 
 
+class SharedDraws:
+    """NumPy's random numbers that all share, watched from checkpoint to checkpoint.
+
+    An environment that begins to draw from them late shows nothing in its try-out.
+    """
+
+    def __init__(self, trial: tryout.Trial):
+        self._watched = trial.exact
+        self._seen = self._state()
+
+    @staticmethod
+    def _state() -> bytes:
+        _, keys, *rest = np.random.get_state()  # noqa: NPY002
+        return keys.tobytes() + repr(rest).encode()
+
+    def check(self, warn: Callable[[str], None]) -> None:
+        """Warns once if they were drawn since the start, by whatever."""
+        if self._watched and self._state() != self._seen:
+            self._watched = False
+            warn(
+                "Random numbers of np.random, which everything in the process shares, "
+                "were drawn during training. A checkpoint does not hold them, so a "
+                "resume from here on is not exact. An environment has numbers of its "
+                "own in self.np_random."
+            )
+
+
 class Saving:
     """When a checkpoint that is due is taken: at once, or at the end of episodes.
 

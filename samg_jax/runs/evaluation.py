@@ -11,6 +11,7 @@ import numpy as np
 from samg_jax.envs import tasks, vector
 from samg_jax.experiment.datasets import Preprocessing
 from samg_jax.experiment.resolved import Experiment
+from samg_jax.runs import signals
 from samg_jax.training import devices, seed_axis
 
 
@@ -101,6 +102,7 @@ def make_evaluator(
 
     def evaluate(agent: Any, preprocessing: Preprocessing) -> Scores:
         def policy(observations):
+            signals.asked()  # A library may have swallowed Ctrl-C.
             by_seed = observations.reshape(count, side_by_side, -1)
             actions = np.asarray(act(agent, preprocessing, by_seed))
             return actions.reshape(count * side_by_side, -1)

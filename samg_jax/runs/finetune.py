@@ -96,7 +96,10 @@ def fine_tune(run: Run, state, env, episodes, dataset, offline_step: int) -> Non
     finish = online_returns.make_finisher(run.experiment, phase)
     saving = environments.Saving(run.experiment)
 
+    draws = environments.SharedDraws(run.experiment.trial)
+
     def save():
+        draws.check(logs.LOGGER.warning)
         with clock.part("checkpoint"):
             save_online(run, state, env, episodes, offline_step)
 

@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from samg_jax import checks
+from samg_jax import checks, logs
 from samg_jax.experiment import config_checks
 
 META = "meta/metadata"  # Where Orbax writes the JSON of a checkpoint.
@@ -251,6 +251,50 @@ def _edited(saved: dict[str, Any], workdir: pathlib.Path) -> str | None:
         + "\nThe checkpoint keeps a copy; the run goes on, with the values before, "
         f"after: cp {copies[-1]} {path}"
     )
+
+
+def check_kept(workdir: pathlib.Path, saved: dict[str, Any]) -> None:
+    """Refuses a config.json that is not the config which the newest checkpoint keeps.
+
+    For whatever believes a finished run's config.json. Says so in the log where no
+    checkpoint keeps one, so that nothing can be compared.
+
+    Args:
+        workdir: of the run.
+        saved: the content of its config.json.
+
+    Raises:
+        checks.UserError: the file was edited, or is another run's.
+    """
+    metas = sorted(workdir.glob(f"o*line/[0-9]*/{META}"))
+    kept = [found for path in (*_copies(workdir), *metas) if (found := _kept(path))]
+    if not kept:
+        logs.LOGGER.warning(
+            "No checkpoint in %s keeps the config of its run, so that config.json is "
+            "believed as it stands.",
+            workdir,
+        )
+    for one in kept:
+        different = differences(config_checks.completed(one), saved)
+        if different:
+            raise checks.UserError(
+                _edited(saved, workdir)
+                or f"{workdir / CONFIG} is not the config with which its checkpoints "
+                "were saved:\n"
+                + "\n".join(f"  {line}" for line in different)
+                + "\nRestore the file from a copy, or name other runs."
+            )
+
+
+def _kept(path: pathlib.Path) -> dict[str, Any] | None:
+    """The config in a file beside or in a checkpoint, None where there is none."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    if path.name != CONFIG_COPY:
+        found = found.get("config") if isinstance(found, dict) else None
+    return None if config_fault(found) else found
 
 
 def check_same_run(

@@ -1,9 +1,10 @@
 """Ctrl-C and SIGTERM: where a run may stop, and what is finished before it does.
 
-Programs install the handlers, through `handled`; without them, in a notebook or a
-thread of somebody else's program, everything here does nothing.
+Programs install the handlers, through `program` or `handled`; without them, in a
+notebook or a thread of somebody else's program, everything here does nothing.
 
 Ctrl-C stops at once, but never amid a checkpoint: `finished_first` finishes it.
+An exception that a library's callback swallows comes again a moment later.
 SIGTERM, which schedulers send before they kill, waits in `at_boundaries` for the next
 place where all state is consistent; the loops ask there and save. A second SIGTERM does
 not wait.
@@ -17,8 +18,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
+
+from samg_jax import checks
 
 TERMINATED = 143  # Exit status, as shells have it: 128 + SIGTERM.
+AGAIN = 0.1  # Seconds until a signal comes again whose exception was lost.
 NOTICE = "\nSIGTERM: saving a checkpoint, then ending.\n"
 
 
@@ -33,6 +38,8 @@ class _Stops:
         self.protected = self.waiting = 0  # Blocks that are open.
         self.pending: type[KeyboardInterrupt] | None = None
         self.asked = self.interrupted = False
+        self.timer: threading.Timer | None = None
+        self.report = sys.unraisablehook
 
     def interrupt(self, number, frame) -> None:
         del number, frame
@@ -53,6 +60,24 @@ class _Stops:
         if not self.protected:
             raise kind
         self.pending = kind
+
+    def unraisable(self, lost: Any) -> None:
+        """Sends a signal again whose exception a callback or a finalizer swallowed."""
+        kind = lost.exc_type
+        if not (isinstance(kind, type) and issubclass(kind, KeyboardInterrupt)):
+            self.report(lost)
+            return
+        number = signal.SIGTERM if issubclass(kind, Terminated) else signal.SIGINT
+        main = threading.main_thread().ident
+        self.timer = threading.Timer(AGAIN, signal.pthread_kill, (main, number))
+        self.timer.daemon = True
+        self.timer.start()
+
+    def close(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        self.asked, self.interrupted = False, False
+        self.pending = self.timer = None
 
 
 _STOPS = _Stops()
@@ -77,6 +102,9 @@ def handled(
         for number, handler in handlers.items()
         if signal.getsignal(number) not in (signal.SIG_IGN, None)
     }
+    hook = sys.unraisablehook
+    if hook != _STOPS.unraisable:  # Not within another block.
+        _STOPS.report, sys.unraisablehook = hook, _STOPS.unraisable
     try:
         yield
     except Terminated:
@@ -85,7 +113,22 @@ def handled(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _STOPS.asked, _STOPS.interrupted, _STOPS.pending = False, False, None
+        sys.unraisablehook = hook
+        _STOPS.close()
+
+
+@contextlib.contextmanager
+def program(
+    interrupted: str = "Interrupted.", terminated: str = "Terminated."
+) -> Iterator[None]:
+    """Ends a program with one line at a `UserError`, at Ctrl-C and at SIGTERM.
+
+    Args:
+        interrupted: what to say after Ctrl-C.
+        terminated: what to say after SIGTERM.
+    """
+    with checks.program(interrupted), handled(terminated):
+        yield
 
 
 @contextlib.contextmanager

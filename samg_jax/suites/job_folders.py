@@ -28,7 +28,7 @@ from typing import Any
 
 from samg_jax import checks, durable
 from samg_jax.experiment import config_checks
-from samg_jax.runs import saved_configs
+from samg_jax.runs import run_tables, saved_configs
 from samg_jax.suites.job_list import Job
 
 JOBS = "jobs"
@@ -262,7 +262,10 @@ def _mend(folder: pathlib.Path) -> None:
     for path in (finished, run):
         if not path.is_dir():
             _set_aside(path)
-    if finished.is_dir() and done(folder) is None:
+    lost = [name for name in run_tables.NAMES if not (finished / name).is_file()]
+    if finished.is_dir() and lost:  # The trainer puts them back from its checkpoint.
+        print(f"{finished} has lost {' and '.join(lost)}; its job is opened again.")
+    if finished.is_dir() and (lost or done(folder) is None):
         _set_aside(finished / DONE)
         _set_aside(run)
         finished.rename(run)

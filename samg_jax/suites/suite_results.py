@@ -101,9 +101,8 @@ def read(folder: pathlib.Path, job: Job) -> pd.DataFrame:
         )
     except checks.UserError as error:
         raise checks.UserError(
-            f"{error} The results are without its job. Restore the file, or delete the "
-            f"folder {run} and give the suite's command again, which trains the job "
-            "anew."
+            f"{error} The results are without its job. Run the suite's command again: "
+            "it takes the table from the job's checkpoint."
         ) from error
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from samg_jax.collecting import maze_collection, recording
-from samg_jax.data import d4rl, transitions
-from samg_jax.envs import d4rl_physics, mazes
+from samg_jax.data import d4rl, plausibility, transitions
+from samg_jax.envs import d4rl_physics, mazes, tasks
 from samg_jax.results import run_summary
 from samg_jax.runs import lifecycle
 from tests.fixtures import small_experiments, small_runs
@@ -58,6 +58,13 @@ def test_the_file_has_the_keys_of_d4rl(file, collected):
         key: value.tolist() if isinstance(value, np.ndarray) else value
         for key, value in collected[1].items()
     }
+
+
+def test_the_checks_of_files_of_ones_own_find_nothing(file):
+    found = []
+    raw, task = d4rl.load_own(file), tasks.for_env_id(ENV_ID)
+    plausibility.check("file", raw, task, (), found.append)
+    assert found == []
 
 
 def test_episodes_last_one_row_longer_than_the_limit(collected):

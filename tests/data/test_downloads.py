@@ -12,6 +12,7 @@ import sys
 import textwrap
 import threading
 import time
+import urllib.error
 
 import numpy as np
 import pytest
@@ -288,6 +289,16 @@ def test_truncated_without_content_length_is_noticed(server, target):
     with pytest.raises(downloads.DownloadError, match="ended after 1234 of 200003"):
         fetch(server, target)
     assert left(target) == []
+
+
+@pytest.mark.parametrize("reason", ["\x1b[31mred", "a\x07\x9bbell", "tab\t\x00"])
+def test_what_a_server_says_is_printed_escaped(reason):
+    for error in (
+        urllib.error.HTTPError("http://x", 500, reason, {}, None),
+        urllib.error.URLError(reason),
+        OSError(reason),
+    ):
+        assert downloads._reason(error).isprintable()
 
 
 def test_404_is_an_error(server, target):

@@ -334,6 +334,13 @@ def test_a_preset_is_itself_whatever_the_checkpoint_has(dataset, name, changes):
         ({"settings": ("narrow",)}, "NAME:FIELD=VALUE"),
         ({"settings": ("a:cvae.betta=1",)}, r"Did you mean 'cvae\.beta'"),
         ({"settings": ("a:cvae.beta=-1",)}, "beta is -1"),
+        ({"settings": ("a:cvae.hidden_dim=1000000000",)}, "'a': .* GB of memory"),
+        ({"settings": ("a:cvae.latent_size=1000000000000",)}, r"'a': .* 2\*\*31"),
+        ({"settings": ("a:cvae.batch_size=2000000000",)}, "cvae.batch_size 2000000000"),
+        (
+            {"settings": ("e:weight=embedding,embedding.hidden_dim=900000000",)},
+            "Lower config.guidance.embedding.hidden_dim",
+        ),
         ({"settings": ("a:embedding.holdout=0.2",)}, "a field of settings"),
         ({"settings": ("checkpoint:kind=joint",)}, "needs a name of its own"),
         ({"kinds": ("tails",)}, "Did you mean 'tail'"),

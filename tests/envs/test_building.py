@@ -259,6 +259,18 @@ def test_only_ids_of_the_module_that_is_named_are_proposed(modules, name, hint):
     assert hint in str(info.value)
 
 
+@pytest.mark.parametrize("error", [RuntimeError("no link"), KeyError("arm"), OSError()])
+def test_an_environment_that_cannot_be_closed_is_one_line(error, caplog):
+    class Stuck(gymnasium.Env):
+        def close(self):
+            raise error
+
+    building.close(Stuck(), "Stuck-v0")
+    assert "'Stuck-v0' could not be closed" in caplog.text
+    assert type(error).__name__ in caplog.text
+    assert "Traceback" not in caplog.text
+
+
 def test_what_is_missing_is_told_from_the_module_that_registers(modules):
     modules("lacks_a_part", "import json\nimport a_part_of_robots")
     with pytest.raises(checks.UserError, match=r"lacks_a_part\.py, line 2") as info:

@@ -110,6 +110,8 @@ def test_what_was_a_placeholder_can_be_none_again():
         ([AWAC, "--workdir"], ["Missing value", "--workdir"]),
         ([AWAC, "--dry_run=perhaps"], ["--dry_run=perhaps"]),
         (["--config.env_id=Arm-v0"], ["--config is missing", ":hopper-demo"]),
+        (["--config.env_id=Arm-v0"], ["--config.env_id=MODULE:NAME-v0"]),
+        (["--config.env_id", "Arm-v0"], ["--config.env_id=MODULE:NAME-v0"]),
         ([], ["--config is missing"]),
         ([AWAC, "--config.workdir=x"], ["Did you mean --workdir?"]),
         ([AWAC, "--config.dry_run"], ["Did you mean --dry_run?"]),

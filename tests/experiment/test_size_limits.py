@@ -5,7 +5,8 @@ import time
 import pytest
 
 from samg_jax import checks
-from samg_jax.experiment import resolve, size_limits
+from samg_jax.benchmarking import benchmark_cases
+from samg_jax.experiment import config_files, resolve, size_limits
 from tests.fixtures import called_programs, small_experiments
 
 
@@ -126,3 +127,13 @@ def test_sizes_of_a_collection_are_refused(values, match, tmp_path):
         pytest.raises(checks.UserError, match=match),
     ):
         program.collect("command")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"seeds": 3_000_000}, {"batch_size": 1_500_000_000}, {"rows": 2_000_000_000}],
+)
+def test_sizes_of_a_benchmark_are_refused(values):
+    case = benchmark_cases.Case("awac", **values)
+    with pytest.raises(checks.UserError, match="GB of memory"):
+        benchmark_cases.check([case], config_files.folder(None))

@@ -94,6 +94,8 @@ def test_the_schedule_of_a_forked_iql_reads_the_offline_updates():
     ("fields", "match"),
     [
         (["dataset.reward_scale=0"], "makes all rewards equal"),
+        (["dataset.reward_scale=1e-40"], "is 0 in float32"),
+        (["agent.learning_rate=1e-60"], "agent.learning_rate .* 0 in float32"),
         (["dataset.reward_scale=nan"], "must be a finite number"),
         (["dataset.reward_bias=inf"], "must be a finite number"),
     ],

@@ -14,7 +14,8 @@ from matplotlib.container import BarContainer
 from sklearn import metrics
 
 import samg_jax
-from samg_jax.paper import coverage_figures, data_coverage
+from samg_jax import checks
+from samg_jax.paper import clustering, coverage_figures, data_coverage
 from tests.fixtures import called_programs, small_experiments
 
 SMALL = {"max_rows": 5_000}
@@ -306,6 +307,27 @@ def test_too_few_rows_are_refused():
         data_coverage.sample_size(4000, data_coverage.Settings(perplexity=500))
     with pytest.raises(ValueError, match=r"clusters is 40, .*, 40 rows"):
         data_coverage.sample_size(400, data_coverage.Settings(clusters=40))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -3e7])
+def test_observations_that_are_all_the_same_are_refused(value):
+    same = data_coverage.Level(np.full((300, 3), value), np.eye(300, 2))
+    other = data_coverage.Level(np.full((300, 3), value + 1), np.eye(300, 2))
+    with pytest.raises(checks.UserError, match="observations of one, two are the same"):
+        data_coverage.check_varied({"one": same, "two": same})
+    data_coverage.check_varied({"one": same, "two": other})
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e30])
+def test_actions_of_any_scale_are_embedded_also_without_any(scale):
+    rng = np.random.default_rng(0)
+    settings = data_coverage.Settings(perplexity=5, clusters=3, max_rows=50)
+    rows = (scale * rng.normal(size=(50, 2))).astype(np.float32)
+    points = data_coverage.embed(rows, settings, 0)
+    assert np.isfinite(points).all()
+    assert bool(np.ptp(points)) == bool(scale)
+    numbers = clustering.assign(points, 3, "ward")
+    assert len(set(numbers)) == (3 if scale else 1)
 
 
 @pytest.mark.parametrize("given", [[], [""], ["hopper-demo", " "]])

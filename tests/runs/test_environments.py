@@ -17,6 +17,27 @@ from samg_jax.training import offline_phase
 from tests.fixtures import awkward_envs, called_programs, small_runs
 
 STEPS = 50
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [np.random.rand, lambda: np.random.seed(3), np.random.standard_normal],  # noqa: NPY002
+)
+def test_shared_random_numbers_that_are_drawn_late_are_warned_of_once(draw):
+    said = []
+    draws = environments.SharedDraws(tryout.EXACT)
+    draws.check(said.append)
+    assert not said
+    for _ in range(2):
+        draw()
+        draws.check(said.append)
+    assert len(said) == 1
+    assert "np.random" in said[0]
+    known = environments.SharedDraws(dataclasses.replace(tryout.EXACT, exact=False))
+    draw()
+    known.check(pytest.fail)  # Its log has said so at the start.
+
+
 RUN = {
     "env_id": None,
     "num_seeds": 1,

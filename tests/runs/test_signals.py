@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: the run ends in order, and goes on as if nothing had happened."""
 
 import contextlib
+import importlib
 import os
 import pathlib
 import signal
@@ -12,9 +13,10 @@ import time
 import jax
 import pytest
 
+from samg_jax.experiment import command_line
 from samg_jax.runs import checkpoints, signals
 from samg_jax.training import offline_phase, online_phase
-from tests.fixtures import small_experiments, small_runs
+from tests.fixtures import called_programs, small_experiments, small_runs
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -124,6 +126,88 @@ def test_sigterm_where_nothing_is_to_be_saved_ends_at_once():
     with pytest.raises(SystemExit) as ended, signals.handled():
         send(signal.SIGTERM)
     assert ended.value.code == signals.TERMINATED
+
+
+class Lossy:
+    """Takes a signal in a finalizer, whose exceptions Python prints and forgets."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        os.kill(os.getpid(), self.number)
+        time.sleep(0.001)  # The handler runs here.
+
+
+def lose_and_wait(number):
+    Lossy(number)
+    time.sleep(20)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(signal.SIGINT, "Interrupted"), (signal.SIGTERM, signals.TERMINATED)],
+)
+def test_a_signal_that_a_library_swallows_comes_again(number, said, capfd):
+    hook = sys.unraisablehook
+    with pytest.raises(SystemExit) as ended, signals.program():
+        lose_and_wait(number)
+    assert str(said) in str(ended.value.code)
+    assert "Traceback" not in capfd.readouterr().err
+    assert sys.unraisablehook is hook
+
+
+def test_what_else_a_finalizer_raises_is_reported(monkeypatch):
+    class Broken:
+        def __del__(self):
+            raise RuntimeError
+
+    found = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda lost: found.append(lost.exc_type))
+    with signals.program(), signals.handled():
+        Broken()
+    Broken()
+    assert found == [RuntimeError, RuntimeError]
+
+
+# Each program, and a call of its work that stands for the whole of it.
+WORK = {
+    "train": ("samg_jax.runs.lifecycle", "run"),
+    "evaluate": ("samg_jax.runs.saved_policies", "find"),
+    "collect": ("samg_jax.envs.tasks", "for_env_id"),
+    "diagnose": ("samg_jax.diagnosis.evidence", "run"),
+    "report": ("samg_jax.results.run_comparison", "read"),
+    "coverage": ("samg_jax.paper.data_coverage", "measure"),
+    "benchmark": ("samg_jax.benchmarking.measures", "run"),
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", WORK)
+def test_every_program_ends_in_one_line(name, number, tmp_path, monkeypatch):
+    values = {
+        "evaluate": {"checkpoint": "none"},
+        "collect": {"env": "Hopper-v4", "out": str(tmp_path / "x.hdf5")},
+        "diagnose": {"checkpoint": "none"},
+        "coverage": {"datasets": ["hopper-demo"], "out": str(tmp_path)},
+    }
+    module, function = WORK[name]
+
+    def work(*args, **kwargs):
+        del args, kwargs
+        os.kill(os.getpid(), number)
+        pytest.fail("No signal ended it.")
+
+    monkeypatch.setattr(importlib.import_module(module), function, work)
+    argv = {"report": ["", "runs/one"], "benchmark": ["", "compile"]}
+    with called_programs.running(name, **values.get(name, {})) as program:
+        if name == "train":
+            config = small_experiments.config("awac", "hopper-demo")
+            program.CONFIG.experiment = command_line.Experiment(config, {})
+        with pytest.raises(SystemExit) as ended:
+            program.main(argv.get(name, [""]))
+    stopped = str(ended.value.code)
+    assert stopped.startswith("Interrupted" if number == signal.SIGINT else "143")
 
 
 def test_threads_of_other_programs_and_ignored_signals_are_left_alone():

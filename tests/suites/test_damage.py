@@ -213,3 +213,16 @@ def test_a_second_command_in_a_suites_folder_is_refused(tmp_path):
         pass
     with job_folders.locked(tmp_path):  # It goes with whoever had it.
         pass
+
+
+@pytest.mark.parametrize("lost", ["metrics.csv", "training.csv"])
+def test_a_complete_job_that_lost_a_table_is_opened_again(suite, lost, capsys):
+    out, jobs = suite
+    folder = job_folders.of(out, jobs[0].name)
+    (folder / "complete" / lost).unlink()
+    with pytest.raises(checks.UserError, match="Run the suite's command again: it"):
+        suite_results.read(folder, jobs[0])
+    job_folders.prepare(out, jobs)
+    assert f"has lost {lost}; its job is opened again" in capsys.readouterr().out
+    assert job_folders.done(folder) is None
+    assert job_folders.workdir(folder).is_dir()
