@@ -44,6 +44,8 @@ def _report(run: Run) -> None:
     print(f"devices: {hardware.describe()}")
     for line in environments.describe(run.experiment.trial):
         print(line)
+    if rows.empty:
+        return  # Neither phase had a step, so nothing was evaluated.
     print(closing_tables(rows))
     title = _title(run)
     for label in combinations(rows):

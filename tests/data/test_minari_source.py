@@ -215,9 +215,10 @@ def test_robots_have_raw_returns_and_their_own_physics_unless_told():
     record("mujoco/hopper/random-v0", gymnasium.make("Hopper-v5"), episodes=3)
     config = settings("hopper-medium", "mujoco/hopper/random-v0")
     assert resolve.experiment(config).task == tasks.Task("Hopper-v5", 11, 3, 1000)
-    assert (config.env_id, config.physics) == ("Hopper-v5", "stock")
-    # Restored runs resolve the same config again.
-    assert resolve.experiment(config).task.ref_min is None
+    fields = resolve.experiment(config).record
+    assert (fields["env_id"], fields["physics"]) == ("Hopper-v5", "stock")
+    # Restored runs resolve what was recorded.
+    assert resolve.from_fields(fields).task.ref_min is None
     other = settings("hopper-medium", "mujoco/hopper/random-v0", physics="d4rl")
     assert resolve.experiment(other).physics == "d4rl"
     source = datasets.load(resolve.experiment(config), str)[2]

@@ -19,7 +19,7 @@ ABOVE = {
     "settings.py",
     "benchmarking/benchmark_cases.py",
     "benchmarking/online_loop.py",
-    "results/run_comparison.py",
+    "results/workdirs.py",
     "runs/dry_run.py",
     "runs/lifecycle.py",
 }

@@ -223,8 +223,8 @@ def test_a_run_on_a_file_of_any_name_ends_with_its_pictures(dataset, tmp_path, c
     path = tmp_path / f"cost$ & %_<b> {'x' * 200}.hdf5"
     shutil.copy(dataset, path)
     workdir = tmp_path / "run"
-    shorter = {"offline__updates": 10, "online__steps": 10}
-    small_runs.run("awac_samg", path, workdir, **shorter, online__warmup_steps=5)
+    shorter = {"offline__updates": 10, "online__steps": 10, "online__warmup_steps": 5}
+    small_runs.run("awac_samg", path, workdir, pictures=True, **shorter)
     assert f"learning curves: {workdir / 'curve.png'}" in capsys.readouterr().out
     assert image.imread(workdir / "curve.png").size
     assert image.imread(workdir / "guidance.png").size

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib import image
 
+from samg_jax.experiment import resolve
 from samg_jax.results import learning_curves, run_files, run_summary, seed_statistics
 from samg_jax.runs import evaluation, live_run, run_output
 from tests.fixtures import small_runs
@@ -18,8 +19,8 @@ def run(dataset, tmp_path):
     writer = run_output.Writer(tmp_path, np.array([0, 1]), tensorboard=False)
     scores = evaluation.Scores(np.ones((2, 3)), np.array([40.0, 50.0]), np.ones(2))
     writer.evaluation("offline", (10, 0), scores, np.array([True, True]))
-    config = small_runs.config("awac_samg", dataset)
-    yield live_run.Run(config, None, tmp_path, None, None, writer=writer)
+    experiment = resolve.experiment(small_runs.config("awac_samg", dataset))
+    yield live_run.Run(experiment, tmp_path, None, None, writer=writer)
     writer.close()
 
 

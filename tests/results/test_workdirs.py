@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from samg_jax import checks
 from samg_jax.results import (
     pairing,
     result_folders,
@@ -15,7 +16,7 @@ from samg_jax.results import (
     tidy_table,
     workdirs,
 )
-from samg_jax.runs import evaluation, run_output
+from samg_jax.runs import evaluation, run_output, saved_configs
 from tests.fixtures import called_programs, made_suite, small_runs
 
 
@@ -90,13 +91,59 @@ def test_the_report_is_made_again_from_its_own_data(report, tmp_path):
     assert titles[0][1] == titles[1][1]
 
 
+def change(workdir, field, value):
+    """Makes a workdir that of a run with another value in its config."""
+
+    def changed(fields):
+        fields[field] = {**fields[field], **value} if isinstance(value, dict) else value
+        return fields
+
+    for path in workdir.glob("online/*/files.json"):
+        path.unlink()  # It has the checksums.
+    for path in (
+        workdir / "config.json",
+        *workdir.glob("o*line/[0-9]*/config_copy.json"),
+    ):
+        path.write_text(json.dumps(changed(json.loads(path.read_text()))))
+    for path in workdir.glob("o*line/[0-9]*/meta/metadata"):
+        meta = json.loads(path.read_text())
+        meta["config"] = changed(meta["config"])
+        path.write_text(json.dumps(meta))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"algorithm": "awac"', '"algorithm": "iql"'),
+        ('"weight": "cvae"', '"weight": "none"'),
+        ('"episodes": ', '"episodes": 1'),
+    ],
+)
+def test_an_edited_config_is_refused_by_name(samg_run, tmp_path, before, after):
+    workdir = tmp_path / "run"
+    shutil.copytree(samg_run, workdir)
+    text = (workdir / "config.json").read_text()
+    assert before in text
+    workdirs.read_run(workdir)
+    edited = text.replace(before, after, 1)
+    (workdir / "config.json").write_text(edited)
+    with pytest.raises(checks.UserError, match=r"config\.json was edited"):
+        workdirs.read_run(workdir)
+    for copy in workdir.glob("o*line/[0-9]*/config_copy.json"):  # As sed would.
+        copy.write_text(edited)
+    with pytest.raises(checks.UserError, match=r"not the config with which"):
+        workdirs.read_run(workdir)
+
+
+def test_a_config_that_nothing_keeps_is_said_to_be_believed(tmp_path, caplog):
+    saved_configs.check_kept(tmp_path, {"algorithm": "awac"})
+    assert "believed as it stands" in caplog.text
+
+
 def test_a_second_run_of_a_kind_is_named_by_its_folder(samg_run, tmp_path):
     for name in ("other", "deeper/other"):
         shutil.copytree(samg_run, tmp_path / name)
-    path = tmp_path / "other" / "config.json"
-    config = json.loads(path.read_text())
-    config["guidance"]["threshold"] = 0.123
-    path.write_text(json.dumps(config))
+    change(tmp_path / "other", "guidance", {"threshold": 0.123})
     folders = [samg_run, tmp_path / "other", tmp_path / "deeper" / "other"]
     results = result_folders.read(folders)
     named = {"samg", "samg other", f"samg {folders[2]}"}
@@ -143,8 +190,7 @@ def test_runs_on_unlike_data_or_simulators_are_refused(changed, samg_run, tmp_pa
     other = tmp_path / "other"
     shutil.copytree(samg_run, other)
     if changed == "physics":
-        path = other / "config.json"
-        path.write_text(path.read_text().replace('"d4rl"', '"stock"'))
+        change(other, "physics", "stock")
         message = "has the physics 'd4rl' and 'stock'"
     else:
         for path in other.glob("online/*/meta/*"):
