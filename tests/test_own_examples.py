@@ -41,10 +41,10 @@ def test_bounds_of_an_own_hyperparameter_hold(dataset, monkeypatch):
     with config.unlocked():
         config.agent = settings.to_config(own.Config)
     assert config.agent.mean_weight == 1.0
-    config_checks.check(config)
+    config_checks.check(config.to_dict())
     config.agent.mean_weight = 0.0
     with pytest.raises(checks.UserError, match=r"config\.agent\.mean_weight is 0"):
-        config_checks.check(config)
+        config_checks.check(config.to_dict())
 
 
 def test_a_name_is_registered_once_and_with_what_it_needs():
