@@ -1,6 +1,5 @@
 """Finished runs as rows of the tidy table, and their report."""
 
-import json
 import shutil
 
 import ml_collections
@@ -91,26 +90,6 @@ def test_the_report_is_made_again_from_its_own_data(report, tmp_path):
     assert titles[0][1] == titles[1][1]
 
 
-def change(workdir, field, value):
-    """Makes a workdir that of a run with another value in its config."""
-
-    def changed(fields):
-        fields[field] = {**fields[field], **value} if isinstance(value, dict) else value
-        return fields
-
-    for path in workdir.glob("online/*/files.json"):
-        path.unlink()  # It has the checksums.
-    for path in (
-        workdir / "config.json",
-        *workdir.glob("o*line/[0-9]*/config_copy.json"),
-    ):
-        path.write_text(json.dumps(changed(json.loads(path.read_text()))))
-    for path in workdir.glob("o*line/[0-9]*/meta/metadata"):
-        meta = json.loads(path.read_text())
-        meta["config"] = changed(meta["config"])
-        path.write_text(json.dumps(meta))
-
-
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -143,7 +122,7 @@ def test_a_config_that_nothing_keeps_is_said_to_be_believed(tmp_path, caplog):
 def test_a_second_run_of_a_kind_is_named_by_its_folder(samg_run, tmp_path):
     for name in ("other", "deeper/other"):
         shutil.copytree(samg_run, tmp_path / name)
-    change(tmp_path / "other", "guidance", {"threshold": 0.123})
+    small_runs.change_config(tmp_path / "other", "guidance", {"threshold": 0.123})
     folders = [samg_run, tmp_path / "other", tmp_path / "deeper" / "other"]
     results = result_folders.read(folders)
     named = {"samg", "samg other", f"samg {folders[2]}"}
@@ -190,7 +169,7 @@ def test_runs_on_unlike_data_or_simulators_are_refused(changed, samg_run, tmp_pa
     other = tmp_path / "other"
     shutil.copytree(samg_run, other)
     if changed == "physics":
-        change(other, "physics", "stock")
+        small_runs.change_config(other, "physics", "stock")
         message = "has the physics 'd4rl' and 'stock'"
     else:
         for path in other.glob("online/*/meta/*"):
