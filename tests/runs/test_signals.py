@@ -144,6 +144,15 @@ def lose_and_wait(number):
     time.sleep(20)
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C reaches the test, also if a shell has started it in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize(
     ("number", "said"),
     [(signal.SIGINT, "Interrupted"), (signal.SIGTERM, signals.TERMINATED)],
@@ -176,12 +185,13 @@ WORK = {
     "evaluate": ("samg_jax.runs.saved_policies", "find"),
     "collect": ("samg_jax.envs.tasks", "for_env_id"),
     "diagnose": ("samg_jax.diagnosis.evidence", "run"),
-    "report": ("samg_jax.results.run_comparison", "read"),
+    "report": ("samg_jax.results.report_page", "write"),
     "coverage": ("samg_jax.paper.data_coverage", "measure"),
     "benchmark": ("samg_jax.benchmarking.measures", "run"),
 }
 
 
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("name", WORK)
 def test_every_program_ends_in_one_line(name, number, tmp_path, monkeypatch):
