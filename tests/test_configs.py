@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from samg_jax.experiment import config_checks, resolve
+from samg_jax.experiment import resolve, setting_values
 from samg_jax.guidance import cvae_settings, guided_target
 from samg_jax.types import unguided
 from tests.fixtures import small_experiments, toy_problems
@@ -198,7 +198,7 @@ ONLINE_DATA = {
 
 
 def fields(config):
-    return config_checks.flatten(config.to_dict())
+    return setting_values.flatten(config.to_dict())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -451,7 +451,7 @@ def test_unknown_dataset_is_refused_and_the_nearest_proposed(config_name):
 @pytest.mark.parametrize("config_name", small_experiments.CONFIGS)
 def test_config_can_be_written_as_json(config_name):
     config = small_experiments.CONFIGS[config_name]("hopper-medium")
-    before = config_checks.flatten(json.loads(json.dumps(config.to_dict())))
+    before = setting_values.flatten(json.loads(json.dumps(config.to_dict())))
     assert before == {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in fields(config).items()

@@ -181,7 +181,7 @@ def check(cases: Sequence[Case], configs: pathlib.Path) -> None:
         task = made.task
         sizes = task.observation_size, task.action_size
         # The buffer of an online phase is not what is measured.
-        fields = size_limits.flatten(made.record) | {"online.steps": 0}
+        fields = setting_values.flatten(made.record) | {"online.steps": 0}
         size_limits.check(fields, *sizes)
         row = size_limits.NUMBER * (2 * task.observation_size + task.action_size + 3)
         size_limits.count("rows", case.rows)

@@ -10,14 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from samg_jax import algorithms, checks, settings
-from samg_jax.experiment import size_limits, spec
+from samg_jax.experiment import setting_values, size_limits, spec
 
 # Fields that came after format version 5, with the value that runs had before them.
 ADDED_FIELDS: dict[str, Any] = {"single_env": None, "evaluation.max_steps": None}
 
 WANDB_MODES = ("off", "offline", "online")
-
-flatten = size_limits.flatten
 
 
 def check(fields: Mapping[str, Any]) -> None:
@@ -26,7 +24,7 @@ def check(fields: Mapping[str, Any]) -> None:
     Args:
         fields: A complete config as nested dictionaries.
     """
-    flat = flatten(fields)
+    flat = setting_values.flatten(fields)
     check_group(spec.Run, fields, "config.")
     check_wandb(flat["logging.wandb"])
     size_limits.check_counters(flat)  # What remains is the seed's own.

@@ -47,8 +47,6 @@ USUAL = {
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 GIGABYTE = 1e9
 
-flatten = setting_values.flatten
-
 
 def machine_memory() -> float:
     """Bytes that this process may use: the machine's, or less in a container."""
@@ -105,7 +103,7 @@ def check_run(experiment: Any) -> None:
     Args:
         experiment: The resolved experiment, with the devices chosen.
     """
-    fields = flatten(experiment.record)
+    fields = setting_values.flatten(experiment.record)
     sizes = experiment.task.observation_size, experiment.task.action_size
     check(fields, *sizes)
     there = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
@@ -136,7 +134,7 @@ def check_weight(
         observation_size: of its environment.
         action_size: likewise.
     """
-    fields = flatten(config)
+    fields = setting_values.flatten(config)
     own = {name: fields[name] for name in fields if name.startswith("guidance.")}
     own["num_seeds"] = fields["num_seeds"]
     for name, value in own.items():

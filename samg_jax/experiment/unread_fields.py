@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from samg_jax import algorithms, checks, settings
-from samg_jax.experiment import config_checks
+from samg_jax.experiment import setting_values
 from samg_jax.guidance import weights
 
 
@@ -281,7 +281,7 @@ def check(fields: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     """
     swept = [text.split("=")[0].strip() for text in fields.get("sweep", ())]
     swept = [name.removeprefix("config.") for name in swept]
-    run = Run(config_checks.flatten(fields), swept)
+    run = Run(setting_values.flatten(fields), swept)
     found = []
     for name in given:
         why, refused = _apply(name, run)
@@ -339,7 +339,7 @@ def for_fine_tuning(
     name: str, fields: Mapping[str, Any], swept: Collection[str]
 ) -> str:
     """The same of the phase that sweeps vary, where ones of both phases have twins."""
-    fields, online = config_checks.flatten(fields), f"{name}_online"
+    fields, online = setting_values.flatten(fields), f"{name}_online"
     known = algorithms.hyperparameters(fields["algorithm"])
     if online.removeprefix("agent.") in known and Run(fields, swept).has(online):
         return f"config.{online} is what fine-tuning reads"

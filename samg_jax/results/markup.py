@@ -79,11 +79,6 @@ def markdown_code(text: str) -> Markdown:
     return Markdown(f"{fence}{space}{text}{space}{fence}")
 
 
-def markdown_row(cells: Sequence[str]) -> str:
-    """A line of a Markdown table."""
-    return f"| {' | '.join(map(markdown, cells))} |".replace("  ", " ")
-
-
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; its cells are escaped unless they are `Markdown`."""
     cells = [[markdown(cell) for cell in line] for line in (header, *rows)]

@@ -15,9 +15,9 @@ import ml_collections
 from samg_jax import checks
 from samg_jax.data import d4rl, downloads
 from samg_jax.experiment import (
-    config_checks,
     datasets,
     resolve,
+    setting_values,
     size_limits,
     sweeps,
     unread_fields,
@@ -225,7 +225,7 @@ def state_bytes(experiment: Experiment) -> int:
 
 def states_key(experiment: Experiment) -> str:
     """Returns a text that is equal for two runs only if their `state_bytes` are."""
-    fields = config_checks.flatten(experiment.record)
+    fields = setting_values.flatten(experiment.record)
     kept = {
         name: "a number" if isinstance(value, float) else value
         for name, value in fields.items()

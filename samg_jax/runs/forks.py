@@ -12,7 +12,7 @@ import numpy as np
 
 from samg_jax import checks, settings
 from samg_jax.data import transitions
-from samg_jax.experiment import config_checks, datasets, resolve, spec
+from samg_jax.experiment import config_checks, datasets, resolve, setting_values, spec
 from samg_jax.experiment.resolved import Experiment
 from samg_jax.guidance import models
 from samg_jax.runs import checkpoints, locations
@@ -86,8 +86,8 @@ def check(experiment: Experiment, saved: dict) -> None:
             f"{saved['offline_step']} and is not complete. Only complete ones can be "
             "forked from. Resume that run first, by the command that began it."
         )
-    before = config_checks.flatten(config_checks.completed(saved["config"]))
-    after = config_checks.flatten(experiment.record)
+    before = setting_values.flatten(config_checks.completed(saved["config"]))
+    after = setting_values.flatten(experiment.record)
     sizes = {"observation_size", "action_size"}
     before |= {name: saved[name] for name in sizes}
     after |= {name: getattr(experiment.task, name) for name in sizes}

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from samg_jax import checks, logs
-from samg_jax.experiment import config_checks
+from samg_jax.experiment import config_checks, setting_values
 
 META = "meta/metadata"  # Where Orbax writes the JSON of a checkpoint.
 CONFIG = "config.json"
@@ -357,8 +357,8 @@ def differences(
         after: The config that is compared with it.
         complete: Whether what is None in `after` counts.
     """
-    before = config_checks.flatten(before)
-    after = config_checks.flatten(json.loads(json.dumps(after)))
+    before = setting_values.flatten(before)
+    after = setting_values.flatten(json.loads(json.dumps(after)))
     return [
         f"{name}: {before.get(name)!r} before, {after.get(name)!r} now"
         for name in sorted(before | after)

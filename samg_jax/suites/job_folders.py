@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from samg_jax import checks, durable
-from samg_jax.experiment import config_checks
+from samg_jax.experiment import setting_values
 from samg_jax.runs import run_tables, saved_configs
 from samg_jax.suites.job_list import Job
 
@@ -193,8 +193,8 @@ def check(out: pathlib.Path, jobs: Sequence[Job]) -> None:
         found = _config(of(out, job.name))
         if found is None:
             continue
-        before = config_checks.flatten(found)
-        after = config_checks.flatten(job.config)
+        before = setting_values.flatten(found)
+        after = setting_values.flatten(job.config)
         different = [
             f"  {name}: {before.get(name)!r} before, {after.get(name)!r} now"
             for name in sorted(before | after)

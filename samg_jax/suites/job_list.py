@@ -17,7 +17,6 @@ from samg_jax.data import d4rl
 from samg_jax.envs import tasks
 from samg_jax.experiment import (
     command_line,
-    config_checks,
     misspelled,
     resolve,
     setting_values,
@@ -218,7 +217,7 @@ def override(
     """
     for text in texts:
         name, _, given = text.partition("=")
-        fields = config_checks.flatten(config.to_dict())
+        fields = setting_values.flatten(config.to_dict())
         if name.startswith("guidance.") and name not in fields:
             guided = recipe.file(guided=True)
             if guided.is_file():  # A misspelled name is not there, either.

@@ -15,7 +15,11 @@ import ml_collections
 
 from samg_jax import checks, durable
 from samg_jax.envs import instances
-from samg_jax.experiment import config_checks, suite_files, unread_fields
+from samg_jax.experiment import (
+    setting_values,
+    suite_files,
+    unread_fields,
+)
 from samg_jax.suites import executors, job_folders, job_list, suite_plan
 from samg_jax.suites.job_folders import Status
 from samg_jax.suites.job_list import Job
@@ -86,7 +90,7 @@ def idle(suite: ml_collections.ConfigDict, planned: Sequence[Job]) -> list[str]:
     rows += [*suite.by_algorithm.values(), *suite.by_variant.values()]
     names = dict.fromkeys(text.split("=")[0] for row in rows for text in row)
     configs: list[dict[str, Any]] = [
-        config_checks.flatten(job.experiment().to_dict()) for job in planned
+        setting_values.flatten(job.experiment().to_dict()) for job in planned
     ]
     found = []
     for name in names:

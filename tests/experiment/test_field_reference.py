@@ -18,6 +18,7 @@ from samg_jax.experiment import (
     field_reference,
     field_table,
     resolve,
+    setting_values,
     spec,
     suite_files,
     suite_spec,
@@ -31,7 +32,7 @@ CONFIGS = {name: get_config() for name, get_config in small_experiments.CONFIGS.
 
 
 def names_of(config: ml_collections.ConfigDict) -> set[str]:
-    return set(config_checks.flatten(config.to_dict()))
+    return set(setting_values.flatten(config.to_dict()))
 
 
 def refusal(name: str, value) -> str:

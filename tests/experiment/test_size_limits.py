@@ -6,7 +6,7 @@ import pytest
 
 from samg_jax import checks
 from samg_jax.benchmarking import benchmark_cases
-from samg_jax.experiment import config_files, resolve, size_limits
+from samg_jax.experiment import config_files, resolve, setting_values, size_limits
 from tests.fixtures import called_programs, small_experiments
 
 
@@ -85,7 +85,7 @@ def test_counters_beyond_32_bits_are_refused(name, changes):
 
 @pytest.mark.parametrize("name", small_experiments.CONFIGS)
 def test_the_bound_is_below_what_the_published_sizes_take(name):
-    fields = size_limits.flatten(
+    fields = setting_values.flatten(
         small_experiments.CONFIGS[name]("antmaze-large-play").to_dict()
     )
     fields |= {"num_seeds": 1}
@@ -104,7 +104,7 @@ def test_a_container_allows_less_than_the_machine(tmp_path, monkeypatch):
     assert size_limits.machine_memory() == 1e6
     with pytest.raises(checks.UserError, match="GB of memory"):
         size_limits.check(
-            size_limits.flatten(
+            setting_values.flatten(
                 small_experiments.CONFIGS["awac"]("hopper-demo").to_dict()
             )
         )

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: the run ends in order, and goes on as if nothing had happened."""
 
 import contextlib
+import functools
 import importlib
 import os
 import pathlib
@@ -15,7 +16,6 @@ import pytest
 
 from samg_jax.experiment import command_line
 from samg_jax.runs import checkpoints, signals
-from samg_jax.training import offline_phase, online_phase
 from tests.fixtures import called_programs, small_experiments, small_runs
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -23,30 +23,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 def send_at(monkeypatch, place, call, number):
     """Makes a run send itself a signal at a call, from 1, of one of its loops."""
-    calls = 0
-
-    def counted(function):
-        def wrapper(*args, **kwargs):
-            nonlocal calls
-            calls += 1
-            if calls == call:
-                os.kill(os.getpid(), number)
-            return function(*args, **kwargs)
-
-        return wrapper
-
-    if place == "online":
-        monkeypatch.setattr(
-            online_phase, "to_env_step", counted(online_phase.to_env_step)
-        )
-        return
-    if place == "save":
-        save = checkpoints.Store.save
-        monkeypatch.setattr(checkpoints.Store, "save", counted(save))
-        return
-    name = {"offline": "make_updates", "cvae": "make_model_updates"}[place]
-    make = getattr(offline_phase, name)
-    monkeypatch.setattr(offline_phase, name, lambda *args: counted(make(*args)))
+    send = functools.partial(os.kill, os.getpid(), number)
+    small_runs.act_at(monkeypatch, place, call, send)
 
 
 def terminated(name, dataset, workdir, **overrides):
